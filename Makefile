@@ -1,0 +1,38 @@
+# Every target sets itself up: an environment in .venv from exact pins, made again only when the pins change.
+MODEL ?= ghostnetv2
+ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.PHONY: help export test test-fast check setup clean
+
+help:
+	@echo "make export MODEL=ghostnetv2   export a model to artifacts/ (ARGS=--force replaces one)"
+	@echo "make test                      run all tests"
+	@echo "make test-fast                 run the tests that take less than 3 minutes together"
+	@echo "make check                     run lint, types and layer contracts"
+
+export: $(STAMP)
+	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@sh .ci/setup $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) artifacts dist

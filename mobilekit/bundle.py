@@ -1,0 +1,96 @@
+"""A bundle: the folder that an export makes, with a manifest that vouches for every byte in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilekit.errors import UsageError
+from mobilekit.files import sha256_of, sha256_of_json, write_atomic
+
+MANIFEST = "manifest.json"
+LEDGER = "ledger.json"
+ONNX = "model.onnx"
+UNSIMPLIFIED = "stages/unsimplified.onnx"
+REFERENCE = "stages/reference.safetensors"
+REWRITTEN = "stages/rewritten.safetensors"
+
+
+def tflite_name(precision: str) -> str:
+    """Return the file name of a TFLite artifact."""
+    return f"model.{precision}.tflite"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An export on the disk."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """The drift ledger that was written at the export."""
+        content: dict[str, Any] = json.loads((self.path / LEDGER).read_text())
+        return content
+
+    @property
+    def precisions(self) -> list[str]:
+        """The TFLite precisions in the bundle."""
+        return [name for name in self.manifest["precision"] if (self.path / tflite_name(name)).exists()]
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write the manifest of the files in `folder`, with the SHA-256 of each and of itself."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    content = {**content, "files": {str(path.relative_to(folder)): sha256_of(path) for path in files}}
+    write_atomic(folder / MANIFEST, _text({**content, "self_sha256": sha256_of_json(content)}))
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle.
+
+    Raises:
+        UsageError: The folder is not a bundle.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} is not a bundle: it has no {MANIFEST}.", "`mobilekit export MODEL` makes one."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path / MANIFEST} cannot be read: {error}.", "Export the model again.") from error
+    return Bundle(path, manifest)
+
+
+def find_changes(path: Path) -> list[str]:
+    """Return what differs from the manifest, a sentence each; nothing for a bundle as it was written.
+
+    The manifest is checked against its own digest and against its one way of being written, so that a changed byte in
+    it shows as well.
+    """
+    try:
+        text = (path / MANIFEST).read_bytes()
+        manifest = json.loads(text)
+        digest = manifest.pop("self_sha256")
+    except FileNotFoundError:
+        return [f"{MANIFEST} is missing"]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return [f"{MANIFEST} is changed: it cannot be read"]
+    changes = []
+    if digest != sha256_of_json(manifest) or text != _text({**manifest, "self_sha256": digest}).encode():
+        changes.append(f"{MANIFEST} is changed")
+    for name, expected in manifest.get("files", {}).items():
+        file = path / name
+        if not file.is_file():
+            changes.append(f"{name} is missing")
+        elif sha256_of(file) != expected:
+            changes.append(f"{name} is changed: its SHA-256 is not the manifest's")
+    return changes
+
+
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

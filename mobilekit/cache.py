@@ -1,0 +1,93 @@
+"""A content-addressed cache of conversion stages.
+
+An entry is a folder named by the hash of everything that went into it. It appears by one rename, so two exports
+may run at once: the second to finish throws its own copy away. An entry whose bytes changed on the disk counts
+as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from mobilekit.files import sha256_of, whole_folder, write_json
+
+_INDEX = "entry.json"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Folders by key under one root; the least recently used go when they exceed `limit_bytes` together."""
+
+    root: Path
+    limit_bytes: int = 4 * 2**30
+
+    @classmethod
+    def default(cls) -> Cache:
+        """Return the user's cache: MOBILEKIT_CACHE if set, else the platform's cache folder."""
+        root = os.environ.get("MOBILEKIT_CACHE") or platformdirs.user_cache_dir("mobilekit")
+        return cls(Path(root) / "stages")
+
+    def take(self, key: str, folder: Path) -> bool:
+        """Copy entry `key` into `folder`; return False if it is missing or damaged."""
+        entry = self.root / key
+        try:
+            index = json.loads((entry / _INDEX).read_text())
+            copied = [(entry / name, folder / name, digest) for name, digest in index.items()]
+            for source, copy, digest in copied:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+                if sha256_of(copy) != digest:
+                    raise ValueError(source)
+            os.utime(entry)
+        except (FileNotFoundError, PermissionError):
+            return False
+        except (ValueError, AttributeError):
+            shutil.rmtree(entry, ignore_errors=True)
+            return False
+        return True
+
+    def put(self, key: str, folder: Path, names: Iterable[str]) -> None:
+        """Keep copies of the files `names` of `folder` as entry `key`."""
+        names = sorted(names)
+        try:
+            with whole_folder(self.root / key) as entry:
+                for name in names:
+                    (entry / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / name, entry / name)
+                write_json(entry / _INDEX, {name: sha256_of(entry / name) for name in names})
+        except OSError:
+            # Another export may have been faster, or the cache is full or read-only: neither must stop this one.
+            return
+        self._prune(keep=key)
+
+    def _prune(self, keep: str) -> None:
+        entries = [path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in entries}
+        excess = sum(sizes.values()) - self.limit_bytes
+        for path in sorted(entries, key=lambda entry: entry.stat().st_mtime):
+            if excess <= 0:
+                return
+            if path.name != keep:
+                shutil.rmtree(path, ignore_errors=True)
+                excess -= sizes[path]
+
+
+class NoCache(Cache):
+    """Makes every entry anew and keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def take(self, key: str, folder: Path) -> bool:
+        """Return False: nothing is ever there."""
+        return False
+
+    def put(self, key: str, folder: Path, names: Iterable[str]) -> None:
+        """Keep nothing."""

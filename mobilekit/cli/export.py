@@ -1,0 +1,116 @@
+"""`mobilekit export`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mobilekit.cache import Cache, NoCache
+from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.errors import UsageError, nearest
+from mobilekit.recipes.load import LoadedRecipe, load_recipe, recipe_for
+from mobilekit.recipes.schema import PRECISIONS, Recipe
+
+if TYPE_CHECKING:
+    from mobilekit.export import Exported
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A reference model; `mobilekit models` lists them.")],
+    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    precision: Annotated[str | None, typer.Option(help=f"Of {','.join(PRECISIONS)}, separated by commas.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Folder of pictures to calibrate int8 on.")] = None,
+    rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to make; artifacts/MODEL without.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
+
+    Exit code 1 if a rewrite's proof or a stage's parity failed.
+
+    Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out`
+    """
+    loaded = _adjust(load_recipe(recipe) if recipe else recipe_for(model), input_size, precision, rewrites)
+    import torch
+
+    from mobilekit.export import ExportRequest
+    from mobilekit.export import export as run
+
+    torch.set_num_threads(1)
+    target = output or Path("artifacts") / model
+    request = ExportRequest(model, loaded, target, weights, calibration, force)
+    with progress(f"exporting {model}") as tell:
+        exported = run(request, NoCache() if no_cache else Cache.default(), tell)
+    ledger = exported.bundle.ledger
+    if as_json:
+        print_json(_summary(exported, ledger))
+    else:
+        _print(exported, ledger)
+    if ledger["verdict"] != "pass":
+        raise typer.Exit(1)
+
+
+def _adjust(loaded: LoadedRecipe, size: int | None, precision: str | None, rewrites: str) -> LoadedRecipe:
+    """Return the recipe with what the command line sets.
+
+    Raises:
+        UsageError: A value is wrong.
+    """
+    recipe = loaded.recipe
+    changes: dict[str, Any] = {}
+    if size is not None:
+        if not 8 <= size <= 4096:
+            raise UsageError(f"--input-size is {size}, not between 8 and 4096.")
+        changes["input"] = recipe.input.model_copy(update={"size": size})
+    if precision is not None:
+        wanted = [word.strip() for word in precision.split(",") if word.strip()]
+        unknown = [word for word in wanted if word not in PRECISIONS]
+        if unknown or not wanted:
+            word = unknown[0] if unknown else "nothing"
+            raise UsageError(f"--precision names {word}.", nearest(word, PRECISIONS))
+        changes["precision"] = tuple(name for name in PRECISIONS if name in wanted)
+    if rewrites not in ("on", "off"):
+        raise UsageError(f"--rewrites is {rewrites}, not on or off.")
+    if rewrites == "off":
+        changes["rewrites"] = ()
+    adjusted: Recipe = recipe.model_copy(update=changes)
+    return LoadedRecipe(loaded.name, adjusted, loaded.source, loaded.lines)
+
+
+def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:
+    files = sorted(path for path in exported.bundle.path.iterdir() if path.is_file())
+    return {
+        "bundle": str(exported.bundle.path),
+        "up_to_date": exported.up_to_date,
+        "from_cache": exported.from_cache,
+        "weights": exported.bundle.manifest["model"]["weights"],
+        "files": {path.name: path.stat().st_size for path in files},
+        "ledger": ledger,
+        "verdict": ledger["verdict"],
+    }
+
+
+def _print(exported: Exported, ledger: dict[str, Any]) -> None:
+    from mobilekit.report.terminal import ledger_table, rewrite_lines
+
+    bundle = exported.bundle
+    for line in rewrite_lines(ledger):
+        out.print(line, markup=False)
+    out.print(ledger_table(ledger))
+    source = bundle.manifest["model"]["weights"]["source"]
+    if "random" in source:
+        err.print(f"note: no weights were given: {source}.", markup=False)
+    else:
+        out.print(f"Weights: {source}.", markup=False)
+    state = "is up to date" if exported.up_to_date else "is from the cache" if exported.from_cache else "is written"
+    out.print(f"\n{bundle.path} {state}:", markup=False)
+    for path in sorted(path for path in bundle.path.iterdir() if path.is_file()):
+        out.print(f"  {path.name:24s} {path.stat().st_size / 1e6:8.2f} MB", markup=False)

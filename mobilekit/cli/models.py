@@ -1,0 +1,74 @@
+"""`mobilekit models`: what there is, measured beside published."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mobilekit.cli.output import out, print_json
+
+if TYPE_CHECKING:
+    from mobilekit.models.registry import ModelEntry
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model; all of them without.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the reference models: parameters and multiply-accumulates, published beside measured.
+
+    Examples: `mobilekit models` · `mobilekit models ghostnetv2 --json`
+    """
+    from mobilekit.models.registry import find_model, model_names
+
+    entries = [_entry(find_model(one)) for one in ([name] if name else model_names())]
+    if as_json:
+        print_json(entries)
+        return
+    table = Table(box=None)
+    table.add_column("model", no_wrap=True)
+    for column in ("input", "params", "MACs", "published", "off by", "top-1 %", "phone ms"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for entry in entries:
+        published = entry["published"]
+        macs = published["macs"]
+        table.add_row(
+            entry["name"],
+            "x".join(map(str, entry["input"])),
+            f"{entry['params']:,}",
+            f"{entry['macs'] / 1e6:.1f}M",
+            f"{macs / 1e6:.0f}M" if macs else "-",
+            f"{100 * (entry['macs'] / macs - 1):+.2f} %" if macs else "-",
+            f"{published['top1']}" if published["top1"] else "-",
+            f"{published['phone_latency_ms']}" if published["phone_latency_ms"] else "-",
+        )
+    out.print(table)
+    if name:
+        out.print(f"\n{entries[0]['paper']}")
+        if published["source"]:
+            out.print(f"published: {published['source']}")
+        out.print(f"options: {', '.join(entries[0]['options'])}")
+
+
+def _entry(entry: ModelEntry) -> dict[str, Any]:
+    import torch
+
+    from mobilekit.models.macs import count_macs, count_params
+
+    with torch.device("meta"):
+        model = entry.create()
+    shape = (entry.in_channels, entry.input_size, entry.input_size)
+    return {
+        "name": entry.name,
+        "params": count_params(model),
+        "macs": count_macs(model, (1, *shape)),
+        "input": list(shape),
+        "classes": entry.num_classes,
+        "published": asdict(entry.published),
+        "paper": entry.paper,
+        "trained_weights": entry.weights is not None,
+        "options": entry.option_names(),
+    }

@@ -1,0 +1,72 @@
+"""`mobilekit recipes`: list, show, check, and the schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.cli.output import out, print_json
+from mobilekit.errors import UsageError, nearest
+from mobilekit.recipes.load import builtin_recipes, load_recipe
+from mobilekit.recipes.schema import Recipe
+
+app = typer.Typer(help="How models are exported, as data.", invoke_without_command=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def list_recipes(context: typer.Context, as_json: Json = False) -> None:
+    """List the built-in recipes and the models that use them.
+
+    Examples: `mobilekit recipes` · `mobilekit recipes show ghostnetv2`
+    """
+    if context.invoked_subcommand:
+        return
+    recipes = [{"name": name, "models": list(load_recipe(name).recipe.models)} for name in builtin_recipes()]
+    if as_json:
+        print_json(recipes)
+        return
+    for recipe in recipes:
+        out.print(f"{recipe['name']:20s} {', '.join(recipe['models'])}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_json: Json = False) -> None:
+    """Print a built-in recipe, to read or to start your own from.
+
+    Example: `mobilekit recipes show ghostnetv2 > mine.yaml`
+    """
+    recipes = builtin_recipes()
+    if name not in recipes:
+        raise UsageError(f"There is no recipe {name}.", nearest(name, recipes))
+    if as_json:
+        print_json(load_recipe(name).recipe.model_dump(mode="json"))
+    else:
+        out.print(recipes[name], markup=False, end="")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], as_json: Json = False) -> None:
+    """Check a recipe: keys, values, rewrites and their options.
+
+    Example: `mobilekit recipes check mine.yaml`
+    """
+    from mobilekit.rewrites.catalogue import steps_of
+
+    loaded = load_recipe(str(file))
+    steps = steps_of(loaded)
+    if as_json:
+        print_json({"file": str(file), "valid": True, "rewrites": [step.name for step, _ in steps]})
+    else:
+        out.print(f"{file} is a valid recipe with {len(steps)} rewrites.", markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors.
+
+    Example: `mobilekit recipes schema > recipe.schema.json`
+    """
+    print_json(Recipe.model_json_schema())

@@ -1,0 +1,1 @@
+"""From a rewritten model to ONNX and TFLite."""

@@ -1,0 +1,42 @@
+"""An ONNX file as TFLite files of several precisions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.convert.onnx import INPUT_NAMES, OUTPUT_NAMES
+from mobilekit.convert.process import run_task
+
+
+def write_tflite(
+    onnx_path: Path, files: dict[str, Path], calibration: NDArray[np.float32] | None, scratch: Path
+) -> None:
+    """Convert a simplified ONNX file.
+
+    Args:
+        onnx_path: The file; it is copied first, as onnx2tf rewrites what it is given.
+        files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations).
+        calibration: float32 inputs (N, C, H, W) for int8; int8 weights are per channel.
+        scratch: A folder for the tools' own files.
+
+    Raises:
+        ToolError: A tool failed; the message has the op and its words.
+    """
+    copy = scratch / "model.onnx"
+    shutil.copyfile(onnx_path, copy)
+    request: dict[str, Any] = {
+        "onnx": str(copy.absolute()),
+        "inputs": list(INPUT_NAMES),
+        "outputs": list(OUTPUT_NAMES),
+        "files": {precision: str(path.absolute()) for precision, path in files.items()},
+        "calibration": None,
+    }
+    if calibration is not None:
+        np.save(scratch / "calibration.npy", calibration)
+        request["calibration"] = str((scratch / "calibration.npy").absolute())
+    run_task("tflite", request, scratch)

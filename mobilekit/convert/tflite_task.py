@@ -1,0 +1,128 @@
+"""The task that makes TFLite files of an ONNX file: onnx2tf for the graph, TensorFlow Lite's converter for the files.
+
+onnx2tf can write the files itself; from a SavedModel with one frozen function TensorFlow Lite's converter gives the
+same bytes of weights in half the time, and the files get a signature with our names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+# onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
+SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Convert `onnx` into one file for each precision.
+
+    Args:
+        request: `onnx` (absolute path), `inputs` and `outputs` (their names), `files` (precision to absolute path),
+            `calibration` (absolute path of a float32 .npy, (N, C, H, W), or None without int8).
+
+    Returns:
+        `input_shapes`: the shape of each input in the TFLite files.
+    """
+    np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
+    saved = Path("saved_model").absolute()
+    shapes = _save_model(request, saved)
+    _release_memory()
+    for precision, path in request["files"].items():
+        calibration = np.load(request["calibration"]) if precision == "int8" else None
+        with _named("the TensorFlow Lite converter"):
+            _write(saved, precision, path, calibration, shapes)
+        _release_memory()
+    return {"input_shapes": shapes}
+
+
+def _save_model(request: dict[str, Any], folder: Path) -> list[list[int]]:
+    """Build the Keras model, freeze it to one function and save that with a signature."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    with _named("onnx2tf"):
+        model = _keras_model(request["onnx"])
+    names = request["inputs"]
+    specs = [tf.TensorSpec(x.shape, x.dtype, name) for x, name in zip(model.inputs, names, strict=True)]
+    function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+
+    def serve(*inputs: Any) -> dict[str, Any]:
+        return dict(zip(request["outputs"], frozen(*inputs), strict=True))
+
+    holder = tf.Module()
+    holder.frozen = frozen
+    signature = tf.function(serve, input_signature=specs).get_concrete_function()
+    tf.saved_model.save(holder, str(folder), signatures={"serving_default": signature})
+    return [list(spec.shape) for spec in specs]
+
+
+def _keras_model(onnx_path: str) -> Any:
+    import onnx2tf
+
+    return onnx2tf.convert(
+        input_onnx_file_path=onnx_path,
+        output_folder_path="onnx2tf",
+        not_use_onnxsim=True,  # it is simplified; onnx2tf would also rewrite the file it is given
+        disable_model_save=True,
+        non_verbose=True,
+    )
+
+
+def _write(saved: Path, precision: str, path: str, calibration: Floats | None, shapes: list[list[int]]) -> None:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        assert calibration is not None
+        converter.representative_dataset = _representative(calibration, shapes[0])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    Path(path).write_bytes(converter.convert())
+
+
+def _representative(calibration: Floats, shape: list[int]) -> Callable[[], Iterator[list[Floats]]]:
+    """Return TensorFlow's form of a data set: one batch of one at a time, in the layout of the TFLite input."""
+    batches = calibration[:, None]
+    if list(batches.shape[1:]) != shape:
+        batches = batches.transpose(0, 1, 3, 4, 2)
+
+    def dataset() -> Iterator[list[Floats]]:
+        for batch in batches:
+            yield [np.ascontiguousarray(batch)]
+
+    return dataset
+
+
+@contextmanager
+def _named(tool: str) -> Iterator[None]:
+    """Mark what the block raises with the name of the tool that it runs."""
+    try:
+        yield
+    except BaseException as error:
+        error.tool = tool  # type: ignore[attr-defined]
+        raise
+
+
+def _release_memory() -> None:
+    """Give freed memory back: TensorFlow's peak otherwise adds up over the precisions."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+        if trim:
+            trim(0)

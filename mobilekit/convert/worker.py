@@ -1,0 +1,49 @@
+"""The process in which a conversion task runs: `python -m mobilekit.convert.worker TASK` in a scratch folder.
+
+Reads TASK.request.json, writes TASK.reply.json, and ends at once when its standard input closes, which is when the
+process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Run the task that the command line names."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    task = sys.argv[1]
+    request = json.loads(Path(f"{task}.request.json").read_text())
+    reply: dict[str, Any]
+    try:
+        reply = _tasks()[task](request)
+    except BaseException as error:  # converters also leave through sys.exit
+        traceback.print_exc()
+        tool, words = getattr(error, "tool", task), str(error).strip()
+        said_nothing = isinstance(error, SystemExit) or not words
+        reply = {"tool": tool} if said_nothing else {"tool": tool, "error": f"{type(error).__name__}: {words}"}
+        Path(f"{task}.reply.json").write_text(json.dumps(reply))
+        sys.exit(1)
+    Path(f"{task}.reply.json").write_text(json.dumps(reply))
+
+
+def _tasks() -> dict[str, Any]:
+    from mobilekit.convert import simplify_task, tflite_task
+
+    return {"simplify": simplify_task.run, "tflite": tflite_task.run}
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

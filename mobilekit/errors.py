@@ -1,0 +1,66 @@
+"""The errors that a user sees: what happened, why, and what to do next.
+
+Each class carries the exit code of the command line: 1 a gate or parity failed, 2 usage, 3 a device failed,
+4 a tool failed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MobilekitError(Exception):
+    """Base of every error that mobilekit raises on purpose.
+
+    Args:
+        what: One sentence that says what happened.
+        hint: What to do next; may be empty.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.hint}" if self.hint else self.what
+
+
+class GateError(MobilekitError):
+    """A proof, a parity limit or an integrity check failed."""
+
+    exit_code = 1
+
+
+class UsageError(MobilekitError):
+    """The request cannot be carried out as it was made."""
+
+    exit_code = 2
+
+
+class DeviceError(MobilekitError):
+    """A device is missing, refused us, or died."""
+
+    exit_code = 3
+
+
+class ToolError(MobilekitError):
+    """A tool that mobilekit drives failed; its own words are in the message."""
+
+    exit_code = 4
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
+    """Return a hint that names the known words nearest to a misspelt one.
+
+    Args:
+        word: What the user wrote.
+        known: The words that would have been right.
+        count: How many to name at most.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."

@@ -1,0 +1,238 @@
+"""The main job: from a reference model and a recipe to a bundle of proven artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mobilekit import bundle as bundles
+from mobilekit.bundle import Bundle, find_changes, open_bundle, tflite_name, write_manifest
+from mobilekit.cache import Cache
+from mobilekit.convert.onnx import simplify, write_onnx
+from mobilekit.convert.tflite import write_tflite
+from mobilekit.describe import artifact_entries, input_entry
+from mobilekit.diff import measure_folder
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
+from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.inputs.preprocess import Array, list_pictures, load_folder
+from mobilekit.models.build import build_reference, check_input, effective_options, save_state
+from mobilekit.models.registry import ModelEntry, find_model
+from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.rewrites.catalogue import steps_of
+from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.versions import source_digest, tool_versions
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export, and how."""
+
+    model: str
+    recipe: LoadedRecipe
+    output: Path
+    weights: Path | None = None
+    calibration: Path | None = None
+    """Folder of pictures; without one, the recipe's built-in data."""
+    force: bool = False
+    """Replace a bundle that exists."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The bundle, and whether it was there already."""
+
+    bundle: Bundle
+    up_to_date: bool = False
+    from_cache: bool = False
+
+
+def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
+    """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
+
+    A bundle whose parity failed is closed too, with the verdict in its ledger, so that it can be looked into. Anything
+    else that fails leaves nothing behind.
+
+    Raises:
+        UsageError: The request cannot be carried out.
+        GateError: A rewrite's proof failed.
+        ToolError: A converter or runtime failed, or the disk is full.
+    """
+    entry = find_model(request.model)
+    recipe = request.recipe.recipe
+    steps_of(request.recipe)
+    check_input(entry, recipe.model_options, recipe.input.shape)
+    digest = _request_digest(request)
+    existing = _existing(request, digest)
+    if existing:
+        return Exported(existing, up_to_date=True)
+    _check_space(entry, request)
+    with whole_folder(request.output, replace=request.force) as folder:
+        from_cache = cache.take(digest, folder)
+        if not from_cache:
+            _fill(folder, entry, request, digest, cache, progress)
+            cache.put(digest, folder, [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()])
+    return Exported(open_bundle(request.output), from_cache=from_cache)
+
+
+def _fill(
+    folder: Path, entry: ModelEntry, request: ExportRequest, digest: str, cache: Cache, progress: Progress
+) -> None:
+    """Make all files of the bundle in `folder`."""
+    recipe = request.recipe.recipe
+    progress("reading calibration inputs")
+    calibration = (
+        load_folder(request.calibration, recipe.input, recipe.calibration.count)
+        if request.calibration
+        else calibration_inputs(recipe)
+    )
+    options = effective_options(entry, recipe.model_options, recipe.input.size)
+    tensor = torch.from_numpy(calibration)
+    reference = build_reference(entry, options, request.weights, tensor)
+    rewritten = rewrite(reference.model, request.recipe, tensor, progress=progress)
+
+    (folder / "stages").mkdir()
+    save_state(reference.model, folder / bundles.REFERENCE)
+    save_state(rewritten.graph, folder / bundles.REWRITTEN)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    _convert(folder, scratch, rewritten, request, calibration, cache, progress)
+    shutil.rmtree(scratch)
+
+    content = {
+        "format": 1,
+        "request": digest,
+        "model": {
+            "name": entry.name,
+            "options": options,
+            "weights": {"source": reference.weights_source, "sha256": weights_digest(reference.model)},
+        },
+        "recipe": {"name": request.recipe.name, "content": recipe.model_dump(mode="json")},
+        "precision": list(recipe.precision),
+        "calibration": {
+            "source": str(request.calibration.name) if request.calibration else f"built-in {recipe.data}",
+            "count": len(calibration),
+            "sha256": hashlib.sha256(calibration.tobytes()).hexdigest(),
+        },
+        "tools": tool_versions(),
+        "input": input_entry(recipe.input),
+        "artifacts": artifact_entries(folder),
+    }
+    ledger = measure_folder(folder, recipe, reference.model, rewritten.graph, steps=rewritten.steps, progress=progress)
+    write_json(folder / bundles.LEDGER, ledger.to_json())
+    write_manifest(folder, content)
+
+
+def _convert(
+    folder: Path,
+    scratch: Path,
+    rewritten: Rewritten,
+    request: ExportRequest,
+    calibration: Array,
+    cache: Cache,
+    progress: Progress,
+) -> None:
+    """Write the ONNX and TFLite files, those that the cache has from there."""
+    recipe = request.recipe.recipe
+    tools = {"tools": tool_versions(), "convert": source_digest("convert")}
+
+    key = sha256_of_json(
+        {
+            "stage": "onnx",
+            "code": rewritten.graph.code,
+            "weights": weights_digest(rewritten.graph),
+            "shape": recipe.input.shape,
+            **tools,
+        }
+    )
+    if not cache.take(key, folder):
+        progress("torch.onnx")
+        write_onnx(rewritten.graph, recipe.input.shape, folder / bundles.UNSIMPLIFIED)
+        progress("onnxsim")
+        simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
+        cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
+
+    graph = sha256_of(folder / bundles.ONNX)
+    keys: dict[str, str] = {}
+    for precision in recipe.precision:
+        data = hashlib.sha256(calibration.tobytes()).hexdigest() if precision == "int8" else None
+        keys[precision] = sha256_of_json({"stage": precision, "graph": graph, "calibration": data, **tools})
+    missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
+    if missing:
+        progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
+        files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
+        write_tflite(folder / bundles.ONNX, files, calibration if "int8" in missing else None, scratch)
+        for name, path in files.items():
+            cache.put(keys[name], folder, [path.name])
+
+
+def _request_digest(request: ExportRequest) -> str:
+    """Return the digest of all that decides what the bundle holds."""
+    if request.weights and not request.weights.is_file():
+        raise UsageError(f"There is no weights file {request.weights}.")
+    pictures = list_pictures(request.calibration) if request.calibration else []
+    return sha256_of_json(
+        {
+            "model": request.model,
+            "recipe": request.recipe.recipe.model_dump(mode="json"),
+            "recipe_name": request.recipe.name,
+            "weights": sha256_of(request.weights) if request.weights else None,
+            "calibration": [sha256_of(path) for path in pictures[: request.recipe.recipe.calibration.count]],
+            "tools": tool_versions(),
+            "source": source_digest(),
+        }
+    )
+
+
+def _existing(request: ExportRequest, digest: str) -> Bundle | None:
+    """Return the bundle that is there if it is the one asked for.
+
+    Raises:
+        UsageError: Something else is there, and it may not or should not be replaced.
+    """
+    output = request.output
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    if not (output / bundles.MANIFEST).is_file():
+        raise UsageError(f"{output} exists and is not a bundle.", "Choose another place with -o.")
+    try:
+        found = open_bundle(output)
+        if found.manifest.get("request") == digest and not find_changes(output):
+            return found
+    except UsageError:
+        pass  # a damaged bundle is one to replace
+    if not request.force:
+        raise UsageError(
+            f"{output} holds another export; it is kept.", "Replace it with --force, or choose another place with -o."
+        )
+    return None
+
+
+def _check_space(entry: ModelEntry, request: ExportRequest) -> None:
+    """Refuse to start where the bundle and the converters' scratch files cannot fit.
+
+    Raises:
+        ToolError: The disk has too little room.
+    """
+    with torch.device("meta"):
+        model = entry.create(**request.recipe.recipe.model_options)
+    weights = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
+    inputs = int(np.prod(request.recipe.recipe.input.shape)) * 4 * request.recipe.recipe.calibration.count
+    # Reference, rewritten, two ONNX files, a copy, a SavedModel, and the four precisions: 8 times the weights.
+    needed = 9 * weights + inputs + 16 * 2**20
+    place = next(parent for parent in request.output.absolute().parents if parent.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise ToolError(
+            f"{place} has {free / 2**20:.0f} MB free, and the export needs about {needed / 2**20:.0f} MB.",
+            "Make room, or choose another place with -o.",
+        )

@@ -1,0 +1,119 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk, so that a rename after it cannot outlive its contents."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file through a temporary one beside it: readers see the old or the new, never a part."""
+    part = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        sync(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value as readable text with sorted keys kept in the order given."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a scratch folder beside `target` that becomes `target` when the block ends well.
+
+    Everything in it is flushed to the disk before the rename. If the block raises, nothing is left. A process
+    that was killed leaves a hidden folder, which the next call for the same target removes.
+
+    Args:
+        target: The folder to make.
+        replace: Put the new folder in place of one that exists already.
+
+    Raises:
+        FileExistsError: `target` exists at the end and `replace` is false.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    part = target.parent / f".{target.name}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    part.mkdir()
+    try:
+        yield part
+        for path in [*part.rglob("*"), part]:
+            sync(path)
+        _put_in_place(part, target, replace)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(part: Path, target: Path, replace: bool) -> None:
+    if not replace or not target.exists():
+        try:
+            part.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(str(target)) from error
+            raise
+        return
+    old = part.with_name(f"{part.name}-old")
+    target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what killed processes left beside `target`; put back a folder that was being replaced."""
+    for path in target.parent.glob(f".{target.name}.partial-*"):
+        words = path.name.removeprefix(f".{target.name}.partial-").split("-")
+        if not words[0].isdigit() or _is_running(int(words[0])):
+            continue
+        if words[-1] == "old" and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

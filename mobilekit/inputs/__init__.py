@@ -1,0 +1,1 @@
+"""Real inputs: photos and digits, made into tensors as a recipe says."""

@@ -1,0 +1,105 @@
+"""The data that installed packages bring: photos for ImageNet-like models, handwritten digits for the small one.
+
+Calibration and evaluation never share a picture.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilekit.inputs.preprocess import Array, stack
+from mobilekit.recipes.schema import Input, Recipe
+
+# Colour photos in the wheels of scikit-image and scikit-learn.
+CALIBRATION_PHOTOS = ("skimage/astronaut.png", "skimage/coffee.png", "skimage/motorcycle_left.png", "sklearn/china.jpg")
+EVALUATION_PHOTOS = ("skimage/chelsea.png", "skimage/rocket.jpg", "skimage/hubble_deep_field.jpg", "sklearn/flower.jpg")
+_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
+
+DIGITS_TEST_COUNT = 360
+_DIGITS_SEED = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Inputs to measure on: float32 (N, C, H, W), and class numbers where they are known."""
+
+    name: str
+    inputs: Array
+    labels: NDArray[np.int64] | None = None
+
+
+def calibration_inputs(recipe: Recipe) -> Array:
+    """Return the recipe's built-in calibration inputs, float32 (count, C, size, size)."""
+    count = recipe.calibration.count
+    if recipe.data == "digits":
+        images, _labels = digits("train")
+        return stack(((f"digit {i}", image) for i, image in enumerate(images[:count])), recipe.input)
+    views = photo_views(CALIBRATION_PHOTOS, -(-count // len(CALIBRATION_PHOTOS)))
+    return stack(views[:count], recipe.input)
+
+
+def evaluation_inputs(recipe: Recipe, photos: int = 8) -> Evaluation:
+    """Return the recipe's built-in evaluation inputs: photos, or the digits' test split with its labels."""
+    if recipe.data == "digits":
+        images, labels = digits("test")
+        named = ((f"digit {i}", image) for i, image in enumerate(images))
+        return Evaluation("digits test split", stack(named, recipe.input), labels)
+    views = photo_views(EVALUATION_PHOTOS, photos // len(EVALUATION_PHOTOS))
+    return Evaluation("photos", stack(views, recipe.input))
+
+
+def random_inputs(spec: Input, count: int = 4, seed: int = 0) -> Array:
+    """Return standard normal inputs, float32 (count, C, size, size)."""
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((count, *spec.shape[1:]), dtype=np.float32)
+
+
+def photo_views(names: tuple[str, ...], views: int) -> list[tuple[str, Image.Image]]:
+    """Return square views of each photo: the photo once, then its corners at three quarters of its shorter side.
+
+    Photos take turns, so that any beginning of the list has every photo in it as evenly as can be.
+    """
+    pictures = [(name, _open_packaged(name)) for name in names]
+    return [(f"{name} view {view}", _view(image, view)) for view in range(views) for name, image in pictures]
+
+
+def digits(split: str) -> tuple[list[Image.Image], NDArray[np.int64]]:
+    """Return scikit-learn's handwritten digits as 8 x 8 grey pictures, with their classes.
+
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository; 1797 pictures.
+
+    Args:
+        split: `train` (1437) or `test` (360), stratified by class with a fixed seed.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    train, test = train_test_split(
+        np.arange(len(data.target)), test_size=DIGITS_TEST_COUNT, random_state=_DIGITS_SEED, stratify=data.target
+    )
+    chosen = train if split == "train" else test
+    pixels = np.round(data.images[chosen] * (255 / 16)).astype(np.uint8)
+    return [Image.fromarray(image) for image in pixels], data.target[chosen].astype(np.int64)
+
+
+def _open_packaged(name: str) -> Image.Image:
+    package, file = name.split("/")
+    spec = importlib.util.find_spec(package)  # found without importing it, which would take a second
+    assert spec and spec.submodule_search_locations
+    return Image.open(Path(spec.submodule_search_locations[0]) / _FOLDERS[package] / file).convert("RGB")
+
+
+def _view(image: Image.Image, view: int) -> Image.Image:
+    if view == 0:
+        return image
+    side = int(min(image.size) * 0.75) - 8 * ((view - 1) // 4)
+    right, bottom = image.width - side, image.height - side
+    left, top = ((0, 0), (right, bottom), (right, 0), (0, bottom))[(view - 1) % 4]
+    return image.crop((left, top, left + side, top + side))

@@ -1,0 +1,89 @@
+"""From a picture to the model's input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mobilekit.errors import UsageError
+from mobilekit.recipes.schema import Input
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+
+Array = NDArray[np.float32]
+
+
+def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
+    """Resize the shorter side, crop the centre, scale to 0..1, order the channels, and normalise.
+
+    Args:
+        image: A picture of any size.
+        spec: The recipe's `input`.
+        name: For error messages.
+
+    Returns:
+        float32 of shape (channels, size, size).
+
+    Raises:
+        UsageError: The picture is grey and the model takes colour.
+    """
+    if spec.channels == 3 and image.mode in _GREY_MODES:
+        raise UsageError(
+            f"{name} is a grey picture (mode {image.mode}), and the model takes {spec.colour} colour.",
+            "Leave it out, or convert it to colour if the model will see grey pictures in use.",
+        )
+    image = image.convert("L" if spec.channels == 1 else "RGB")
+    scale = round(spec.size / spec.crop) / min(image.size)
+    size = (max(spec.size, round(image.width * scale)), max(spec.size, round(image.height * scale)))
+    image = image.resize(size, Image.Resampling.BICUBIC)
+    left, top = (image.width - spec.size) // 2, (image.height - spec.size) // 2
+    pixels = np.asarray(image.crop((left, top, left + spec.size, top + spec.size)), np.float32) / 255
+    pixels = pixels.reshape(spec.size, spec.size, spec.channels)
+    if spec.colour == "bgr":
+        pixels = pixels[..., ::-1]
+    normal = (pixels - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+    return np.ascontiguousarray(normal.transpose(2, 0, 1))
+
+
+def stack(images: Iterable[tuple[str, Image.Image]], spec: Input) -> Array:
+    """Preprocess named pictures into one float32 array of shape (N, channels, size, size)."""
+    return np.stack([preprocess(image, spec, name) for name, image in images])
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, by suffix, sorted by name.
+
+    Raises:
+        UsageError: There is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", "Give a folder of pictures.")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UsageError(f"There is no picture in {folder}.", f"Pictures end in {', '.join(SUFFIXES)}.")
+    return paths
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Read a picture whole.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.copy()
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"{path} is not a picture that can be read: {error}.", "Replace or remove it.") from error
+
+
+def load_folder(folder: Path, spec: Input, count: int | None = None) -> Array:
+    """Preprocess the first `count` pictures of a folder, or all: float32 (N, channels, size, size)."""
+    paths = list_pictures(folder)[:count]
+    return np.stack([preprocess(open_picture(path), spec, str(path)) for path in paths])

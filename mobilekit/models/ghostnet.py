@@ -1,0 +1,206 @@
+"""GhostNet, and the backbone that GhostNetV2 shares with it.
+
+Sources: GhostNet, arXiv 1911.11907 (module: section 3.1; architecture: table 1); GhostNetV2, arXiv 2211.12905. Names
+of parameters are those of the official code (huawei-noah/Efficient-AI-Backbones), apart from the attention's.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mobilekit.models.dfc import DFCAttention, DFCOptions
+from mobilekit.models.layers import ConvBnAct, Rounding, SqueezeExcite, make_divisible
+from mobilekit.models.registry import ModelEntry, Published, register
+
+# Table 1: kernel, expansion, out channels, SE ratio (0 for none), stride; one list a stage.
+STAGES: tuple[tuple[tuple[int, int, int, float, int], ...], ...] = (
+    ((3, 16, 16, 0, 1),),
+    ((3, 48, 24, 0, 2),),
+    ((3, 72, 24, 0, 1),),
+    ((5, 72, 40, 0.25, 2),),
+    ((5, 120, 40, 0.25, 1),),
+    ((3, 240, 80, 0, 2),),
+    ((3, 200, 80, 0, 1), (3, 184, 80, 0, 1), (3, 184, 80, 0, 1), (3, 480, 112, 0.25, 1), (3, 672, 112, 0.25, 1)),
+    ((5, 672, 160, 0.25, 2),),
+    ((5, 960, 160, 0, 1), (5, 960, 160, 0.25, 1), (5, 960, 160, 0, 1), (5, 960, 160, 0.25, 1)),
+)
+STEM_CHANNELS = 16
+LAST_EXPANSION = 960
+FIRST_BLOCK_WITH_ATTENTION = 2
+
+
+class GhostModule(nn.Module):
+    """Half of the features by a 1x1 convolution, half by a depthwise one on those: (N, in, H, W) to (N, out, H, W).
+
+    Source: GhostNet, equation 3, with s = 2 and d = 3. With `attention`, the output is multiplied by the gate that DFC
+    attention makes of the same input (GhostNetV2, equation 6).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, relu: bool = True, attention: DFCAttention | None = None
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        primary = math.ceil(out_channels / 2)
+        self.primary_conv = ConvBnAct(in_channels, primary, 1, relu=relu)
+        self.cheap_operation = ConvBnAct(primary, primary, 3, groups=primary, relu=relu)
+        self.attention = attention
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the ghost features, gated where the module has attention."""
+        primary = self.primary_conv(x)
+        features = torch.cat([primary, self.cheap_operation(primary)], dim=1)[:, : self.out_channels]
+        return features if self.attention is None else features * self.attention(x)
+
+
+class GhostBottleneck(nn.Module):
+    """Ghost module, strided depthwise convolution, squeeze and excite, ghost module, and a shortcut.
+
+    Source: GhostNet, section 3.2 and figure 3.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        expansion: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        se: SqueezeExcite | None,
+        attention: DFCAttention | None,
+    ) -> None:
+        super().__init__()
+        self.ghost1 = GhostModule(in_channels, expansion, attention=attention)
+        if stride > 1:
+            self.conv_dw = nn.Conv2d(
+                expansion, expansion, kernel, stride, (kernel - 1) // 2, groups=expansion, bias=False
+            )
+            self.bn_dw = nn.BatchNorm2d(expansion)
+        self.stride = stride
+        self.se = se
+        self.ghost2 = GhostModule(expansion, out_channels, relu=False)
+        if in_channels == out_channels and stride == 1:
+            self.shortcut = nn.Sequential()
+        else:
+            padding = (kernel - 1) // 2
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, in_channels, kernel, stride, padding, groups=in_channels, bias=False),
+                nn.BatchNorm2d(in_channels),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, in, H, W) to (N, out, H / stride, W / stride)."""
+        features = self.ghost1(x)
+        if self.stride > 1:
+            features = self.bn_dw(self.conv_dw(features))
+        if self.se is not None:
+            features = self.se(features)
+        out: torch.Tensor = self.ghost2(features) + self.shortcut(x)
+        return out
+
+
+class StageConv(nn.Module):
+    """The 1x1 convolution, batch norm and ReLU after the last bottleneck."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.act = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, in, H, W) to (N, out, H, W)."""
+        out: torch.Tensor = self.act(self.bn1(self.conv(x)))
+        return out
+
+
+class GhostNet(nn.Module):
+    """GhostNet, and GhostNetV2 where `dfc` is given: images (N, in_channels, H, W) to raw logits (N, num_classes).
+
+    Args:
+        width: Multiplies the channels of every stage (not the resolution).
+        stem_stride: 2 in the papers; 1 suits inputs of 32 pixels.
+        head_channels: Features before the classifier; 1280 in the papers at every width.
+        se_rounding: How SE's inner channels are rounded: to the nearest multiple of 4 (official PyTorch code), or up.
+        dfc: Puts DFC attention beside the first ghost module of each bottleneck from the third on.
+        input_size: Height and width of the input; only dense DFC weights need it.
+    """
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem_stride: int = 2,
+        head_channels: int = 1280,
+        se_rounding: Rounding = "nearest",
+        dfc: DFCOptions | None = None,
+        input_size: int = 224,
+    ) -> None:
+        super().__init__()
+        if width <= 0:
+            raise ValueError(f"width is {width}, not positive")
+        stem = make_divisible(STEM_CHANNELS * width)
+        self.conv_stem = nn.Conv2d(in_channels, stem, 3, stem_stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.act1 = nn.ReLU()
+
+        channels, size, index = stem, _halved(input_size, stem_stride), 0
+        stages: list[nn.Module] = []
+        for rows in STAGES:
+            blocks = []
+            for kernel, expansion, out, se_ratio, stride in rows:
+                hidden, out = make_divisible(expansion * width), make_divisible(out * width)
+                se = SqueezeExcite(hidden, se_ratio, se_rounding) if se_ratio else None
+                attends = dfc is not None and index >= FIRST_BLOCK_WITH_ATTENTION
+                attention = DFCAttention(channels, hidden, dfc, size) if dfc and attends else None
+                blocks.append(GhostBottleneck(channels, hidden, out, kernel, stride, se, attention))
+                channels, size, index = out, _halved(size, stride), index + 1
+            stages.append(nn.Sequential(*blocks))
+        last = make_divisible(LAST_EXPANSION * width)
+        stages.append(nn.Sequential(StageConv(channels, last)))
+        self.blocks = nn.Sequential(*stages)
+        self.conv_head = nn.Conv2d(last, head_channels, 1)
+        self.act2 = nn.ReLU()
+        self.classifier = nn.Linear(head_channels, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return raw logits."""
+        x = self.blocks(self.act1(self.bn1(self.conv_stem(x))))
+        x = self.act2(self.conv_head(F.adaptive_avg_pool2d(x, 1)))
+        logits: torch.Tensor = self.classifier(x.flatten(1))
+        return logits
+
+
+def _halved(size: int, stride: int) -> int:
+    """Return the size after a convolution with this stride and 'same' padding."""
+    return -(-size // stride)
+
+
+def ghostnet(
+    width: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    stem_stride: int = 2,
+    head_channels: int = 1280,
+    se_rounding: Rounding = "nearest",
+) -> GhostNet:
+    """Build GhostNet; see `GhostNet` for the options."""
+    return GhostNet(width, num_classes, in_channels, stem_stride, head_channels, se_rounding)
+
+
+_PAPER = "GhostNet: More Features from Cheap Operations, arXiv 1911.11907"
+_CODE = "huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch"
+
+for _name, _width, _published in (
+    ("ghostnet_050", 0.5, Published(2_600_000, 42_000_000, source="arXiv 1911.11907")),
+    ("ghostnet", 1.0, Published(None, 142_000_000, 73.98, source=_CODE)),
+    ("ghostnet_130", 1.3, Published(None, 226_000_000, 75.7, source=_CODE)),
+):
+    register(ModelEntry(_name, ghostnet, _PAPER, 224, 3, 1000, _published, defaults={"width": _width}))

@@ -1,0 +1,102 @@
+"""The list of reference models, with what their authors published."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from mobilekit.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures that others published; None where they did not."""
+
+    params: int | None = None
+    """Number of parameters."""
+    macs: int | None = None
+    """Multiply-accumulates of one 224 x 224 image."""
+    top1: float | None = None
+    """ImageNet top-1 accuracy in percent."""
+    phone_latency_ms: float | None = None
+    """Milliseconds an image on the phone that `source` names."""
+    source: str = ""
+    """Where the figures stand."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A reference model's builder and the data beside it."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    paper: str
+    input_size: int
+    in_channels: int
+    num_classes: int
+    published: Published
+    weights: str | None = None
+    """File in mobilekit/models/weights with trained weights, if any come with mobilekit."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Options that this entry gives to `build`."""
+
+    def create(self, **options: Any) -> nn.Module:
+        """Build the model in evaluation mode with fresh weights.
+
+        Args:
+            options: Override the entry's defaults; see `option_names`.
+
+        Raises:
+            UsageError: The model has no such option, or a value is wrong.
+        """
+        unknown = sorted(set(options) - set(self.option_names()))
+        if unknown:
+            raise UsageError(f"{self.name} has no option {unknown[0]}.", nearest(unknown[0], self.option_names()))
+        try:
+            return self.build(**{**self.defaults, **options}).eval()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{self.name}: {error}.") from error
+
+    def option_names(self) -> list[str]:
+        """Return the names of the options that `create` takes."""
+        return list(inspect.signature(self.build).parameters)
+
+
+_ENTRIES: dict[str, ModelEntry] = {}
+
+
+def register(entry: ModelEntry) -> None:
+    """Add a reference model to the list.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if entry.name in _ENTRIES:
+        raise ValueError(f"a model named {entry.name} is registered already")
+    _ENTRIES[entry.name] = entry
+
+
+def model_names() -> list[str]:
+    """Return the names of all reference models, sorted."""
+    _import_models()
+    return sorted(_ENTRIES)
+
+
+def find_model(name: str) -> ModelEntry:
+    """Return the reference model of this name.
+
+    Raises:
+        UsageError: There is none; the nearest names are in the message.
+    """
+    _import_models()
+    if name not in _ENTRIES:
+        raise UsageError(f"There is no model {name}.", nearest(name, _ENTRIES))
+    return _ENTRIES[name]
+
+
+def _import_models() -> None:
+    import mobilekit.models  # noqa: F401  (registers the entries)

@@ -1,0 +1,147 @@
+"""Weights: read from a checkpoint, or made from a seed.
+
+Checkpoints load without running code: safetensors, or `torch.load(weights_only=True)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from mobilekit.errors import UsageError
+
+# GhostNetV2 as huawei's code and timm name it: the members of `short_conv` by position.
+_SHORT_CONV = {
+    "0": "project",
+    "1": "project_bn",
+    "2": "horizontal",
+    "3": "horizontal_bn",
+    "4": "vertical",
+    "5": "vertical_bn",
+}
+_WRAPPERS = ("state_dict_ema", "state_dict", "model")
+
+
+def packaged_weights(name: str) -> Path:
+    """Return the path of trained weights that come with mobilekit."""
+    return Path(str(resources.files("mobilekit.models") / "checkpoints" / name))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a checkpoint into `model`: our own names, huawei's or timm's, wrapped or prefixed with `module.`.
+
+    Raises:
+        UsageError: The file is missing, would run code, is no checkpoint, or does not fit the model.
+    """
+    state = {translate_key(key): tensor for key, tensor in read_checkpoint(path).items()}
+    _check_fit(model, state, path)
+    model.load_state_dict(state, strict=False)
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a .safetensors or PyTorch checkpoint by name, unwrapped.
+
+    Raises:
+        UsageError: The file is missing, would run code, or holds no tensors.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no weights file {path}.")
+    try:
+        content = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{path} is refused: it holds more than tensors, and loading it could run code.",
+            "Save the state dict alone: torch.save(model.state_dict(), ...), or use safetensors.",
+        ) from error
+    except (SafetensorError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{path} is not a checkpoint that can be read: {first}.") from error
+    return _unwrap(content, path)
+
+
+def translate_key(key: str) -> str:
+    """Return our name of a parameter that huawei's code or timm names otherwise; other names stay."""
+    return re.sub(r"\.short_conv\.(\d)\.", lambda match: f".attention.{_SHORT_CONV.get(match[1], match[1])}.", key)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return the SHA-256 of all parameters and buffers, in order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def calibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Set the statistics of every batch norm to those of `batches`, so that untrained weights give sane activations.
+
+    Args:
+        model: In evaluation mode, before and after.
+        batches: float32 tensors (N, C, H, W).
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+        norm.train()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _unwrap(content: object, path: Path) -> dict[str, torch.Tensor]:
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = (
+        {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise UsageError(f"{path} holds no tensors by name.", "A checkpoint is a state dict, or a dict that holds one.")
+    if all(key.startswith("module.") for key in tensors):
+        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    return tensors
+
+
+def _check_fit(model: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    own = model.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = [name for name in own if name not in state and name not in counters]
+    extra = [name for name in state if name not in own]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = [
+        f"{len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        for kind, names in (("missing", missing), ("unknown", extra), ("of another shape", shapes))
+        if names
+    ]
+    if problems:
+        raise UsageError(
+            f"{path} does not fit the model: {'; '.join(problems)}.",
+            "Check that model, width, number of classes and checkpoint belong together.",
+        )

@@ -1,0 +1,152 @@
+"""The drift ledger: which stage lost how much, against the stage before it (blame) and the reference (total)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mobilekit.inputs.builtin import Evaluation
+from mobilekit.parity.limits import Bound, bounds_for
+from mobilekit.parity.metrics import Floats, Metrics, compare
+from mobilekit.parity.noise import Noise, measure_noise
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.engine import StepReport
+from mobilekit.runtimes.base import Runtime
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+REFERENCE = "reference"
+# Each stage and the one that it was made from: the quantised files all come from the same float graph.
+MADE_FROM = {
+    "rewritten": REFERENCE,
+    "onnx": "rewritten",
+    "onnx-simplified": "onnx",
+    "tflite-float32": "onnx-simplified",
+    "tflite-float16": "tflite-float32",
+    "tflite-dynamic": "tflite-float32",
+    "tflite-int8": "tflite-float32",
+}
+QUANTISED = ("tflite-dynamic", "tflite-int8")
+
+Opener = Callable[[], Runtime]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: a stage against the one it was made from, or against the reference."""
+
+    stage: str
+    against: str
+    metrics: Metrics
+    random: Metrics
+    """The same on standard normal inputs."""
+    bounds: tuple[Bound, ...]
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON data, the metrics on real inputs at its top."""
+        return {
+            "stage": self.stage,
+            "against": self.against,
+            **self.metrics.to_json(),
+            "verdict": self.verdict,
+            "limits": [asdict(bound) for bound in self.bounds],
+            "random": self.random.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All comparisons of one export, and what they were made on."""
+
+    evaluation: str
+    count: int
+    noise: Noise
+    rows: tuple[Row, ...]
+    steps: tuple[StepReport, ...] = ()
+    reference_top1: float | None = None
+    """The reference's own top-1, where the inputs have labels."""
+
+    @property
+    def verdict(self) -> str:
+        """`pass` if every row passes, else `fail`."""
+        return "pass" if all(row.verdict == "pass" for row in self.rows) else "fail"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ledger as JSON data."""
+        return {
+            "verdict": self.verdict,
+            "inputs": {"real": self.evaluation, "count": self.count},
+            "noise": asdict(self.noise),
+            "reference_top1": self.reference_top1,
+            "rewrites": [step.to_json() for step in self.steps],
+            "stages": [row.to_json() for row in self.rows],
+        }
+
+
+def measure(
+    stages: Mapping[str, Opener],
+    recipe: Recipe,
+    evaluation: Evaluation,
+    random: Floats,
+    steps: Iterable[StepReport] = (),
+    progress: Callable[[str], None] = lambda _stage: None,
+) -> Ledger:
+    """Run every stage on the same inputs and compare.
+
+    Args:
+        stages: What opens each stage, in the order of the conversion; `reference` and `rewritten` are PyTorch.
+        recipe: Its limits and rewrites count.
+        evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantised ones on
+            these alone, as noise lies outside the ranges that they were calibrated for.
+        random: Standard normal inputs, float32 (N, C, H, W).
+        steps: What the rewrites did.
+        progress: Is told each stage.
+
+    Raises:
+        ToolError: An artifact cannot be opened or run.
+    """
+    outputs: dict[str, tuple[Floats, Floats]] = {}
+    models: dict[str, TorchRuntime] = {}
+    for stage, opener in stages.items():
+        progress(stage)
+        runtime = opener()
+        if isinstance(runtime, TorchRuntime):
+            models[stage] = runtime
+        outputs[stage] = (runtime.run_single(evaluation.inputs), runtime.run_single(random))
+    progress("noise of the formats")
+    pairs = zip((evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True)
+    noises = tuple(
+        measure_noise(models[REFERENCE].model, models["rewritten"].model, inputs, before, after)
+        for inputs, before, after in pairs
+    )
+    drift = sum(step.max_drift or 0.0 for step in steps)
+    rows = []
+    for stage in stages:
+        for against in dict.fromkeys((REFERENCE, MADE_FROM[stage])) if stage != REFERENCE else ():
+            own_drift = drift if against == REFERENCE else 0.0
+            rows.append(_row(stage, against, outputs, evaluation.labels, noises, own_drift, recipe))
+    truth = outputs[REFERENCE][0]
+    top1 = compare(truth, truth, evaluation.labels).top1
+    return Ledger(evaluation.name, len(evaluation.inputs), noises[0], tuple(rows), tuple(steps), top1)
+
+
+def _row(
+    stage: str,
+    against: str,
+    outputs: Mapping[str, tuple[Floats, Floats]],
+    labels: NDArray[Any] | None,
+    noises: tuple[Noise, ...],
+    drift: float,
+    recipe: Recipe,
+) -> Row:
+    override = recipe.limits.get(stage)  # type: ignore[call-overload]
+    real = compare(outputs[against][0], outputs[stage][0], labels)
+    random = compare(outputs[against][1], outputs[stage][1])
+    bounds = bounds_for(stage, noises[0], drift, override)
+    passed = real.finite and random.finite and all(bound.holds(real) for bound in bounds)
+    if stage not in QUANTISED:
+        passed = passed and all(bound.holds(random) for bound in bounds_for(stage, noises[1], drift, override))
+    return Row(stage, against, real, random, bounds, "pass" if passed else "fail")

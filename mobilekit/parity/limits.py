@@ -1,0 +1,77 @@
+"""Limits for each stage, derived from the measured noise of its number format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mobilekit.parity.metrics import Metrics
+from mobilekit.parity.noise import Noise
+from mobilekit.recipes.schema import Limit
+
+FLOAT32_DRAWS = 8
+"""How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
+the same noise, so their difference has sqrt(2) of its deviation; the unit is the largest of some thousand outputs, and
+another draw's largest may be twice that; kernels that add in longer chains than PyTorch's have up to about 3 times the
+deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
+FLOAT32_ULPS = 4
+"""Floor of the float32 limit: an output's own rounding, in units of 2^-24 of the largest output, on both sides of the
+two evaluations that are compared."""
+FORMAT_SHARE = 2
+"""The artifact of a format rounds more than the imitation does: also between linear layers (as many tensors again,
+sqrt(2) of the noise) and, in int8, with ranges fixed beforehand (up to sqrt(2) again)."""
+FLOAT16_COSINE = 0.9999
+"""What mobilekit promises for float16 artifacts, whatever the model's own noise is."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One metric's limit and where it comes from."""
+
+    metric: str
+    limit: float
+    derivation: str
+
+    def holds(self, metrics: Metrics) -> bool:
+        """Whether the metric is within the limit; a figure that is not a number is not."""
+        value = getattr(metrics, self.metric)
+        return bool(value >= self.limit if self.metric in ("cosine", "top1_agreement") else value <= self.limit)
+
+
+def bounds_for(stage: str, noise: Noise, drift: float, override: Limit | None) -> tuple[Bound, ...]:
+    """Return the limits of one stage.
+
+    Args:
+        stage: Its name.
+        noise: Measured on the inputs at hand.
+        drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared.
+        override: The recipe's own limits; each replaces the derived limit of its metric.
+    """
+    derived = _derived(stage, noise, drift)
+    own = override.model_dump(exclude_none=True) if override else {}
+    kept = [bound for bound in derived if bound.metric not in own]
+    return (*kept, *(Bound(metric, value, "set by the recipe") for metric, value in own.items()))
+
+
+def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
+    allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
+    if stage == "tflite-float16":
+        limit = FORMAT_SHARE * noise.float16_relative_l2 + drift
+        text = f"{FORMAT_SHARE} x {noise.float16_relative_l2:.2e}, the change when weights are rounded to float16"
+        bounds = [Bound("relative_l2", limit, text + allowed)]
+        return bounds if drift else [*bounds, Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")]
+    if stage in ("tflite-dynamic", "tflite-int8"):
+        limit = FORMAT_SHARE * noise.int8_relative_l2 + drift
+        text = (
+            f"{FORMAT_SHARE} x {noise.int8_relative_l2:.2e}, the change when weights (per channel) and the inputs of "
+            "linear layers are rounded to 8 bits"
+        )
+        return [Bound("relative_l2", limit, text + allowed)]
+    if drift:
+        return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
+    floor = FLOAT32_ULPS * 2**-24 * noise.scale
+    limit = max(FLOAT32_DRAWS * noise.float32_max_abs, floor)
+    text = (
+        f"larger of {FLOAT32_DRAWS} x {noise.float32_max_abs:.2e}, the reference's own distance from float64, and "
+        f"{FLOAT32_ULPS} x 2^-24 of the largest output, {noise.scale:.3g}"
+    )
+    return [Bound("max_abs", limit, text)]

@@ -1,0 +1,133 @@
+"""Find, read and check recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mobilekit.errors import UsageError, nearest
+from mobilekit.recipes import yaml_positions
+from mobilekit.recipes.schema import Recipe, RewriteStep
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe and where its parts stand in its file."""
+
+    name: str
+    recipe: Recipe
+    source: str = "the default recipe"
+    lines: dict[yaml_positions.Path, int] = field(default_factory=dict, repr=False)
+
+    def where(self, path: yaml_positions.Path) -> str:
+        """Return `file:line` of a part, for error messages."""
+        return f"{self.source}:{yaml_positions.line_of(self.lines, path)}" if self.lines else self.source
+
+
+def builtin_recipes() -> dict[str, str]:
+    """Return the text of each recipe that comes with mobilekit, by name."""
+    folder = resources.files("export_recipes")
+    return {
+        path.name.removesuffix(".yaml"): path.read_text()
+        for path in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if path.name.endswith(".yaml")
+    }
+
+
+def load_recipe(name: str) -> LoadedRecipe:
+    """Read a recipe by its built-in name, or by the path of a YAML file.
+
+    Raises:
+        UsageError: There is no such recipe, or it is wrong; the message names file, line and nearest key.
+    """
+    known = builtin_recipes()
+    if name in known:
+        return parse_recipe(known[name], name, f"export_recipes/{name}.yaml")
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"There is no recipe {name}.", f"{nearest(name, known)} Or give the path of a YAML file.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}.", "A recipe is a YAML file in UTF-8.") from error
+    return parse_recipe(text, path.stem, str(path))
+
+
+def recipe_for(model: str) -> LoadedRecipe:
+    """Return the built-in recipe that names `model`, or the default one: no rewrites, every precision."""
+    for name, text in builtin_recipes().items():
+        loaded = parse_recipe(text, name, f"export_recipes/{name}.yaml")
+        if model in loaded.recipe.models:
+            return loaded
+    return LoadedRecipe("default", Recipe())
+
+
+def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
+    """Check the text of a recipe; errors name `source`, the line and the nearest key."""
+    try:
+        data, lines = yaml_positions.load_with_lines(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
+    try:
+        recipe = Recipe.model_validate({} if data is None else data)
+    except ValidationError as error:
+        raise _explain(error, LoadedRecipe(name, Recipe(), source, lines), (), Recipe) from error
+    return LoadedRecipe(name, recipe, source, lines)
+
+
+def check_options(kind: type[Options], step: RewriteStep, loaded: LoadedRecipe) -> Options:
+    """Check the `options` of one rewrite step against the rewrite's own model.
+
+    Raises:
+        UsageError: With file, line and nearest key.
+    """
+    try:
+        return kind.model_validate(step.options)
+    except ValidationError as error:
+        index = next(i for i, other in enumerate(loaded.recipe.rewrites) if other is step)
+        raise _explain(error, loaded, ("rewrites", index, "options"), kind) from error
+
+
+def _explain(
+    error: ValidationError, loaded: LoadedRecipe, prefix: yaml_positions.Path, root: type[BaseModel]
+) -> UsageError:
+    messages = []
+    for problem in error.errors()[:3]:
+        path = problem["loc"]
+        place = loaded.where((*prefix, *path))
+        name = ".".join(str(word) for word in (*prefix, *path)) or "the recipe"
+        if problem["type"] == "extra_forbidden":
+            text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), _keys_at(root, path[:-1]))}"
+        else:
+            given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict | list) else ""
+            text = f"{place}: {name}: {problem['msg']}{given}."
+        messages.append(text)
+    return UsageError("\n".join(messages), "`mobilekit recipes schema` prints what a recipe may say.")
+
+
+def _keys_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that the schema of `root` allows at `path`."""
+    schema: dict[str, Any] = root.model_json_schema()
+    node = schema
+    for word in path:
+        node = _resolve(schema, node)
+        if isinstance(word, int):
+            node = node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(word) or node.get("additionalProperties") or {}
+    return list(_resolve(schema, node).get("properties", {}))
+
+
+def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node

@@ -1,0 +1,95 @@
+"""What a recipe may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(_Part):
+    """How a photo becomes the model's input, a float32 tensor of shape (1, channels, size, size)."""
+
+    size: Annotated[int, Field(ge=8, le=4096)] = Field(224, description="Height and width in pixels.")
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.875, description="Size divided by the length to which the photo's shorter side is resized before the crop."
+    )
+    colour: Literal["rgb", "bgr", "grey"] = Field("rgb", description="Order of the channels; grey is one channel.")
+    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 1 for grey, else 3."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of one input, NCHW."""
+        return (1, self.channels, self.size, self.size)
+
+    @model_validator(mode="after")
+    def _one_value_a_channel(self) -> Input:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.channels:
+                raise ValueError(f"{name} needs {self.channels} values for colour {self.colour}")
+        return self
+
+
+class RewriteStep(_Part):
+    """One rewrite, applied at every site where its condition holds."""
+
+    name: str = Field(description="Name of a rewrite; `mobilekit rewrites list` has them.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Parameters of this rewrite.")
+    max_drift: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Largest relative L2 change of the outputs that an approximate rewrite may cause."
+    )
+    allow: bool = Field(False, description="Apply a rewrite that needs retraining.")
+
+
+class Calibration(_Part):
+    """The inputs that int8 ranges and fitted rewrites are measured on."""
+
+    count: Annotated[int, Field(ge=1, le=10000)] = Field(20, description="Number of inputs.")
+
+
+class Limit(_Part):
+    """Limits of one stage; what is left out is derived."""
+
+    max_abs: Annotated[float, Field(ge=0)] | None = None
+    relative_l2: Annotated[float, Field(ge=0)] | None = None
+    cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
+    top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+StageName = Literal[
+    "rewritten",
+    "onnx",
+    "onnx-simplified",
+    "tflite-float32",
+    "tflite-float16",
+    "tflite-dynamic",
+    "tflite-int8",
+]
+
+
+class Recipe(_Part):
+    """How one or more models are exported, calibrated and judged."""
+
+    models: tuple[str, ...] = Field((), description="Names of the registered models that use this recipe.")
+    model_options: dict[str, Any] = Field(default_factory=dict, description="Options of the reference model.")
+    input: Input = Field(default_factory=Input)
+    data: Literal["photos", "digits"] = Field("photos", description="Built-in data to calibrate and to measure on.")
+    rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
+    precision: tuple[Precision, ...] = Field(PRECISIONS, description="TFLite artifacts to make.")
+    calibration: Calibration = Field(default_factory=Calibration)
+    limits: dict[StageName, Limit] = Field(
+        default_factory=dict, description="Limits of a stage in place of the derived ones."
+    )

@@ -1,0 +1,1 @@
+"""Ledgers and bundles as people read them."""

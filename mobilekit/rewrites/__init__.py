@@ -1,0 +1,1 @@
+"""Named rewrites of a model, each with a stated exactness and a proof that is run at every use."""

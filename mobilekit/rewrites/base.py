@@ -1,0 +1,87 @@
+"""What a rewrite is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch.fx import GraphModule
+
+
+class Exactness(StrEnum):
+    """What a rewrite promises about the function that the model computes."""
+
+    EXACT = "exact"
+    """The same function in real arithmetic, at every site."""
+    EXACT_WHEN = "exact-when"
+    """The same function where the condition that `why_not` checks holds."""
+    APPROXIMATE = "approximate"
+    """Another function; the drift is measured and held to the recipe's `max_drift`."""
+    NEEDS_RETRAINING = "needs-retraining"
+    """Another function that the weights were not trained for; refused unless the recipe says `allow: true`."""
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the float64 proof must hold."""
+        return self in (Exactness.EXACT, Exactness.EXACT_WHEN)
+
+
+class Options(BaseModel):
+    """Parameters of a rewrite, as a recipe gives them; none by default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the graph where a rewrite matches."""
+
+    node: str
+    """Name of the graph's node."""
+    path: str
+    """Path of the PyTorch module that the node belongs to."""
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+class Rewrite(ABC, Generic[OptionsType]):
+    """One change of the graph, small enough to be understood and proved.
+
+    A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (shape
+    and dtype) of the recipe's input. `find` names every place that looks like this rewrite's business, also those that
+    it then refuses: a refusal is a reason that the user reads, never silence.
+    """
+
+    name: ClassVar[str]
+    exactness: ClassVar[Exactness]
+    summary: ClassVar[str]
+    options_type: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: OptionsType) -> None:
+        self.options = options
+
+    @abstractmethod
+    def find(self, graph: GraphModule) -> list[Site]:
+        """Return the sites in the order of the graph."""
+
+    def why_not(self, graph: GraphModule, site: Site) -> str | None:
+        """Return why the rewrite must not be applied at `site`, or None where it may."""
+        return None
+
+    def prepare(self, graph: GraphModule, sites: list[Site], calibration: torch.Tensor | None) -> None:
+        """Measure what `apply` needs at all `sites`, before the first is changed.
+
+        Args:
+            graph: The graph before this rewrite.
+            sites: Where it will be applied.
+            calibration: float64 inputs (N, C, H, W), or None where there are none.
+        """
+
+    @abstractmethod
+    def apply(self, graph: GraphModule, site: Site) -> None:
+        """Change the graph at one site, in place."""

@@ -1,0 +1,44 @@
+"""DFC's shift-invariant linear maps as the 1xK and Kx1 depthwise convolutions that the paper recommends."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.fx import GraphModule
+
+from mobilekit.models.dfc import Axis, SharedFullyConnected
+from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.graph import module_of, node_named
+
+
+def depthwise_along(axis: Axis, taps: nn.Parameter) -> nn.Conv2d:
+    """Return the zero-padded depthwise convolution with these kernels, (C, 1, 1, K) or (C, 1, K, 1), K odd."""
+    channels, kernel = taps.shape[0], max(taps.shape[2:])
+    size, padding = ((1, kernel), (0, kernel // 2)) if axis == "horizontal" else ((kernel, 1), (kernel // 2, 0))
+    conv = nn.Conv2d(channels, channels, size, padding=padding, groups=channels, bias=False, dtype=taps.dtype)
+    conv.weight = taps
+    return conv
+
+
+class DFCShared(Rewrite[Options]):
+    """Exact: a banded Toeplitz matrix is a convolution with zero padding, borders included, at every size.
+
+    Source: GhostNetV2, arXiv 2211.12905, section 4.2.
+    """
+
+    name = "dfc-shared"
+    exactness = Exactness.EXACT
+    summary = "DFC attention with shared weights: fully connected maps to 1xK and Kx1 depthwise convolutions"
+
+    def find(self, graph: GraphModule) -> list[Site]:
+        """Return DFC's maps with shared weights."""
+        return [
+            Site(node.name, str(node.target))
+            for node in graph.graph.nodes
+            if isinstance(module_of(graph, node), SharedFullyConnected)
+        ]
+
+    def apply(self, graph: GraphModule, site: Site) -> None:
+        """Put the convolution in the map's place."""
+        module = module_of(graph, node_named(graph, site.node))
+        assert isinstance(module, SharedFullyConnected)
+        graph.set_submodule(site.path, depthwise_along(module.axis, module.weight))

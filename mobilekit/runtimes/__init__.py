@@ -1,0 +1,1 @@
+"""Runs artifacts: one small interface for PyTorch, ONNX Runtime and LiteRT."""

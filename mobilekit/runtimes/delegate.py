@@ -1,0 +1,81 @@
+"""Which ops of a TFLite model the XNNPACK delegate takes, and why it leaves the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+# Ops for which XNNPACK's delegate has no kernel at all, in LiteRT 2.1 (found by running one-op models), and what does.
+_NO_KERNEL = {
+    "RESIZE_NEAREST_NEIGHBOR": "only bilinear resizes have one",
+    "RELU_0_TO_1": "RELU6 has one",
+    "GATHER": "slices and transposes have one",
+    "SQUARED_DIFFERENCE": "for quantised tensors; SUB and MUL have one",
+}
+_FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT", "DIV", "RELU"}
+
+
+def describe_delegate(interpreter: Any) -> dict[str, Any]:
+    """Return the delegate's name, its partitions, and the nodes that it left with the reason.
+
+    Args:
+        interpreter: An ai_edge_litert Interpreter with allocated tensors.
+
+    Returns:
+        `name`, `partitions`, `delegated` and `total` (numbers of nodes), `undelegated` (op, name, reason).
+    """
+    details = interpreter._get_ops_details()
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    partitions = [node for node in details if node["op_name"] == "DELEGATE"]
+    nodes = [node for node in details if node["op_name"] != "DELEGATE"]
+    maker = {int(index): node for node in nodes for index in node["outputs"]}
+    taken: set[int] = set()
+    for partition in partitions:
+        taken |= _members(partition, maker)
+    left = [node for node in nodes if node["index"] not in taken]
+    return {
+        "name": "XNNPACK" if partitions else None,
+        "partitions": len(partitions),
+        "delegated": len(taken),
+        "total": len(nodes),
+        "undelegated": [
+            {"op": node["op_name"], "name": _name(node, tensors), "reason": _reason(node, tensors)} for node in left
+        ],
+    }
+
+
+def _members(partition: dict[str, Any], maker: dict[int, dict[str, Any]]) -> set[int]:
+    """Return the nodes inside a partition: those that lead from its inputs to its outputs."""
+    borders = set(map(int, partition["inputs"]))
+    members: set[int] = set()
+    waiting = [int(index) for index in partition["outputs"]]
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is None or node["index"] in members:
+            continue
+        members.add(node["index"])
+        waiting += [int(index) for index in _present(node["inputs"]) if int(index) not in borders]
+    return members
+
+
+def _name(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
+    outputs = [tensors[int(index)]["name"] for index in _present(node["outputs"]) if int(index) in tensors]
+    return outputs[0] if outputs else f"node {node['index']}"
+
+
+def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
+    op = node["op_name"]
+    indices = [int(index) for index in _present(node["inputs"]) if int(index) in tensors]
+    quantised = any(tensors[index]["dtype"].__name__ in ("int8", "uint8") for index in indices)
+    if op in _NO_KERNEL:
+        return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
+    if quantised and op in _FLOAT_ONLY:
+        return f"XNNPACK takes {op} in float only, and this one is quantised"
+    if len(set(indices)) < len(indices):
+        return f"this {op} has one tensor twice among its inputs"
+    return f"XNNPACK refused this {op}: its shapes, types or parameters are outside what its kernel takes"
+
+
+def _present(indices: Iterable[int]) -> list[int]:
+    """Leave out the -1 of absent optional tensors."""
+    return [int(index) for index in indices if int(index) >= 0]

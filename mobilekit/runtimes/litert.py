@@ -1,0 +1,125 @@
+"""TFLite files, run by LiteRT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.errors import ToolError
+from mobilekit.runtimes.base import Arrays, Runtime
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a TFLite model."""
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class LiteRTRuntime(Runtime):
+    """A TFLite model on the CPU with LiteRT's default delegate (XNNPACK), one thread."""
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with _quiet_stderr():
+                self.interpreter = Interpreter(str(path), num_threads=1)
+                self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ToolError(f"LiteRT cannot open {path}: {str(error).strip().splitlines()[0]}.") from error
+        names_in, names_out = self._signature_names()
+        self.inputs = [_info(d, names_in) for d in self.interpreter.get_input_details()]
+        self.outputs = [_info(d, names_out) for d in self.interpreter.get_output_details()]
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Run the model; see `Runtime.run`. Images go in as NHWC where the model has it so."""
+        count = len(next(iter(inputs.values())))
+        rows: list[list[NDArray[np.float32]]] = []
+        for i in range(count):
+            for info in self.inputs:
+                array = self._pick(inputs, info.name)[i : i + 1]
+                self.interpreter.set_tensor(info.index, _encode(_to_layout(array, info.shape), info))
+            try:
+                self.interpreter.invoke()
+            except (ValueError, RuntimeError) as error:
+                raise ToolError(f"LiteRT failed while running: {str(error).strip().splitlines()[0]}.") from error
+            rows.append([_decode(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
+        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
+
+    def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
+        """Return the input of this name; a model of one input takes the one there is."""
+        return inputs[name] if name in inputs or len(self.inputs) > 1 else next(iter(inputs.values()))
+
+    def _signature_names(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the signature's name for each tensor name, of inputs and of outputs."""
+        signatures = self.interpreter._get_full_signature_list()
+        if not signatures:
+            return {}, {}
+        signature = next(iter(signatures.values()))
+        tensors = {d["index"]: d["name"] for d in self.interpreter.get_tensor_details()}
+        return (
+            {tensors[index]: name for name, index in signature["inputs"].items()},
+            {tensors[index]: name for name, index in signature["outputs"].items()},
+        )
+
+
+def _info(detail: dict[str, Any], names: dict[str, str]) -> TensorInfo:
+    scale, zero_point = detail["quantization"]
+    quantised = bool(scale)
+    return TensorInfo(
+        name=names.get(detail["name"], detail["name"]),
+        index=int(detail["index"]),
+        shape=tuple(int(size) for size in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale) if quantised else None,
+        zero_point=int(zero_point) if quantised else None,
+    )
+
+
+def _to_layout(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an NCHW array in the shape that the model takes, NCHW or NHWC."""
+    if array.shape == shape or array.ndim != 4:
+        return array
+    return array.transpose(0, 2, 3, 1)
+
+
+def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+    if info.scale is None or info.zero_point is None:
+        return np.ascontiguousarray(array.astype(info.dtype, copy=False))
+    limits = np.iinfo(info.dtype)
+    steps = np.round(array / np.float32(info.scale)) + info.zero_point
+    return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(info.dtype))
+
+
+def _decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+    if info.scale is None or info.zero_point is None:
+        return array.astype(np.float32)
+    return (array.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep LiteRT's INFO lines, which it writes to the descriptor itself, off the terminal."""
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
