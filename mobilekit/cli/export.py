@@ -10,11 +10,10 @@ import typer
 from mobilekit.cache import Cache, NoCache
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError, nearest
-from mobilekit.recipes.load import LoadedRecipe, load_recipe, recipe_for
-from mobilekit.recipes.schema import PRECISIONS, Recipe
 
 if TYPE_CHECKING:
     from mobilekit.export import Exported
+    from mobilekit.recipes.load import LoadedRecipe
 
 
 def export(
@@ -22,7 +21,7 @@ def export(
     recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
     input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
-    precision: Annotated[str | None, typer.Option(help=f"Of {','.join(PRECISIONS)}, separated by commas.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of float32,float16,dynamic,int8, separated by commas.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of pictures to calibrate int8 on.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[
@@ -38,6 +37,8 @@ def export(
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out`
     """
+    from mobilekit.recipes.load import load_recipe, recipe_for
+
     loaded = _adjust(load_recipe(recipe) if recipe else recipe_for(model), input_size, precision, rewrites)
     import torch
 
@@ -64,6 +65,9 @@ def _adjust(loaded: LoadedRecipe, size: int | None, precision: str | None, rewri
     Raises:
         UsageError: A value is wrong.
     """
+    from mobilekit.recipes.load import LoadedRecipe
+    from mobilekit.recipes.schema import PRECISIONS, Recipe
+
     recipe = loaded.recipe
     changes: dict[str, Any] = {}
     if size is not None:

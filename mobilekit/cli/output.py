@@ -10,7 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-out = Console(soft_wrap=True, highlight=False)
+_PIPE_WIDTH = 200
+# A table in a pipe or file must not be cut to the width of a terminal that is not there.
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

@@ -9,8 +9,6 @@ import typer
 
 from mobilekit.cli.output import out, print_json
 from mobilekit.errors import UsageError, nearest
-from mobilekit.recipes.load import builtin_recipes, load_recipe
-from mobilekit.recipes.schema import Recipe
 
 app = typer.Typer(help="How models are exported, as data.", invoke_without_command=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -24,6 +22,8 @@ def list_recipes(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
+    from mobilekit.recipes.load import builtin_recipes, load_recipe
+
     recipes = [{"name": name, "models": list(load_recipe(name).recipe.models)} for name in builtin_recipes()]
     if as_json:
         print_json(recipes)
@@ -38,6 +38,8 @@ def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_jso
 
     Example: `mobilekit recipes show ghostnetv2 > mine.yaml`
     """
+    from mobilekit.recipes.load import builtin_recipes, load_recipe
+
     recipes = builtin_recipes()
     if name not in recipes:
         raise UsageError(f"There is no recipe {name}.", nearest(name, recipes))
@@ -53,6 +55,7 @@ def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], a
 
     Example: `mobilekit recipes check mine.yaml`
     """
+    from mobilekit.recipes.load import load_recipe
     from mobilekit.rewrites.catalogue import steps_of
 
     loaded = load_recipe(str(file))
@@ -69,4 +72,6 @@ def schema() -> None:
 
     Example: `mobilekit recipes schema > recipe.schema.json`
     """
+    from mobilekit.recipes.schema import Recipe
+
     print_json(Recipe.model_json_schema())

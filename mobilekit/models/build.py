@@ -32,7 +32,7 @@ def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> 
 
 
 def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Try the model on an input of this shape without computing anything.
+    """Try the model on an input of this shape.
 
     Raises:
         UsageError: It cannot take the input; the message names the next larger size that it can take, if any.
@@ -88,12 +88,10 @@ def load_state(model: nn.Module, path: Path) -> None:
 
 def _problem(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> str | None:
     """Return the first line of what the model says against an input of this shape, or None."""
-    options = effective_options(entry, options, shape[-1])
-    with torch.device("meta"):
-        model = entry.create(**options)
+    model = entry.create(**effective_options(entry, options, shape[-1]))
     try:
         with torch.no_grad():
-            model(torch.empty(shape, device="meta"))
+            model(torch.zeros(shape))
     except (RuntimeError, ValueError) as error:
         return str(error).strip().splitlines()[0].rstrip(".")
     return None

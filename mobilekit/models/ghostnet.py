@@ -196,11 +196,11 @@ def ghostnet(
 
 
 _PAPER = "GhostNet: More Features from Cheap Operations, arXiv 1911.11907"
-_CODE = "huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch"
+_SOURCE = "arXiv 1911.11907, ImageNet results"
 
 for _name, _width, _published in (
-    ("ghostnet_050", 0.5, Published(2_600_000, 42_000_000, source="arXiv 1911.11907")),
-    ("ghostnet", 1.0, Published(None, 142_000_000, 73.98, source=_CODE)),
-    ("ghostnet_130", 1.3, Published(None, 226_000_000, 75.7, source=_CODE)),
+    ("ghostnet_050", 0.5, Published(2_600_000, 42_000_000, 66.2, source=_SOURCE)),
+    ("ghostnet", 1.0, Published(5_200_000, 141_000_000, 73.9, source=_SOURCE)),
+    ("ghostnet_130", 1.3, Published(7_300_000, 226_000_000, 75.7, source=_SOURCE)),
 ):
     register(ModelEntry(_name, ghostnet, _PAPER, 224, 3, 1000, _published, defaults={"width": _width}))

@@ -34,7 +34,7 @@ def ghostnetv2(
 
 
 _PAPER = "GhostNetV2: Enhance Cheap Operation with Long-Range Attention, arXiv 2211.12905"
-_SOURCE = "arXiv 2211.12905, table 2; latency read off figure 1 (about 0.5 ms), ARM phone, TFLite"
+_SOURCE = "arXiv 2211.12905, ImageNet results; latency read off its figure (about 0.5 ms), ARM phone, TFLite"
 
 for _name, _width, _published in (
     ("ghostnetv2", 1.0, Published(None, 167_000_000, 75.3, 37.5, _SOURCE)),
