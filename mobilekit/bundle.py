@@ -57,6 +57,8 @@ def open_bundle(path: Path) -> Bundle:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
+        if not isinstance(manifest, dict):
+            raise ValueError("it is not a JSON object")
     except FileNotFoundError as error:
         raise UsageError(
             f"{path} is not a bundle: it has no {MANIFEST}.", "`mobilekit export MODEL` makes one."

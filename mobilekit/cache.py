@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import platformdirs
 
@@ -35,22 +37,23 @@ class Cache:
         return cls(Path(root) / "stages")
 
     def take(self, key: str, folder: Path) -> bool:
-        """Copy entry `key` into `folder`; return False if it is missing or damaged."""
+        """Copy entry `key` into `folder`; where it is missing or damaged, return False and copy nothing."""
         entry = self.root / key
-        try:
-            index = json.loads((entry / _INDEX).read_text())
-            copied = [(entry / name, folder / name, digest) for name, digest in index.items()]
-            for source, copy, digest in copied:
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, copy)
-                if sha256_of(copy) != digest:
-                    raise ValueError(source)
+        if not entry.is_dir():
+            return False
+        with TemporaryDirectory(prefix=".taken-", dir=folder) as scratch:
+            try:
+                names = _copy_checked(entry, Path(scratch))
+            except PermissionError:
+                return False
+            except (FileNotFoundError, IsADirectoryError, ValueError, AttributeError):
+                shutil.rmtree(entry, ignore_errors=True)
+                return False
+            for name in names:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(scratch) / name).replace(folder / name)
+        with suppress(OSError):  # a cache that may only be read serves as well
             os.utime(entry)
-        except (FileNotFoundError, PermissionError):
-            return False
-        except (ValueError, AttributeError):
-            shutil.rmtree(entry, ignore_errors=True)
-            return False
         return True
 
     def put(self, key: str, folder: Path, names: Iterable[str]) -> None:
@@ -65,7 +68,8 @@ class Cache:
         except OSError:
             # Another export may have been faster, or the cache is full or read-only: neither must stop this one.
             return
-        self._prune(keep=key)
+        with suppress(OSError):  # another export may be pruning
+            self._prune(keep=key)
 
     def _prune(self, keep: str) -> None:
         entries = [path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -77,6 +81,22 @@ class Cache:
             if path.name != keep:
                 shutil.rmtree(path, ignore_errors=True)
                 excess -= sizes[path]
+
+
+def _copy_checked(entry: Path, folder: Path) -> list[str]:
+    """Copy the files of an entry and return their names.
+
+    Raises:
+        ValueError: A copy is not what was put there.
+    """
+    index: dict[str, str] = json.loads((entry / _INDEX).read_text())
+    for name, digest in index.items():
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(entry / name, copy)
+        if sha256_of(copy) != digest:
+            raise ValueError(f"{entry / name} is changed")
+    return list(index)
 
 
 class NoCache(Cache):

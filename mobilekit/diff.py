@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
+from pydantic import ValidationError
 from torch import nn
 
 from mobilekit import bundle as bundles
@@ -38,9 +42,7 @@ def diff(bundle: Bundle, inputs: Path | None = None, progress: Progress = lambda
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
         ToolError: An artifact cannot be run.
     """
-    loaded = LoadedRecipe(
-        bundle.manifest["recipe"]["name"], Recipe.model_validate(bundle.manifest["recipe"]["content"])
-    )
+    loaded = _recipe_of(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe.input) if inputs else evaluation_inputs(recipe)
     spec = bundle.manifest["model"]
@@ -53,6 +55,23 @@ def diff(bundle: Bundle, inputs: Path | None = None, progress: Progress = lambda
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     return measure_folder(bundle.path, recipe, reference, rewritten.graph, evaluation, steps, progress)
+
+
+def _recipe_of(bundle: Bundle) -> LoadedRecipe:
+    """Return the recipe in a bundle's manifest.
+
+    Raises:
+        UsageError: This version of mobilekit does not understand it.
+    """
+    written = bundle.manifest.get("recipe", {})
+    try:
+        return LoadedRecipe(str(written.get("name")), Recipe.model_validate(written.get("content")))
+    except ValidationError as error:
+        version = bundle.manifest.get("tools", {}).get("mobilekit", "another version")
+        raise UsageError(
+            f"{bundle.path} was exported by mobilekit {version}, whose recipe this version does not understand.",
+            "Export the model again.",
+        ) from error
 
 
 def measure_folder(
@@ -93,16 +112,23 @@ def load_evaluation(path: Path, spec: Input) -> Evaluation:
     if path.suffix != ".npz":
         return Evaluation(str(path), load_folder(path, spec))
     try:
-        with np.load(path, allow_pickle=False) as content:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, NpzFile):
+            raise ValueError("it holds a bare array")
+        with content:
             arrays = dict(content)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} is not an .npz file that can be read: {error}.") from error
     array = arrays.get("input", next(iter(arrays.values()))) if arrays else None
     if array is None or array.ndim != 4 or array.shape[1:] != spec.shape[1:] or not len(array):
         wanted = " x ".join(map(str, ("N", *spec.shape[1:])))
         got = "nothing" if array is None else f"an array of {' x '.join(map(str, array.shape))}"
         raise UsageError(f"{path} holds {got}, and the model takes {wanted}.", "Name the array `input`, in NCHW.")
+    if array.dtype.kind not in "fiub":
+        raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.")
     labels = arrays.get("labels")
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise UsageError(f"{path} has labels of type {labels.dtype}, not class numbers.")
     if labels is not None and labels.shape != (len(array),):
         raise UsageError(f"{path} has {len(array)} inputs and labels of shape {labels.shape}.")
     inputs = np.ascontiguousarray(array, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -99,7 +100,7 @@ def _put_in_place(part: Path, target: Path, replace: bool) -> None:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what killed processes left beside `target`; put back a folder that was being replaced."""
-    for path in target.parent.glob(f".{target.name}.partial-*"):
+    for path in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
         words = path.name.removeprefix(f".{target.name}.partial-").split("-")
         if not words[0].isdigit() or _is_running(int(words[0])):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -30,6 +31,8 @@ app.command("verify")(verify.verify)
 app.add_typer(rewrites.app, name="rewrites")
 
 INTERRUPTED = 130
+TERMINATED = 143
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,6 +57,7 @@ def common(
 
 def main() -> None:
     """Run the command line; every error ends with its exit code and without a traceback, unless --debug."""
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))  # so that scratch folders go
     try:
         code = app(standalone_mode=False)
     except BaseException as error:
@@ -78,9 +82,11 @@ def _end(error: BaseException) -> int:
         fail("interrupted; nothing was left behind.")
         return INTERRUPTED
     if hasattr(error, "format_message"):  # click's own usage errors
-        fail(error.format_message(), "Add --help to see what the command takes.")
+        message = error.format_message()
+        if message:  # without a command, the help was printed and is all there is to say
+            fail(message, "Add --help to see what the command takes.")
         return 2
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in _FULL:
         fail(f"The disk is full: {error}.", "Make room, or choose another place with -o. Nothing was left behind.")
         return 4
     if isinstance(error, OSError):

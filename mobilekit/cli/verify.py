@@ -9,6 +9,7 @@ import typer
 
 from mobilekit.bundle import find_changes, open_bundle
 from mobilekit.cli.output import fail, out, print_json
+from mobilekit.errors import UsageError
 
 
 def verify(
@@ -19,6 +20,8 @@ def verify(
 
     Example: `mobilekit verify artifacts/ghostnetv2`
     """
+    if not bundle.is_dir():
+        raise UsageError(f"There is no folder {bundle}.", "`mobilekit export MODEL` makes a bundle.")
     changes = find_changes(bundle)
     if not changes:
         count = len(open_bundle(bundle).manifest["files"])

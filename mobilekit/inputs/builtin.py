@@ -99,7 +99,7 @@ def _open_packaged(name: str) -> Image.Image:
 def _view(image: Image.Image, view: int) -> Image.Image:
     if view == 0:
         return image
-    side = int(min(image.size) * 0.75) - 8 * ((view - 1) // 4)
+    side = max(int(min(image.size) * 0.75) - 8 * ((view - 1) // 4), min(image.size) // 4)
     right, bottom = image.width - side, image.height - side
     left, top = ((0, 0), (right, bottom), (right, 0), (0, bottom))[(view - 1) % 4]
     return image.crop((left, top, left + side, top + side))

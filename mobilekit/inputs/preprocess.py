@@ -37,6 +37,8 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
             f"{name} is a grey picture (mode {image.mode}), and the model takes {spec.colour} colour.",
             "Leave it out, or convert it to colour if the model will see grey pictures in use.",
         )
+    if image.mode == "I;16":  # Pillow would clip it at 255
+        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     image = image.convert("L" if spec.channels == 1 else "RGB")
     scale = round(spec.size / spec.crop) / min(image.size)
     size = (max(spec.size, round(image.width * scale)), max(spec.size, round(image.height * scale)))

@@ -7,6 +7,7 @@ of parameters are those of the official code (huawei-noah/Efficient-AI-Backbones
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 from torch import nn
@@ -146,6 +147,8 @@ class GhostNet(nn.Module):
         super().__init__()
         if width <= 0:
             raise ValueError(f"width is {width}, not positive")
+        if se_rounding not in get_args(Rounding):
+            raise ValueError(f"se_rounding is {se_rounding!r}, not one of {', '.join(get_args(Rounding))}")
         stem = make_divisible(STEM_CHANNELS * width)
         self.conv_stem = nn.Conv2d(in_channels, stem, 3, stem_stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)

@@ -58,7 +58,7 @@ class ModelEntry:
             raise UsageError(f"{self.name} has no option {unknown[0]}.", nearest(unknown[0], self.option_names()))
         try:
             return self.build(**{**self.defaults, **options}).eval()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise UsageError(f"{self.name}: {error}.") from error
 
     def option_names(self) -> list[str]:

@@ -63,11 +63,12 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{path} is refused: it holds more than tensors, and loading it could run code.",
+            f"{path} is refused: it is no checkpoint of tensors alone, and loading anything else could run code.",
             "Save the state dict alone: torch.save(model.state_dict(), ...), or use safetensors.",
         ) from error
-    except (SafetensorError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a damaged pickle raises whatever its first wrong byte leads to
+        told = str(error) if isinstance(error, SafetensorError | RuntimeError | ValueError | OSError) else ""
+        first = told.splitlines()[0] if told else f"damaged ({type(error).__name__})"
         raise UsageError(f"{path} is not a checkpoint that can be read: {first}.") from error
     return _unwrap(content, path)
 
@@ -108,7 +109,9 @@ def calibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> 
 
 
 def _unwrap(content: object, path: Path) -> dict[str, torch.Tensor]:
-    while isinstance(content, Mapping):
+    for _ in range(len(_WRAPPERS)):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             break

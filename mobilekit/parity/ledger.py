@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from numpy.typing import NDArray
+from torch.fx import GraphModule
 
 from mobilekit.inputs.builtin import Evaluation
 from mobilekit.parity.limits import Bound, bounds_for
@@ -117,20 +118,29 @@ def measure(
             models[stage] = runtime
         outputs[stage] = (runtime.run_single(evaluation.inputs), runtime.run_single(random))
     progress("noise of the formats")
-    pairs = zip((evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True)
+    reference, rewritten = models[REFERENCE].model, models["rewritten"].model
+    assert isinstance(rewritten, GraphModule)
     noises = tuple(
-        measure_noise(models[REFERENCE].model, models["rewritten"].model, inputs, before, after)
-        for inputs, before, after in pairs
+        measure_noise(reference, rewritten, inputs, before, after)
+        for inputs, before, after in zip(
+            (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
+        )
     )
     drift = sum(step.max_drift or 0.0 for step in steps)
     rows = []
     for stage in stages:
-        for against in dict.fromkeys((REFERENCE, MADE_FROM[stage])) if stage != REFERENCE else ():
+        for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():
             own_drift = drift if against == REFERENCE else 0.0
             rows.append(_row(stage, against, outputs, evaluation.labels, noises, own_drift, recipe))
     truth = outputs[REFERENCE][0]
     top1 = compare(truth, truth, evaluation.labels).top1
     return Ledger(evaluation.name, len(evaluation.inputs), noises[0], tuple(rows), tuple(steps), top1)
+
+
+def _made_from(stage: str, stages: Iterable[str]) -> str:
+    """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
+    source = MADE_FROM[stage]
+    return source if source in stages else _made_from(source, stages)
 
 
 def _row(

@@ -8,13 +8,13 @@ to the outputs is the yardstick for the artifact.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.parity.metrics import compare
 from mobilekit.runtimes.pytorch import TorchRuntime
@@ -32,12 +32,14 @@ class Noise:
     """Largest absolute output."""
     float16_relative_l2: float
     """Change of the outputs when every weight is rounded to float16."""
-    int8_relative_l2: float
+    dynamic_relative_l2: float
     """Change when weights (per channel) and the inputs of linear layers (per tensor) are rounded to 8 bits."""
+    int8_relative_l2: float
+    """Change when weights (per channel) and every other tensor (per tensor) are rounded to 8 bits."""
 
 
 def measure_noise(
-    reference: nn.Module, rewritten: nn.Module, inputs: Floats, reference_outputs: Floats, rewritten_outputs: Floats
+    reference: nn.Module, rewritten: GraphModule, inputs: Floats, reference_outputs: Floats, rewritten_outputs: Floats
 ) -> Noise:
     """Run the model in each format.
 
@@ -48,21 +50,22 @@ def measure_noise(
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
     """
+    exact = TorchRuntime(copy.deepcopy(reference).double()).run_single(inputs)
+    halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
+    round_weights_to_float16(halved)
+    round_weights_to_int8(dynamic)
+    round_layer_inputs(dynamic)
+    round_weights_to_int8(static)
 
-    def run(model: nn.Module, convert: Callable[[nn.Module], object]) -> Floats:
-        changed = copy.deepcopy(model)
-        convert(changed)
-        return TorchRuntime(changed).run_single(inputs)
+    def change(model: nn.Module) -> float:
+        return compare(rewritten_outputs, TorchRuntime(model).run_single(inputs)).relative_l2
 
-    def change(convert: Callable[[nn.Module], object]) -> float:
-        return compare(rewritten_outputs, run(rewritten, convert)).relative_l2
-
-    exact = run(reference, lambda model: model.double())
     return Noise(
         float32_max_abs=compare(exact, reference_outputs).max_abs,
         scale=float(np.abs(exact).max()),
-        float16_relative_l2=change(round_weights_to_float16),
-        int8_relative_l2=change(round_to_int8),
+        float16_relative_l2=change(halved),
+        dynamic_relative_l2=change(dynamic),
+        int8_relative_l2=change(EveryTensorRounded(static)),
     )
 
 
@@ -73,11 +76,10 @@ def round_weights_to_float16(model: nn.Module) -> None:
         parameter.data = parameter.data.clamp(-limit, limit).half().to(parameter.dtype)
 
 
-def round_to_int8(model: nn.Module) -> None:
-    """Round convolutions and linear layers to 8 bits as TFLite's quantisation specification has it, in place.
+def round_weights_to_int8(model: nn.Module) -> None:
+    """Round convolutions' and linear layers' weights to -127..127 steps, a scale for each output channel, in place.
 
-    Weights: symmetric, -127..127, a scale for each output channel. Inputs: asymmetric, 256 steps over the tensor's
-    range with zero in it. Source: TensorFlow Lite 8-bit quantization specification.
+    Source: TensorFlow Lite 8-bit quantization specification.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -85,11 +87,55 @@ def round_to_int8(model: nn.Module) -> None:
             scale = (weight.abs().flatten(1).amax(1) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
             scale = scale.reshape(-1, *([1] * (weight.dim() - 1)))
             module.weight.data = (weight / scale).round() * scale
-            module.register_forward_pre_hook(_round_input)
 
 
-def _round_input(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    x = inputs[0]
+def round_layer_inputs(model: nn.Module) -> None:
+    """Make layers round their inputs as TFLite's dynamic-range kernels do, each image by its own range, in place.
+
+    Depthwise and grouped convolutions keep float inputs there.
+    """
+
+    def rounded(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (torch.stack([round_to_256_steps(image) for image in inputs[0]]), *inputs[1:])
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+            module.register_forward_pre_hook(rounded)
+
+
+def round_to_256_steps(x: torch.Tensor) -> torch.Tensor:
+    """Round a tensor to 256 even steps over its range, which has zero in it (the same specification)."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
     scale = ((high - low) / 255).clamp_min(torch.finfo(x.dtype).tiny)
-    return (((x - low) / scale).round() * scale + low, *inputs[1:])
+    return ((x - low) / scale).round() * scale + low
+
+
+class EveryTensorRounded(nn.Module):
+    """A graph that rounds every tensor it makes, as a full int8 model does.
+
+    A convolution whose only user is a ReLU is one op with it in TFLite, and only the ReLU's result is rounded.
+    """
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the graph on a rounded input."""
+        result: torch.Tensor = _RoundingInterpreter(self.graph).run(x)
+        return result
+
+
+class _RoundingInterpreter(Interpreter):
+    def run_node(self, n: Node) -> object:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and n.op not in ("output", "get_attr") and not self._is_fused(n):
+            return round_to_256_steps(result)
+        return result
+
+    def _is_fused(self, n: Node) -> bool:
+        users = list(n.users)
+        if n.op != "call_module" or len(users) != 1 or users[0].op != "call_module":
+            return False
+        layer, after = (self.module.get_submodule(str(node.target)) for node in (n, users[0]))
+        return isinstance(layer, nn.Conv2d | nn.Linear) and isinstance(after, nn.ReLU)

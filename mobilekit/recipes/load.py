@@ -73,9 +73,11 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
     """Check the text of a recipe; errors name `source`, the line and the nearest key."""
     try:
         data, lines = yaml_positions.load_with_lines(text)
+    except yaml_positions.DuplicateKeyError as error:
+        raise UsageError(f"{source}:{error.line}: {error}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
     try:

@@ -11,7 +11,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Input(_Part):

@@ -9,6 +9,25 @@ import yaml
 Path = tuple[str | int, ...]
 
 
+class DuplicateKeyError(ValueError):
+    """A mapping names a key twice; YAML itself would silently take the last."""
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(f"the key {key} stands twice")
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Tells where a scalar is that looks like a date or a number and is none, such as 2020-99-99 or 0x_."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            problem = f"{node.value!s:.40} is not of the type {node.tag.rsplit(':', 1)[-1]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+
 def load_with_lines(text: str) -> tuple[Any, dict[Path, int]]:
     """Parse YAML without running anything it names.
 
@@ -19,13 +38,21 @@ def load_with_lines(text: str) -> tuple[Any, dict[Path, int]]:
         The data, and the 1-based line of each key and list item by its path.
 
     Raises:
-        yaml.YAMLError: The text is not YAML, or a mapping names a key twice.
+        yaml.YAMLError: The text is not YAML, a mapping names a key twice, or there is an alias: aliases can be
+            circular, or expand without end.
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    lines: dict[Path, int] = {}
-    if node is not None:
-        _collect(node, (), lines)
-    return yaml.safe_load(text), lines
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem="a recipe has no aliases", problem_mark=mark)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[Path, int] = {}
+        if node is not None:
+            _collect(node, (), lines)
+        return yaml.load(text, Loader=_Loader), lines  # noqa: S506  (it is a SafeLoader)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
@@ -42,7 +69,7 @@ def _collect(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
         for key, value in node.value:
             below = (*path, str(key.value))
             if below in lines:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value} stands twice", problem_mark=key.start_mark)
+                raise DuplicateKeyError(str(key.value), key.start_mark.line + 1)
             lines[below] = key.start_mark.line + 1
             _collect(value, below, lines)
     elif isinstance(node, yaml.SequenceNode):

@@ -1,4 +1,4 @@
-"""The ledger as a table on the terminal."""
+"""The ledger on the terminal, in 80 columns."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+_SHORT = {"max_abs": "abs", "relative_l2": "L2", "cosine": "cosine", "top1_agreement": "same"}
+_LONG = {"max_abs": "max abs", "relative_l2": "relative L2", "cosine": "cosine", "top1_agreement": "top-1 agreement"}
+
 
 def ledger_table(ledger: dict[str, Any]) -> Group:
-    """Return a ledger, as `Ledger.to_json` gives it, as a table with its limits and verdict below."""
-    rows = ledger["stages"]
-    labelled = any(row["top1"] is not None for row in rows)
-    table = Table(box=None)
+    """Return a ledger, as `Ledger.to_json` gives it: a line a stage, then where the limits are from, and the verdict.
+
+    Figures are against the reference; `step` is the relative L2 against the stage that this one was made from.
+    """
+    totals = {row["stage"]: row for row in ledger["stages"] if row["against"] == "reference"}
+    steps = {row["stage"]: row for row in ledger["stages"]}  # the row against the stage before comes second
+    labelled = ledger["reference_top1"] is not None
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    for column in ("max abs", "rel L2", "cosine", "PSNR dB", "top-1 same", *(["top-1"] if labelled else []), "limit"):
+    for column in ("max abs", "rel L2", "step", "cosine", "same %", *(["top-1 %"] if labelled else []), "limit"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
-    for row in rows:
+    for stage, row in totals.items():
+        passed = row["verdict"] == steps[stage]["verdict"] == "pass"
         table.add_row(
-            row["stage"],
-            row["against"],
+            stage,
             _figure(row["max_abs"]),
             _figure(row["relative_l2"]),
+            _figure(steps[stage]["relative_l2"]),
             "-" if row["cosine"] is None else f"{row['cosine']:.6f}",
-            "same" if row["psnr_db"] is None else f"{row['psnr_db']:.1f}",
-            f"{100 * row['top1_agreement']:.1f} %",
-            *([f"{100 * row['top1']:.2f} %"] if labelled else []),
-            ", ".join(f"{_SHORT[bound['metric']]} {_limit(bound)}" for bound in row["limits"]),
-            Text(row["verdict"], style="green" if row["verdict"] == "pass" else "bold red"),
+            f"{100 * row['top1_agreement']:.1f}",
+            *([f"{100 * row['top1']:.2f}"] if labelled else []),
+            _limit(row["limits"][0], _SHORT) if row["limits"] else "-",
+            Text("pass", style="green") if passed else Text("fail", style="bold red"),
         )
-    return Group(table, Text(_summary(ledger)))
+    return Group(table, Text(_explanation(ledger)))
 
 
 def rewrite_lines(ledger: dict[str, Any]) -> list[str]:
@@ -41,45 +47,48 @@ def rewrite_lines(ledger: dict[str, Any]) -> list[str]:
     lines = []
     for step in ledger["rewrites"]:
         proof, drift = step["proof"], step["drift"]
-        shown = (
-            f"float64 error {proof['relative_error']:.1e}, limit {proof['limit']:g}"
-            if proof
-            else f"drift {drift:.3g}, max_drift {step['max_drift']:g}"
-            if drift is not None
-            else "nothing to prove"
-        )
+        if proof:
+            shown = f"float64 error {proof['relative_error']:.1e}, limit {proof['limit']:g}"
+        elif drift is not None:
+            shown = f"drift {drift:.3g}, max_drift {step['max_drift']:g}"
+        else:
+            shown = "nothing to prove"
         lines.append(f"{step['name']} ({step['exactness']}): {_sites(len(step['applied']))}; {shown}")
         reasons = Counter(refusal["reason"] for refusal in step["refused"])
         lines += [f"  left {_sites(count)}: {reason}" for reason, count in reasons.items()]
     return lines
 
 
+def _explanation(ledger: dict[str, Any]) -> str:
+    inputs = ledger["inputs"]
+    lines = [f"\nMeasured on {inputs['count']} inputs ({inputs['real']}); float stages on random inputs as well."]
+    if ledger["reference_top1"] is not None:
+        lines.append(f"The reference's own top-1 is {100 * ledger['reference_top1']:.2f} %.")
+    lines.append("Limits:")
+    bounds = {_limit(bound, _LONG): bound["derivation"] for row in ledger["stages"] for bound in row["limits"]}
+    lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
+    failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
+    lines += [f"{row['stage']} against {row['against']}: {_misses(row)}." for row in failed]
+    lines.append(f"Verdict: {ledger['verdict']}.")
+    return "\n".join(lines)
+
+
+def _misses(row: dict[str, Any]) -> str:
+    """Say what a failed row missed."""
+    if not row["finite"] or not row["random"]["finite"]:
+        return "some outputs are not finite numbers"
+    figures = ", ".join(f"{_LONG[bound['metric']]} {row[bound['metric']]:.3g}" for bound in row["limits"])
+    return f"{figures}; the same on random inputs counts too"
+
+
 def _sites(count: int) -> str:
     return f"{count} site{'' if count == 1 else 's'}"
 
 
-_SHORT = {"max_abs": "max abs", "relative_l2": "rel L2", "cosine": "cosine", "top1_agreement": "top-1 same"}
-
-
-def _summary(ledger: dict[str, Any]) -> str:
-    inputs = ledger["inputs"]
-    lines = [f"\nMeasured on {inputs['count']} inputs: {inputs['real']}; float stages on random inputs as well."]
-    if ledger["reference_top1"] is not None:
-        lines.append(f"The reference's own top-1 is {100 * ledger['reference_top1']:.2f} %.")
-    derivations = dict.fromkeys(
-        (bound["metric"], bound["limit"], bound["derivation"]) for row in ledger["stages"] for bound in row["limits"]
-    )
-    lines += [
-        f"{_SHORT[metric]} {_limit({'metric': metric, 'limit': limit})}: {why}." for metric, limit, why in derivations
-    ]
-    failed = [f"{row['stage']} against {row['against']}" for row in ledger["stages"] if row["verdict"] != "pass"]
-    lines.append(f"Verdict: fail ({', '.join(failed)})." if failed else "Verdict: pass.")
-    return "\n".join(lines)
-
-
-def _limit(bound: dict[str, Any]) -> str:
+def _limit(bound: dict[str, Any], names: dict[str, str]) -> str:
     sign = ">=" if bound["metric"] in ("cosine", "top1_agreement") else "<="
-    return f"{sign} {bound['limit']:.3g}" if sign == "<=" else f"{sign} {bound['limit']:g}"
+    figure = f"{bound['limit']:g}" if sign == ">=" else f"{bound['limit']:.1e}"
+    return f"{names[bound['metric']]} {sign} {figure}" if names is _LONG else f"{names[bound['metric']]} {figure}"
 
 
 def _figure(value: float | None) -> str:

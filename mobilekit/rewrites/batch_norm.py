@@ -7,7 +7,7 @@ from torch.fx import GraphModule
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named
+from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, shape_of
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -39,6 +39,9 @@ class FoldBatchNorm(Rewrite[Options]):
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             what = type(layer).__name__ if layer else source.name
             return f"what comes before is {what}, not a convolution or linear layer"
+        shape = shape_of(source)
+        if isinstance(layer, nn.Linear) and (shape is None or len(shape) != 2):
+            return f"the output of {source.target} is not (N, C), so the batch norm works along another axis"
         if len(source.users) > 1:
             return f"the output of {source.target} is used elsewhere too"
         if calls_of(graph, str(source.target)) > 1 or calls_of(graph, site.path) > 1:

@@ -111,6 +111,8 @@ class DFCDense(Rewrite[DFCDenseOptions]):
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Put the nearest convolution in the map's place."""
         module = module_of(graph, node_named(graph, site.node))
+        if isinstance(module, nn.Conv2d):
+            return  # the model calls the map more than once, and the first site has replaced it
         assert isinstance(module, DenseFullyConnected)
         with torch.no_grad():
             taps = self._taps(module, self._activations.get(site.node))

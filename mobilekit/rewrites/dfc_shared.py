@@ -40,5 +40,7 @@ class DFCShared(Rewrite[Options]):
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Put the convolution in the map's place."""
         module = module_of(graph, node_named(graph, site.node))
+        if isinstance(module, nn.Conv2d):
+            return  # the model calls the map more than once, and the first site has replaced it
         assert isinstance(module, SharedFullyConnected)
         graph.set_submodule(site.path, depthwise_along(module.axis, module.weight))

@@ -143,8 +143,8 @@ class _Run:
             action.apply(before, site)
             before.recompile()
             outputs = proofs.outputs_of(before, tuple(self.outputs))
-            for case, output in outputs.items():
-                error = proofs.relative_error(self.outputs[case], output)
+            for case, output in self.outputs.items():
+                error = proofs.relative_error(output, outputs[case]) if case in outputs else float("inf")
                 if error > proofs.EXACT_RELATIVE_ERROR:
                     shape = "x".join(map(str, case.shape))
                     return f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})"

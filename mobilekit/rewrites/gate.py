@@ -34,7 +34,7 @@ class GateBeforeUpsample(Rewrite[Options]):
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
-        """Refuse a bilinear upsample, one that others use, and a gate that is on the small map already."""
+        """Refuse a bilinear upsample, one that others use, and a gate that is in place or on the small map already."""
         node = node_named(graph, site.node)
         upsample = input_node(node)
         mode = _upsample_mode(graph, upsample)
@@ -44,6 +44,8 @@ class GateBeforeUpsample(Rewrite[Options]):
             return f"the upsample is {mode}, which mixes values: sigmoid of a mean is not the mean of sigmoids"
         if len(upsample.users) > 1:
             return "the upsampled features are used elsewhere too"
+        if getattr(module_of(graph, node), "inplace", False) or node.kwargs.get("inplace"):
+            return "the gate works in place, and would overwrite the small map"
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:

@@ -73,8 +73,8 @@ def path_of(node: Node) -> str:
 
 
 def input_node(node: Node) -> Node:
-    """Return the node that makes the first argument of `node`."""
-    first = node.args[0]
+    """Return the node that makes the first argument of `node`, also where it is given by name."""
+    first = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(first, Node)
     return first
 

@@ -27,6 +27,8 @@ class NoopSlice(Rewrite[Options]):
         node = node_named(graph, site.node)
         shape = shape_of(input_node(node))
         assert shape is not None
+        if len(node.all_input_nodes) > 1:
+            return "its bounds are computed when the model runs"
         index: tuple[Any, ...] = node.args[1]  # type: ignore[assignment]
         for axis, part in enumerate(index):
             if part == slice(None):
