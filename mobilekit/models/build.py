@@ -16,6 +16,7 @@ from mobilekit.models.weights import calibrate_batch_norms, load_weights, packag
 
 SEED = 0
 _SIZES_TRIED = 64
+_IMAGES_A_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,12 @@ def build_reference(
     if entry.weights is not None:
         load_weights(model, packaged_weights(entry.weights))
         return Reference(model, f"trained weights that come with mobilekit ({entry.weights})")
-    calibrate_batch_norms(model, [image.unsqueeze(0) for image in calibration])
+    # A few at a time: where a map is 1x1, one image alone has no variance.
+    batches = calibration.tensor_split(max(1, len(calibration) // _IMAGES_A_BATCH))
+    try:
+        calibrate_batch_norms(model, batches)
+    except ValueError as error:
+        raise UsageError(f"{entry.name}: {error}.", "Give more calibration inputs.") from error
     return Reference(model, f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing")
 
 

@@ -57,9 +57,10 @@ def load_with_lines(text: str) -> tuple[Any, dict[Path, int]]:
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
     """Return the line of the longest known beginning of `path`."""
-    for length in range(len(path), -1, -1):
-        if path[:length] in lines:
-            return lines[path[:length]]
+    words = tuple(map(str, path))  # an error's path has a key that is a number as one
+    for length in range(len(words), -1, -1):
+        if words[:length] in lines:
+            return lines[words[:length]]
     return 1
 
 
@@ -74,4 +75,4 @@ def _collect(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
             _collect(value, below, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _collect(value, (*path, index), lines)
+            _collect(value, (*path, str(index)), lines)

@@ -39,7 +39,8 @@ class LiteRTRuntime(Runtime):
                 self.interpreter = Interpreter(str(path), num_threads=1)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ToolError(f"LiteRT cannot open {path}: {str(error).strip().splitlines()[0]}.") from error
+            raise ToolError(f"LiteRT cannot open {path.name}: {_first_line(error)}.", _hint(path)) from error
+        self.name = path.name
         names_in, names_out = self._signature_names()
         self.inputs = [_info(d, names_in) for d in self.interpreter.get_input_details()]
         self.outputs = [_info(d, names_out) for d in self.interpreter.get_output_details()]
@@ -55,7 +56,7 @@ class LiteRTRuntime(Runtime):
             try:
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
-                raise ToolError(f"LiteRT failed while running: {str(error).strip().splitlines()[0]}.") from error
+                raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
             rows.append([_decode(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
@@ -75,6 +76,19 @@ class LiteRTRuntime(Runtime):
             {tensors[index]: name for name, index in signature["inputs"].items()},
             {tensors[index]: name for name, index in signature["outputs"].items()},
         )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def _hint(path: Path) -> str:
+    if "int8" not in path.name:
+        return ""
+    return (
+        "If it is whole: calibration inputs that are few or all alike leave tensors with ranges that int8 kernels "
+        "refuse. Calibrate on more and other pictures."
+    )
 
 
 def _info(detail: dict[str, Any], names: dict[str, str]) -> TensorInfo:

@@ -23,7 +23,7 @@ class OnnxRuntime(Runtime):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            raise ToolError(f"ONNX Runtime cannot open {path}: {str(error).splitlines()[0]}.") from error
+            raise ToolError(f"ONNX Runtime cannot open {path.name}: {str(error).splitlines()[0]}.") from error
         self.output_names = [output.name for output in self.session.get_outputs()]
 
     def run(self, inputs: Arrays) -> Arrays:

@@ -1,0 +1,134 @@
+"""Exports that are killed, interrupted, out of room, or run twice at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mobilekit.bundle import find_changes
+from tests.conftest import ROOT, Cli
+
+pytestmark = pytest.mark.slow
+
+EXPORT = [sys.executable, "-m", "mobilekit", "export", "ghostnetv2_digits", "--no-cache", "--precision", "float32"]
+
+
+def start(folder: Path, *options: str, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*EXPORT, "-o", "out", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,  # type: ignore[call-overload]
+    )
+
+
+def wait_for_worker(process: subprocess.Popen[str]) -> psutil.Process:
+    """Wait until the export has started TensorFlow's process, and return it."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if child.cmdline()[-1:] == ["tflite"]:
+                return child
+        time.sleep(0.05)
+    raise AssertionError("the export never started its converter")
+
+
+def is_gone(process: psutil.Process, seconds: float = 15) -> bool:
+    try:
+        process.wait(seconds)
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def test_a_killed_export_leaves_no_bundle_and_no_process(tmp_path: Path, cli: Cli) -> None:
+    process = start(tmp_path)
+    worker = wait_for_worker(process)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "out").exists()
+    assert is_gone(worker)
+    assert [path.name[:13] for path in tmp_path.iterdir()] == [".out.partial-"]
+    done = cli("export", "ghostnetv2_digits", "--precision", "float32", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert find_changes(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_export_leaves_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    worker = wait_for_worker(process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert is_gone(worker)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_converter_is_reported(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for_worker(process).kill()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "killed by SIGKILL" in stderr
+    assert "memory" in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_a_file_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of a file stands for a full disk: the kernel refuses the write in the same places."""
+    limit = 900_000  # bytes; the weights alone take 1.3 MB
+    process = start(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_kept(digits_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    out = tmp_path / "out"
+    options = ("export", "ghostnetv2_digits", "-o", out)
+    assert cli(*options).returncode == 0
+    before = (out / "manifest.json").read_bytes()
+    begin = time.monotonic()
+    again = cli(*options, "--json")
+    assert time.monotonic() - begin < 6
+    assert json.loads(again.stdout)["up_to_date"] is True
+    other = cli(*options, "--precision", "float32")
+    assert other.returncode == 2
+    assert "--force" in other.stderr
+    assert (out / "manifest.json").read_bytes() == before
+    assert cli(*options, "--precision", "float32", "--force").returncode == 0
+    assert not (out / "model.int8.tflite").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_exports_at_once_agree(tmp_path: Path) -> None:
+    cache = {**os.environ, "PYTHONPATH": str(ROOT), "MOBILEKIT_CACHE": str(tmp_path / "cache")}
+    command = [part for part in EXPORT if part != "--no-cache"]
+    both = [
+        subprocess.Popen(
+            [*command, "-o", name], cwd=tmp_path, env=cache, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for name in ("one", "two")
+    ]
+    for process in both:
+        assert process.wait(300) == 0, process.stderr and process.stderr.read()
+    assert find_changes(tmp_path / "one") == find_changes(tmp_path / "two") == []
+    one, two = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("one", "two"))
+    assert one["request"] == two["request"]
+    assert not list((tmp_path / "cache").rglob(".*partial*"))
