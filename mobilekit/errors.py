@@ -63,4 +63,4 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known) or 'none'}."

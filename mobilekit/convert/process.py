@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from typing import Any
 from mobilekit.errors import ToolError
 
 _NOISE = re.compile(r"\x1b\[[0-9;]*m")
+_FULL_DISK = 2**20  # bytes left, at which a tool's own words are cut off as well
 _LONGEST_QUOTE = 300
+# Who is blamed when a task does not say itself which of its tools failed.
+_TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion"}
 # How onnx2tf and TensorFlow Lite's converter name the op at fault.
 _OP_NAMES = (r"onnx_op_name: *(\S+)", r"(?:TF Select|Custom) ops: (.+)", r"'(tf\.\w+)' op is")
 _ENVIRONMENT = {
@@ -64,6 +68,8 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
     reply = folder / f"{task}.reply.json"
     answer: dict[str, Any] = json.loads(reply.read_text()) if reply.exists() else {}
     if code != 0 or "error" in answer:
+        if shutil.disk_usage(folder).free < _FULL_DISK:
+            raise ToolError(f"The disk of {folder.absolute().parents[1]} filled up.", "Make room, and export again.")
         raise _explain(task, code, answer, _NOISE.sub("", log.read_text(errors="replace")))
     return answer
 
@@ -96,7 +102,8 @@ def _explain(task: str, code: int, answer: dict[str, Any], log: str) -> ToolErro
         if code == -signal.SIGKILL
         else "Run again with --debug to see all of the tool's output."
     )
-    error = ToolError(f"{answer.get('tool', task)} failed{f' at the op {op}' if op else ''}: {short}", hint)
+    tool = answer.get("tool", _TOOLS.get(task, task))
+    error = ToolError(f"{tool} failed{f' at the op {op}' if op else ''}: {short}", hint)
     error.add_note(f"Output of {task}:\n{log}")
     return error
 

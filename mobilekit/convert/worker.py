@@ -25,9 +25,10 @@ def main() -> None:
         reply = _tasks()[task](request)
     except BaseException as error:  # converters also leave through sys.exit
         traceback.print_exc()
-        tool, words = getattr(error, "tool", task), str(error).strip()
-        said_nothing = isinstance(error, SystemExit) or not words
-        reply = {"tool": tool} if said_nothing else {"tool": tool, "error": f"{type(error).__name__}: {words}"}
+        words = str(error).strip()
+        reply = {"tool": error.tool} if hasattr(error, "tool") else {}
+        if words and not isinstance(error, SystemExit):
+            reply["error"] = f"{type(error).__name__}: {words}"
         Path(f"{task}.reply.json").write_text(json.dumps(reply))
         sys.exit(1)
     Path(f"{task}.reply.json").write_text(json.dumps(reply))

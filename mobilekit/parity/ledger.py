@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from mobilekit.inputs.builtin import Evaluation
 from mobilekit.parity.limits import Bound, bounds_for
-from mobilekit.parity.metrics import Floats, Metrics, compare
+from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, measure_noise
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
@@ -53,7 +53,7 @@ class Row:
             "against": self.against,
             **self.metrics.to_json(),
             "verdict": self.verdict,
-            "limits": [asdict(bound) for bound in self.bounds],
+            "limits": [plain_figures(asdict(bound)) for bound in self.bounds],
             "random": self.random.to_json(),
         }
 
@@ -80,7 +80,7 @@ class Ledger:
         return {
             "verdict": self.verdict,
             "inputs": {"real": self.evaluation, "count": self.count},
-            "noise": asdict(self.noise),
+            "noise": plain_figures(asdict(self.noise)),
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
             "stages": [row.to_json() for row in self.rows],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,16 @@ class Metrics:
     finite: bool = True
     """Whether every output of the candidate is a finite number."""
 
-    def to_json(self) -> dict[str, float | bool | None]:
-        """Return the metrics as JSON data; a figure that is not finite becomes null."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics as JSON data."""
+        return plain_figures(asdict(self))
+
+
+def plain_figures(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with None, JSON's null, for each figure that is not finite: JSON has no others."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 def compare(reference: Floats, candidate: Floats, labels: NDArray[np.int64] | None = None) -> Metrics:

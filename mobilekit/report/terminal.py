@@ -77,7 +77,7 @@ def _misses(row: dict[str, Any]) -> str:
     """Say what a failed row missed."""
     if not row["finite"] or not row["random"]["finite"]:
         return "some outputs are not finite numbers"
-    figures = ", ".join(f"{_LONG[bound['metric']]} {row[bound['metric']]:.3g}" for bound in row["limits"])
+    figures = ", ".join(f"{_LONG[bound['metric']]} {_figure(row[bound['metric']])}" for bound in row["limits"])
     return f"{figures}; the same on random inputs counts too"
 
 
@@ -87,7 +87,7 @@ def _sites(count: int) -> str:
 
 def _limit(bound: dict[str, Any], names: dict[str, str]) -> str:
     sign = ">=" if bound["metric"] in ("cosine", "top1_agreement") else "<="
-    figure = f"{bound['limit']:g}" if sign == ">=" else f"{bound['limit']:.1e}"
+    figure = f"{bound['limit']:g}" if sign == ">=" else _figure(bound["limit"])
     return f"{names[bound['metric']]} {sign} {figure}" if names is _LONG else f"{names[bound['metric']]} {figure}"
 
 

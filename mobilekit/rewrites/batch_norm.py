@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from torch.fx import GraphModule
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
@@ -61,7 +62,17 @@ class FoldBatchNorm(Rewrite[Options]):
             fused = fuse_conv_bn_eval(layer, norm)
         else:
             assert isinstance(layer, nn.Linear)
+            _make_affine(norm)
             fused = fuse_linear_bn_eval(layer, norm)
         graph.set_submodule(str(source.target), fused)
         node.replace_all_uses_with(source)
         graph.graph.erase_node(node)
+
+
+def _make_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    """Give a batch norm without scale and shift those that change nothing; torch cannot fold it without."""
+    assert norm.running_mean is not None
+    if norm.weight is None:
+        norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
+    if norm.bias is None:
+        norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
