@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mobilekit import bundle as bundles
+from mobilekit import memory
 from mobilekit.bundle import Bundle, find_changes, open_bundle, tflite_name, write_manifest
 from mobilekit.cache import Cache
 from mobilekit.convert.onnx import simplify, write_onnx
@@ -169,6 +170,7 @@ def _convert(
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if missing:
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
+        memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
         write_tflite(folder / bundles.ONNX, files, calibration if "int8" in missing else None, scratch)
         for name, path in files.items():
@@ -200,6 +202,9 @@ def _existing(request: ExportRequest, digest: str) -> Bundle | None:
         UsageError: Something else is there, and it may not or should not be replaced.
     """
     output = request.output
+    blocked = next((parent for parent in output.absolute().parents if parent.exists() and not parent.is_dir()), None)
+    if blocked:
+        raise UsageError(f"{blocked} is a file, so {output} cannot be made.", "Choose another place with -o.")
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / bundles.MANIFEST).is_file():

@@ -1,0 +1,1 @@
+"""Tests; `make test-fast` leaves out those marked slow."""

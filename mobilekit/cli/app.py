@@ -92,5 +92,8 @@ def _end(error: BaseException) -> int:
     if isinstance(error, OSError):
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
         return 4
-    fail(f"{type(error).__name__}: {error}", "This is a fault of mobilekit. Run again with --debug and report it.")
+    fail(
+        f"{type(error).__name__}: {error}",
+        "This is a fault of mobilekit: report it with what `mobilekit --debug ...` shows.",
+    )
     return 4

@@ -100,7 +100,7 @@ def _explain(task: str, code: int, answer: dict[str, Any], log: str) -> ToolErro
     hint = (
         "SIGKILL is mostly a machine out of memory."
         if code == -signal.SIGKILL
-        else "Run again with --debug to see all of the tool's output."
+        else "`mobilekit --debug ...` shows all of the tool's output."
     )
     tool = answer.get("tool", _TOOLS.get(task, task))
     error = ToolError(f"{tool} failed{f' at the op {op}' if op else ''}: {short}", hint)

@@ -6,9 +6,6 @@ same bytes of weights in half the time, and the files get a signature with our n
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mobilekit import memory
 
 Floats = NDArray[np.float32]
 
@@ -36,12 +35,12 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     saved = Path("saved_model").absolute()
     shapes = _save_model(request, saved)
-    _release_memory()
+    memory.release()
     for precision, path in request["files"].items():
         calibration = np.load(request["calibration"]) if precision == "int8" else None
         with _named("the TensorFlow Lite converter"):
             _write(saved, precision, path, calibration, shapes)
-        _release_memory()
+        memory.release()
     return {"input_shapes": shapes}
 
 
@@ -117,12 +116,3 @@ def _named(tool: str) -> Iterator[None]:
     except BaseException as error:
         error.tool = tool  # type: ignore[attr-defined]
         raise
-
-
-def _release_memory() -> None:
-    """Give freed memory back: TensorFlow's peak otherwise adds up over the precisions."""
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-        if trim:
-            trim(0)

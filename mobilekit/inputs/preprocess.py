@@ -19,7 +19,9 @@ Array = NDArray[np.float32]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
-    """Resize the shorter side, crop the centre, scale to 0..1, order the channels, and normalise.
+    """Cut the centre square, resize it, scale to 0..1, order the channels, and normalise.
+
+    The square has `crop` of the shorter side, so that this is the usual resize of that side and crop of the centre.
 
     Args:
         image: A picture of any size.
@@ -40,11 +42,12 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     if image.mode == "I;16":  # Pillow would clip it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     image = image.convert("L" if spec.channels == 1 else "RGB")
-    scale = round(spec.size / spec.crop) / min(image.size)
-    size = (max(spec.size, round(image.width * scale)), max(spec.size, round(image.height * scale)))
-    image = image.resize(size, Image.Resampling.BICUBIC)
-    left, top = (image.width - spec.size) // 2, (image.height - spec.size) // 2
-    pixels = np.asarray(image.crop((left, top, left + spec.size, top + spec.size)), np.float32) / 255
+    # Only the square that is kept is resized: a very long picture would take gigabytes.
+    side = min(image.size) * spec.size / round(spec.size / spec.crop)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    square = (spec.size, spec.size)
+    image = image.resize(square, Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    pixels = np.asarray(image, np.float32) / 255
     pixels = pixels.reshape(spec.size, spec.size, spec.channels)
     if spec.colour == "bgr":
         pixels = pixels[..., ::-1]

@@ -7,6 +7,7 @@ of parameters are those of the official code (huawei-noah/Efficient-AI-Backbones
 from __future__ import annotations
 
 import math
+import re
 from typing import get_args
 
 import torch
@@ -179,6 +180,26 @@ class GhostNet(nn.Module):
         x = self.act2(self.conv_head(F.adaptive_avg_pool2d(x, 1)))
         logits: torch.Tensor = self.classifier(x.flatten(1))
         return logits
+
+    def translate_checkpoint(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the tensors of huawei's or timm's checkpoints, whose names are the same, under our names."""
+        return {translate_key(key): tensor for key, tensor in state.items()}
+
+
+# The official code has GhostNetV2's attention in one Sequential, `short_conv`: its members by position.
+_SHORT_CONV = {
+    "0": "project",
+    "1": "project_bn",
+    "2": "horizontal",
+    "3": "horizontal_bn",
+    "4": "vertical",
+    "5": "vertical_bn",
+}
+
+
+def translate_key(key: str) -> str:
+    """Return our name of a parameter that the official code names otherwise; other names stay."""
+    return re.sub(r"\.short_conv\.([0-5])\.", lambda match: f".attention.{_SHORT_CONV[match[1]]}.", key)
 
 
 def _halved(size: int, stride: int) -> int:

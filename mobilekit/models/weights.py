@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -19,15 +18,7 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 
-# GhostNetV2 as huawei's code and timm name it: the members of `short_conv` by position.
-_SHORT_CONV = {
-    "0": "project",
-    "1": "project_bn",
-    "2": "horizontal",
-    "3": "horizontal_bn",
-    "4": "vertical",
-    "5": "vertical_bn",
-}
+State = dict[str, torch.Tensor]
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")
 
 
@@ -37,17 +28,22 @@ def packaged_weights(name: str) -> Path:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a checkpoint into `model`: our own names, huawei's or timm's, wrapped or prefixed with `module.`.
+    """Load a checkpoint into `model`, wrapped or not, prefixed with `module.` or not.
+
+    A model that knows other code bases' checkpoints has a method `translate_checkpoint`, which takes a checkpoint's
+    tensors by name and returns them under the model's own names, with their values changed where that code base
+    computes something else.
 
     Raises:
         UsageError: The file is missing, would run code, is no checkpoint, or does not fit the model.
     """
-    state = {translate_key(key): tensor for key, tensor in read_checkpoint(path).items()}
+    translate: Callable[[State], State] = getattr(model, "translate_checkpoint", lambda state: state)
+    state = translate(read_checkpoint(path))
     _check_fit(model, state, path)
     model.load_state_dict(state, strict=False)
 
 
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: Path) -> State:
     """Return the tensors of a .safetensors or PyTorch checkpoint by name, unwrapped.
 
     Raises:
@@ -71,11 +67,6 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         first = told.splitlines()[0] if told else f"damaged ({type(error).__name__})"
         raise UsageError(f"{path} is not a checkpoint that can be read: {first}.") from error
     return _unwrap(content, path)
-
-
-def translate_key(key: str) -> str:
-    """Return our name of a parameter that huawei's code or timm names otherwise; other names stay."""
-    return re.sub(r"\.short_conv\.(\d)\.", lambda match: f".attention.{_SHORT_CONV.get(match[1], match[1])}.", key)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -108,7 +99,7 @@ def calibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> 
         norm.eval()
 
 
-def _unwrap(content: object, path: Path) -> dict[str, torch.Tensor]:
+def _unwrap(content: object, path: Path) -> State:
     for _ in range(len(_WRAPPERS)):
         if not isinstance(content, Mapping):
             break

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.errors import GateError
+from mobilekit.errors import GateError, UsageError
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites import proof as proofs
@@ -92,7 +92,12 @@ def rewrite(
     run = _Run(loaded, calibration.double() if calibration is not None else None, prove)
     if prove:
         progress("running the reference in float64")
-        run.outputs = proofs.outputs_of(graph, proofs.cases_for(loaded.recipe.input.shape))
+        cases = proofs.cases_for(loaded.recipe.input.shape)
+        run.outputs = proofs.outputs_of(graph, cases)
+        if cases[0] not in run.outputs:
+            raise UsageError(
+                f"The model cannot take an input of {loaded.recipe.input.shape}, so nothing can be proved."
+            )
     reports = []
     for step, action in steps_of(loaded):
         progress(f"rewrite {action.name}")
@@ -133,7 +138,8 @@ class _Run:
                 )
             report = replace(report, proof=proof)
         else:
-            report = replace(report, drift=self._measure_drift(before, graph, step), max_drift=step.max_drift)
+            drift = self._measure_drift(before, graph, step, action)
+            report = replace(report, drift=drift, max_drift=max(step.max_drift, drift))
         self.outputs = after
         return report
 
@@ -150,13 +156,14 @@ class _Run:
                     return f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})"
         return "only all sites together change the outputs"
 
-    def _measure_drift(self, before: GraphModule, after: GraphModule, step: RewriteStep) -> float:
+    def _measure_drift(self, before: GraphModule, after: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> float:
+        """Return the relative L2 change on the calibration inputs; only an approximate rewrite is held to a limit."""
         if self.calibration is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
         with torch.no_grad():
             old, new = before(self.calibration), after(self.calibration)
         drift: float = (torch.linalg.vector_norm(new - old) / torch.linalg.vector_norm(old)).item()
-        if not drift <= step.max_drift:
+        if action.exactness is Exactness.APPROXIMATE and not drift <= step.max_drift:
             place = next(i for i, other in enumerate(self.loaded.recipe.rewrites) if other is step)
             raise GateError(
                 f"The rewrite {step.name} changes the outputs by {drift:.3g} (relative L2 on the calibration inputs); "

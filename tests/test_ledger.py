@@ -1,0 +1,227 @@
+"""The ledger blames the stage that broke, on runtimes whose faults are known."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import nn
+from torch.fx import GraphModule, symbolic_trace
+
+from mobilekit.inputs.builtin import Evaluation
+from mobilekit.parity.ledger import MADE_FROM, Ledger, measure
+from mobilekit.recipes.schema import Limit, Recipe
+from mobilekit.report.terminal import ledger_table
+from mobilekit.rewrites.base import Exactness
+from mobilekit.rewrites.engine import StepReport
+from mobilekit.runtimes.base import Arrays, Runtime
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+Array = NDArray[np.float32]
+Fault = Callable[[Array], Array]
+REAL, RANDOM = 6, 4
+CONTRACT = "stage against max_abs mean_abs relative_l2 cosine psnr_db top1_agreement verdict".split()  # noqa: SIM905
+
+
+def _model() -> GraphModule:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5))
+    return symbolic_trace(layers.eval())
+
+
+class Faulty(Runtime):
+    """The model, with a fault in its outputs or, where `swap` is set, in the order of its input's channels."""
+
+    def __init__(self, fault: Fault = lambda outputs: outputs, swap: bool = False) -> None:
+        self.inner, self.fault, self.swap = TorchRuntime(_model()), fault, swap
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Run the model on all inputs at once."""
+        array = inputs["input"][:, ::-1].copy() if self.swap else inputs["input"]
+        return {"logits": self.fault(self.inner.run_single(array))}
+
+
+def _inputs(count: int, seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal((count, 3, 8, 8), dtype=np.float32)
+
+
+def _measure(
+    faults: dict[str, Runtime] | None = None,
+    recipe: Recipe | None = None,
+    steps: tuple[StepReport, ...] = (),
+    models: tuple[GraphModule, GraphModule] | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Ledger:
+    reference, rewritten = models or (_model(), _model())
+    runtimes: dict[str, Runtime] = {"reference": TorchRuntime(reference), "rewritten": TorchRuntime(rewritten)}
+    for stage in MADE_FROM:
+        if stage not in (*runtimes, *left_out):
+            runtimes[stage] = (faults or {}).get(stage) or Faulty()
+    openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
+    truth = TorchRuntime(reference).run_single(_inputs(REAL, 1))
+    labels = np.append(truth.argmax(1)[:-1], (truth.argmax(1)[-1] + 1) % 5)
+    evaluation = Evaluation("six made-up pictures", _inputs(REAL, 1), labels)
+    return measure(openers, recipe or Recipe(), evaluation, _inputs(RANDOM, 2), steps)
+
+
+def _failed(ledger: Ledger) -> list[tuple[str, str]]:
+    return [(row.stage, row.against) for row in ledger.rows if row.verdict == "fail"]
+
+
+def _larger_by(share: float, on: int | None = None) -> Faulty:
+    """A relative L2 error of `share`, on all inputs or on those that come `on` at a time."""
+    return Faulty(lambda outputs: outputs * np.float32(1 + share) if on in (None, len(outputs)) else outputs)
+
+
+def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
+    ledger = _measure()
+    assert [(row.stage, row.against) for row in ledger.rows] == [
+        ("rewritten", "reference"),
+        ("onnx", "reference"),
+        ("onnx", "rewritten"),
+        ("onnx-simplified", "reference"),
+        ("onnx-simplified", "onnx"),
+        ("tflite-float32", "reference"),
+        ("tflite-float32", "onnx-simplified"),
+        ("tflite-float16", "reference"),
+        ("tflite-float16", "tflite-float32"),
+        ("tflite-dynamic", "reference"),
+        ("tflite-dynamic", "tflite-float32"),
+        ("tflite-int8", "reference"),
+        ("tflite-int8", "tflite-float32"),
+    ]
+    assert ledger.verdict == "pass"
+    assert {row.metrics.max_abs for row in ledger.rows} == {0.0}
+    assert (ledger.evaluation, ledger.count) == ("six made-up pictures", REAL)
+    assert ledger.reference_top1 == pytest.approx(5 / 6)
+
+
+def test_a_fault_is_blamed_on_the_stage_that_made_it() -> None:
+    ledger = _measure({stage: _larger_by(0.1) for stage in ("onnx", "onnx-simplified", "tflite-float32")})
+    assert [pair for pair in _failed(ledger) if pair[1] != "reference" and "float32" not in pair[1]] == [
+        ("onnx", "rewritten")
+    ]
+    totals = [stage for stage, against in _failed(ledger) if against == "reference"]
+    assert totals == ["onnx", "onnx-simplified", "tflite-float32"]
+    row = next(row for row in ledger.rows if (row.stage, row.against) == ("onnx", "rewritten"))
+    assert row.metrics.relative_l2 == pytest.approx(0.1, rel=1e-5)
+    assert ledger.verdict == "fail"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in MADE_FROM if stage != "rewritten"])
+def test_swapped_channels_fail_in_every_format(stage: str) -> None:
+    failed = _failed(_measure({stage: Faulty(swap=True)}))
+    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(failed)
+    assert {each for each, against in failed if against == "reference"} == {stage}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("stage", ["onnx", "tflite-float16", "tflite-int8"])
+@pytest.mark.parametrize("on", [REAL, RANDOM])
+def test_a_single_nan_fails_on_any_inputs(stage: str, on: int) -> None:
+    def fault(outputs: Array) -> Array:
+        if len(outputs) == on:
+            outputs[-1, 2] = np.nan
+        return outputs
+
+    ledger = _measure({stage: Faulty(fault)})
+    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(_failed(ledger))
+    row = next(row for row in ledger.rows if row.stage == stage)
+    assert (row.metrics.finite, row.random.finite) == (on != REAL, on != RANDOM)
+    assert f"{stage} against reference: some outputs are not finite numbers" in _shown(ledger)
+
+
+@pytest.mark.parametrize(
+    ("stage", "noise"),
+    [
+        ("tflite-float16", "float16_relative_l2"),
+        ("tflite-dynamic", "dynamic_relative_l2"),
+        ("tflite-int8", "int8_relative_l2"),
+    ],
+)
+def test_each_format_may_have_twice_its_own_noise(stage: str, noise: str) -> None:
+    limit = 2 * getattr(_measure().noise, noise)
+    assert _failed(_measure({stage: _larger_by(0.9 * limit, on=REAL)})) == []
+    failed = _failed(_measure({stage: _larger_by(1.1 * limit, on=REAL)}))
+    assert failed == [(stage, "reference"), (stage, MADE_FROM[stage])]
+
+
+def test_random_inputs_gate_float_stages_and_not_quantised_ones() -> None:
+    for stage in ("onnx-simplified", "tflite-float32", "tflite-float16"):
+        assert (stage, "reference") in _failed(_measure({stage: _larger_by(0.5, on=RANDOM)}))
+    for stage in ("tflite-dynamic", "tflite-int8"):
+        ledger = _measure({stage: _larger_by(0.5, on=RANDOM)})
+        assert _failed(ledger) == []
+        row = next(row for row in ledger.rows if row.stage == stage)
+        assert row.random.relative_l2 == pytest.approx(0.5, rel=1e-5), "it is measured all the same"
+
+
+def test_a_recipe_sets_its_own_limits() -> None:
+    drifted = {"tflite-int8": _larger_by(0.3)}
+    assert _failed(_measure(drifted)) != []
+    assert _failed(_measure(drifted, Recipe(limits={"tflite-int8": Limit(relative_l2=0.31)}))) == []
+    strict = Recipe(limits={"onnx": Limit(max_abs=1e-9)})
+    near = {"onnx": Faulty(lambda outputs: outputs + np.float32(1e-7))}
+    assert _failed(_measure(near)) == []
+    assert _failed(_measure(near, strict)) == [("onnx", "reference"), ("onnx", "rewritten")]
+
+
+def test_an_approximate_rewrite_widens_totals_and_not_steps() -> None:
+    changed = _model()
+    with torch.no_grad():
+        changed.get_submodule("3").weight *= 1.05
+        changed.get_submodule("3").bias *= 1.05
+    models = (_model(), changed)
+    same = {stage: _larger_by(0.05) for stage in MADE_FROM if stage != "rewritten"}
+    step = StepReport("dfc-dense", Exactness.APPROXIMATE, ("a",), (), drift=0.05, max_drift=0.06)
+    assert _measure(same, models=models).verdict == "fail"
+    ledger = _measure(same, models=models, steps=(step,))
+    assert ledger.verdict == "pass"
+    assert {row.bounds[0].limit for row in ledger.rows if row.stage == "onnx" and row.against == "reference"} == {0.06}
+    worse = _measure({**same, "onnx": _larger_by(0.055)}, models=models, steps=(step,))
+    assert ("onnx", "rewritten") in _failed(worse)
+    assert ("onnx", "reference") not in _failed(worse)
+
+
+def test_a_stage_whose_origin_was_not_exported_is_held_against_the_one_before_that() -> None:
+    ledger = _measure(left_out=("tflite-float32", "tflite-float16", "tflite-dynamic"))
+    assert [row.against for row in ledger.rows if row.stage == "tflite-int8"] == ["reference", "onnx-simplified"]
+
+
+def _shown(ledger: Ledger) -> str:
+    text = io.StringIO()
+    Console(width=200, file=text).print(ledger_table(ledger.to_json()))
+    return text.getvalue()
+
+
+def test_json_has_the_keys_of_the_contract() -> None:
+    content = json.loads(json.dumps(_measure({"tflite-int8": _larger_by(0.01)}).to_json(), allow_nan=False))
+    assert content["verdict"] == "pass"
+    assert content["inputs"] == {"real": "six made-up pictures", "count": REAL}
+    for row in content["stages"]:
+        assert set(CONTRACT) <= set(row)
+        assert {"metric", "limit", "derivation"} == set(row["limits"][0])
+    int8 = next(row for row in content["stages"] if row["stage"] == "tflite-int8")
+    assert int8["relative_l2"] == pytest.approx(0.01, rel=1e-4)
+    assert int8["psnr_db"] > 20
+    assert content["stages"][0]["psnr_db"] is None
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("weight", [0.0, math.nan])
+def test_a_reference_of_zeros_or_nan_is_told_in_plain_json(weight: float) -> None:
+    broken = _model()
+    with torch.no_grad():
+        for parameter in broken.get_submodule("3").parameters():
+            parameter.fill_(weight)
+    ledger = _measure(models=(broken, broken))
+    assert ledger.verdict == "fail"
+    json.dumps(ledger.to_json(), allow_nan=False)
+    assert "Verdict: fail." in _shown(ledger)
