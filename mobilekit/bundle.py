@@ -16,11 +16,19 @@ ONNX = "model.onnx"
 UNSIMPLIFIED = "stages/unsimplified.onnx"
 REFERENCE = "stages/reference.safetensors"
 REWRITTEN = "stages/rewritten.safetensors"
+LAYOUTS = "stages/tflite.layouts.json"
 
 
 def tflite_name(precision: str) -> str:
     """Return the file name of a TFLite artifact."""
     return f"model.{precision}.tflite"
+
+
+def output_layouts(folder: Path) -> dict[str, str]:
+    """Return the layout of each TFLite output of four axes in a bundle's folder, by its name."""
+    path = folder / LAYOUTS
+    layouts: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return layouts
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mobilekit.bundle import output_layouts
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input
 from mobilekit.runtimes.delegate import describe_delegate
@@ -31,8 +32,14 @@ def input_entry(spec: Input) -> Described:
 
 def artifact_entries(folder: Path) -> dict[str, Described]:
     """Return the inputs and outputs of each artifact in a bundle's folder, by file name."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite"))
-    return {path.name: {key: inspect(path)[key] for key in ("format", "inputs", "outputs")} for path in paths}
+    layouts = output_layouts(folder)
+    entries = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
+        described = inspect(path)
+        entry = entries[path.name] = {key: described[key] for key in ("format", "inputs", "outputs")}
+        for output in entry["outputs"] if path.suffix == ".tflite" else ():
+            output["layout"] = layouts.get(output["name"])
+    return entries
 
 
 def inspect(path: Path) -> Described:

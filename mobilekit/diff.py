@@ -18,7 +18,7 @@ from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation, evaluation_inputs, random_inputs
 from mobilekit.inputs.preprocess import load_folder
 from mobilekit.models.build import load_state
-from mobilekit.models.registry import find_model
+from mobilekit.models.user import is_file_spec, resolve
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Input, Recipe
@@ -29,7 +29,12 @@ from mobilekit.runtimes.pytorch import TorchRuntime
 Progress = Callable[[str], None]
 
 
-def diff(bundle: Bundle, inputs: Path | None = None, progress: Progress = lambda _message: None) -> Ledger:
+def diff(
+    bundle: Bundle,
+    inputs: Path | None = None,
+    progress: Progress = lambda _message: None,
+    reference: str | None = None,
+) -> Ledger:
     """Measure every stage of a bundle anew.
 
     Args:
@@ -37,6 +42,8 @@ def diff(bundle: Bundle, inputs: Path | None = None, progress: Progress = lambda
         inputs: A folder of pictures, or an .npz with `input` (float32, N x C x H x W, preprocessed) and perhaps
             `labels`; without, the recipe's built-in evaluation data.
         progress: Is told what goes on.
+        reference: Names the model anew. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run code
+            that only the folder names.
 
     Raises:
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
@@ -45,16 +52,30 @@ def diff(bundle: Bundle, inputs: Path | None = None, progress: Progress = lambda
     loaded = _recipe_of(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe.input) if inputs else evaluation_inputs(recipe)
-    spec = bundle.manifest["model"]
-    reference = find_model(spec["name"]).create(**spec["options"])
-    load_state(reference, bundle.path / bundles.REFERENCE)
-    rewritten = rewrite(reference, loaded, prove=False)
+    model = _reference_of(bundle, reference)
+    rewritten = rewrite(model, loaded, prove=False)
     load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
     steps = tuple(
         StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
-    return measure_folder(bundle.path, recipe, reference, rewritten.graph, evaluation, steps, progress)
+    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress)
+
+
+def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
+    """Build a bundle's reference model, and fill it with the weights in the bundle."""
+    spec = bundle.manifest["model"]
+    if name is None and is_file_spec(spec["name"]):
+        raise UsageError(
+            f"{bundle.path} was exported from the code {spec['name']}, which is not run unless you name it.",
+            f"Add --reference {spec['name']}",
+        )
+    model = resolve(name or spec["name"]).create(**spec["options"])
+    try:
+        load_state(model, bundle.path / bundles.REFERENCE)
+    except RuntimeError as error:
+        raise UsageError(f"{name or spec['name']} is not the model that {bundle.path} was exported from.") from error
+    return model
 
 
 def _recipe_of(bundle: Bundle) -> LoadedRecipe:
@@ -90,9 +111,10 @@ def measure_folder(
         "onnx": lambda: open_artifact(folder / bundles.UNSIMPLIFIED),
         "onnx-simplified": lambda: open_artifact(folder / bundles.ONNX),
     }
+    layouts = bundles.output_layouts(folder)
     for precision in recipe.precision:
         path = folder / tflite_name(precision)
-        stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path)  # type: ignore[misc]
+        stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
     return measure(
         stages,
         recipe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,11 @@ from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.inputs.preprocess import Array, list_pictures, load_folder
 from mobilekit.models.build import build_reference, check_input, effective_options, save_state
-from mobilekit.models.registry import ModelEntry, find_model
+from mobilekit.models.registry import ModelEntry
+from mobilekit.models.user import is_file_spec, resolve
 from mobilekit.models.weights import weights_digest
-from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
+from mobilekit.recipes.schema import Input
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.versions import source_digest, tool_versions
@@ -57,6 +59,15 @@ class Exported:
     from_cache: bool = False
 
 
+def recipe_of(model: str) -> LoadedRecipe:
+    """Return the recipe that a model uses where none is named; timm's models bring their own preprocessing."""
+    loaded, own = recipe_for(model), resolve(model).preprocessing
+    if loaded.name != DEFAULT or not own:
+        return loaded
+    spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}))
+
+
 def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
     """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
 
@@ -68,7 +79,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
         GateError: A rewrite's proof failed.
         ToolError: A converter or runtime failed, or the disk is full.
     """
-    entry = find_model(request.model)
+    entry = resolve(request.model)
     recipe = request.recipe.recipe
     steps_of(request.recipe)
     check_input(entry, recipe.model_options, recipe.input.shape)
@@ -172,9 +183,10 @@ def _convert(
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        write_tflite(folder / bundles.ONNX, files, calibration if "int8" in missing else None, scratch)
+        layouts = write_tflite(folder / bundles.ONNX, files, calibration if "int8" in missing else None, scratch)
+        write_json(folder / bundles.LAYOUTS, layouts)
         for name, path in files.items():
-            cache.put(keys[name], folder, [path.name])
+            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
 
 
 def _request_digest(request: ExportRequest) -> str:
@@ -187,6 +199,7 @@ def _request_digest(request: ExportRequest) -> str:
             "model": request.model,
             "recipe": request.recipe.recipe.model_dump(mode="json"),
             "recipe_name": request.recipe.name,
+            "code": sha256_of(Path(request.model.rsplit(":", 1)[0])) if is_file_spec(request.model) else None,
             "weights": sha256_of(request.weights) if request.weights else None,
             "calibration": [sha256_of(path) for path in pictures[: request.recipe.recipe.calibration.count]],
             "tools": tool_versions(),

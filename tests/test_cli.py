@@ -193,7 +193,7 @@ def test_models_as_json(run: Run) -> None:
     published = {name: entry["published"]["macs"] for name, entry in entries.items() if entry["published"]["macs"]}
     assert (published["ghostnetv2"], published["ghostnet"]) == (167_000_000, 141_000_000)
     for name, macs in published.items():
-        assert entries[name]["macs"] == pytest.approx(macs, rel=0.02), name
+        assert entries[name]["macs"] == pytest.approx(macs, rel=0.03), name  # 13M stands for 13.3M
     digits = entries["ghostnetv2_digits"]
     assert (digits["input"], digits["classes"]) == ([1, 32, 32], 10)
     assert f"{digits['params']:,}" in run("models", "ghostnetv2_digits").out

@@ -84,7 +84,8 @@ def blocked(tmp_path: Path) -> Iterator[Blocked]:
 def _parent(blocked: Blocked, folder: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
     """Start a process that runs the blocked task, and give it and its worker once the worker is in the task."""
     code = """
-        import json, sys, time
+        import json, signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs have it ignored
         from pathlib import Path
         from mobilekit.convert.process import run_task
         try:

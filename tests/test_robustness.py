@@ -30,8 +30,13 @@ def start(folder: Path, *options: str, **more: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **more,  # type: ignore[call-overload]
+        **{"preexec_fn": heed_interrupts, **more},  # type: ignore[call-overload]
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, the tests among them perhaps."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_worker(process: subprocess.Popen[str]) -> psutil.Process:

@@ -145,7 +145,7 @@ def test_pytorch_in_float32_and_float64() -> None:
     model = nn.Conv2d(3, 4, 3).eval()
     model.load_state_dict({"weight": torch.from_numpy(WEIGHT), "bias": torch.from_numpy(BIAS)})
     np.testing.assert_allclose(TorchRuntime(model).run_single(INPUTS), _convolve(INPUTS), atol=1e-5)
-    exact = TorchRuntime(model.double()).run({"input": INPUTS})["logits"]
+    exact = TorchRuntime(model.double()).run({"input": INPUTS})["output"]
     assert exact.dtype == np.float32
     np.testing.assert_array_max_ulp(exact, _convolve(INPUTS).astype(np.float32), maxulp=1)
 

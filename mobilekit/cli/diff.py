@@ -16,6 +16,9 @@ def diff(
     inputs: Annotated[
         Path | None, typer.Option(help="Folder of pictures, or .npz with `input` and perhaps `labels`.")
     ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The model's FILE.py:FACTORY, for a bundle that was exported from one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure every stage of a bundle against the stage it was made from and against the PyTorch reference.
@@ -34,7 +37,7 @@ def diff(
 
     torch.set_num_threads(1)
     with progress("opening the bundle") as tell:
-        ledger = measure(opened, inputs, tell)
+        ledger = measure(opened, inputs, tell, reference)
     content = ledger.to_json()
     if as_json:
         print_json(content)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A reference model; `mobilekit models` lists them.")],
+    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
     recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
     input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of float32,float16,dynamic,int8, separated by commas.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of pictures to calibrate int8 on.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Number of classes of the model.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make; artifacts/MODEL without.")
@@ -35,18 +36,20 @@ def export(
 
     Exit code 1 if a rewrite's proof or a stage's parity failed.
 
-    Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out`
+    Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
+    `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
     """
-    from mobilekit.recipes.load import load_recipe, recipe_for
-
-    loaded = _adjust(load_recipe(recipe) if recipe else recipe_for(model), input_size, precision, rewrites)
     import torch
 
-    from mobilekit.export import ExportRequest
+    from mobilekit.export import ExportRequest, recipe_of
     from mobilekit.export import export as run
+    from mobilekit.models.user import folder_name
+    from mobilekit.recipes.load import load_recipe
 
     torch.set_num_threads(1)
-    target = output or Path("artifacts") / model
+    base = load_recipe(recipe) if recipe else recipe_of(model)
+    loaded = _adjust(base, input_size, num_classes, precision, rewrites)
+    target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(model, loaded, target, weights, calibration, force)
     with progress(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell)
@@ -59,7 +62,9 @@ def export(
         raise typer.Exit(1)
 
 
-def _adjust(loaded: LoadedRecipe, size: int | None, precision: str | None, rewrites: str) -> LoadedRecipe:
+def _adjust(
+    loaded: LoadedRecipe, size: int | None, num_classes: int | None, precision: str | None, rewrites: str
+) -> LoadedRecipe:
     """Return the recipe with what the command line sets.
 
     Raises:
@@ -74,6 +79,10 @@ def _adjust(loaded: LoadedRecipe, size: int | None, precision: str | None, rewri
         if not 8 <= size <= 4096:
             raise UsageError(f"--input-size is {size}, not between 8 and 4096.")
         changes["input"] = recipe.input.model_copy(update={"size": size})
+    if num_classes is not None:
+        if num_classes < 1:
+            raise UsageError(f"--num-classes is {num_classes}, not positive.")
+        changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
     if precision is not None:
         wanted = [word.strip() for word in precision.split(",") if word.strip()]
         unknown = [word for word in wanted if word not in PRECISIONS]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.onnx import INPUT_NAMES, OUTPUT_NAMES
+from mobilekit.convert.onnx import INPUT_NAMES
 from mobilekit.convert.process import run_task
 
 
 def write_tflite(
     onnx_path: Path, files: dict[str, Path], calibration: NDArray[np.float32] | None, scratch: Path
-) -> None:
-    """Convert a simplified ONNX file.
+) -> dict[str, str]:
+    """Convert a simplified ONNX file, and return the layout of each output of four axes, NHWC or NCHW, by its name.
 
     Args:
         onnx_path: The file; it is copied first, as onnx2tf rewrites what it is given.
@@ -32,11 +32,11 @@ def write_tflite(
     request: dict[str, Any] = {
         "onnx": str(copy.absolute()),
         "inputs": list(INPUT_NAMES),
-        "outputs": list(OUTPUT_NAMES),
         "files": {precision: str(path.absolute()) for precision, path in files.items()},
         "calibration": None,
     }
     if calibration is not None:
         np.save(scratch / "calibration.npy", calibration)
         request["calibration"] = str((scratch / "calibration.npy").absolute())
-    run_task("tflite", request, scratch)
+    layouts: dict[str, str] = run_task("tflite", request, scratch)["output_layouts"]
+    return layouts

@@ -26,44 +26,67 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Convert `onnx` into one file for each precision.
 
     Args:
-        request: `onnx` (absolute path), `inputs` and `outputs` (their names), `files` (precision to absolute path),
+        request: `onnx` (absolute path), `inputs` (their names), `files` (precision to absolute path),
             `calibration` (absolute path of a float32 .npy, (N, C, H, W), or None without int8).
 
     Returns:
-        `input_shapes`: the shape of each input in the TFLite files.
+        `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name.
     """
     np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     saved = Path("saved_model").absolute()
-    shapes = _save_model(request, saved)
+    shapes, layouts = _save_model(request, saved)
     memory.release()
     for precision, path in request["files"].items():
         calibration = np.load(request["calibration"]) if precision == "int8" else None
         with _named("the TensorFlow Lite converter"):
             _write(saved, precision, path, calibration, shapes)
         memory.release()
-    return {"input_shapes": shapes}
+    return {"output_layouts": layouts}
 
 
-def _save_model(request: dict[str, Any], folder: Path) -> list[list[int]]:
-    """Build the Keras model, freeze it to one function and save that with a signature."""
+def _save_model(request: dict[str, Any], folder: Path) -> tuple[list[list[int]], dict[str, str]]:
+    """Build the Keras model, freeze it to one function and save that with a signature.
+
+    Returns:
+        The shapes of the inputs, and the layouts of the outputs.
+    """
+    import onnx
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     with _named("onnx2tf"):
         model = _keras_model(request["onnx"])
+    outputs = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in onnx.load(request["onnx"]).graph.output
+    }
     names = request["inputs"]
     specs = [tf.TensorSpec(x.shape, x.dtype, name) for x, name in zip(model.inputs, names, strict=True)]
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
 
     def serve(*inputs: Any) -> dict[str, Any]:
-        return dict(zip(request["outputs"], frozen(*inputs), strict=True))
+        return dict(zip(outputs, frozen(*inputs), strict=True))
 
     holder = tf.Module()
     holder.frozen = frozen
     signature = tf.function(serve, input_signature=specs).get_concrete_function()
     tf.saved_model.save(holder, str(folder), signatures={"serving_default": signature})
-    return [list(spec.shape) for spec in specs]
+    known = getattr(model, "onnx_output_layouts", {})
+    layouts = {
+        name: _layout(shape, list(result.shape), bool(known.get(name)))
+        for (name, shape), result in zip(outputs.items(), model.outputs, strict=True)
+        if len(shape) == 4
+    }
+    return [list(spec.shape) for spec in specs], layouts
+
+
+def _layout(onnx_shape: list[int], shape: list[int], is_nhwc: bool) -> str:
+    """Tell an output's layout by its shape, or by onnx2tf's own word where all axes have one length."""
+    moved = [onnx_shape[0], *onnx_shape[2:], onnx_shape[1]]
+    if onnx_shape == moved:
+        return "NHWC" if is_nhwc else "NCHW"
+    return "NHWC" if shape == moved else "NCHW"
 
 
 def _keras_model(onnx_path: str) -> Any:

@@ -1,5 +1,5 @@
 """Reference models, written as their papers write them."""
 
-from mobilekit.models import ghostnet, ghostnetv2
+from mobilekit.models import efficientvit, efficientvit_v1, ghostnet, ghostnetv2, shufflenet
 
-__all__ = ["ghostnet", "ghostnetv2"]
+__all__ = ["efficientvit", "efficientvit_v1", "ghostnet", "ghostnetv2", "shufflenet"]

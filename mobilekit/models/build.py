@@ -39,7 +39,7 @@ def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ..
         UsageError: It cannot take the input; the message names the next larger size that it can take, if any.
     """
     channels = options.get("in_channels", entry.in_channels)
-    if shape[1] != channels:
+    if channels and shape[1] != channels:
         raise UsageError(
             f"{entry.name} takes {channels} channels, and the recipe's input has {shape[1]}.",
             "In the recipe, `input: {colour: ...}` is rgb, bgr or grey; grey is one channel.",

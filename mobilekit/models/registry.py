@@ -37,10 +37,13 @@ class ModelEntry:
     paper: str
     input_size: int
     in_channels: int
+    """0 where it is not known before the model is run."""
     num_classes: int
     published: Published
     weights: str | None = None
     """File in mobilekit/models/weights with trained weights, if any come with mobilekit."""
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    """Parts of a recipe's `input` that the model itself asks for."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Options that this entry gives to `build`."""
 
@@ -54,7 +57,7 @@ class ModelEntry:
             UsageError: The model has no such option, or a value is wrong.
         """
         unknown = sorted(set(options) - set(self.option_names()))
-        if unknown:
+        if unknown and not self._takes_any_option():
             raise UsageError(f"{self.name} has no option {unknown[0]}.", nearest(unknown[0], self.option_names()))
         try:
             return self.build(**{**self.defaults, **options}).eval()
@@ -63,7 +66,12 @@ class ModelEntry:
 
     def option_names(self) -> list[str]:
         """Return the names of the options that `create` takes."""
-        return list(inspect.signature(self.build).parameters)
+        parameters = inspect.signature(self.build).parameters.values()
+        return [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+
+    def _takes_any_option(self) -> bool:
+        parameters = inspect.signature(self.build).parameters.values()
+        return any(one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 _ENTRIES: dict[str, ModelEntry] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, measure_noise
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
-from mobilekit.runtimes.base import Runtime
+from mobilekit.runtimes.base import Arrays, Runtime
 from mobilekit.runtimes.pytorch import TorchRuntime
 
 REFERENCE = "reference"
@@ -43,6 +43,8 @@ class Row:
     metrics: Metrics
     random: Metrics
     """The same on standard normal inputs."""
+    output: str
+    """Which of the model's outputs."""
     bounds: tuple[Bound, ...]
     verdict: str
 
@@ -51,6 +53,7 @@ class Row:
         return {
             "stage": self.stage,
             "against": self.against,
+            "output": self.output,
             **self.metrics.to_json(),
             "verdict": self.verdict,
             "limits": [plain_figures(asdict(bound)) for bound in self.bounds],
@@ -64,7 +67,8 @@ class Ledger:
 
     evaluation: str
     count: int
-    noise: Noise
+    noise: Mapping[str, Noise]
+    """What the formats do to each output, on the real inputs."""
     rows: tuple[Row, ...]
     steps: tuple[StepReport, ...] = ()
     reference_top1: float | None = None
@@ -80,7 +84,7 @@ class Ledger:
         return {
             "verdict": self.verdict,
             "inputs": {"real": self.evaluation, "count": self.count},
-            "noise": plain_figures(asdict(self.noise)),
+            "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
             "stages": [row.to_json() for row in self.rows],
@@ -109,14 +113,14 @@ def measure(
     Raises:
         ToolError: An artifact cannot be opened or run.
     """
-    outputs: dict[str, tuple[Floats, Floats]] = {}
+    outputs: dict[str, tuple[Arrays, Arrays]] = {}
     models: dict[str, TorchRuntime] = {}
     for stage, opener in stages.items():
         progress(stage)
         runtime = opener()
         if isinstance(runtime, TorchRuntime):
             models[stage] = runtime
-        outputs[stage] = (runtime.run_single(evaluation.inputs), runtime.run_single(random))
+        outputs[stage] = (runtime.run({"input": evaluation.inputs}), runtime.run({"input": random}))
     progress("noise of the formats")
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
@@ -131,8 +135,12 @@ def measure(
     for stage in stages:
         for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():
             own_drift = drift if against == REFERENCE else 0.0
-            rows.append(_row(stage, against, outputs, evaluation.labels, noises, own_drift, recipe))
-    truth = outputs[REFERENCE][0]
+            override = recipe.limits.get(stage)  # type: ignore[call-overload]
+            for name in outputs[REFERENCE][0]:
+                pairs = [(outputs[against][kind][name], outputs[stage][kind][name]) for kind in (0, 1)]
+                bounds = [bounds_for(stage, noise[name], own_drift, override) for noise in noises]
+                rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
+    truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
     return Ledger(evaluation.name, len(evaluation.inputs), noises[0], tuple(rows), tuple(steps), top1)
 
@@ -146,17 +154,14 @@ def _made_from(stage: str, stages: Iterable[str]) -> str:
 def _row(
     stage: str,
     against: str,
-    outputs: Mapping[str, tuple[Floats, Floats]],
+    output: str,
+    pairs: Sequence[tuple[Floats, Floats]],
+    bounds: Sequence[tuple[Bound, ...]],
     labels: NDArray[Any] | None,
-    noises: tuple[Noise, ...],
-    drift: float,
-    recipe: Recipe,
 ) -> Row:
-    override = recipe.limits.get(stage)  # type: ignore[call-overload]
-    real = compare(outputs[against][0], outputs[stage][0], labels)
-    random = compare(outputs[against][1], outputs[stage][1])
-    bounds = bounds_for(stage, noises[0], drift, override)
-    passed = real.finite and random.finite and all(bound.holds(real) for bound in bounds)
+    """Compare one output, on the real inputs (first of `pairs` and `bounds`) and on the random ones."""
+    real, random = compare(*pairs[0], labels), compare(*pairs[1])
+    passed = real.finite and random.finite and all(bound.holds(real) for bound in bounds[0])
     if stage not in QUANTISED:
-        passed = passed and all(bound.holds(random) for bound in bounds_for(stage, noises[1], drift, override))
-    return Row(stage, against, real, random, bounds, "pass" if passed else "fail")
+        passed = passed and all(bound.holds(random) for bound in bounds[1])
+    return Row(stage, against, real, random, output, bounds[0], "pass" if passed else "fail")

@@ -17,6 +17,7 @@ from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.parity.metrics import compare
+from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
 
 Floats = NDArray[np.float32]
@@ -39,9 +40,9 @@ class Noise:
 
 
 def measure_noise(
-    reference: nn.Module, rewritten: GraphModule, inputs: Floats, reference_outputs: Floats, rewritten_outputs: Floats
-) -> Noise:
-    """Run the model in each format.
+    reference: nn.Module, rewritten: GraphModule, inputs: Floats, reference_outputs: Arrays, rewritten_outputs: Arrays
+) -> dict[str, Noise]:
+    """Run the model in each format, and return what that does to each output.
 
     Args:
         reference: The reference model, float32.
@@ -50,23 +51,28 @@ def measure_noise(
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
     """
-    exact = TorchRuntime(copy.deepcopy(reference).double()).run_single(inputs)
+    exact = TorchRuntime(copy.deepcopy(reference).double()).run({"input": inputs})
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
     round_weights_to_float16(halved)
     round_weights_to_int8(dynamic)
     round_layer_inputs(dynamic)
     round_weights_to_int8(static)
 
-    def change(model: nn.Module) -> float:
-        return compare(rewritten_outputs, TorchRuntime(model).run_single(inputs)).relative_l2
+    def changes(model: nn.Module) -> dict[str, float]:
+        outputs = TorchRuntime(model).run({"input": inputs})
+        return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
 
-    return Noise(
-        float32_max_abs=compare(exact, reference_outputs).max_abs,
-        scale=float(np.abs(exact).max()),
-        float16_relative_l2=change(halved),
-        dynamic_relative_l2=change(dynamic),
-        int8_relative_l2=change(EveryTensorRounded(static)),
-    )
+    by_float16, by_dynamic, by_int8 = changes(halved), changes(dynamic), changes(EveryTensorRounded(static))
+    return {
+        name: Noise(
+            float32_max_abs=compare(exact[name], reference_outputs[name]).max_abs,
+            scale=float(np.abs(exact[name]).max()),
+            float16_relative_l2=by_float16[name],
+            dynamic_relative_l2=by_dynamic[name],
+            int8_relative_l2=by_int8[name],
+        )
+        for name in reference_outputs
+    }
 
 
 def round_weights_to_float16(model: nn.Module) -> None:
@@ -120,10 +126,9 @@ class EveryTensorRounded(nn.Module):
         super().__init__()
         self.graph = graph
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> object:
         """Run the graph on a rounded input."""
-        result: torch.Tensor = _RoundingInterpreter(self.graph).run(x)
-        return result
+        return _RoundingInterpreter(self.graph).run(x)
 
 
 class _RoundingInterpreter(Interpreter):

@@ -14,6 +14,7 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.schema import Recipe, RewriteStep
 
+DEFAULT = "default"
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -61,12 +62,12 @@ def load_recipe(name: str) -> LoadedRecipe:
 
 
 def recipe_for(model: str) -> LoadedRecipe:
-    """Return the built-in recipe that names `model`, or the default one: no rewrites, every precision."""
+    """Return the built-in recipe that names `model`, or the default one."""
     for name, text in builtin_recipes().items():
         loaded = parse_recipe(text, name, f"export_recipes/{name}.yaml")
         if model in loaded.recipe.models:
             return loaded
-    return LoadedRecipe("default", Recipe())
+    return load_recipe(DEFAULT)
 
 
 def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:

@@ -18,21 +18,22 @@ def ledger_table(ledger: dict[str, Any]) -> Group:
 
     Figures are against the reference; `step` is the relative L2 against the stage that this one was made from.
     """
-    totals = {row["stage"]: row for row in ledger["stages"] if row["against"] == "reference"}
-    steps = {row["stage"]: row for row in ledger["stages"]}  # the row against the stage before comes second
+    totals = {(row["stage"], row["output"]): row for row in ledger["stages"] if row["against"] == "reference"}
+    steps = {(row["stage"], row["output"]): row for row in ledger["stages"]}  # the stage before comes second
+    several = len({row["output"] for row in ledger["stages"]}) > 1
     labelled = ledger["reference_top1"] is not None
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for column in ("max abs", "rel L2", "step", "cosine", "same %", *(["top-1 %"] if labelled else []), "limit"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
-    for stage, row in totals.items():
-        passed = row["verdict"] == steps[stage]["verdict"] == "pass"
+    for place, row in totals.items():
+        passed = row["verdict"] == steps[place]["verdict"] == "pass"
         table.add_row(
-            stage,
+            " ".join(place) if several else row["stage"],
             _figure(row["max_abs"]),
             _figure(row["relative_l2"]),
-            _figure(steps[stage]["relative_l2"]),
+            _figure(steps[place]["relative_l2"]),
             "-" if row["cosine"] is None else f"{row['cosine']:.6f}",
             f"{100 * row['top1_agreement']:.1f}",
             *([f"{100 * row['top1']:.2f}"] if labelled else []),
@@ -68,7 +69,7 @@ def _explanation(ledger: dict[str, Any]) -> str:
     bounds = {_limit(bound, _LONG): bound["derivation"] for row in ledger["stages"] for bound in row["limits"]}
     lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
-    lines += [f"{row['stage']} against {row['against']}: {_misses(row)}." for row in failed]
+    lines += [f"{row['stage']} against {row['against']} ({row['output']}): {_misses(row)}." for row in failed]
     lines.append(f"Verdict: {ledger['verdict']}.")
     return "\n".join(lines)
 
@@ -77,8 +78,19 @@ def _misses(row: dict[str, Any]) -> str:
     """Say what a failed row missed."""
     if not row["finite"] or not row["random"]["finite"]:
         return "some outputs are not finite numbers"
-    figures = ", ".join(f"{_LONG[bound['metric']]} {_figure(row[bound['metric']])}" for bound in row["limits"])
-    return f"{figures}; the same on random inputs counts too"
+
+    def beyond(bound: dict[str, Any]) -> bool:
+        value, limit = row[bound["metric"]], bound["limit"]
+        if value is None or limit is None:
+            return True
+        return bool(value < limit if bound["metric"] in ("cosine", "top1_agreement") else value > limit)
+
+    missed = [
+        f"{_LONG[bound['metric']]} is {_figure(row[bound['metric']])}, and {_limit(bound, _LONG)} is the limit"
+        for bound in row["limits"]
+        if beyond(bound)
+    ]
+    return "; ".join(missed) or "within its limits on these inputs, and outside them on the random ones"
 
 
 def _sites(count: int) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
+from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites import proof as proofs
@@ -88,16 +89,15 @@ def rewrite(
         GateError: An exact rewrite changed the function, or an approximate one drifted further than allowed.
         UsageError: The recipe or the model cannot be used.
     """
-    graph = trace(model).double()
+    graph = trace(model, torch.zeros(loaded.recipe.input.shape)).double()
     run = _Run(loaded, calibration.double() if calibration is not None else None, prove)
     if prove:
         progress("running the reference in float64")
-        cases = proofs.cases_for(loaded.recipe.input.shape)
-        run.outputs = proofs.outputs_of(graph, cases)
-        if cases[0] not in run.outputs:
-            raise UsageError(
-                f"The model cannot take an input of {loaded.recipe.input.shape}, so nothing can be proved."
-            )
+        shape = loaded.recipe.input.shape
+        run.outputs = proofs.outputs_of(graph, proofs.cases_for(shape))
+        run.outputs = run.outputs or proofs.outputs_of(graph, (proofs.smallest_case(shape),))
+        if not run.outputs:
+            raise UsageError(f"The model cannot take an input of shape {shape}.")
     reports = []
     for step, action in steps_of(loaded):
         progress(f"rewrite {action.name}")
@@ -112,7 +112,7 @@ class _Run:
         self.loaded = loaded
         self.calibration = calibration
         self.prove = prove
-        self.outputs: dict[Case, torch.Tensor] = {}
+        self.outputs: dict[Case, Any] = {}
 
     def apply(self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
         note_shapes(graph, torch.zeros(self.loaded.recipe.input.shape, dtype=torch.float64))
@@ -161,8 +161,9 @@ class _Run:
         if self.calibration is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
         with torch.no_grad():
-            old, new = before(self.calibration), after(self.calibration)
-        drift: float = (torch.linalg.vector_norm(new - old) / torch.linalg.vector_norm(old)).item()
+            old, new = (named_outputs(graph(self.calibration)) for graph in (before, after))
+        norm = torch.linalg.vector_norm
+        drift = max(float(norm(new[name] - old[name]) / norm(old[name])) for name in old)
         if action.exactness is Exactness.APPROXIMATE and not drift <= step.max_drift:
             place = next(i for i, other in enumerate(self.loaded.recipe.rewrites) if other is step)
             raise GateError(

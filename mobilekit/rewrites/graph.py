@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 import copy
+import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, Node, Tracer
+from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
 from mobilekit.errors import UsageError
-from mobilekit.models.dfc import FullyConnected
+from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions
+from mobilekit.rewrites.tracers import PathTracer, SizedTracer
 
 
-class PathTracer(Tracer):
-    """Keeps torch's own layers and DFC's linear maps whole, and follows everything else."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Return whether the call of `m` stays one node of the graph."""
-        return isinstance(m, FullyConnected) or super().is_leaf_module(m, module_qualified_name)
-
-
-def trace(model: nn.Module) -> GraphModule:
+def trace(model: nn.Module, example: torch.Tensor | None = None) -> GraphModule:
     """Return the model's graph, with a copy of its weights, in evaluation mode.
 
+    A model whose Python code computes with the sizes of its tensors cannot be traced for any size. With an `example`,
+    such a model is traced for the sizes that the example has.
+
     Raises:
-        UsageError: The model's control flow depends on its data.
+        UsageError: The model's control flow depends on the values of its tensors; the message names the line.
     """
+    model = copy.deepcopy(model).eval()
+    name = type(model).__name__
     try:
-        model = copy.deepcopy(model).eval()
-        return GraphModule(model, PathTracer().trace(model), type(model).__name__)
-    except (torch.fx.proxy.TraceError, TypeError) as error:
-        raise UsageError(
-            f"{type(model).__name__} cannot be traced: {error}.",
-            "A model must not branch on the values of its tensors.",
-        ) from error
+        graph = GraphModule(model, PathTracer().trace(model), name)
+    except Exception as error:  # anything may go wrong where Python code meets a proxy in place of a number
+        if example is None:
+            raise _refusal(model, error) from error
+        try:
+            graph = GraphModule(model, SizedTracer(example).trace(model), name)
+        except Exception as second:
+            raise _refusal(model, second) from second
+    batch_norms_as_modules(graph)
+    drop_assertions(graph)
+    tidy(graph)
+    return graph
+
+
+def _refusal(model: nn.Module, error: Exception) -> UsageError:
+    """Say at which line of the model's code the tracing ended."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parent))
+    ]
+    place = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
+    first = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return UsageError(
+        f"{type(model).__name__} cannot be traced{place} ({first}).",
+        "An exported model cannot branch on the values of its tensors, nor turn them into Python numbers: "
+        "compute with tensors there (torch.where), or decide before the model is made.",
+    )
 
 
 def note_shapes(graph: GraphModule, example: torch.Tensor) -> None:

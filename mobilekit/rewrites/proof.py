@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
+from mobilekit.models.outputs import named_outputs
+
 EXACT_RELATIVE_ERROR = 1e-9
 """Limit of the proof. float64 rounds at 1.1e-16; a few hundred layers of a few thousand terms each leave the error of
 another order of the same sums under 1e-12, and a function that is really another one is far above 1e-9."""
@@ -59,7 +61,12 @@ def cases_for(shape: tuple[int, ...]) -> tuple[Case, ...]:
     )
 
 
-def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, torch.Tensor]:
+def smallest_case(shape: tuple[int, ...]) -> Case:
+    """Return the one case that a graph takes that was traced for one size: an input of just this shape."""
+    return Case(shape, 3)
+
+
+def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:
     """Run the cases that the model can take; dense maps, for one, take a single size."""
     outputs = {}
     for case in cases:
@@ -68,14 +75,20 @@ def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, torch.
     return outputs
 
 
-def compare(before: dict[Case, torch.Tensor], after: dict[Case, torch.Tensor]) -> Proof:
+def compare(before: dict[Case, Any], after: dict[Case, Any]) -> Proof:
     """Compare the outputs of the same cases."""
     worst = max(relative_error(before[case], after[case]) if case in after else float("inf") for case in before)
     return Proof(worst, tuple(before))
 
 
-def relative_error(before: torch.Tensor, after: torch.Tensor) -> float:
-    """Return max |after - before| / max |before|; infinite where shapes differ or a value is not finite."""
+def relative_error(before: Any, after: Any) -> float:
+    """Return max |after - before| / max |before|, of several outputs the worst.
+
+    Infinite where shapes differ or a value is not finite.
+    """
+    if not isinstance(before, torch.Tensor):
+        old, new = named_outputs(before), named_outputs(after)
+        return max(relative_error(old[name], new[name]) for name in old)
     if before.shape != after.shape or not bool(torch.isfinite(after).all()):
         return float("inf")
     scale = before.abs().max().item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ class Runtime(ABC):
         return next(iter(self.run({"input": array}).values()))
 
 
-def open_artifact(path: Path) -> Runtime:
+def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -> Runtime:
     """Open an .onnx or .tflite file.
+
+    Args:
+        path: The file.
+        output_layouts: Which outputs of a .tflite are NHWC, by their names.
 
     Raises:
         UsageError: The suffix is another one.
@@ -50,5 +55,5 @@ def open_artifact(path: Path) -> Runtime:
     if path.suffix == ".tflite":
         from mobilekit.runtimes.litert import LiteRTRuntime
 
-        return LiteRTRuntime(path)
+        return LiteRTRuntime(path, output_layouts)
     raise UsageError(f"{path.name} is neither .onnx nor .tflite.")

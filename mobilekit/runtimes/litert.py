@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,17 @@ class TensorInfo:
 
 
 class LiteRTRuntime(Runtime):
-    """A TFLite model on the CPU with LiteRT's default delegate (XNNPACK), one thread."""
+    """A TFLite model on the CPU with LiteRT's default delegate (XNNPACK), one thread.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        output_layouts: Which outputs are NHWC, by their names; they are given to callers as NCHW.
+    """
+
+    def __init__(self, path: Path, output_layouts: Mapping[str, str] | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        _check_whole(path)
         try:
             with _quiet_stderr():
                 self.interpreter = Interpreter(str(path), num_threads=1)
@@ -41,6 +47,7 @@ class LiteRTRuntime(Runtime):
         except (ValueError, RuntimeError) as error:
             raise ToolError(f"LiteRT cannot open {path.name}: {_first_line(error)}.", _hint(path)) from error
         self.name = path.name
+        self.output_layouts = output_layouts or {}
         names_in, names_out = self._signature_names()
         self.inputs = [_info(d, names_in) for d in self.interpreter.get_input_details()]
         self.outputs = [_info(d, names_out) for d in self.interpreter.get_output_details()]
@@ -57,9 +64,13 @@ class LiteRTRuntime(Runtime):
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
-            rows.append([_decode(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
+            rows.append([self._output(info) for info in self.outputs])
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
+
+    def _output(self, info: TensorInfo) -> NDArray[np.float32]:
+        array = _decode(self.interpreter.get_tensor(info.index), info)
+        return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
 
     def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
         """Return the input of this name; a model of one input takes the one there is."""
@@ -76,6 +87,25 @@ class LiteRTRuntime(Runtime):
             {tensors[index]: name for name, index in signature["inputs"].items()},
             {tensors[index]: name for name, index in signature["outputs"].items()},
         )
+
+
+def _check_whole(path: Path) -> None:
+    """Read the file's structure first: LiteRT 2.1 trusts it, and crashes the process on one that is cut or garbage.
+
+    Raises:
+        ToolError: The file is not a whole TFLite file.
+    """
+    from ai_edge_litert import schema_py_generated
+
+    try:
+        content = path.read_bytes()
+        whole = content[4:8] == b"TFL3" and schema_py_generated.ModelT.InitFromPackedBuf(content, 0).subgraphs
+    except OSError as error:
+        raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.") from error
+    except Exception:  # the generated reader trips over garbage in its own ways
+        whole = None
+    if not whole:
+        raise ToolError(f"LiteRT cannot open {path.name}: it is not a whole TFLite file.")
 
 
 def _first_line(error: Exception) -> str:

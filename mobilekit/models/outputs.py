@@ -1,0 +1,58 @@
+"""Names for what a model returns: a tensor, or tuples, lists and dicts of tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from mobilekit.errors import UsageError
+
+
+def named_outputs(result: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of a model's result under names that stay the same from call to call.
+
+    A single tensor is `logits` if it is (N, classes), else `output`. Members of a tuple or list are numbered, those of
+    a dict keep their keys, and the names of nested ones are joined: `features_0`, `features_1`, `mask`.
+
+    Raises:
+        UsageError: Something in the result is no tensor.
+    """
+    if isinstance(result, torch.Tensor):
+        return {"logits" if result.dim() == 2 else "output": result}
+    named = dict(_walk(result, ""))
+    if not named:
+        raise UsageError("The model returns no tensor.")
+    return named
+
+
+def _walk(result: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
+    if isinstance(result, torch.Tensor):
+        return [(re.sub(r"\W", "_", prefix), result)]
+    if isinstance(result, Mapping):
+        members = [(str(key), value) for key, value in result.items()]
+    elif isinstance(result, tuple | list):
+        fields = getattr(result, "_fields", None) or [str(index) for index in range(len(result))]
+        members = list(zip(fields, result, strict=True))
+    else:
+        raise UsageError(
+            f"The model's result has {type(result).__name__} at {prefix or 'its top'}, which is no tensor.",
+            "Wrap the model so that it returns tensors, or tuples, lists and dicts of tensors.",
+        )
+    joiner = f"{prefix}_" if prefix else ("" if isinstance(result, Mapping) else "output_")
+    return [pair for key, value in members for pair in _walk(value, f"{joiner}{key}")]
+
+
+class Flat(nn.Module):
+    """A model that returns a tuple of its outputs, in the order of `named_outputs`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the outputs of `model`."""
+        return tuple(named_outputs(self.model(x)).values())

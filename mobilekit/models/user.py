@@ -1,0 +1,117 @@
+"""Models that are not in our list: `timm:NAME`, and `FILE.py:FACTORY` of the user's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mobilekit.errors import UsageError, nearest
+from mobilekit.models.registry import ModelEntry, Published, find_model
+
+TIMM = "timm:"
+
+
+def resolve(spec: str) -> ModelEntry:
+    """Return the model that a user names: a registered one, `timm:NAME`, or `FILE.py:FACTORY`.
+
+    The code of FILE.py runs, as the user named it.
+
+    Raises:
+        UsageError: There is no such model, file or factory.
+    """
+    if spec.startswith(TIMM):
+        return _timm_entry(spec)
+    if ".py:" in spec:
+        return _file_entry(spec)
+    if spec.endswith(".py"):
+        raise UsageError(f"{spec} names no factory.", f"Name the function that makes the model: {spec}:FUNCTION.")
+    return find_model(spec)
+
+
+def is_file_spec(spec: str) -> bool:
+    """Whether a model's name is code in a file."""
+    return ".py:" in spec
+
+
+def folder_name(spec: str) -> str:
+    """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
+    if is_file_spec(spec):
+        path, factory = spec.rsplit(":", 1)
+        return f"{Path(path).stem}_{factory}"
+    return spec.removeprefix(TIMM)
+
+
+def _timm_entry(spec: str) -> ModelEntry:
+    name = spec.removeprefix(TIMM)
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(
+            f"{spec} needs timm, which cannot be imported: {first}.",
+            "Install it with: pip install 'mobilekit[timm]'. torchvision must be of the same build as torch.",
+        ) from error
+    if name not in timm.list_models():
+        raise UsageError(f"timm has no model {name}.", nearest(name, timm.list_models()))
+    settings = timm.get_pretrained_cfg(name)
+    size = settings.input_size if settings else (3, 224, 224)
+
+    def build(**options: Any) -> nn.Module:
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
+        return model
+
+    classes = settings.num_classes if settings else 1000
+    preprocessing = (
+        {"size": size[-1], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
+    )
+    source = f"timm {timm.__version__}"
+    return ModelEntry(spec, build, source, size[-1], size[0], classes, Published(), preprocessing=preprocessing)
+
+
+def _file_entry(spec: str) -> ModelEntry:
+    path_text, name = spec.rsplit(":", 1)
+    path = Path(path_text)
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    factory = getattr(_import_file(path), name, None)
+    if not callable(factory):
+        raise UsageError(f"{path} has no function or class {name}.")
+
+    def build(**options: Any) -> nn.Module:
+        model = factory(**options)
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module.")
+        return model
+
+    return ModelEntry(spec, _with_signature(build, factory), str(path), 224, 0, 0, Published())
+
+
+def _with_signature(build: Callable[..., nn.Module], factory: Callable[..., Any]) -> Callable[..., nn.Module]:
+    """Let `build` show the parameters of `factory` to whoever inspects it."""
+    build.__wrapped__ = factory  # type: ignore[attr-defined]
+    return build
+
+
+def _import_file(path: Path) -> Any:
+    """Run a Python file as a module of its own name; its folder is importable to it, as it is to a script."""
+    specification = importlib.util.spec_from_file_location(f"mobilekit_user_{path.stem}", path.absolute())
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    sys.path.insert(0, str(path.parent.absolute()))
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code raises is the user's to mend
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+        line = f" (line {lines[-1]})" if lines else ""
+        raise UsageError(f"{path} cannot be run: {type(error).__name__}: {error}{line}.") from error
+    finally:
+        sys.path.remove(str(path.parent.absolute()))
+    return module

@@ -1,0 +1,196 @@
+"""Models that the user brings: code in a file, timm's, several outputs, and refusals that name the line."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mobilekit.errors import UsageError
+from mobilekit.models.outputs import named_outputs
+from mobilekit.models.user import folder_name, resolve
+from mobilekit.recipes.load import load_recipe
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.rewrites.graph import trace
+from tests.conftest import ROOT, Cli
+from tests.oracles import import_timm
+
+DETECTOR = ROOT / "docs" / "examples" / "detector.py"
+
+
+def write(folder: Path, code: str) -> Path:
+    path = folder / "mine.py"
+    path.write_text("import torch\nfrom torch import nn\n" + textwrap.dedent(code))
+    return path
+
+
+def test_names_of_outputs_are_stable() -> None:
+    one, two = torch.zeros(1, 5), torch.zeros(1, 3, 4, 4)
+    assert list(named_outputs(one)) == ["logits"]
+    assert list(named_outputs(two)) == ["output"]
+    assert list(named_outputs((one, two))) == ["output_0", "output_1"]
+    assert list(named_outputs({"p3": two, "boxes": [one, one]})) == ["p3", "boxes_0", "boxes_1"]
+    assert list(named_outputs({"a b": one})) == ["a_b"]
+    with pytest.raises(UsageError, match="int at output_1"):
+        named_outputs((one, 3))
+
+
+def test_the_name_of_the_bundle() -> None:
+    assert folder_name("timm:resnet18") == "resnet18"
+    assert folder_name("nets/mine.py:small") == "mine_small"
+    assert folder_name("ghostnetv2") == "ghostnetv2"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("missing.py:make", "There is no file missing.py"),
+        ("{file}:nothing", "has no function or class nothing"),
+        ("{file}", "names no factory"),
+        ("{file}:number", "has no function or class number"),
+    ],
+)
+def test_what_cannot_be_found_is_said(spec: str, message: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "number = 3\n")
+    with pytest.raises(UsageError, match=message):
+        resolve(spec.format(file=file))
+
+
+def test_code_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "a = 1\nb = a / 0\n")
+    with pytest.raises(UsageError, match=r"ZeroDivisionError: division by zero \(line 4\)"):
+        resolve(f"{path}:make")
+
+
+def test_a_factory_takes_options_and_must_return_a_module(tmp_path: Path) -> None:
+    path = write(tmp_path, "def make(width=4): return nn.Conv2d(3, width, 1)\ndef wrong(): return 3\n")
+    assert resolve(f"{path}:make").create(width=7).out_channels == 7  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="Did you mean width"):
+        resolve(f"{path}:make").create(widht=7)
+    with pytest.raises(UsageError, match="returned int"):
+        resolve(f"{path}:wrong").create()
+
+
+class BranchOnValues(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.mean() > 0:
+            return x
+        return -x
+
+
+class NumberFromValues(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.mean().item()
+
+
+class LoopOverValues(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(int(x.sum())):
+            x = x + 1
+        return x
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [(BranchOnValues, "if x.mean"), (NumberFromValues, "x.mean().item"), (LoopOverValues, "for _ in range")],
+)
+def test_control_flow_on_values_is_refused_with_its_line(model: type[nn.Module], line: str) -> None:
+    """Traced with an example these would silently keep the example's branch, number or count."""
+    with pytest.raises(UsageError) as caught:
+        trace(model(), torch.ones(1, 3, 4, 4))
+    assert f"{Path(__file__).name}:" in str(caught.value)
+    assert line in str(caught.value)
+
+
+class FoldsBySize(nn.Module):
+    """Computes with its sizes in Python, as window attention does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = x.shape
+        rows = max(1, height // 4)
+        if width % 2:
+            x = x[..., :-1]
+        return x.reshape(batch, channels, rows, -1).sum(2) * float(channels)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (12, 9)])
+def test_python_code_on_sizes_is_traced_for_the_size(size: tuple[int, int]) -> None:
+    x = torch.randn(1, 3, *size, dtype=torch.float64)
+    torch.testing.assert_close(trace(FoldsBySize(), torch.zeros(1, 3, *size))(x), FoldsBySize()(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_large_100", "mobilevit_s", "regnety_004", "convnext_atto"])
+def test_timm_models_are_traced_and_rewritten_exactly(name: str) -> None:
+    import_timm()
+    entry = resolve(f"timm:{name}")
+    torch.manual_seed(0)
+    model = entry.create()
+    loaded = load_recipe("default")
+    spec = loaded.recipe.input.model_copy(update={"size": 128 if name != "mobilevit_s" else 256})
+    loaded = type(loaded)("default", loaded.recipe.model_copy(update={"input": spec}))
+    rewritten = rewrite(model, loaded)
+    x = torch.randn(spec.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(rewritten.graph(x), model(x), rtol=1e-3, atol=1e-4)
+    folded = next(step for step in rewritten.steps if step.name == "fold-batch-norm")
+    proofs = [step.proof for step in rewritten.steps if step.applied]
+    assert all(proof and proof.holds for proof in proofs)
+    assert bool(folded.applied) == (name in ("regnety_004", "mobilevit_s", "mobilenetv3_large_100"))
+
+
+def test_unknown_timm_models_are_told_the_nearest_names() -> None:
+    import_timm()
+    with pytest.raises(UsageError, match="mobilenetv3_large_100"):
+        resolve("timm:mobilenetv3_large_10")
+
+
+@pytest.mark.slow
+def test_a_detector_of_three_outputs_goes_all_the_way(tmp_path: Path, cli: Cli) -> None:
+    """LiteRT's NHWC outputs, moved back by the layout in the manifest, are the module's own."""
+    from ai_edge_litert.interpreter import Interpreter
+    from safetensors.torch import load_file
+
+    out = tmp_path / "out"
+    spec = f"{DETECTOR}:make_detector"
+    done = cli("export", spec, "--input-size", "96", "--precision", "float32,int8", "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["output"] for row in json.loads(done.stdout)["ledger"]["stages"]} == {"p3", "p4", "p5"}
+
+    model = resolve(spec).create()
+    model.load_state_dict(load_file(out / "stages" / "reference.safetensors"))
+    image = np.random.default_rng(0).standard_normal((1, 3, 96, 96), dtype=np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image))
+    run = Interpreter(str(out / "model.float32.tflite")).get_signature_runner()
+    given = run(input=image.transpose(0, 2, 3, 1))
+    manifest = json.loads((out / "manifest.json").read_text())
+    layouts = {tensor["name"]: tensor["layout"] for tensor in manifest["artifacts"]["model.float32.tflite"]["outputs"]}
+    assert layouts == {"p3": "NHWC", "p4": "NHWC", "p5": "NHWC"}
+    for name, tensor in expected.items():
+        assert np.abs(given[name].transpose(0, 3, 1, 2) - tensor.numpy()).max() < 1e-4
+
+    refused = cli("diff", out)
+    assert refused.returncode == 2
+    assert "not run unless you name it" in refused.stderr
+    assert cli("diff", out, "--reference", spec).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_timm_model_goes_all_the_way(tmp_path: Path) -> None:
+    from mobilekit.cache import NoCache
+    from mobilekit.export import ExportRequest, export, recipe_of
+
+    import_timm()
+    loaded = recipe_of("timm:mobilenetv3_large_100")
+    assert loaded.recipe.input.crop == 0.875
+    loaded = type(loaded)("default", loaded.recipe.model_copy(update={"precision": ("float32", "float16")}))
+    request = ExportRequest("timm:mobilenetv3_large_100", loaded, tmp_path / "out")
+    exported = export(request, NoCache())
+    rows = {row["stage"]: row for row in exported.bundle.ledger["stages"] if row["against"] == "reference"}
+    assert exported.bundle.ledger["verdict"] == "pass"
+    assert rows["tflite-float16"]["cosine"] >= 0.9999
