@@ -46,6 +46,17 @@ def _walk(result: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
     return [pair for key, value in members for pair in _walk(value, f"{joiner}{key}")]
 
 
+def run_in_batches(model: nn.Module, inputs: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
+    """Run a model on (N, C, H, W) inputs, at most `size` of them at once, and return its named outputs.
+
+    A model that was traced for one size (`model.meta["one_size"]`) takes one at a time.
+    """
+    if getattr(model, "meta", {}).get("one_size"):
+        size = 1
+    rows = [named_outputs(model(batch)) for batch in torch.split(inputs, size)]
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
 class Flat(nn.Module):
     """A model that returns a tuple of its outputs, in the order of `named_outputs`."""
 

@@ -125,6 +125,7 @@ class EveryTensorRounded(nn.Module):
     def __init__(self, graph: GraphModule) -> None:
         super().__init__()
         self.graph = graph
+        self.meta = graph.meta
 
     def forward(self, x: torch.Tensor) -> object:
         """Run the graph on a rounded input."""

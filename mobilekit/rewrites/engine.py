@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
-from mobilekit.models.outputs import named_outputs
+from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites import proof as proofs
@@ -161,7 +161,7 @@ class _Run:
         if self.calibration is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
         with torch.no_grad():
-            old, new = (named_outputs(graph(self.calibration)) for graph in (before, after))
+            old, new = (run_in_batches(graph, self.calibration, len(self.calibration)) for graph in (before, after))
         norm = torch.linalg.vector_norm
         drift = max(float(norm(new[name] - old[name]) / norm(old[name])) for name in old)
         if action.exactness is Exactness.APPROXIMATE and not drift <= step.max_drift:

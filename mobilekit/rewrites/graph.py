@@ -35,6 +35,7 @@ def trace(model: nn.Module, example: torch.Tensor | None = None) -> GraphModule:
             raise _refusal(model, error) from error
         try:
             graph = GraphModule(model, SizedTracer(example).trace(model), name)
+            graph.meta["one_size"] = True
         except Exception as second:
             raise _refusal(model, second) from second
     batch_norms_as_modules(graph)
