@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilekit.diff import load_evaluation
+from mobilekit.differ import load_evaluation
 from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import (
     CALIBRATION_PHOTOS,

@@ -183,7 +183,7 @@ def test_a_detector_of_three_outputs_goes_all_the_way(tmp_path: Path, cli: Cli) 
 @pytest.mark.slow
 def test_a_timm_model_goes_all_the_way(tmp_path: Path) -> None:
     from mobilekit.cache import NoCache
-    from mobilekit.export import ExportRequest, export, recipe_of
+    from mobilekit.exporter import ExportRequest, export, recipe_of
 
     import_timm()
     loaded = recipe_of("timm:mobilenetv3_large_100")

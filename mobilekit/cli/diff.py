@@ -32,7 +32,7 @@ def diff(
         err.print(f"warning: {change}; it is measured as it is.", markup=False)
     import torch
 
-    from mobilekit.diff import diff as measure
+    from mobilekit.differ import diff as measure
     from mobilekit.report.terminal import ledger_table
 
     torch.set_num_threads(1)

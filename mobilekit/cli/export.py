@@ -9,11 +9,10 @@ import typer
 
 from mobilekit.cache import Cache, NoCache
 from mobilekit.cli.output import err, out, print_json, progress
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from mobilekit.export import Exported
-    from mobilekit.recipes.load import LoadedRecipe
+    from mobilekit.exporter import Exported
 
 
 def export(
@@ -41,14 +40,14 @@ def export(
     """
     import torch
 
-    from mobilekit.export import ExportRequest, recipe_of
-    from mobilekit.export import export as run
+    from mobilekit.exporter import ExportRequest, adjust, recipe_of
+    from mobilekit.exporter import export as run
     from mobilekit.models.user import folder_name
     from mobilekit.recipes.load import load_recipe
 
     torch.set_num_threads(1)
     base = load_recipe(recipe) if recipe else recipe_of(model)
-    loaded = _adjust(base, input_size, num_classes, precision, rewrites)
+    loaded = adjust(base, input_size, num_classes, _words(precision), _is_on(rewrites))
     target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(model, loaded, target, weights, calibration, force)
     with progress(f"exporting {model}") as tell:
@@ -62,40 +61,14 @@ def export(
         raise typer.Exit(1)
 
 
-def _adjust(
-    loaded: LoadedRecipe, size: int | None, num_classes: int | None, precision: str | None, rewrites: str
-) -> LoadedRecipe:
-    """Return the recipe with what the command line sets.
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
-    Raises:
-        UsageError: A value is wrong.
-    """
-    from mobilekit.recipes.load import LoadedRecipe
-    from mobilekit.recipes.schema import PRECISIONS, Recipe
 
-    recipe = loaded.recipe
-    changes: dict[str, Any] = {}
-    if size is not None:
-        if not 8 <= size <= 4096:
-            raise UsageError(f"--input-size is {size}, not between 8 and 4096.")
-        changes["input"] = recipe.input.model_copy(update={"size": size})
-    if num_classes is not None:
-        if num_classes < 1:
-            raise UsageError(f"--num-classes is {num_classes}, not positive.")
-        changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
-    if precision is not None:
-        wanted = [word.strip() for word in precision.split(",") if word.strip()]
-        unknown = [word for word in wanted if word not in PRECISIONS]
-        if unknown or not wanted:
-            word = unknown[0] if unknown else "nothing"
-            raise UsageError(f"--precision names {word}.", nearest(word, PRECISIONS))
-        changes["precision"] = tuple(name for name in PRECISIONS if name in wanted)
-    if rewrites not in ("on", "off"):
-        raise UsageError(f"--rewrites is {rewrites}, not on or off.")
-    if rewrites == "off":
-        changes["rewrites"] = ()
-    adjusted: Recipe = recipe.model_copy(update=changes)
-    return LoadedRecipe(loaded.name, adjusted, loaded.source, loaded.lines)
+def _is_on(word: str) -> bool:
+    if word not in ("on", "off"):
+        raise UsageError(f"--rewrites is {word}, not on or off.")
+    return word == "on"
 
 
 def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:

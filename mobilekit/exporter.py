@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from mobilekit.cache import Cache
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite
 from mobilekit.describe import artifact_entries, input_entry
-from mobilekit.diff import measure_folder
-from mobilekit.errors import ToolError, UsageError
+from mobilekit.differ import measure_folder
+from mobilekit.errors import ToolError, UsageError, nearest
 from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.inputs.preprocess import Array, list_pictures, load_folder
@@ -28,7 +29,7 @@ from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import is_file_spec, resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.schema import PRECISIONS, Input
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.versions import source_digest, tool_versions
@@ -66,6 +67,39 @@ def recipe_of(model: str) -> LoadedRecipe:
         return loaded
     spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
     return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}))
+
+
+def adjust(
+    loaded: LoadedRecipe,
+    input_size: int | None = None,
+    num_classes: int | None = None,
+    precision: Sequence[str] | None = None,
+    rewrites: bool = True,
+) -> LoadedRecipe:
+    """Return a recipe with some of its parts set anew; None leaves a part as it is.
+
+    Raises:
+        UsageError: A value is wrong.
+    """
+    recipe = loaded.recipe
+    changes: dict[str, Any] = {}
+    if input_size is not None:
+        if not 8 <= input_size <= 4096:
+            raise UsageError(f"The input size is {input_size}, not between 8 and 4096.")
+        changes["input"] = recipe.input.model_copy(update={"size": input_size})
+    if num_classes is not None:
+        if num_classes < 1:
+            raise UsageError(f"The number of classes is {num_classes}, not positive.")
+        changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
+    if precision is not None:
+        unknown = [word for word in precision if word not in PRECISIONS]
+        if unknown or not precision:
+            word = unknown[0] if unknown else "nothing"
+            raise UsageError(f"The precision names {word}.", nearest(word, PRECISIONS))
+        changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
+    if not rewrites:
+        changes["rewrites"] = ()
+    return replace(loaded, recipe=recipe.model_copy(update=changes))
 
 
 def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:

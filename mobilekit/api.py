@@ -1,0 +1,134 @@
+"""What Python code calls: the jobs of the command line, with the same rules and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mobilekit import differ, exporter
+from mobilekit.bundle import Bundle
+from mobilekit.bundle import open_bundle as open_folder
+from mobilekit.cache import Cache, NoCache
+from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.models.build import build_reference, effective_options
+from mobilekit.models.user import folder_name, resolve
+from mobilekit.parity.ledger import Ledger
+from mobilekit.recipes import load as recipes
+from mobilekit.recipes.load import LoadedRecipe
+
+PathLike = str | Path
+
+
+def load_model(name: str, weights: PathLike | None = None, **options: Any) -> nn.Module:
+    """Return a model with weights, float32 and in evaluation mode.
+
+    Args:
+        name: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
+        weights: A checkpoint; without one, the weights that come with the model, or seeded random ones.
+        options: Options of the model, such as `num_classes`.
+
+    Raises:
+        UsageError: There is no such model, option or checkpoint, or they do not fit.
+
+    >>> import torch, mobilekit
+    >>> model = mobilekit.load_model("ghostnetv2_digits")
+    >>> model(torch.zeros(1, 1, 32, 32)).shape
+    torch.Size([1, 10])
+    """
+    entry = resolve(name)
+    recipe = exporter.recipe_of(name).recipe
+    options = effective_options(entry, {**recipe.model_options, **options}, recipe.input.size)
+    calibration = torch.from_numpy(calibration_inputs(recipe))
+    return build_reference(entry, options, Path(weights) if weights else None, calibration).model
+
+
+def load_recipe(name: PathLike) -> LoadedRecipe:
+    """Return a built-in recipe by name, or the one in a YAML file.
+
+    Raises:
+        UsageError: There is none, or it is wrong; the message names file, line and nearest key.
+
+    >>> import mobilekit
+    >>> [step.name for step in mobilekit.load_recipe("ghostnetv2").recipe.rewrites]
+    ['dfc-shared', 'gate-before-upsample', 'fold-batch-norm', 'noop-slice']
+    """
+    return recipes.load_recipe(str(name))
+
+
+def export(
+    model: str,
+    *,
+    recipe: LoadedRecipe | PathLike | None = None,
+    weights: PathLike | None = None,
+    input_size: int | None = None,
+    num_classes: int | None = None,
+    precision: Sequence[str] | None = None,
+    calibration: PathLike | None = None,
+    rewrites: bool = True,
+    output: PathLike | None = None,
+    force: bool = False,
+    cache: bool = True,
+) -> Bundle:
+    """Export a model, as `mobilekit export` does, and return the bundle.
+
+    Parity that failed is no exception: `bundle.ledger["verdict"]` tells.
+
+    Args:
+        model: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
+        recipe: A recipe, its name, or its file; the model's own without.
+        weights: A checkpoint.
+        input_size: Height and width in pixels.
+        num_classes: Number of classes of the model.
+        precision: Of float32, float16, dynamic, int8.
+        calibration: Folder of pictures for int8.
+        rewrites: Whether the recipe's rewrites are applied.
+        output: Folder to make; `artifacts/MODEL` without.
+        force: Replace a bundle that exists.
+        cache: Take unchanged stages from earlier exports.
+
+    Raises:
+        UsageError: The request cannot be carried out.
+        GateError: A rewrite's proof failed.
+        ToolError: A converter or runtime failed.
+    """
+    if recipe is None:
+        recipe = exporter.recipe_of(model)
+    loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
+    request = exporter.ExportRequest(
+        model=model,
+        recipe=exporter.adjust(loaded, input_size, num_classes, precision, rewrites),
+        output=Path(output) if output else Path("artifacts") / folder_name(model),
+        weights=Path(weights) if weights else None,
+        calibration=Path(calibration) if calibration else None,
+        force=force,
+    )
+    return exporter.export(request, Cache.default() if cache else NoCache()).bundle
+
+
+def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | None = None) -> Ledger:
+    """Measure every stage of a bundle anew, as `mobilekit diff` does.
+
+    Args:
+        bundle: A bundle or its folder.
+        inputs: Folder of pictures, or .npz; the recipe's built-in data without.
+        reference: `FILE.py:FACTORY`, for a bundle that was exported from one.
+
+    Raises:
+        UsageError: The bundle or the inputs cannot be used.
+        ToolError: An artifact cannot be run.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    return differ.diff(opened, Path(inputs) if inputs else None, reference=reference)
+
+
+def open_bundle(path: PathLike) -> Bundle:
+    """Open the folder that an export made.
+
+    Raises:
+        UsageError: It is not a bundle.
+    """
+    return open_folder(Path(path))
