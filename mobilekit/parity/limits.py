@@ -53,27 +53,26 @@ def bounds_for(stage: str, noise: Noise, drift: float, override: Limit | None) -
     return (*kept, *(Bound(metric, value, "set by the recipe") for metric, value in own.items()))
 
 
+_FORMATS = {
+    "tflite-float16": ("float16_relative_l2", "weights are rounded to float16"),
+    "tflite-dynamic": (
+        "dynamic_relative_l2",
+        "weights (per channel) and the inputs of dense layers are rounded to 8 bits",
+    ),
+    "tflite-int8": ("int8_relative_l2", "weights (per channel) and every other tensor are rounded to 8 bits"),
+}
+
+
 def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
-    allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
-    if stage == "tflite-float16":
-        limit = FORMAT_SHARE * noise.float16_relative_l2 + drift
-        text = f"{FORMAT_SHARE} x {noise.float16_relative_l2:.2e}, the change when weights are rounded to float16"
-        bounds = [Bound("relative_l2", limit, text + allowed)]
-        return bounds if drift else [*bounds, Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")]
-    if stage == "tflite-dynamic":
-        limit = FORMAT_SHARE * noise.dynamic_relative_l2 + drift
-        text = (
-            f"{FORMAT_SHARE} x {noise.dynamic_relative_l2:.2e}, the change when weights (per channel) and the inputs "
-            "of dense layers are rounded to 8 bits"
-        )
-        return [Bound("relative_l2", limit, text + allowed)]
-    if stage == "tflite-int8":
-        limit = FORMAT_SHARE * noise.int8_relative_l2 + drift
-        text = (
-            f"{FORMAT_SHARE} x {noise.int8_relative_l2:.2e}, the change when weights (per channel) and every other "
-            "tensor are rounded to 8 bits"
-        )
-        return [Bound("relative_l2", limit, text + allowed)]
+    if stage in _FORMATS:
+        name, change = _FORMATS[stage]
+        own = getattr(noise, name)
+        allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
+        text = f"{FORMAT_SHARE} x {own:.2e}, the change when {change}{allowed}"
+        bounds = [Bound("relative_l2", FORMAT_SHARE * own + drift, text)]
+        if stage == "tflite-float16" and not drift:
+            bounds.append(Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16"))
+        return bounds
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
     floor = FLOAT32_ULPS * 2**-24 * noise.scale
