@@ -211,13 +211,17 @@ def _convert(
     keys: dict[str, str] = {}
     for precision in recipe.precision:
         data = hashlib.sha256(calibration.tobytes()).hexdigest() if precision == "int8" else None
-        keys[precision] = sha256_of_json({"stage": precision, "graph": graph, "calibration": data, **tools})
+        mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
+        keys[precision] = sha256_of_json(
+            {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
+        )
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if missing:
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        layouts = write_tflite(folder / bundles.ONNX, files, calibration if "int8" in missing else None, scratch)
+        ranges = calibration if "int8" in missing else None
+        layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
         for name, path in files.items():
             cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])

@@ -202,7 +202,7 @@ def test_se_rounding_changes_the_squeezed_channels() -> None:
         ({"num_classes": -1}, "negative dimension"),
         ({"weights": "dense", "input_size": 0}, "ghostnetv2"),
         ({"weigths": "dense"}, "no option weigths.\nDid you mean weights or width?"),
-        ({"zzz": 1}, "no option zzz.\nKnown: gate, head_channels"),
+        ({"zzz": 1}, "no option zzz.\nKnown: features_only, gate, head_channels"),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from mobilekit.convert.process import run_task
 
 
 def write_tflite(
-    onnx_path: Path, files: dict[str, Path], calibration: NDArray[np.float32] | None, scratch: Path
+    onnx_path: Path,
+    files: dict[str, Path],
+    calibration: NDArray[np.float32] | None,
+    scratch: Path,
+    keep_float: Sequence[str] = (),
 ) -> dict[str, str]:
     """Convert a simplified ONNX file, and return the layout of each output of four axes, NHWC or NCHW, by its name.
 
@@ -23,6 +28,7 @@ def write_tflite(
         files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations).
         calibration: float32 inputs (N, C, H, W) for int8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
+        keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
 
     Raises:
         ToolError: A tool failed; the message has the op and its words.
@@ -34,6 +40,7 @@ def write_tflite(
         "inputs": list(INPUT_NAMES),
         "files": {precision: str(path.absolute()) for precision, path in files.items()},
         "calibration": None,
+        "keep_float": list(keep_float),
     }
     if calibration is not None:
         np.save(scratch / "calibration.npy", calibration)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit import memory
+from mobilekit.convert.float_regions import tensors_to_keep
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +28,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `onnx` (absolute path), `inputs` (their names), `files` (precision to absolute path),
-            `calibration` (absolute path of a float32 .npy, (N, C, H, W), or None without int8).
+            `calibration` (absolute path of a float32 .npy, (N, C, H, W), or None without int8), `keep_float` (what
+            int8 leaves in float).
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name.
@@ -39,7 +41,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     for precision, path in request["files"].items():
         calibration = np.load(request["calibration"]) if precision == "int8" else None
         with _named("the TensorFlow Lite converter"):
-            _write(saved, precision, path, calibration, shapes)
+            if calibration is not None and request["keep_float"]:
+                content = _convert_mixed(saved, calibration, shapes, request["keep_float"])
+            else:
+                content = _convert(saved, precision, calibration, shapes)
+            Path(path).write_bytes(content)
         memory.release()
     return {"output_layouts": layouts}
 
@@ -103,7 +109,7 @@ def _keras_model(onnx_path: str) -> Any:
     )
 
 
-def _write(saved: Path, precision: str, path: str, calibration: Floats | None, shapes: list[list[int]]) -> None:
+def _convert(saved: Path, precision: str, calibration: Floats | None, shapes: list[list[int]]) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
@@ -117,7 +123,25 @@ def _write(saved: Path, precision: str, path: str, calibration: Floats | None, s
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
-    Path(path).write_bytes(converter.convert())
+    content: bytes = converter.convert()
+    return content
+
+
+def _convert_mixed(saved: Path, calibration: Floats, shapes: list[list[int]], keep_float: list[str]) -> bytes:
+    """Quantise to int8 but for some tensors: calibrate first, then quantise the calibrated file with a list of them."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    kept = tensors_to_keep(_convert(saved, "float32", None, shapes), keep_float)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = _representative(calibration, shapes[0])
+    converter._experimental_calibrate_only = True
+    int8 = 9  # TensorType.INT8 of the TFLite schema
+    content: bytes = mlir_quantize(
+        converter.convert(), fully_quantize=True, inference_type=int8, denylisted_nodes=sorted(kept) or None
+    )
+    return content
 
 
 def _representative(calibration: Floats, shape: list[int]) -> Callable[[], Iterator[list[Floats]]]:

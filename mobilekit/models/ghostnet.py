@@ -33,6 +33,8 @@ STAGES: tuple[tuple[tuple[int, int, int, float, int], ...], ...] = (
 STEM_CHANNELS = 16
 LAST_EXPANSION = 960
 FIRST_BLOCK_WITH_ATTENTION = 2
+# The stages that halve the map: their outputs, and the stem's before its batch norm, are timm's `features_only`.
+FEATURE_STAGES = tuple(index for index, rows in enumerate(STAGES) if rows[-1][-1] > 1)
 
 
 class GhostModule(nn.Module):
@@ -132,6 +134,7 @@ class GhostNet(nn.Module):
         se_rounding: How SE's inner channels are rounded: to the nearest multiple of 4 (official PyTorch code), or up.
         dfc: Puts DFC attention beside the first ghost module of each bottleneck from the third on.
         input_size: Height and width of the input; only dense DFC weights need it.
+        features_only: The model returns `features` in place of logits, and has no module behind the last of them.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class GhostNet(nn.Module):
         se_rounding: Rounding = "nearest",
         dfc: DFCOptions | None = None,
         input_size: int = 224,
+        features_only: bool = False,
     ) -> None:
         super().__init__()
         if width <= 0:
@@ -155,35 +159,72 @@ class GhostNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(stem)
         self.act1 = nn.ReLU()
 
-        channels, size, index = stem, _halved(input_size, stem_stride), 0
-        stages: list[nn.Module] = []
-        for rows in STAGES:
-            blocks = []
-            for kernel, expansion, out, se_ratio, stride in rows:
-                hidden, out = make_divisible(expansion * width), make_divisible(out * width)
-                se = SqueezeExcite(hidden, se_ratio, se_rounding) if se_ratio else None
-                attends = dfc is not None and index >= FIRST_BLOCK_WITH_ATTENTION
-                attention = DFCAttention(channels, hidden, dfc, size) if dfc and attends else None
-                blocks.append(GhostBottleneck(channels, hidden, out, kernel, stride, se, attention))
-                channels, size, index = out, _halved(size, stride), index + 1
-            stages.append(nn.Sequential(*blocks))
+        self.features_only = features_only
+        stages = _stages(width, stem, _halved(input_size, stem_stride), se_rounding, dfc)
+        if features_only:
+            self.blocks = nn.Sequential(*stages[: FEATURE_STAGES[-1] + 1])
+            return
         last = make_divisible(LAST_EXPANSION * width)
-        stages.append(nn.Sequential(StageConv(channels, last)))
-        self.blocks = nn.Sequential(*stages)
+        self.blocks = nn.Sequential(*stages, nn.Sequential(StageConv(make_divisible(STAGES[-1][-1][2] * width), last)))
         self.conv_head = nn.Conv2d(last, head_channels, 1)
         self.act2 = nn.ReLU()
         self.classifier = nn.Linear(head_channels, num_classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return raw logits."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Return raw logits (N, num_classes), or with `features_only` the maps of `features`."""
+        if self.features_only:
+            return self.features(x)
         x = self.blocks(self.act1(self.bn1(self.conv_stem(x))))
         x = self.act2(self.conv_head(F.adaptive_avg_pool2d(x, 1)))
         logits: torch.Tensor = self.classifier(x.flatten(1))
         return logits
 
+    def features(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return one map for each stride: (N, C, H / s, W / s) for s = 2, 4, 8, 16, 32, at a stem stride of 2.
+
+        They are those of timm's `features_only`: the stem's convolution, before its batch norm, and the stage that
+        reaches each further stride. With width 1, C is 16, 24, 40, 80, 160.
+        """
+        x = self.conv_stem(x)
+        maps = [x]
+        x = self.act1(self.bn1(x))
+        for index in range(FEATURE_STAGES[-1] + 1):
+            x = self.blocks[index](x)
+            if index in FEATURE_STAGES:
+                maps.append(x)
+        return tuple(maps)
+
     def translate_checkpoint(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the tensors of huawei's or timm's checkpoints, whose names are the same, under our names."""
-        return {translate_key(key): tensor for key, tensor in state.items()}
+        """Return the tensors of huawei's or timm's checkpoints, whose names are the same, under our names.
+
+        With `features_only`, those of the modules that are left out are dropped.
+        """
+        translated = {translate_key(key): tensor for key, tensor in state.items()}
+        if not self.features_only:
+            return translated
+        absent = (
+            "conv_head.",
+            "classifier.",
+            *(f"blocks.{index}." for index in range(len(self.blocks), len(STAGES) + 1)),
+        )
+        return {key: tensor for key, tensor in translated.items() if not key.startswith(absent)}
+
+
+def _stages(width: float, channels: int, size: int, se_rounding: Rounding, dfc: DFCOptions | None) -> list[nn.Module]:
+    """Return the stages of bottlenecks, for an input of `channels` and of height and width `size`."""
+    index = 0
+    stages: list[nn.Module] = []
+    for rows in STAGES:
+        blocks = []
+        for kernel, expansion, out, se_ratio, stride in rows:
+            hidden, out = make_divisible(expansion * width), make_divisible(out * width)
+            se = SqueezeExcite(hidden, se_ratio, se_rounding) if se_ratio else None
+            attends = dfc is not None and index >= FIRST_BLOCK_WITH_ATTENTION
+            attention = DFCAttention(channels, hidden, dfc, size) if dfc and attends else None
+            blocks.append(GhostBottleneck(channels, hidden, out, kernel, stride, se, attention))
+            channels, size, index = out, _halved(size, stride), index + 1
+        stages.append(nn.Sequential(*blocks))
+    return stages
 
 
 # The official code has GhostNetV2's attention in one Sequential, `short_conv`: its members by position.
@@ -214,9 +255,12 @@ def ghostnet(
     stem_stride: int = 2,
     head_channels: int = 1280,
     se_rounding: Rounding = "nearest",
+    features_only: bool = False,
 ) -> GhostNet:
     """Build GhostNet; see `GhostNet` for the options."""
-    return GhostNet(width, num_classes, in_channels, stem_stride, head_channels, se_rounding)
+    return GhostNet(
+        width, num_classes, in_channels, stem_stride, head_channels, se_rounding, features_only=features_only
+    )
 
 
 _PAPER = "GhostNet: More Features from Cheap Operations, arXiv 1911.11907"

@@ -27,10 +27,13 @@ def ghostnetv2(
     gate: Literal["before", "after"] = "before",
     order: Literal["horizontal-first", "vertical-first"] = "horizontal-first",
     input_size: int = 224,
+    features_only: bool = False,
 ) -> GhostNet:
     """Build GhostNetV2; see `GhostNet` and `DFCOptions` for the options."""
     dfc = DFCOptions(weights, kernel_size, pool, upsample, gate, order)
-    return GhostNet(width, num_classes, in_channels, stem_stride, head_channels, se_rounding, dfc, input_size)
+    return GhostNet(
+        width, num_classes, in_channels, stem_stride, head_channels, se_rounding, dfc, input_size, features_only
+    )
 
 
 _PAPER = "GhostNetV2: Enhance Cheap Operation with Long-Range Attention, arXiv 2211.12905"

@@ -125,7 +125,7 @@ def measure(
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
     noises = tuple(
-        measure_noise(reference, rewritten, inputs, before, after)
+        measure_noise(reference, rewritten, inputs, before, after, "quotients" in recipe.int8.keep_float)
         for inputs, before, after in zip(
             (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
         )

@@ -8,6 +8,7 @@ to the outputs is the yardstick for the artifact.
 from __future__ import annotations
 
 import copy
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,12 @@ class Noise:
 
 
 def measure_noise(
-    reference: nn.Module, rewritten: GraphModule, inputs: Floats, reference_outputs: Arrays, rewritten_outputs: Arrays
+    reference: nn.Module,
+    rewritten: GraphModule,
+    inputs: Floats,
+    reference_outputs: Arrays,
+    rewritten_outputs: Arrays,
+    float_quotients: bool = False,
 ) -> dict[str, Noise]:
     """Run the model in each format, and return what that does to each output.
 
@@ -50,6 +56,7 @@ def measure_noise(
         inputs: float32 (N, C, H, W).
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
+        float_quotients: Int8 leaves what leads to a division in float, as the recipe may say.
     """
     exact = TorchRuntime(copy.deepcopy(reference).double()).run({"input": inputs})
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
@@ -62,7 +69,8 @@ def measure_noise(
         outputs = TorchRuntime(model).run({"input": inputs})
         return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
 
-    by_float16, by_dynamic, by_int8 = changes(halved), changes(dynamic), changes(EveryTensorRounded(static))
+    by_float16, by_dynamic = changes(halved), changes(dynamic)
+    by_int8 = changes(EveryTensorRounded(static, float_quotients))
     return {
         name: Noise(
             float32_max_abs=compare(exact[name], reference_outputs[name]).max_abs,
@@ -120,24 +128,61 @@ class EveryTensorRounded(nn.Module):
     """A graph that rounds every tensor it makes, as a full int8 model does.
 
     A convolution whose only user is a ReLU is one op with it in TFLite, and only the ReLU's result is rounded.
+
+    Args:
+        graph: The graph.
+        float_quotients: Leave what leads from the last layer before a division to the division unrounded.
     """
 
-    def __init__(self, graph: GraphModule) -> None:
+    def __init__(self, graph: GraphModule, float_quotients: bool = False) -> None:
         super().__init__()
         self.graph = graph
+        self.unrounded = _before_quotients(graph) if float_quotients else set()
         self.meta = graph.meta
 
     def forward(self, x: torch.Tensor) -> object:
         """Run the graph on a rounded input."""
-        return _RoundingInterpreter(self.graph).run(x)
+        return _RoundingInterpreter(self.graph, self.unrounded).run(x)
+
+
+_DIVISIONS = (operator.truediv, torch.div, torch.true_divide)
+
+
+def _before_quotients(graph: GraphModule) -> set[Node]:
+    """Return the nodes from the last layer before each division of two tensors, which is left out, to the division."""
+    found: set[Node] = set()
+    waiting = [node for node in graph.graph.nodes if _is_quotient(node)]
+    while waiting:
+        node = waiting.pop()
+        if node in found or node.target is torch.cat or (node.op == "call_module" and not _is_relu(graph, node)):
+            continue
+        found.add(node)
+        waiting += node.all_input_nodes
+    return found
+
+
+def _is_quotient(node: Node) -> bool:
+    divides = node.target in _DIVISIONS if node.op == "call_function" else node.target in ("div", "true_divide")
+    return divides and len(node.all_input_nodes) == 2
+
+
+def _is_relu(graph: GraphModule, node: Node) -> bool:
+    return isinstance(graph.get_submodule(str(node.target)), nn.ReLU)
 
 
 class _RoundingInterpreter(Interpreter):
+    def __init__(self, graph: GraphModule, unrounded: set[Node]) -> None:
+        super().__init__(graph)
+        self.unrounded = unrounded
+
     def run_node(self, n: Node) -> object:
         result = super().run_node(n)
-        if isinstance(result, torch.Tensor) and n.op not in ("output", "get_attr") and not self._is_fused(n):
+        if isinstance(result, torch.Tensor) and n.op not in ("output", "get_attr") and self._is_rounded(n):
             return round_to_256_steps(result)
         return result
+
+    def _is_rounded(self, n: Node) -> bool:
+        return n not in self.unrounded and not self._is_fused(n)
 
     def _is_fused(self, n: Node) -> bool:
         users = list(n.users)

@@ -60,6 +60,16 @@ class Calibration(_Part):
     count: Annotated[int, Field(ge=1, le=10000)] = Field(20, description="Number of inputs.")
 
 
+class Int8(_Part):
+    """How the full int8 file is quantised."""
+
+    keep_float: tuple[Literal["quotients", "hard-swish"], ...] = Field(
+        (),
+        description="Parts that stay in float: what leads from the dense layer before a division to the division "
+        "(linear attention), and Hard-Swishes, for which XNNPACK has no int8 kernel.",
+    )
+
+
 class Limit(_Part):
     """Limits of one stage; what is left out is derived."""
 
@@ -90,6 +100,7 @@ class Recipe(_Part):
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
     precision: tuple[Precision, ...] = Field(PRECISIONS, description="TFLite artifacts to make.")
     calibration: Calibration = Field(default_factory=Calibration)
+    int8: Int8 = Field(default_factory=Int8)
     limits: dict[StageName, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
     )
