@@ -13,6 +13,7 @@ them into convolutions is the work of a rewrite, which has to prove it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +57,7 @@ _ALLOWED = {
 }
 
 
-class FullyConnected(nn.Module):
+class FullyConnected(nn.Module, ABC):
     """A linear map along one axis of (N, C, H, W), with a matrix of its own for each channel."""
 
     weight: nn.Parameter
@@ -65,13 +66,13 @@ class FullyConnected(nn.Module):
         super().__init__()
         self.axis: Axis = axis
 
+    @abstractmethod
     def matrix(self, length: int) -> torch.Tensor:
         """Return F, of shape (C, length, length); row = output position, column = input position."""
-        raise NotImplementedError
 
+    @abstractmethod
     def macs(self, height: int, width: int) -> int:
         """Return the multiply-accumulates of one image whose map is height x width."""
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply F along the axis; shape and dtype stay."""

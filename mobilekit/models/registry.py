@@ -41,7 +41,7 @@ class ModelEntry:
     num_classes: int
     published: Published
     weights: str | None = None
-    """File in mobilekit/models/weights with trained weights, if any come with mobilekit."""
+    """File in mobilekit/models/checkpoints with trained weights, if any come with mobilekit."""
     preprocessing: dict[str, Any] = field(default_factory=dict)
     """Parts of a recipe's `input` that the model itself asks for."""
     defaults: dict[str, Any] = field(default_factory=dict)

@@ -17,7 +17,7 @@ class TorchRuntime(Runtime):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.dtype = next(model.parameters()).dtype
+        self.dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run the module; see `Runtime.run`. A float64 module computes in float64 and its result is rounded last."""
