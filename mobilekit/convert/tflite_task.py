@@ -1,7 +1,7 @@
 """The task that makes TFLite files of an ONNX file: onnx2tf for the graph, TensorFlow Lite's converter for the files.
 
-onnx2tf can write the files itself; from a SavedModel with one frozen function TensorFlow Lite's converter gives the
-same bytes of weights in half the time, and the files get a signature with our names.
+onnx2tf can write the files itself; from a SavedModel with one frozen function TensorFlow Lite's converter makes files
+with the same outputs to the bit in half the time, and they get a signature with our names.
 """
 
 from __future__ import annotations
