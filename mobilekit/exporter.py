@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit import memory
@@ -116,12 +117,12 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
     entry = resolve(request.model)
     recipe = request.recipe.recipe
     steps_of(request.recipe)
-    check_input(entry, recipe.model_options, recipe.input.shape)
+    model = check_input(entry, recipe.model_options, recipe.input.shape)
     digest = _request_digest(request)
     existing = _existing(request, digest)
     if existing:
         return Exported(existing, up_to_date=True)
-    _check_space(entry, request)
+    _check_space(model, request)
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
@@ -273,14 +274,12 @@ def _existing(request: ExportRequest, digest: str) -> Bundle | None:
     return None
 
 
-def _check_space(entry: ModelEntry, request: ExportRequest) -> None:
+def _check_space(model: nn.Module, request: ExportRequest) -> None:
     """Refuse to start where the bundle and the converters' scratch files cannot fit.
 
     Raises:
         ToolError: The disk has too little room.
     """
-    with torch.device("meta"):
-        model = entry.create(**request.recipe.recipe.model_options)
     weights = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
     inputs = int(np.prod(request.recipe.recipe.input.shape)) * 4 * request.recipe.recipe.calibration.count
     # Reference, rewritten, two ONNX files, a copy, a SavedModel, and the four precisions: 8 times the weights.

@@ -32,8 +32,8 @@ def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> 
     return {**options, **({"input_size": size} if "input_size" in entry.option_names() else {})}
 
 
-def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Try the model on an input of this shape.
+def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
+    """Try the model on an input of this shape, and return it, with weights that mean nothing.
 
     Raises:
         UsageError: It cannot take the input; the message names the next larger size that it can take, if any.
@@ -44,11 +44,16 @@ def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ..
             f"{entry.name} takes {channels} channels, and the recipe's input has {shape[1]}.",
             "In the recipe, `input: {colour: ...}` is rgb, bgr or grey; grey is one channel.",
         )
-    problem = _problem(entry, options, shape)
+
+    def create(size: int) -> nn.Module:
+        return entry.create(**effective_options(entry, options, size))
+
+    model = create(shape[-1])
+    problem = _problem(model, shape)
     if problem is None:
-        return
+        return model
     larger = range(shape[-1] + 1, shape[-1] + _SIZES_TRIED)
-    works = (size for size in larger if _problem(entry, options, (*shape[:2], size, size)) is None)
+    works = (size for size in larger if _problem(create(size), (*shape[:2], size, size)) is None)
     next_size = next(works, None)
     hint = f"The next larger size that it takes is {next_size}." if next_size else ""
     shown = "x".join(map(str, shape[1:]))
@@ -98,9 +103,8 @@ def load_state(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path))
 
 
-def _problem(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> str | None:
+def _problem(model: nn.Module, shape: tuple[int, ...]) -> str | None:
     """Return the first line of what the model says against an input of this shape, or None."""
-    model = entry.create(**effective_options(entry, options, shape[-1]))
     try:
         with torch.no_grad():
             model(torch.zeros(shape))
