@@ -1,0 +1,1 @@
+"""Latencies: rounds of runs in random order, their statistics, and what they say."""

@@ -1,0 +1,1 @@
+"""Devices: where artifacts are timed, and what was read of them while it happened."""
