@@ -34,15 +34,25 @@ class LiteRTRuntime(Runtime):
     Args:
         path: The file.
         output_layouts: Which outputs are NHWC, by their names; they are given to callers as NCHW.
+        keep_tensors: Keep what each op makes, to be read after a run; no delegate takes part then.
     """
 
-    def __init__(self, path: Path, output_layouts: Mapping[str, str] | None = None) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(
+        self, path: Path, output_layouts: Mapping[str, str] | None = None, *, keep_tensors: bool = False
+    ) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         _check_whole(path)
         try:
             with _quiet_stderr():
-                self.interpreter = Interpreter(str(path), num_threads=1)
+                self.interpreter = Interpreter(
+                    str(path),
+                    num_threads=1,
+                    experimental_preserve_all_tensors=keep_tensors,
+                    experimental_op_resolver_type=(
+                        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
+                    ),
+                )
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ToolError(f"LiteRT cannot open {path.name}: {_first_line(error)}.", _hint(path)) from error

@@ -1,0 +1,65 @@
+"""What runs an artifact and times it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How one process runs one artifact."""
+
+    threads: int = 1
+    runs: int = 20
+    """Inferences that count."""
+    warmup_runs: int = 3
+    max_seconds: float = 5
+    """No new inference starts after this; one is always made."""
+    cpu_mask: str | None = None
+    """Cores it may use, hexadecimal without 0x; None leaves the choice to the system."""
+    delegate: str | None = None
+    """`xnnpack`, `gpu` or `nnapi` where it is demanded; None takes what the tool does by itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process that ran one artifact said. Times in ms, memory in MB; None where the engine does not say."""
+
+    latency_ms: float | None
+    """Median of the inferences where the engine gives it, else their mean; None if the run is refused."""
+    why_not: str | None = None
+    """Why the run is refused: its figures are not used."""
+    statistic: str = "median"
+    """What `latency_ms` is: `median` or `mean`."""
+    count: int = 0
+    min_ms: float | None = None
+    max_ms: float | None = None
+    init_ms: float | None = None
+    first_ms: float | None = None
+    memory_mb: float | None = None
+    """Growth over what the process held before it opened the model."""
+    delegates: tuple[str, ...] = ()
+    """What delegates took, a sentence each."""
+    raw_ms: tuple[float, ...] = ()
+    """Each inference, where the engine gives them."""
+
+
+class Engine(ABC):
+    """A tool that runs artifacts, ready on its device."""
+
+    name: str
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return `name`, `version` and `sha256` of the tool; figures of two engines are never compared."""
+
+    @abstractmethod
+    def run(self, file: Path, settings: RunSettings) -> Run:
+        """Run a file in a process of its own.
+
+        Raises:
+            DeviceError: The device was lost.
+        """

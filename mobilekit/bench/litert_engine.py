@@ -1,0 +1,81 @@
+"""LiteRT in a process of its own: what times artifacts on this machine where benchmark_model is not at hand."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mobilekit.bench.engine import Engine, Run, RunSettings
+from mobilekit.devices.base import Finished, Workspace
+from mobilekit.errors import UsageError
+
+_SLACK = 60  # seconds for starting, opening the file and the last inference
+
+
+class LiteRTEngine(Engine):
+    """Times files with the LiteRT that is installed beside mobilekit, and its XNNPACK.
+
+    Args:
+        workspace: A folder on this machine.
+    """
+
+    name = "LiteRT"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def describe(self) -> dict[str, Any]:
+        """Return the name and version of the package."""
+        return {"name": self.name, "version": version("ai-edge-litert"), "sha256": None}
+
+    def run(self, file: Path, settings: RunSettings) -> Run:
+        """Run a file; see `Engine.run`.
+
+        Raises:
+            UsageError: A delegate is demanded that LiteRT's Python package has not.
+        """
+        if settings.delegate not in (None, "xnnpack"):
+            raise UsageError(
+                f"LiteRT on this machine has no {settings.delegate} delegate.",
+                "Give a benchmark_model that has it with --benchmark-binary.",
+            )
+        request = {
+            "file": str(file.absolute()),
+            "threads": settings.threads,
+            "runs": settings.runs,
+            "warmup_runs": settings.warmup_runs,
+            "max_seconds": settings.max_seconds,
+        }
+        finished = self.workspace.run(
+            [sys.executable, "-m", "mobilekit.bench.litert_worker", json.dumps(request)],
+            cpu_mask=settings.cpu_mask,
+            timeout=2 * settings.max_seconds + _SLACK,
+        )
+        return _read(finished, settings.delegate)
+
+
+def _read(finished: Finished, delegate: str | None) -> Run:
+    if finished.exit_code != 0:
+        lines = [line for line in finished.stderr.strip().splitlines() if not line.startswith("INFO")]
+        words = lines[-1] if lines else "it said nothing"
+        return Run(None, f"LiteRT ended with exit code {finished.exit_code}: {words}")
+    reply = json.loads(finished.stdout)
+    if delegate == "xnnpack" and not reply["partitions"]:
+        return Run(None, "XNNPACK took no op of this file")
+    times = reply["raw_ms"]
+    taken = f"XNNPACK: {reply['delegated']} of {reply['total']} ops in {reply['partitions']} partitions"
+    return Run(
+        latency_ms=statistics.median(times),
+        count=len(times),
+        min_ms=min(times),
+        max_ms=max(times),
+        init_ms=reply["init_ms"],
+        first_ms=reply["warmup_ms"][0],
+        memory_mb=reply["memory_mb"],
+        delegates=(taken,),
+        raw_ms=tuple(times),
+    )

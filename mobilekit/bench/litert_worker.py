@@ -1,0 +1,88 @@
+"""The process in which LiteRT runs one file: one JSON request as its argument, one JSON reply on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def main() -> None:
+    """Carry out the request."""
+    print(json.dumps(measure(json.loads(sys.argv[1]))))  # noqa: T201
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Open a file, run it until the request is met, and time each inference.
+
+    Args:
+        request: `file`, `threads`, `runs`, `warmup_runs`, `max_seconds`; the limit holds for warm-up and the rest each.
+
+    Returns:
+        `version` of LiteRT, `init_ms`, `warmup_ms` and `raw_ms` (one for each inference), `memory_mb` (growth of the
+        process), `partitions`, `delegated` and `total` (of XNNPACK).
+    """
+    import ai_edge_litert
+    from ai_edge_litert.interpreter import Interpreter
+
+    from mobilekit.runtimes.delegate import describe_delegate
+
+    before = _resident_mb()
+    start = time.perf_counter()
+    interpreter = Interpreter(request["file"], num_threads=request["threads"])
+    interpreter.allocate_tensors()
+    init_ms = 1e3 * (time.perf_counter() - start)
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _random(detail["shape"], detail["dtype"], generator))
+    warmup_ms = _repeat(interpreter, request["warmup_runs"], request["max_seconds"])
+    raw_ms = _repeat(interpreter, request["runs"], request["max_seconds"])
+    delegate = describe_delegate(interpreter)
+    return {
+        "version": ai_edge_litert.__version__,
+        "init_ms": init_ms,
+        "warmup_ms": warmup_ms,
+        "raw_ms": raw_ms,
+        "memory_mb": _resident_mb() - before,
+        **{key: delegate[key] for key in ("partitions", "delegated", "total")},
+    }
+
+
+def _repeat(interpreter: Any, runs: int, max_seconds: float) -> list[float]:
+    """Invoke `runs` times, or until the time is up; return the ms of each."""
+    end = time.perf_counter() + max_seconds
+    times: list[float] = []
+    while len(times) < runs and (not times or time.perf_counter() < end):
+        start = time.perf_counter()
+        interpreter.invoke()
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _random(shape: NDArray[np.int32], dtype: Any, generator: np.random.Generator) -> NDArray[Any]:
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return generator.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def _resident_mb() -> float:
+    """Return the process's resident memory; its peak where the system tells no more."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        import resource
+
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Which module of the PyTorch model each tensor of a TFLite file comes from, told by the values themselves.
+
+Converters fuse, reorder and rename; no name survives them. Both models are run on one random input, and a tensor of the
+TFLite file belongs to the step of the PyTorch graph that gives the same values, whatever the layout. Names of tensors
+are the same in all precisions made from one graph, so that a map of the float32 file serves them all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.fx import GraphModule, Interpreter, Node
+
+from mobilekit.rewrites.graph import module_of, path_of
+
+Floats = NDArray[np.float32]
+_Op = tuple[list[str], list[str]]  # the names of what it takes, and of what it makes
+
+# Two float32 computations of one tensor differ by their order of summing, some 1e-6 of its norm; unrelated tensors
+# differ by about 1. Anything well between the two tells them apart.
+_SAME = 1e-3
+_HEAVY = (torch.nn.Conv2d, torch.nn.Linear, torch.nn.ConvTranspose2d)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the tensors of a TFLite file come from."""
+
+    modules: dict[str, str]
+    """Path of the PyTorch module by the tensor's name."""
+    classes: dict[str, str]
+    """Class of each module that has others in it, by its path."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the alignment as JSON data."""
+        return asdict(self)
+
+
+def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Alignment:
+    """Return the module path of each tensor that an op of a float32 TFLite file makes.
+
+    An op that does the work of several steps (a convolution with its activation) belongs to the heaviest of them. An
+    op with no step of its own (a padding, a transposition) belongs to where its result goes.
+
+    Args:
+        graph: The rewritten model that the file was made from.
+        tflite: The float32 file.
+        inputs: One input of each name, float32 (1, ...), images NCHW; best random, so that no two tensors are equal.
+    """
+    ops, tensors = _run_tflite(tflite, inputs)
+    steps = _run_graph(graph, list(inputs.values()))
+    by_size: dict[int, list[tuple[Node, Floats]]] = defaultdict(list)
+    for step, value in steps.items():
+        by_size[value.size].append((step, value))
+    matched: dict[str, Node] = {}
+    for _inputs, outputs in ops:
+        for name in outputs:
+            step = _closest(tensors[name], by_size[tensors[name].size])
+            if step is not None:
+                matched[name] = step
+    modules = {name: _main_step(graph, step, set(matched.values())) for name, step in matched.items()}
+    _inherit(modules, ops)
+    return Alignment(modules, _classes(graph))
+
+
+def _classes(graph: GraphModule) -> dict[str, str]:
+    """Return the classes of the modules in whose `forward` the graph's steps stand, as they were before tracing."""
+    stacks = [node.meta.get("nn_module_stack", {}) for node in graph.graph.nodes]
+    return {str(path): kind.__name__ for stack in stacks for path, kind in stack.values() if path}
+
+
+def _run_graph(graph: GraphModule, inputs: Sequence[Floats]) -> dict[Node, Floats]:
+    """Return the value of each step that gives one float tensor."""
+    values: dict[Node, Floats] = {}
+
+    class Recorder(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            result = super().run_node(n)
+            if isinstance(result, torch.Tensor) and result.is_floating_point() and n.op != "get_attr":
+                values[n] = result.numpy().copy()
+            return result
+
+    with torch.no_grad():
+        Recorder(graph).run(*(torch.from_numpy(array) for array in inputs))
+    return values
+
+
+def _run_tflite(path: Path, inputs: Mapping[str, Floats]) -> tuple[list[_Op], dict[str, Floats]]:
+    """Return each op as the names of what it takes and makes, and the value of each tensor."""
+    from mobilekit.runtimes.litert import LiteRTRuntime
+
+    runtime = LiteRTRuntime(path, keep_tensors=True)
+    runtime.run(dict(inputs))
+    interpreter = runtime.interpreter
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    ops = []
+    values: dict[str, Floats] = {}
+    for op in interpreter._get_ops_details():
+        made = [int(index) for index in op["outputs"] if int(index) in names]
+        ops.append(([names[int(index)] for index in op["inputs"] if int(index) in names], [names[i] for i in made]))
+        for index in made:
+            values[names[index]] = interpreter.get_tensor(index).astype(np.float32)
+    return ops, values
+
+
+def _closest(value: Floats, candidates: Sequence[tuple[Node, Floats]]) -> Node | None:
+    """Return the first step with the same values in either layout, or None."""
+    best, least = None, _SAME
+    for step, other in candidates:
+        for form in _forms(other, value.shape):
+            distance = _distance(value, form)
+            if distance < least:
+                best, least = step, distance
+    return best
+
+
+def _forms(array: Floats, shape: tuple[int, ...]) -> list[Floats]:
+    """Return an array in the layouts in which it could stand in a tensor of `shape`."""
+    forms = [array.reshape(shape)]
+    if array.ndim == 4:
+        forms.append(array.transpose(0, 2, 3, 1).reshape(shape))
+    if array.ndim == 3:
+        forms.append(array.transpose(0, 2, 1).reshape(shape))
+    return forms
+
+
+def _distance(a: Floats, b: Floats) -> float:
+    """Return the relative L2 distance; a few values are tried first, as most pairs differ everywhere."""
+    few = slice(None, None, max(1, a.size // 64))
+    x, y = a.ravel(), b.ravel()
+    for part in (few, slice(None)):
+        scale = float(np.linalg.norm(x[part]))
+        distance = float(np.linalg.norm(x[part] - y[part])) / scale if scale else float("inf")
+        if not distance < 10 * _SAME:
+            return float("inf")
+    return distance
+
+
+def _main_step(graph: GraphModule, step: Node, borders: set[Node]) -> str:
+    """Return the path of the heaviest step between this one and those that other tensors stand for."""
+    waiting, seen = [step], {step}
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(module_of(graph, node), _HEAVY):
+            return path_of(node)
+        for source in node.all_input_nodes:
+            if source not in borders and source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return path_of(step)
+
+
+def _inherit(modules: dict[str, str], ops: Sequence[_Op]) -> None:
+    """Give an op without a module of its own the one that uses its result, or else the one that made its input."""
+    users: dict[str, str] = {}
+    for taken, made in reversed(ops):
+        for name in made:
+            if name not in modules and name in users:
+                modules[name] = users[name]
+        owner = next((modules[name] for name in made if name in modules), None)
+        if owner is not None:
+            users.update(dict.fromkeys(taken, owner))
+    for taken, made in ops:
+        source = next((modules[name] for name in taken if name in modules), None)
+        for name in made:
+            if name not in modules and source is not None:
+                modules[name] = source
