@@ -37,9 +37,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     interpreter = Interpreter(request["file"], num_threads=request["threads"])
     interpreter.allocate_tensors()
     init_ms = 1e3 * (time.perf_counter() - start)
-    generator = np.random.default_rng(0)
-    for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], _random(detail["shape"], detail["dtype"], generator))
+    fill_inputs(interpreter)
     warmup_ms = _repeat(interpreter, request["warmup_runs"], request["max_seconds"])
     raw_ms = _repeat(interpreter, request["runs"], request["max_seconds"])
     delegate = describe_delegate(interpreter)
@@ -51,6 +49,13 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "memory_mb": _resident_mb() - before,
         **{key: delegate[key] for key in ("partitions", "delegated", "total")},
     }
+
+
+def fill_inputs(interpreter: Any) -> None:
+    """Give every input seeded random values: standard normal floats, integers over their whole range."""
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _random(detail["shape"], detail["dtype"], generator))
 
 
 def _repeat(interpreter: Any, runs: int, max_seconds: float) -> list[float]:

@@ -62,9 +62,9 @@ def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Ali
     matched: dict[str, Node] = {}
     for _inputs, outputs in ops:
         for name in outputs:
-            step = _closest(tensors[name], by_size[tensors[name].size])
-            if step is not None:
-                matched[name] = step
+            closest = _closest(tensors[name], by_size[tensors[name].size])
+            if closest is not None:
+                matched[name] = closest
     modules = {name: _main_step(graph, step, set(matched.values())) for name, step in matched.items()}
     _inherit(modules, ops)
     return Alignment(modules, _classes(graph))

@@ -1,0 +1,98 @@
+"""What kind of work an op of a TFLite file does, as reports group it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BY_OP = {
+    "DEPTHWISE_CONV_2D": "depthwise",
+    "FULLY_CONNECTED": "fully connected",
+    "BATCH_MATMUL": "matrix product",
+    "TRANSPOSE_CONV": "convolution",
+    "TRANSPOSE": "transpose",
+    "QUANTIZE": "quantise",
+    "DEQUANTIZE": "quantise",
+    "CONCATENATION": "concat",
+    "SPLIT": "concat",
+    "SPLIT_V": "concat",
+    "SLICE": "concat",
+    "STRIDED_SLICE": "concat",
+    "PAD": "padding",
+    "PADV2": "padding",
+    "MIRROR_PAD": "padding",
+    "RESHAPE": "reshape",
+    "SQUEEZE": "reshape",
+    "EXPAND_DIMS": "reshape",
+    "AVERAGE_POOL_2D": "pooling",
+    "MAX_POOL_2D": "pooling",
+    "MEAN": "pooling",
+    "SUM": "pooling",
+}
+_RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE")
+# What of a DFC attention (mobilekit.models.dfc) makes its gate; the rest of it is the DFC branch itself.
+_GATES = ("LOGISTIC", "RELU_0_TO_1")
+_DFC = "DFCAttention"
+
+
+@dataclass(frozen=True)
+class Op:
+    """An op of a TFLite file, in the order in which they run."""
+
+    index: int
+    op: str
+    tensor: str
+    """Name of the first tensor that it makes."""
+    module: str | None
+    """Path of the PyTorch module that it comes from; None where the bundle does not tell."""
+    kind: str
+
+
+def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
+    """Return the ops of a TFLite file.
+
+    Args:
+        path: The file.
+        alignment: The bundle's: `modules` (path by tensor) and `classes` (class by path); None for a lone file.
+
+    Raises:
+        ToolError: LiteRT cannot open the file.
+    """
+    from mobilekit.runtimes.litert import LiteRTRuntime
+
+    interpreter = LiteRTRuntime(path, keep_tensors=True).interpreter
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    modules = alignment["modules"] if alignment else {}
+    classes = alignment["classes"] if alignment else {}
+    ops = []
+    gates: set[int] = set()  # tensors that carry a DFC gate, in its own or the full size
+    for detail in interpreter._get_ops_details():
+        taken = [int(index) for index in detail["inputs"] if int(index) in tensors]
+        name = tensors[int(detail["outputs"][0])]["name"] if len(detail["outputs"]) else f"node {detail['index']}"
+        module = modules.get(name)
+        kind = _kind(detail["op_name"], [tuple(tensors[index]["shape"]) for index in taken], module, classes)
+        if detail["op_name"] == "MUL" and gates.intersection(taken):
+            kind = "gate"
+        elif kind == "gate" or (detail["op_name"] in _RESIZES and gates.intersection(taken)):
+            gates.update(map(int, detail["outputs"]))
+        ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind))
+    return ops
+
+
+def _kind(op: str, shapes: list[tuple[int, ...]], module: str | None, classes: Mapping[str, str]) -> str:
+    """Return the kind of an op; `shapes` are those of its inputs, of which a convolution's second is its filter."""
+    if op in _RESIZES:
+        return "resize"
+    if module is not None and _inside(module, classes, _DFC):
+        return "gate" if op in _GATES else "DFC"
+    if op == "CONV_2D":
+        return "pointwise" if len(shapes) > 1 and shapes[1][1:3] == (1, 1) else "convolution"
+    return _BY_OP.get(op, "elementwise")
+
+
+def _inside(module: str, classes: Mapping[str, str], name: str) -> bool:
+    """Tell whether a module is one of the class `name`, or stands within one."""
+    parts = module.split(".")
+    return any(classes.get(".".join(parts[:length])) == name for length in range(1, len(parts) + 1))

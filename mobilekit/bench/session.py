@@ -1,0 +1,124 @@
+"""One device's bench: rounds in which every artifact runs once, in random order, and the rounds that count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mobilekit.bench.engine import Engine, Run, RunSettings
+from mobilekit.bench.schedule import order_of_round
+from mobilekit.devices.base import Device, DeviceState
+
+Progress = Callable[[str], None]
+
+HOTTEST = 0
+"""Android's thermal status up to which a round counts: NONE. At LIGHT the system has begun to slow down."""
+HOTTEST_BATTERY = 45.0
+"""Degrees Celsius; chargers and systems throttle from about here."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how often."""
+
+    files: tuple[Path, ...]
+    settings: RunSettings
+    rounds: int = 10
+    seed: int = 0
+    max_rejected: int = 5
+    """Rounds that may be rejected and repeated."""
+    cool_seconds: float = 20
+    """Rest after a rejected round."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: a run of each file, between two readings of the device."""
+
+    index: int
+    runs: dict[Path, Run]
+    before: DeviceState
+    after: DeviceState
+    rejected: str | None
+    """Why the round does not count."""
+
+
+@dataclass
+class Outcome:
+    """All rounds of a device."""
+
+    rounds: list[Round] = field(default_factory=list)
+    refused: dict[Path, str] = field(default_factory=dict)
+    """Files that were given up, and why."""
+    note: str | None = None
+    """What the user must know of the rounds as a whole."""
+
+    @property
+    def accepted(self) -> list[Round]:
+        """The rounds that count."""
+        return [each for each in self.rounds if each.rejected is None]
+
+    def figures(self, file: Path) -> list[Run]:
+        """Return the runs of a file in the rounds that count."""
+        return [each.runs[file] for each in self.accepted if file in each.runs]
+
+
+def run_rounds(device: Device, engine: Engine, plan: Plan, progress: Progress = lambda _message: None) -> Outcome:
+    """Run the rounds of a plan.
+
+    A file whose run is refused is given up: what refuses it once (a delegate that took nothing, an unknown flag) does
+    so again. A round that began or ended on a hot device is repeated after a rest, up to a limit.
+
+    Raises:
+        DeviceError: The device was lost.
+    """
+    outcome = Outcome()
+    before = device.read_state()
+    index = rejected = 0
+    while index < plan.rounds:
+        files = [file for file in plan.files if file not in outcome.refused]
+        if not files:
+            break
+        progress(f"round {index + 1} of {plan.rounds}")
+        runs = _run_round(engine, plan, files, index, outcome)
+        after = device.read_state()
+        why = out_of_bounds(before) or out_of_bounds(after)
+        outcome.rounds.append(Round(index, runs, before, after, why))
+        if why is None:
+            index += 1
+        else:
+            rejected += 1
+            if rejected > plan.max_rejected:
+                outcome.note = f"Stopped after {rejected} rejected rounds, the last because {why}."
+                break
+            progress(f"round rejected: {why}; resting {plan.cool_seconds:.0f} s")
+            time.sleep(plan.cool_seconds)
+            after = device.read_state()
+        before = after
+    return outcome
+
+
+def _run_round(engine: Engine, plan: Plan, files: Sequence[Path], index: int, outcome: Outcome) -> dict[Path, Run]:
+    """Run each file once; note those whose run is refused."""
+    order = [plan.files[place] for place in order_of_round(len(plan.files), index, plan.seed)]
+    runs = {}
+    for file in order:
+        if file not in files:
+            continue
+        run = engine.run(file, plan.settings)
+        if run.why_not is None:
+            runs[file] = run
+        else:
+            outcome.refused[file] = run.why_not
+    return runs
+
+
+def out_of_bounds(state: DeviceState) -> str | None:
+    """Return why figures taken in this state do not count, or None."""
+    if state.thermal_status is not None and state.thermal_status > HOTTEST:
+        return f"the device reported thermal status {state.thermal_status}"
+    if state.battery_celsius is not None and state.battery_celsius > HOTTEST_BATTERY:
+        return f"the battery was at {state.battery_celsius:.1f} °C"
+    return None

@@ -1,0 +1,111 @@
+"""Times each op of a TFLite file alone, in a one-op file of its own: a profile where no profiler is at hand.
+
+Each op gets the delegate that it would get (XNNPACK takes it or not), but its data are warm in the cache and nothing is
+fused across ops: the times tell where the work is; their sum is not the latency.
+
+Runs as `python -m mobilekit.bench.single_ops REQUEST`, as LiteRT may crash on a file.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_TRIES = 15
+_SECONDS = 0.5  # for one op at most
+
+
+def main() -> None:
+    """Carry out the request: `file` and `threads`; print a JSON list of `index` and `ms`, null where it failed."""
+    request = json.loads(sys.argv[1])
+    print(json.dumps(time_ops(Path(request["file"]), request["threads"])))  # noqa: T201
+
+
+def time_ops(path: Path, threads: int) -> list[dict[str, Any]]:
+    """Return the median time of each op in ms, None where it cannot run alone."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    return [{"index": index, "ms": _time(single_op(model, index), threads)} for index in range(_count(model))]
+
+
+def _count(model: Any) -> int:
+    return len(model.subgraphs[0].operators)
+
+
+def single_op(model: Any, index: int) -> bytes:
+    """Return a TFLite file of one op: what it takes from other ops becomes the file's input.
+
+    Args:
+        model: A `ModelT` of the TFLite schema.
+        index: Place of the op in the first subgraph.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    whole = model.subgraphs[0]
+    op = copy.copy(whole.operators[index])
+    part = schema.SubGraphT()
+    part.tensors, part.inputs, part.outputs = [], [], []
+    buffers = [schema.BufferT()]
+    places: dict[int, int] = {}
+
+    def place(number: int, made: bool) -> int:
+        """Return the place of a tensor in the new file, and put it there first if it is not."""
+        if number < 0 or number in places:
+            return places.get(number, -1)
+        tensor = copy.copy(whole.tensors[number])
+        data = model.buffers[tensor.buffer].data
+        tensor.buffer = 0
+        places[number] = len(part.tensors)
+        if data is not None and len(data) and not made:
+            tensor.buffer = len(buffers)
+            buffers.append(schema.BufferT())
+            buffers[-1].data = data
+        else:
+            (part.outputs if made else part.inputs).append(len(part.tensors))
+        part.tensors.append(tensor)
+        return places[number]
+
+    op.inputs = [place(int(number), made=False) for number in op.inputs]
+    op.outputs = [place(int(number), made=True) for number in op.outputs]
+    single = schema.ModelT()
+    single.version = 3
+    single.operatorCodes = [copy.copy(model.operatorCodes[op.opcodeIndex])]
+    single.buffers = buffers
+    single.subgraphs = [part]
+    op.opcodeIndex = 0
+    part.operators = [op]
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(single.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _time(content: bytes, threads: int) -> float | None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    from mobilekit.bench.litert_worker import fill_inputs
+
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+        fill_inputs(interpreter)
+        interpreter.invoke()
+    except (RuntimeError, ValueError):
+        return None
+    end = time.perf_counter() + _SECONDS
+    times: list[float] = []
+    while len(times) < _TRIES and (not times or time.perf_counter() < end):
+        start = time.perf_counter()
+        interpreter.invoke()
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
