@@ -17,6 +17,10 @@ UNSIMPLIFIED = "stages/unsimplified.onnx"
 REFERENCE = "stages/reference.safetensors"
 REWRITTEN = "stages/rewritten.safetensors"
 LAYOUTS = "stages/tflite.layouts.json"
+MODULES = "stages/modules.json"
+
+INPUT = "input"
+"""Name of a model's first input in every artifact, whatever the model's own code calls it."""
 
 
 def tflite_name(precision: str) -> str:
@@ -52,8 +56,7 @@ class Bundle:
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     """Write the manifest of the files in `folder`, with the SHA-256 of each and of itself."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    content = {**content, "files": {str(path.relative_to(folder)): sha256_of(path) for path in files}}
+    content = {**content, "files": {name: sha256_of(folder / name) for name in _file_names(folder)}}
     write_atomic(folder / MANIFEST, _text({**content, "self_sha256": sha256_of_json(content)}))
 
 
@@ -99,7 +102,14 @@ def find_changes(path: Path) -> list[str]:
             changes.append(f"{name} is missing")
         elif sha256_of(file) != expected:
             changes.append(f"{name} is changed: its SHA-256 is not the manifest's")
-    return changes
+    extra = [name for name in _file_names(path) if name not in manifest.get("files", {})]
+    return changes + [f"{name} is not in the manifest" for name in extra]
+
+
+def _file_names(folder: Path) -> list[str]:
+    """Return what is in a bundle's folder beside the manifest, sorted."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(str(path.relative_to(folder)) for path in paths if path != folder / MANIFEST)
 
 
 def _text(content: dict[str, Any]) -> str:

@@ -23,6 +23,11 @@ from mobilekit.files import sha256_of, whole_folder, write_json
 _INDEX = "entry.json"
 
 
+def default_folder() -> Path:
+    """Return the folder of all that is kept: MOBILEKIT_CACHE if set, else the platform's cache folder."""
+    return Path(os.environ.get("MOBILEKIT_CACHE") or platformdirs.user_cache_dir("mobilekit"))
+
+
 @dataclass(frozen=True)
 class Cache:
     """Folders by key under one root; the least recently used go when they exceed `limit_bytes` together."""
@@ -32,9 +37,8 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        """Return the user's cache: MOBILEKIT_CACHE if set, else the platform's cache folder."""
-        root = os.environ.get("MOBILEKIT_CACHE") or platformdirs.user_cache_dir("mobilekit")
-        return cls(Path(root) / "stages")
+        """Return the user's cache."""
+        return cls(default_folder() / "stages")
 
     def take(self, key: str, folder: Path) -> bool:
         """Copy entry `key` into `folder`; where it is missing or damaged, return False and copy nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ class Binary:
 
     path: Path
     source: str
+
+
+def is_version(word: str) -> bool:
+    """Tell whether a word names a version of LiteRT, and not a file."""
+    return re.fullmatch(r"\d+\.\d+\.\d+\w*|nightly", word) is not None
 
 
 def abi_of(path: Path) -> str | None:

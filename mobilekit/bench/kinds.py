@@ -48,6 +48,8 @@ class Op:
     module: str | None
     """Path of the PyTorch module that it comes from; None where the bundle does not tell."""
     kind: str
+    quantised: bool
+    """It computes with integers."""
 
 
 def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
@@ -77,7 +79,8 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
             kind = "gate"
         elif kind == "gate" or (detail["op_name"] in _RESIZES and gates.intersection(taken)):
             gates.update(map(int, detail["outputs"]))
-        ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind))
+        quantised = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
+        ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantised))
     return ops
 
 

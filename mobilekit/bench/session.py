@@ -25,7 +25,7 @@ class Plan:
 
     files: tuple[Path, ...]
     settings: RunSettings
-    rounds: int = 10
+    rounds: int
     seed: int = 0
     max_rejected: int = 5
     """Rounds that may be rejected and repeated."""

@@ -49,41 +49,63 @@ def single_op(model: Any, index: int) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     whole = model.subgraphs[0]
-    op = copy.copy(whole.operators[index])
     part = schema.SubGraphT()
-    part.tensors, part.inputs, part.outputs = [], [], []
-    buffers = [schema.BufferT()]
+    part.tensors, part.inputs, part.operators = [], [], []
+    buffers, codes = [schema.BufferT()], []
     places: dict[int, int] = {}
 
     def place(number: int, made: bool) -> int:
         """Return the place of a tensor in the new file, and put it there first if it is not."""
         if number < 0 or number in places:
             return places.get(number, -1)
+        weights = None if made else _unpacker(model, number)
+        if weights is not None:
+            add(weights)
+            return places[number]
         tensor = copy.copy(whole.tensors[number])
         data = model.buffers[tensor.buffer].data
         tensor.buffer = 0
         places[number] = len(part.tensors)
-        if data is not None and len(data) and not made:
+        if data is not None and len(data):
             tensor.buffer = len(buffers)
             buffers.append(schema.BufferT())
             buffers[-1].data = data
-        else:
-            (part.outputs if made else part.inputs).append(len(part.tensors))
+        elif not made:
+            part.inputs.append(len(part.tensors))
         part.tensors.append(tensor)
         return places[number]
 
-    op.inputs = [place(int(number), made=False) for number in op.inputs]
-    op.outputs = [place(int(number), made=True) for number in op.outputs]
+    def add(operator: Any) -> list[int]:
+        """Put an op into the new file; return the places of its outputs."""
+        operator = copy.copy(operator)
+        operator.inputs = [place(int(number), made=False) for number in operator.inputs]
+        operator.outputs = [place(int(number), made=True) for number in operator.outputs]
+        codes.append(copy.copy(model.operatorCodes[operator.opcodeIndex]))
+        operator.opcodeIndex = len(codes) - 1
+        part.operators.append(operator)
+        return list(operator.outputs)
+
+    part.outputs = add(whole.operators[index])
     single = schema.ModelT()
     single.version = 3
-    single.operatorCodes = [copy.copy(model.operatorCodes[op.opcodeIndex])]
+    single.operatorCodes = codes
     single.buffers = buffers
     single.subgraphs = [part]
-    op.opcodeIndex = 0
-    part.operators = [op]
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(single.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _unpacker(model: Any, number: int) -> Any:
+    """Return the op that makes float32 weights of float16 ones, if a tensor is its result: it goes with its user."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    whole = model.subgraphs[0]
+    maker = next((op for op in whole.operators if number in op.outputs), None)
+    if maker is None or model.operatorCodes[maker.opcodeIndex].builtinCode != schema.BuiltinOperator.DEQUANTIZE:
+        return None
+    data = model.buffers[whole.tensors[int(maker.inputs[0])].buffer].data
+    return maker if data is not None and len(data) else None
 
 
 def _time(content: bytes, threads: int) -> float | None:

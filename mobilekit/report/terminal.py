@@ -69,12 +69,12 @@ def _explanation(ledger: dict[str, Any]) -> str:
     bounds = {_limit(bound, _LONG): bound["derivation"] for row in ledger["stages"] for bound in row["limits"]}
     lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
-    lines += [f"{row['stage']} against {row['against']} ({row['output']}): {_misses(row)}." for row in failed]
+    lines += [f"{row['stage']} against {row['against']} ({row['output']}): {misses(row)}." for row in failed]
     lines.append(f"Verdict: {ledger['verdict']}.")
     return "\n".join(lines)
 
 
-def _misses(row: dict[str, Any]) -> str:
+def misses(row: dict[str, Any]) -> str:
     """Say what a failed row missed."""
     if not row["finite"] or not row["random"]["finite"]:
         return "some outputs are not finite numbers"

@@ -1,0 +1,85 @@
+"""Which files a bench is about: those named, those of bundles, or all under artifacts/."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mobilekit.bundle import MANIFEST, MODULES, open_bundle, tflite_name
+from mobilekit.errors import UsageError
+from mobilekit.files import sha256_of
+
+DEFAULT_FOLDER = Path("artifacts")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A .tflite file that is timed."""
+
+    path: Path
+    name: str
+    """The same on every machine: `ghostnetv2/model.int8.tflite` in a bundle, else the file's name."""
+    group: str
+    """Files of one group are compared with its first: those of one bundle, or all that stand alone."""
+    precision: str
+    """`unknown` where nothing tells."""
+    sha256: str
+    bundle: Path | None
+
+    def alignment(self) -> dict[str, Any] | None:
+        """Return which module each tensor comes from, where the file's bundle knows."""
+        path = self.bundle / MODULES if self.bundle else None
+        content: dict[str, Any] | None = json.loads(path.read_text()) if path and path.exists() else None
+        return content
+
+
+def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
+    """Return the files to time, each once, in the order given.
+
+    Args:
+        paths: Files and folders of bundles; none means every bundle under artifacts/.
+
+    Raises:
+        UsageError: A path is neither, or there is nothing to time.
+    """
+    if not paths:
+        paths = sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{MANIFEST}"))
+        if not paths:
+            raise UsageError(
+                f"There is no bundle under {DEFAULT_FOLDER}/.",
+                "`mobilekit export MODEL` makes one; or name bundles or .tflite files.",
+            )
+    found: dict[Path, Artifact] = {}
+    for path in paths:
+        for artifact in _of_bundle(path) if path.is_dir() else [_of_file(path)]:
+            found.setdefault(artifact.path.resolve(), artifact)
+    times = Counter(artifact.name for artifact in found.values())
+    return [each if times[each.name] == 1 else replace(each, name=str(each.path)) for each in found.values()]
+
+
+def _of_bundle(folder: Path) -> list[Artifact]:
+    bundle = open_bundle(folder)
+    if not bundle.precisions:
+        raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
+    name = folder.resolve().name
+    return [
+        Artifact(path, f"{name}/{path.name}", str(folder.resolve()), precision, sha256_of(path), folder)
+        for precision in bundle.precisions
+        for path in [folder / tflite_name(precision)]
+    ]
+
+
+def _of_file(path: Path) -> Artifact:
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "Give bundles or .tflite files.")
+    if path.suffix != ".tflite":
+        raise UsageError(f"{path} is not a .tflite file, and benchmark_model runs no others.")
+    words = path.name.split(".")
+    home = path.parent
+    if len(words) == 3 and (home / MANIFEST).is_file() and path.name == tflite_name(words[1]):
+        return Artifact(path, f"{home.resolve().name}/{path.name}", "files", words[1], sha256_of(path), home)
+    return Artifact(path, path.name, "files", "unknown", sha256_of(path), None)

@@ -1,0 +1,182 @@
+"""What artifacts may cost on a device, and whether they keep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobilekit.bench.statistics import CONFIDENCE, Latency
+from mobilekit.errors import UsageError, nearest
+from mobilekit.recipes import yaml_positions
+
+LIMITS = ("latency_ms", "memory_mb", "size_mb")
+_Limit = Annotated[float, Field(gt=0, strict=True)] | None
+_HINT = "A budget reads: {device: 'Pixel*', file: '*', precision: int8, latency_ms: 12, memory_mb: 60, size_mb: 8}"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Budget(_Part):
+    """Limits for what matches all of its patterns, which have `*`, `?` and `[...]` as in a shell."""
+
+    device: str = Field("*", description="Pattern of the device's model.")
+    file: str = Field("*", description="Pattern of the artifact's name: `ghostnetv2/model.int8.tflite`.")
+    precision: str = Field("*", description="Pattern of its precision.")
+    latency_ms: _Limit = Field(None, description="Largest median latency.")
+    memory_mb: _Limit = Field(None, description="Largest memory, as the bench reports it.")
+    size_mb: _Limit = Field(None, description="Largest file, in units of 10^6 bytes.")
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Budget:
+        if all(getattr(self, name) is None for name in LIMITS):
+            raise ValueError(f"it limits nothing: give {', '.join(LIMITS[:-1])} or {LIMITS[-1]}")
+        return self
+
+    def covers(self, measured: Measured, device: str) -> bool:
+        """Whether the budget is meant for this artifact on a device of this model."""
+        pairs = ((device, self.device), (measured.file, self.file), (measured.precision, self.precision))
+        return all(fnmatchcase(name, pattern) for name, pattern in pairs)
+
+
+class Budgets(_Part):
+    """A file of budgets."""
+
+    budgets: tuple[Budget, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a bench found of one artifact. None: it was not measured."""
+
+    file: str
+    precision: str
+    latency: Latency | None = None
+    memory_mb: float | None = None
+    size_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class BudgetVerdict:
+    """One limit, and whether an artifact keeps to it."""
+
+    file: str
+    precision: str
+    device: str
+    limited: str
+    """`latency_ms`, `memory_mb` or `size_mb`."""
+    limit: float
+    figure: float | None
+    verdict: str
+    """`pass`, `fail` or `inconclusive`."""
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON data."""
+        return asdict(self)
+
+
+def load_budgets(path: Path) -> tuple[Budget, ...]:
+    """Read a YAML file of budgets.
+
+    Raises:
+        UsageError: There is none, or it is wrong; the message names file, line and nearest key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}.", "Budgets are a YAML file in UTF-8.") from error
+    return parse_budgets(text, str(path))
+
+
+def parse_budgets(text: str, source: str) -> tuple[Budget, ...]:
+    """Check the text of a file of budgets; errors name `source`, the line and the nearest key."""
+    try:
+        data, lines = yaml_positions.load_with_lines(text)
+    except yaml_positions.DuplicateKeyError as error:
+        raise UsageError(f"{source}:{error.line}: {error}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
+    try:
+        return Budgets.model_validate(data).budgets
+    except ValidationError as error:
+        raise _explain(error, source, lines) from error
+
+
+def check(budgets: Iterable[Budget], measured: Measured, device: str) -> list[BudgetVerdict]:
+    """Hold one artifact to every budget that covers it.
+
+    A latency fails where its interval lies wholly above the limit and passes where it lies wholly at or below;
+    between these, or with too few rounds for a 95 % interval, the bench cannot tell. Memory and size are single
+    figures.
+
+    Args:
+        budgets: All there are.
+        measured: The artifact's figures.
+        device: The device's model.
+    """
+    return [
+        _check_one(name, limit, measured, device)
+        for budget in budgets
+        if budget.covers(measured, device)
+        for name in LIMITS
+        if (limit := getattr(budget, name)) is not None
+    ]
+
+
+def idle_budgets(budgets: Iterable[Budget], measured: Iterable[Measured], device: str) -> list[Budget]:
+    """Return the budgets meant for this device that cover no artifact: most likely a misspelt pattern."""
+    artifacts = list(measured)
+    return [
+        budget
+        for budget in budgets
+        if fnmatchcase(device, budget.device) and not any(budget.covers(each, device) for each in artifacts)
+    ]
+
+
+def _check_one(name: str, limit: float, measured: Measured, device: str) -> BudgetVerdict:
+    latency = measured.latency
+    figure = (latency.median if latency else None) if name == "latency_ms" else getattr(measured, name)
+    if figure is None:
+        verdict, why = "inconclusive", "it was not measured"
+    elif name == "latency_ms" and latency:
+        verdict, why = _check_latency(latency, limit)
+    else:
+        verdict, why = ("pass", "at or below the limit") if figure <= limit else ("fail", "above the limit")
+    return BudgetVerdict(measured.file, measured.precision, device, name, limit, figure, verdict, why)
+
+
+def _check_latency(latency: Latency, limit: float) -> tuple[str, str]:
+    interval = f"the interval of the median, {latency.low:.4g} to {latency.high:.4g} ms,"
+    if latency.confidence < CONFIDENCE:
+        return "inconclusive", f"{latency.rounds} rounds have no 95 % interval: run more"
+    if latency.low > limit:
+        return "fail", f"{interval} lies above the limit"
+    if latency.high <= limit:
+        return "pass", f"{interval} lies at or below the limit"
+    return "inconclusive", f"{interval} holds the limit: run more rounds"
+
+
+def _explain(error: ValidationError, source: str, lines: dict[yaml_positions.Path, int]) -> UsageError:
+    messages = []
+    for problem in error.errors()[:3]:
+        path = problem["loc"]
+        place = f"{source}:{yaml_positions.line_of(lines, path)}"
+        if problem["type"] == "extra_forbidden":
+            known = (Budget if len(path) > 1 else Budgets).model_fields
+            text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), known)}"
+        else:
+            given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict | list) else ""
+            text = f"{place}: {'.'.join(map(str, path)) or 'the file'}: {problem['msg']}{given}."
+        messages.append(text)
+    return UsageError("\n".join(messages), _HINT)

@@ -1,0 +1,134 @@
+"""benchmark_model on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.engine import Engine, Run, RunSettings
+from mobilekit.bench.flags import Profile, Settings, arguments
+from mobilekit.bench.op_profile import OpProfile, parse_op_profile
+from mobilekit.bench.output import Delegate, Output, parse_output
+from mobilekit.devices.base import Workspace
+from mobilekit.errors import DeviceError, ToolError
+
+_SLACK = 120  # seconds for loading a model and the inferences that the limits let end
+
+
+class ToolEngine(Engine):
+    """Times files with a benchmark_model that is on the device.
+
+    Args:
+        workspace: The folder on the device.
+        program: The tool's path there.
+        source: Where the tool is from, for reports.
+        sha256: Its digest, if known.
+    """
+
+    name = "benchmark_model"
+
+    def __init__(self, workspace: Workspace, program: str, source: str, sha256: str | None) -> None:
+        self.workspace = workspace
+        self.program = program
+        self.source = source
+        self.sha256 = sha256
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the tool; it does not tell its version."""
+        return {"name": self.name, "version": None, "sha256": self.sha256, "source": self.source}
+
+    def run(self, file: Path, settings: RunSettings) -> Run:
+        """Run a file; see `Engine.run`."""
+        asked = _settings(settings)
+        output, refusal = self._run(file, asked, settings)
+        measured = output.measured
+        if refusal or measured is None:
+            return Run(None, refusal or "it printed no result")
+        median = measured.median
+        return Run(
+            latency_ms=_ms(median if median is not None else measured.mean),
+            statistic="mean" if median is None else "median",
+            count=measured.count,
+            min_ms=_ms(measured.min),
+            max_ms=_ms(measured.max),
+            init_ms=_ms(output.init_us),
+            first_ms=_ms(output.first_inference_us),
+            memory_mb=output.memory.overall_mb,
+            delegates=tuple(map(_describe, output.delegates)),
+        )
+
+    def profile(self, file: Path, settings: RunSettings) -> OpProfile:
+        """Run a file once more with the tool's profiler, which slows it down: its latency is not used.
+
+        Raises:
+            ToolError: The tool refused, or has no profiler.
+        """
+        _output, refusal = self._run(file, _settings(settings, "stdout"), settings)
+        if refusal:
+            raise ToolError(f"{file.name} could not be profiled: {refusal}")
+        profile = parse_op_profile(self._said)
+        if not profile.ops:
+            raise ToolError(f"benchmark_model printed no profile of {file.name}.")
+        return profile
+
+    def _run(self, file: Path, asked: Settings, settings: RunSettings) -> tuple[Output, str | None]:
+        """Return what a run printed, and why it is refused, if it is."""
+        graph = self.workspace.install(file)
+        finished = self.workspace.run(
+            [self.program, *arguments(asked, graph)],
+            cpu_mask=settings.cpu_mask,
+            timeout=2 * settings.max_seconds + _SLACK,
+        )
+        self._said = finished.stdout
+        output = parse_output(finished.stdout, finished.stderr)
+        refusal = why_refused(
+            output,
+            exit_code=finished.exit_code,
+            nonce_seen=True,  # a workspace raises where the end of a run did not arrive
+            graph=graph,
+            wanted_delegate=asked.wanted_delegate,
+        )
+        return output, refusal
+
+
+def _settings(settings: RunSettings, profile: Profile = "none") -> Settings:
+    """Return a run's settings in the tool's words: a number of inferences, and a limit of time for both phases."""
+    return Settings(
+        threads=settings.threads,
+        num_runs=settings.runs,
+        warmup_runs=settings.warmup_runs,
+        min_secs=0,
+        warmup_min_secs=0,
+        max_secs=settings.max_seconds,
+        xnnpack=True if settings.delegate == "xnnpack" else None,
+        gpu=settings.delegate == "gpu",
+        nnapi=settings.delegate == "nnapi",
+        profile=profile,
+    )
+
+
+def _ms(microseconds: float | None) -> float | None:
+    return None if microseconds is None else microseconds / 1000
+
+
+def _describe(delegate: Delegate) -> str:
+    words = f"{delegate.name}: {delegate.extent}"
+    if delegate.replaced is not None and delegate.total is not None:
+        words += f", {delegate.replaced} of {delegate.total} ops"
+    if delegate.partitions is not None:
+        words += f" in {delegate.partitions} partitions"
+    return words
+
+
+def digest_on_device(workspace: Workspace, program: str) -> str | None:
+    """Return the SHA-256 of a program that is on the device already, None where the device cannot tell.
+
+    Raises:
+        DeviceError: There is no such program.
+    """
+    if workspace.run(["test", "-x", program]).exit_code != 0:
+        raise DeviceError(f"There is no program {program} on the device.")
+    finished = workspace.run(["sha256sum", program])
+    words = finished.stdout.split()
+    return words[0] if finished.exit_code == 0 and words else None

@@ -1,0 +1,101 @@
+"""Verdicts as Markdown, written for the summary of a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mobilekit.report.terminal import misses
+
+_MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
+
+
+def bench_markdown(contents: Sequence[dict[str, Any]]) -> str:
+    """Return a section for each device of a bench."""
+    return "\n".join(_bench(content) for content in contents)
+
+
+def _bench(content: dict[str, Any]) -> str:
+    device, engine, settings = content["device"], content["engine"], content["settings"]
+    lines = [
+        f"## Bench on {device['model']} ({device['abi']}, {device['os']})",
+        "",
+        f"{engine['name']} {engine['version'] or ''}, {settings['threads']} thread(s), {settings['rounds']} rounds.",
+        "",
+        *_table(
+            ("file", "median ms", "95 % interval", "memory MB", "size MB"),
+            (_result_row(result) for result in content["results"]),
+        ),
+    ]
+    if content["comparisons"]:
+        rows = (
+            (
+                each["file"],
+                each["against"],
+                f"{each['ratio']:.3f}",
+                f"{each['low']:.3f} to {each['high']:.3f}",
+                _mark(each),
+            )
+            for each in content["comparisons"]
+        )
+        lines += ["", *_table(("file", "against", "ratio", "95 % interval", "verdict"), rows)]
+    for key, title in (("baseline", "Against the baseline"), ("budgets", "Budgets")):
+        if content.get(key):
+            verdicts = ((row["file"], row.get("limited", ""), _mark(row), row["why"]) for row in content[key])
+            lines += ["", f"### {title}", "", *_table(("file", "limit on", "verdict", "why"), verdicts)]
+    lines += ["", *(f"> {note}" for note in content["notes"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _result_row(result: dict[str, Any]) -> tuple[str, ...]:
+    figures = result["latency_ms"]
+    if figures is None:
+        return result["file"], f"❌ refused: {result['why_not']}", "", "", ""
+    memory = "" if result["memory_mb"] is None else f"{result['memory_mb']:.1f}"
+    interval = f"{figures['low']:.3g} to {figures['high']:.3g}"
+    return result["file"], f"{figures['median']:.3g}", interval, memory, f"{result['size_mb']:.2f}"
+
+
+def diff_markdown(ledger: dict[str, Any], name: str) -> str:
+    """Return a ledger as a section: a line a stage against the reference, and what failed."""
+    totals = [row for row in ledger["stages"] if row["against"] == "reference"]
+    rows = (
+        (
+            row["stage"],
+            row["output"],
+            _figure(row["max_abs"]),
+            _figure(row["relative_l2"]),
+            _figure(row["cosine"], ".6f"),
+            f"{100 * row['top1_agreement']:.1f}",
+            _mark(row),
+        )
+        for row in totals
+    )
+    head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", "verdict")
+    inputs = ledger["inputs"]
+    lines = [
+        f"## Parity of {name}: {_mark(ledger)}",
+        "",
+        f"Each stage against the PyTorch reference, on {inputs['count']} inputs ({inputs['real']}).",
+        "",
+        *_table(head, rows),
+    ]
+    failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
+    lines += ["", *(f"- {row['stage']} against {row['against']} ({row['output']}): {misses(row)}" for row in failed)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return f"{_MARKS.get(row['verdict'], '')} {row['verdict']}".strip()
+
+
+def _figure(value: float | None, form: str = ".1e") -> str:
+    return "" if value is None else format(value, form)
