@@ -33,6 +33,7 @@ class ToolEngine(Engine):
         self.program = program
         self.source = source
         self.sha256 = sha256
+        self._graphs: dict[Path, str] = {}
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the tool; it does not tell its version."""
@@ -74,7 +75,9 @@ class ToolEngine(Engine):
 
     def _run(self, file: Path, asked: Settings, settings: RunSettings) -> tuple[Output, str | None]:
         """Return what a run printed, and why it is refused, if it is."""
-        graph = self.workspace.install(file)
+        if file not in self._graphs:
+            self._graphs[file] = self.workspace.install(file)
+        graph = self._graphs[file]
         finished = self.workspace.run(
             [self.program, *arguments(asked, graph)],
             cpu_mask=settings.cpu_mask,

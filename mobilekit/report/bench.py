@@ -24,6 +24,7 @@ _MODULES = 15  # lines of the table by module
 def bench_report(content: dict[str, Any]) -> Group:
     """Return one device's bench: what was measured on what, a line a file, the comparisons, and what to know."""
     parts: list[RenderableType] = [Text(_heading(content)), _latencies(content)]
+    parts += [Text(f"refused: {each['file']}: {each['why_not']}") for each in content["results"] if each["why_not"]]
     if content["comparisons"]:
         parts += [Text(), _comparisons(content)]
     for name, profile in content.get("profiles", {}).items():
@@ -62,7 +63,7 @@ def _latencies(content: dict[str, Any]) -> Table:
     for result in content["results"]:
         figures = result["latency_ms"]
         if figures is None:
-            table.add_row(result["file"], Text(f"refused: {result['why_not']}", style="bold red"))
+            table.add_row(result["file"], Text("refused", style="bold red"))
             continue
         interval = f"{_ms(figures['low'])} .. {_ms(figures['high'])}"
         if figures["confidence"] < 0.95:

@@ -1,0 +1,133 @@
+"""What of this machine mobilekit needs, what is there, and what each missing piece costs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mobilekit.cache import default_folder
+from mobilekit.devices.discovery import list_devices
+from mobilekit.errors import DeviceError
+
+PYTHON = (3, 11)
+_NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
+
+
+@dataclass(frozen=True)
+class Check:
+    """One piece."""
+
+    name: str
+    state: str
+    """`ok`, `missing`, or `differs` (another version than the tested one)."""
+    found: str
+    needed: bool
+    """Without it mobilekit does not work; else something less is missing."""
+    cost: str = ""
+    """What does not work without it."""
+    fix: str = ""
+    """The command that mends it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as JSON data."""
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """Return all checks."""
+    return [_python(), *_packages(), *_programs(), _adb_server(), *_disks()]
+
+
+def locked_versions() -> dict[str, str]:
+    """Return the version of each package that mobilekit is tested with; nothing where the list is not installed."""
+    here = Path(__file__).parent
+    path = next((path for path in (here / "constraints.txt", here.parent / "constraints.txt") if path.exists()), None)
+    lines = path.read_text().splitlines() if path else []
+    pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {_plain(name): version for name, version in pairs}
+
+
+def _python() -> Check:
+    found, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, PYTHON))
+    good = sys.version_info[:2] == PYTHON
+    cost = "" if good else "onnx2tf and TensorFlow in the versions that work together exist for no other Python"
+    return Check("Python", "ok" if good else "differs", found, True, cost, "" if good else f"install Python {wanted}")
+
+
+def _packages() -> Iterator[Check]:
+    """Check the packages that mobilekit itself asks for."""
+    locked = locked_versions()
+    for requirement in metadata.requires("mobilekit") or []:
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^\w.-]", requirement)[0]
+        wanted = locked.get(_plain(name))
+        exact = f"{name}=={wanted}" if wanted else name
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Check(name, "missing", "-", True, "mobilekit does not work", f"pip install '{exact}'")
+            continue
+        if wanted and found.split("+")[0] != wanted:
+            cost = f"mobilekit is tested with {wanted}: artifacts may differ, or not convert"
+            yield Check(name, "differs", found, True, cost, f"pip install '{exact}'")
+        else:
+            yield Check(name, "ok", found, True)
+
+
+def _programs() -> Iterator[Check]:
+    from adbutils import adb_path  # type: ignore[import-untyped]
+
+    pieces = (
+        ("adb", adb_path, "no phone can be reached", "pip install --force-reinstall adbutils"),
+        (
+            "benchmark_model",
+            lambda: shutil.which("benchmark_model"),
+            "benches of this machine run through LiteRT's Python package, without a profiler",
+            "put TensorFlow Lite's benchmark_model on PATH",
+        ),
+        (
+            "qemu-aarch64",
+            lambda: shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64"),
+            "ARM programs, such as an emulated device's, do not run on this machine",
+            "apt install qemu-user-static",
+        ),
+    )
+    for name, find, cost, fix in pieces:
+        try:
+            found = find()
+        except Exception:  # adbutils has an error of its own for each way in which adb is missing
+            found = None
+        needed = name == "adb"
+        yield Check(name, "ok", found, needed) if found else Check(name, "missing", "-", needed, cost, fix)
+
+
+def _adb_server() -> Check:
+    try:
+        found = list_devices()
+    except DeviceError as error:
+        return Check("adb server", "missing", error.what, False, "no phone can be reached", error.hint)
+    shown = ", ".join(f"{each.serial} ({'ready' if each.ready else each.state})" for each in found) or "no device"
+    return Check("adb server", "ok", shown, False)
+
+
+def _disks() -> Iterator[Check]:
+    for name, folder in (("disk of the cache", default_folder()), ("disk of this folder", Path.cwd())):
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        shown = f"{free / 1e9:.1f} GB free at {place}"
+        if free >= _NEEDED_BYTES:
+            yield Check(name, "ok", shown, False)
+        else:
+            cost = f"large exports need up to {_NEEDED_BYTES / 1e9:.0f} GB"
+            yield Check(name, "missing", shown, False, cost, "make room, or set MOBILEKIT_CACHE to another place")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
