@@ -91,7 +91,10 @@ def _kind(op: str, shapes: list[tuple[int, ...]], module: str | None, classes: M
     if module is not None and _inside(module, classes, _DFC):
         return "gate" if op in _GATES else "DFC"
     if op == "CONV_2D":
-        return "pointwise" if len(shapes) > 1 and shapes[1][1:3] == (1, 1) else "convolution"
+        taken, filters = shapes[0], shapes[1]
+        if filters[3] == 1 and taken[3] > 1:  # as many groups as channels
+            return "depthwise"
+        return "pointwise" if filters[1:3] == (1, 1) else "convolution"
     return _BY_OP.get(op, "elementwise")
 
 

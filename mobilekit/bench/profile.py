@@ -17,7 +17,7 @@ from mobilekit.bench.tool_engine import ToolEngine
 from mobilekit.devices.base import Workspace
 from mobilekit.errors import ToolError
 
-ALONE = "each op timed alone in a file of its own: the sum is not the latency"
+ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
 _PATIENCE = 300  # seconds for all ops of a file, each alone
 

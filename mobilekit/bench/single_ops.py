@@ -1,7 +1,8 @@
-"""Times each op of a TFLite file alone, in a one-op file of its own: a profile where no profiler is at hand.
+"""Times each op of a TFLite file alone, in a file of its own: a profile where no profiler is at hand.
 
-Each op gets the delegate that it would get (XNNPACK takes it or not), but its data are warm in the cache and nothing is
-fused across ops: the times tell where the work is; their sum is not the latency.
+Each op gets the delegate that it would get (XNNPACK takes it or not), but its data are warm in the cache: the times
+tell where the work is; their sum is not the latency. What a delegate does as part of another op goes with that op: the
+padding before a convolution, which XNNPACK takes into it, and the unpacking of float16 weights.
 
 Runs as `python -m mobilekit.bench.single_ops REQUEST`, as LiteRT may crash on a file.
 """
@@ -31,11 +32,12 @@ def time_ops(path: Path, threads: int) -> list[dict[str, Any]]:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    return [{"index": index, "ms": _time(single_op(model, index), threads)} for index in range(_count(model))]
-
-
-def _count(model: Any) -> int:
-    return len(model.subgraphs[0].operators)
+    times = []
+    for index, op in enumerate(model.subgraphs[0].operators):
+        users = [user for user in model.subgraphs[0].operators if int(op.outputs[0]) in user.inputs]
+        is_part = bool(users) and all(_part_of(model, user, int(op.outputs[0])) for user in users)
+        times.append({"index": index, "ms": 0.0 if is_part else _time(single_op(model, index), threads)})
+    return times
 
 
 def single_op(model: Any, index: int) -> bytes:
@@ -58,9 +60,9 @@ def single_op(model: Any, index: int) -> bytes:
         """Return the place of a tensor in the new file, and put it there first if it is not."""
         if number < 0 or number in places:
             return places.get(number, -1)
-        weights = None if made else _unpacker(model, number)
-        if weights is not None:
-            add(weights)
+        companion = None if made else _part_of(model, whole.operators[index], number)
+        if companion is not None:
+            add(companion)
             return places[number]
         tensor = copy.copy(whole.tensors[number])
         data = model.buffers[tensor.buffer].data
@@ -96,16 +98,22 @@ def single_op(model: Any, index: int) -> bytes:
     return bytes(builder.Output())
 
 
-def _unpacker(model: Any, number: int) -> Any:
-    """Return the op that makes float32 weights of float16 ones, if a tensor is its result: it goes with its user."""
-    from ai_edge_litert import schema_py_generated as schema
+def _part_of(model: Any, user: Any, number: int) -> Any:
+    """Return the op that makes a tensor if the delegate does its work as part of the op that uses the tensor."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator as Builtin
 
     whole = model.subgraphs[0]
     maker = next((op for op in whole.operators if number in op.outputs), None)
-    if maker is None or model.operatorCodes[maker.opcodeIndex].builtinCode != schema.BuiltinOperator.DEQUANTIZE:
+    if maker is None:
         return None
-    data = model.buffers[whole.tensors[int(maker.inputs[0])].buffer].data
-    return maker if data is not None and len(data) else None
+    code, user_code = (model.operatorCodes[op.opcodeIndex].builtinCode for op in (maker, user))
+    if code == Builtin.DEQUANTIZE:
+        data = model.buffers[whole.tensors[int(maker.inputs[0])].buffer].data
+        return maker if data is not None and len(data) else None
+    users = sum(number in op.inputs for op in whole.operators)
+    if code == Builtin.PAD and user_code in (Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D) and users == 1:
+        return maker
+    return None
 
 
 def _time(content: bytes, threads: int) -> float | None:
