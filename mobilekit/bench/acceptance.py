@@ -134,7 +134,7 @@ def _of_results(output: Output) -> str | None:
     if measured.count == 0:
         return "benchmark_model measured no run; leave out --dry_run, and ask for at least one run."
     if output.result_lines != 2:  # the warm-up's, and the measured runs'
-        return f"The output has {output.result_lines} lines of results, where one run has 2; run one model, once."
+        return f"The number of result lines is {output.result_lines}, where one run has 2; run one model, once."
     if summary is None:
         return f'benchmark_model printed no "Inference timings"; {again}.'
     warmup_mean = output.warmup.mean if output.warmup else None
@@ -154,7 +154,7 @@ def _is_possible(timing: Timing) -> bool:
         return False
     inside = [timing.first, timing.current, timing.p5, timing.median, timing.p95]
     return (
-        mean > 0
+        low >= 0
         and low * (1 - 1e-5) <= mean <= high * (1 + 1e-5)
         and all(low <= figure <= high for figure in inside if figure is not None)
     )

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
+_Number = TypeVar("_Number", int, float)
 Extent = Literal["completely", "partially", "not", "failed", "applied", "created"]
 
 _FIGURE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
@@ -209,11 +210,11 @@ _DELEGATE_STATEMENTS = tuple(
         r"(?P<name>[\w-]+) delegate created\.",
         r"Replacing (?P<replaced=X>) (?:out of (?P<total=X>) )?node\(s\) with delegate \((?P<name>[^()]+)\) node"
         r"(?:, yielding (?P<partitions=X>) partitions\b.*)?",
-        r"(?:Explicitly )?[Aa]pplied (?P<name>.+?) delegate(?:, and the model graph will be (?P<extent>completely|"
+        r"(?:Explicitly )?[Aa]pplied (?P<name>[\w-]+) delegate(?:, and the model graph will be (?P<extent>completely|"
         r"partially|paritally) executed (?:by|w/) the delegate(?: w/ (?P<kernels=X>) delegate kernels)?)?\.",
-        r"Though (?P<name>.+?) delegate is (?:explicitly )?applied, the model graph will (?P<extent>not) be executed "
-        r"(?:by|w/) the delegate\.?",
-        r"(?P<extent>Failed) to apply (?P<name>.+?) delegate\.?",
+        r"Though (?P<name>[\w-]+) delegate is (?:explicitly )?applied, the model graph will (?P<extent>not) be "
+        r"executed (?:by|w/) the delegate\.?",
+        r"(?P<extent>Failed) to apply (?P<name>[\w-]+) delegate\.?",
     )
 )
 _LIBRARY_NAME = re.compile(r"TfLite(\w+?)Delegate(?:V\d+)?")
@@ -239,16 +240,15 @@ def parse_output(stdout: str, stderr: str = "") -> Output:
     timings = _read_timings(lines)
     summary = _summary(found)
     warmup, measured = _phases(timings, summary)
-    session_us = read_milliseconds(_first(found, "session_ms"))
-    first_us = summary.first_inference_us if summary and summary.resolution_us == 0 else None
+    exact = summary if summary and summary.resolution_us == 0 else None
     return Output(
         graph=_first(found, "graph") or _first(found, "loading"),
         requested_runs=_requested_runs(found),
         warmup=warmup,
         measured=measured,
         result_lines=len(timings),
-        init_us=summary.init_us if summary and summary.resolution_us == 0 else session_us,
-        first_inference_us=first_us if first_us is not None or warmup is None else warmup.first,
+        init_us=_either(exact.init_us if exact else None, read_milliseconds(_first(found, "session_ms"))),
+        first_inference_us=_either(exact.first_inference_us if exact else None, warmup.first if warmup else None),
         summary=summary,
         memory=Memory(*(read_figure(_first(found, key)) for key in ("init_mb", "overall_mb", "peak_mb"))),
         delegates=_read_delegates(lines),
@@ -271,6 +271,10 @@ def _collect(lines: Sequence[str]) -> dict[str, list[str]]:
 
 def _first(found: dict[str, list[str]], name: str) -> str | None:
     return next(iter(found.get(name, [])), None)
+
+
+def _either(value: _Number | None, otherwise: _Number | None) -> _Number | None:
+    return otherwise if value is None else value
 
 
 def _requested_runs(found: dict[str, list[str]]) -> int | None:
@@ -378,10 +382,10 @@ def _merge(old: Delegate | None, new: Delegate) -> Delegate:
         name=old.name,
         extent=old.extent if says_less else new.extent,
         explicit=old.explicit or new.explicit,
-        kernels=new.kernels if old.kernels is None else old.kernels,
-        partitions=new.partitions if old.partitions is None else old.partitions,
-        replaced=new.replaced if old.replaced is None else old.replaced,
-        total=new.total if old.total is None else old.total,
+        kernels=_either(old.kernels, new.kernels),
+        partitions=_either(old.partitions, new.partitions),
+        replaced=_either(old.replaced, new.replaced),
+        total=_either(old.total, new.total),
     )
 
 
