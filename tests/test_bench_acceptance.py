@@ -198,3 +198,11 @@ def test_what_counts_has_figures_that_agree(text: str, code: int, nonce_seen: bo
     assert measured.count > 0
     assert output.summary is not None
     assert measured.mean == pytest.approx(output.summary.inference_us, rel=1.1e-5)
+
+
+def test_a_tool_older_than_the_file_is_named_as_the_cause() -> None:
+    errors = "ERROR: Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'. Are you using an old binary?\n"
+    said = _judge("INFO: Graph: [/m.tflite]\n", "/m.tflite", errors, exit_code=1)
+    assert said is not None
+    assert "'FULLY_CONNECTED' version '12'" in said
+    assert said.endswith("the tool is older than the file: take a newer benchmark_model.")

@@ -25,6 +25,7 @@ _SIGNAL_HINTS = {
 _HINTS = {
     "Could not open": "check that the file is on the device and may be read",
     "not a valid Flatbuffer": "check that the file is a whole TFLite model, with `mobilekit inspect`",
+    "find op for builtin opcode": "the tool is older than the file: take a newer benchmark_model",
     "Failed to parse flag": "correct the flag's value",
     "CANNOT LINK": "push the library that is missing, or take a benchmark_model that is linked statically",
     "shared libraries": "bring the library that is missing, or take a benchmark_model that is linked statically",
