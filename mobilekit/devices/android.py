@@ -1,0 +1,49 @@
+"""An Android device: what it says of itself, and a place to work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+
+from mobilekit.devices.android_facts import READ_FACTS, READ_STATE, parse_facts, parse_state
+from mobilekit.devices.base import Device, DeviceFacts, DeviceState, Workspace
+from mobilekit.devices.connection import Connection
+from mobilekit.devices.lock import locked
+from mobilekit.devices.names import Names, Session
+from mobilekit.devices.shell import DeviceShell
+from mobilekit.devices.workspace import open_folder
+
+
+class AdbDevice(Device):
+    """A device behind a connection.
+
+    Args:
+        connection: How it is reached: through adb, or a recording.
+        session: What names it is given to work with.
+        lock: Name of the lock that keeps other processes off while a workspace is open; a replay needs none.
+    """
+
+    def __init__(self, connection: Connection, session: Session, *, lock: str | None) -> None:
+        self._connection = connection
+        self._names = Names(session.seed)
+        self._owner = session.owner
+        self._lock = lock
+        self._shell = DeviceShell(connection, self._names)
+
+    @cached_property
+    def facts(self) -> DeviceFacts:
+        """What does not change, read once."""
+        return parse_facts(self._shell.run(READ_FACTS).stdout, self._connection.serial)
+
+    def read_state(self) -> DeviceState:
+        """Read what changes."""
+        cores = self.facts.cores
+        return parse_state(self._shell.run(READ_STATE).stdout, cores)
+
+    @contextmanager
+    def open_workspace(self) -> Iterator[Workspace]:
+        """Lock the device, and give a private folder on it; see `Device.open_workspace`."""
+        lock = locked(self._lock) if self._lock else nullcontext()
+        with lock, open_folder(self._connection, self._shell, self._owner, self._names.fresh()) as workspace:
+            yield workspace

@@ -1,0 +1,135 @@
+"""What an Android device says of itself: one shell command for what stays, one for what changes.
+
+The commands print lines `NAME=VALUE`, NAME a property or a file; what the device does not have is not printed, or
+empty. An answer is None then, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mobilekit.devices.base import Core, DeviceFacts, DeviceState
+
+_CPU = "/sys/devices/system/cpu"
+_PROPERTIES = (
+    "ro.product.cpu.abi",
+    "ro.product.model",
+    "ro.soc.manufacturer",
+    "ro.soc.model",
+    "ro.board.platform",
+    "ro.build.version.release",
+    "ro.build.fingerprint",
+    "ro.hardware",
+    "ro.kernel.qemu",
+    "ro.boot.qemu",
+)
+_EMULATORS = ("goldfish", "ranchu")
+# The low byte of e_machine (System V gABI 4.1) as text: 0x3E x86-64, 0x03 x86, 0x28 ARM; 0xB7, AArch64, is not UTF-8.
+_MACHINES = {">": "x86", "\x03": "x86", "(": "arm", "\ufffd": "arm"}
+
+READ_FACTS = f"""for name in {" ".join(_PROPERTIES)}; do echo "$name=$(getprop $name 2>/dev/null)"; done
+for name in {_CPU}/present {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq {_CPU}/cpu[0-9]*/cpufreq/scaling_governor; do
+  [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
+done 2>/dev/null
+while read -r line; do case $line in vendor_id*) echo "vendor=$line"; break;; esac; done 2>/dev/null </proc/cpuinfo
+echo "machine=$(head -c 19 /proc/$$/exe 2>/dev/null | tail -c 1 2>/dev/null)"
+"""
+
+READ_STATE = f"""echo "section=thermal"; dumpsys thermalservice 2>/dev/null
+echo "section=battery"; dumpsys battery 2>/dev/null
+echo "section=frequencies"
+for name in {_CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq; do
+  [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
+done 2>/dev/null
+"""
+
+
+def parse_facts(answer: str, serial: str) -> DeviceFacts:
+    """Parse what `READ_FACTS` printed."""
+    said = _values(answer)
+    release = said.get("ro.build.version.release")
+    maker, chip = said.get("ro.soc.manufacturer"), said.get("ro.soc.model")
+    abi = said.get("ro.product.cpu.abi", "unknown")
+    return DeviceFacts(
+        name=f"adb:{serial}",
+        model=said.get("ro.product.model", serial),
+        abi=abi,
+        soc=" ".join(filter(None, (maker, chip))) if chip else said.get("ro.board.platform"),
+        os=f"Android {release}" if release else "Android",
+        fingerprint=said.get("ro.build.fingerprint"),
+        cores=_cores(said),
+        governor=_governor(said),
+        emulated=_is_emulated(said, abi),
+    )
+
+
+def parse_state(answer: str, cores: tuple[Core, ...]) -> DeviceState:
+    """Parse what `READ_STATE` printed."""
+    _, _, answer = answer.partition("section=thermal\n")
+    thermal, _, rest = answer.partition("section=battery\n")
+    battery, _, frequencies = rest.partition("section=frequencies\n")
+    level, scale = _number(r"level", battery), _number(r"scale", battery)
+    tenths = _number(r"temperature", battery)
+    if re.search(r"^\s*present: false", battery, re.MULTILINE):
+        level = tenths = None
+    said = _values(frequencies)
+    return DeviceState(
+        thermal_status=_number(r"Thermal Status", thermal),
+        battery_percent=None if level is None else round(100 * level / (scale or 100)),
+        battery_celsius=None if tenths is None else tenths / 10,
+        frequencies_khz=tuple(_kilohertz(said, core.index, "scaling_cur_freq") for core in cores),
+    )
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """Parse the kernel's lists of processors, as `0-3,6`."""
+    indices: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            indices.extend(range(int(first), int(last or first) + 1))
+    return tuple(indices)
+
+
+def _values(answer: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in answer.splitlines())
+    return {name.strip(): value.strip(" \t\r\n") for name, equals, value in pairs if equals and value.strip(" \t\r\n")}
+
+
+def _cores(said: dict[str, str]) -> tuple[Core, ...]:
+    present = parse_cpu_list(said.get(f"{_CPU}/present", ""))
+    if not present:
+        matches = (re.match(rf"{_CPU}/cpu(\d+)/", name) for name in said)
+        present = tuple(sorted({int(match[1]) for match in matches if match}))
+    return tuple(Core(index, _kilohertz(said, index, "cpuinfo_max_freq")) for index in present)
+
+
+def _kilohertz(said: dict[str, str], index: int, name: str) -> int | None:
+    value = said.get(f"{_CPU}/cpu{index}/cpufreq/{name}", "")
+    return int(value) if value.isdecimal() else None
+
+
+def _governor(said: dict[str, str]) -> str | None:
+    """Return the governor; clusters may have different ones."""
+    return ", ".join(sorted({value for name, value in said.items() if name.endswith("/scaling_governor")})) or None
+
+
+def _is_emulated(said: dict[str, str], abi: str) -> bool:
+    """Return whether another machine translates the device's instructions.
+
+    Android's emulator says so in its properties. Translation of single programs, as by qemu-user, shows in the file
+    that the kernel runs for the shell: a program for another processor than the device's ABI names. An ARM device whose
+    /proc/cpuinfo has `vendor_id`, a line of x86 only, is translated as well.
+    """
+    if "1" in (said.get("ro.kernel.qemu"), said.get("ro.boot.qemu")) or said.get("ro.hardware") in _EMULATORS:
+        return True
+    family = "arm" if abi.startswith("arm") else "x86" if abi.startswith("x86") else None
+    machine = _MACHINES.get(said.get("machine", ""))
+    if family and machine and machine != family:
+        return True
+    return family == "arm" and "vendor" in said
+
+
+def _number(name: str, text: str) -> int | None:
+    match = re.search(rf"^\s*{name}:\s*(-?\d+)", text, re.MULTILINE)
+    return int(match[1]) if match else None

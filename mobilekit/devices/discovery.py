@@ -1,0 +1,185 @@
+"""Which devices the adb server sees, and why one cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+
+from mobilekit.devices.adb_address import Address, server_address
+from mobilekit.devices.wire import Refused, Wire
+from mobilekit.errors import DeviceError
+
+_READY = "device"
+_ANSWER_SECONDS = 10.0
+_START_SECONDS = 20.0
+_SETTLE_SECONDS = 3.0
+# A device passes through these while it is being found.
+_PASSING = ("authorizing", "connecting")
+
+# For each of adb's states: what is the matter with {serial}, and what to do. {reason} is adb's own, in brackets.
+_PROBLEMS = {
+    "unauthorized": (
+        "{serial} has not allowed this computer to debug it.",
+        'Unlock its screen, accept "Allow USB debugging?", and try again.',
+    ),
+    "offline": (
+        "{serial} is offline: it is connected but does not answer.",
+        "Plug it in again, or run `adb reconnect offline`.",
+    ),
+    "no permissions": (
+        "This user may not open the USB device {serial}{reason}.",
+        "Install udev rules for it (android-sdk-platform-tools-common), run `adb kill-server`, and plug it in again.",
+    ),
+    "authorizing": ("{serial} is still connecting.", "Unlock its screen, and try again in a few seconds."),
+    "connecting": ("{serial} is still connecting.", "Try again in a few seconds."),
+    "not found": ("{serial} is not there any more.", "Plug it in again; `mobilekit devices` lists what adb sees."),
+}
+_OTHER = (
+    "{serial} is in the state {state!r}, not running Android.",
+    "Start Android on it, for example with `adb reboot`.",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A device that the adb server sees."""
+
+    serial: str
+    state: str
+    """adb's word: `device` (ready), `unauthorized`, `offline`, `no permissions`, ..."""
+    description: str
+    """Its model as adb has it, empty where adb does not know it."""
+    message: str | None
+    """Why it cannot be used; None: it is ready."""
+    hint: str = ""
+    """What to do about it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be used."""
+        return self.message is None
+
+
+def list_devices(adb_server: str | None = None) -> list[Found]:
+    """Return the devices that the adb server sees, ready or not; on this machine the server is started if need be.
+
+    Args:
+        adb_server: HOST:PORT of the server; None leaves it to adb's environment variables.
+
+    Raises:
+        DeviceError: No adb server answers, or it cannot be started.
+        UsageError: The server's address is none.
+    """
+    address = server_address(adb_server)
+    started = _ensure_running(address)
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        found = parse_devices(ask_server(address, "host:devices-l"))
+        settled = (found or not started) and not any(each.state in _PASSING for each in found)
+        if settled or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
+def parse_devices(listing: str) -> list[Found]:
+    """Parse the lines of `adb devices -l`. The reason of `no permissions` has blanks in it."""
+    found = []
+    for line in listing.splitlines():
+        words = line.split(maxsplit=1)
+        if len(words) != 2:
+            continue
+        serial, rest = words
+        state = "no permissions" if rest.startswith("no permissions") else rest.split()[0]
+        tags = dict(word.split(":", 1) for word in rest.split()[1:] if ":" in word) if state == _READY else {}
+        message, hint = (None, "") if state == _READY else _problem(serial, state, rest)
+        found.append(Found(serial, state, tags.get("model", "").replace("_", " "), message, hint))
+    return found
+
+
+def refusal(serial: str, words: str) -> DeviceError:
+    """Return the error for what the adb server said when it refused to reach a device."""
+    state = next((state for state in _PROBLEMS if state in words), None)
+    if state is None:
+        return DeviceError(f"{serial} refused: {words.strip()}.", "`mobilekit devices` lists what adb sees.")
+    return DeviceError(*_problem(serial, state, words))
+
+
+def ask_server(address: Address, request: str) -> str:
+    """Return the adb server's answer to one of its own services.
+
+    Raises:
+        Refused: It said no.
+        DeviceError: It does not answer.
+    """
+    try:
+        with Wire(address, _ANSWER_SECONDS) as wire:
+            wire.request(request)
+            return wire.read_block()
+    except (OSError, EOFError) as error:
+        raise DeviceError(f"The adb server at {address} does not answer: {_words(error)}.", _hint(address)) from error
+
+
+def _problem(serial: str, state: str, rest: str) -> tuple[str, str]:
+    what, hint = _PROBLEMS.get(state, _OTHER)
+    reason = re.search(r" \(.*?\)", rest)
+    return what.format(serial=serial, state=state, reason=reason[0] if reason else ""), hint
+
+
+def _ensure_running(address: Address) -> bool:
+    """Start the adb server of this machine unless it runs; return whether it was started."""
+    try:
+        with Wire(address, _ANSWER_SECONDS) as wire:
+            wire.request("host:version")
+            wire.read_block()
+        return False
+    except ConnectionRefusedError as error:
+        if not address.is_here:
+            raise DeviceError(f"No adb server answers at {address}: {_words(error)}.", _hint(address)) from error
+    except (OSError, EOFError) as error:
+        raise DeviceError(f"No adb server answers at {address}: {_words(error)}.", _hint(address)) from error
+    except Refused as error:
+        raise DeviceError(f"What listens at {address} is no adb server: {error}.", _hint(address)) from error
+    _start(address)
+    return True
+
+
+def _start(address: Address) -> None:
+    """Start adb's server with the adb on PATH, or else the one that comes with adbutils."""
+    from adbutils import AdbError, adb_path  # type: ignore[import-untyped]
+
+    try:
+        command = [adb_path(), "-P", str(address.port), "start-server"]
+    except AdbError as error:
+        raise DeviceError("There is no adb program.", "Install Android's platform tools, or adbutils.") from error
+    # -P says it all; these would contradict it.
+    hidden = ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADDRESS")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as the server lives
+        try:
+            done = subprocess.run(  # noqa: S603 - adb, with a checked port
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, timeout=_START_SECONDS
+            )
+        except OSError as error:
+            raise DeviceError(f"{command[0]} cannot be run: {error.strerror}.", "Install Android's tools.") from error
+        except subprocess.TimeoutExpired as error:
+            raise DeviceError("adb's server cannot be started: it took too long.", _hint(address)) from error
+        if done.returncode != 0:
+            output.seek(0)
+            words = output.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise DeviceError(f"adb's server cannot be started: {words[-1]}.", _hint(address))
+
+
+def _hint(address: Address) -> str:
+    if address.is_here:
+        return f"`adb -P {address.port} kill-server` ends one that hangs. `--device local` needs no adb."
+    return "Start it on that machine with `adb -a nodaemon server`, and see that its port may be reached."
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return getattr(error, "strerror", None) or "it closed the connection"

@@ -1,0 +1,59 @@
+"""One session at a time on a device: two that run at once would spoil each other's figures."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from mobilekit.devices.names import unique_safe_name
+from mobilekit.errors import DeviceError
+
+
+@contextmanager
+def locked(device: str) -> Iterator[None]:
+    """Hold a device's lock, which all processes of this user on this machine share, while the block runs.
+
+    A process that dies, however it dies, gives it back.
+
+    Raises:
+        DeviceError: Another process has it.
+    """
+    path = _folder() / unique_safe_name(device)
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    holder = path.with_name(f"{path.name}.holder")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DeviceError(
+            f"{device} is in use by {_read(holder)}.", "Wait until that ends, or name another device with --device."
+        ) from error
+    try:
+        holder.write_text(f"process {os.getpid()}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _folder() -> Path:
+    """Return the folder of the locks: the same for each of the user's processes, whatever cache they use."""
+    folder = platformdirs.user_state_path("mobilekit") / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that is read-only or missing, as in containers
+        folder = Path(tempfile.gettempdir()) / f"mobilekit-locks-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _read(holder: Path) -> str:
+    try:
+        return holder.read_text() or "another process"
+    except OSError:  # it has just taken the lock, or is just giving it back
+        return "another process"

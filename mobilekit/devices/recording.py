@@ -1,0 +1,203 @@
+"""A whole conversation with a device, written down line by line, and a connection that repeats it without the device.
+
+A recording is a folder for each device with one file of JSON lines: a header, then one line for each exchange, in
+order. A replay gives each recorded answer to the question that it answered, and to no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mobilekit.devices.base import Finished
+from mobilekit.devices.connection import Connection, DeviceTimeout
+from mobilekit.devices.names import Session, unique_safe_name
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.files import sha256_of
+
+FILE = "conversation.jsonl"
+FORMAT = 1
+_AGAIN = "A recording answers only what was asked then: the same files and settings, by the same version of mobilekit."
+_EXCERPT = 60
+_ERRORS = {"DeviceError": DeviceError, "DeviceTimeout": DeviceTimeout}
+
+T = TypeVar("T")
+
+
+class RecordingConnection(Connection):
+    """Passes everything on to another connection, and writes it down.
+
+    Each exchange is on the disk when its answer is given, so what an interruption leaves can be replayed as well.
+
+    Args:
+        inner: The connection that reaches the device.
+        session: What the session's names are made from; a replay needs it.
+        folder: Recordings; that of the device gets a folder of its own there.
+
+    Raises:
+        UsageError: There is a recording of this device already, or the folder cannot be written.
+    """
+
+    def __init__(self, inner: Connection, session: Session, folder: Path) -> None:
+        from mobilekit import __version__
+
+        self._inner = inner
+        self.serial = inner.serial
+        self.features = inner.features
+        self._path = folder / unique_safe_name(inner.serial) / FILE
+        header = {
+            "format": FORMAT,
+            "mobilekit": __version__,
+            "serial": inner.serial,
+            "features": sorted(inner.features),
+            "seed": session.seed,
+            "owner": session.owner,
+        }
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(header) + "\n")
+        except FileExistsError as error:
+            raise UsageError(f"There is a recording at {self._path} already.", "Record into another folder.") from error
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+    def shell(self, command: str, timeout: float) -> Finished:
+        """Run a command; see `Connection.shell`."""
+        question = {"do": "shell", "command": command}
+        return self._record(question, lambda: self._inner.shell(command, timeout), asdict)
+
+    def push(self, source: Path, target: str) -> None:
+        """Copy a file to the device; see `Connection.push`. Its digest is written down, not its content."""
+        self._record(_push(source, target), lambda: self._inner.push(source, target), lambda _: None)
+
+    def pull(self, path: str) -> bytes:
+        """Return the content of a file; see `Connection.pull`."""
+        question = {"do": "pull", "path": path}
+        return self._record(question, lambda: self._inner.pull(path), lambda data: base64.b64encode(data).decode())
+
+    def _record(self, question: dict[str, Any], act: Callable[[], T], encode: Callable[[T], Any]) -> T:
+        try:
+            answer = act()
+        except DeviceError as error:
+            words = {"kind": type(error).__name__, "what": error.what, "hint": error.hint}
+            self._write({"question": question, "error": words})
+            raise
+        except BaseException:  # Ctrl-C
+            words = {"kind": "DeviceError", "what": "The recording was interrupted here.", "hint": "Record it again."}
+            self._write({"question": question, "error": words})
+            raise
+        self._write({"question": question, "answer": encode(answer)})
+        return answer
+
+    def _write(self, exchange: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(exchange) + "\n")
+
+
+class ReplayConnection(Connection):
+    """Answers from a recording, without a device.
+
+    Args:
+        path: The recording's file.
+
+    Raises:
+        DeviceError: It is no recording, or only a part of one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = _load(path)
+        header = lines[0]
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise DeviceError(f"{path} is no recording that this version of mobilekit reads.", "Record it again.")
+        try:
+            self.serial = str(header["serial"])
+            self.features = frozenset(header["features"])
+            self.session = Session(header["seed"], header["owner"])
+            self._exchanges = [(line["question"], line.get("answer"), line.get("error")) for line in lines[1:]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DeviceError(f"{path} is a damaged recording.", "Record it again.") from error
+        self._place = 0
+
+    def shell(self, command: str, timeout: float) -> Finished:
+        """Return the recorded answer; see `Connection.shell`."""
+        return Finished(**self._answer({"do": "shell", "command": command}))
+
+    def push(self, source: Path, target: str) -> None:
+        """See that the same file was sent to the same place; see `Connection.push`."""
+        self._answer(_push(source, target))
+
+    def pull(self, path: str) -> bytes:
+        """Return the recorded content; see `Connection.pull`."""
+        return base64.b64decode(self._answer({"do": "pull", "path": path}))
+
+    def _answer(self, question: dict[str, Any]) -> Any:
+        if self._place == len(self._exchanges):
+            raise DeviceError(f"The recording {self._path} ends before this: {_summary(question)}.", _AGAIN)
+        recorded, answer, error = self._exchanges[self._place]
+        if recorded != question:
+            line = self._place + 2
+            raise DeviceError(
+                f"The recording {self._path} has no answer: {difference(recorded, question, line)}", _AGAIN
+            )
+        self._place += 1
+        if error is not None:
+            raise _ERRORS.get(error["kind"], DeviceError)(error["what"], error["hint"])
+        return answer
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Return the files of the recordings in a folder, or of the one that the folder is.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = sorted([*folder.glob(FILE), *folder.glob(f"*/{FILE}")])
+    if not found:
+        raise UsageError(f"There is no recording in {folder}.", "It is a folder that a bench was recorded into.")
+    return found
+
+
+def difference(recorded: dict[str, Any], asked: dict[str, Any], line: int) -> str:
+    """Return in words where two questions differ first."""
+    for name in [*recorded, *asked]:
+        old, new = str(recorded.get(name, "nothing")), str(asked.get(name, "nothing"))
+        if old != new:
+            start = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+            start = max(0, start - _EXCERPT // 2)
+            return f"line {line} has {name} {_excerpt(old, start)}, asked was {_excerpt(new, start)}."
+    return f"line {line} differs."
+
+
+def _excerpt(text: str, start: int) -> str:
+    part = text[start : start + _EXCERPT]
+    return repr(("…" if start else "") + part + ("…" if start + _EXCERPT < len(text) else ""))
+
+
+def _summary(question: dict[str, Any]) -> str:
+    return " ".join([question["do"], _excerpt(str(question.get("command") or question.get("path") or ""), 0)])
+
+
+def _push(source: Path, target: str) -> dict[str, Any]:
+    return {"do": "push", "target": target, "sha256": sha256_of(source), "bytes": source.stat().st_size}
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError(f"The recording {path} cannot be read: {error}.") from error
+    lines = []
+    for number, line in enumerate(text.splitlines() or [""], 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise DeviceError(
+                f"The recording {path} is cut off or damaged in line {number}.", "Record it again."
+            ) from error
+    return lines
