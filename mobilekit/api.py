@@ -42,7 +42,7 @@ def load_model(name: str, weights: PathLike | None = None, **options: Any) -> nn
     entry = resolve(name)
     recipe = exporter.recipe_of(name).recipe
     options = effective_options(entry, {**recipe.model_options, **options}, recipe.input.size)
-    calibration = torch.from_numpy(calibration_inputs(recipe))
+    calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
     return build_reference(entry, options, Path(weights) if weights else None, calibration).model
 
 
@@ -84,7 +84,7 @@ def export(
         input_size: Height and width in pixels.
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.
-        calibration: Folder of pictures for int8.
+        calibration: Folder of pictures for int8, or an .npz with arrays by the names of the inputs.
         rewrites: Whether the recipe's rewrites are applied.
         output: Folder to make; `artifacts/MODEL` without.
         force: Replace a bundle that exists.
@@ -114,7 +114,7 @@ def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: s
 
     Args:
         bundle: A bundle or its folder.
-        inputs: Folder of pictures, or .npz; the recipe's built-in data without.
+        inputs: Folder of pictures, or .npz with arrays by name; the recipe's built-in data without.
         reference: `FILE.py:FACTORY`, for a bundle that was exported from one.
 
     Raises:

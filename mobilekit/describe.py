@@ -9,7 +9,7 @@ from typing import Any
 
 from mobilekit.bundle import output_layouts
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.runtimes.delegate import describe_delegate
 from mobilekit.runtimes.litert import LiteRTRuntime, TensorInfo
 
@@ -30,6 +30,14 @@ def input_entry(spec: Input) -> Described:
     }
 
 
+def extra_input_entries(recipe: Recipe) -> dict[str, Described]:
+    """Return how the recipe's extra inputs come about, by name: pictures as the input does, others as they are."""
+    return {
+        name: input_entry(recipe.input) if extra.like else extra.model_dump(mode="json", include={"shape", "range"})
+        for name, extra in recipe.extra_inputs.items()
+    }
+
+
 def artifact_entries(folder: Path) -> dict[str, Described]:
     """Return the inputs and outputs of each artifact in a bundle's folder, by file name."""
     layouts = output_layouts(folder)
@@ -37,8 +45,11 @@ def artifact_entries(folder: Path) -> dict[str, Described]:
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
         described = inspect(path)
         entry = entries[path.name] = {key: described[key] for key in ("format", "inputs", "outputs")}
-        for output in entry["outputs"] if path.suffix == ".tflite" else ():
-            output["layout"] = layouts.get(output["name"])
+        if path.suffix == ".tflite":
+            for tensor in entry["inputs"]:
+                tensor["layout"] = "NHWC" if len(tensor["shape"]) == 4 else None
+            for tensor in entry["outputs"]:
+                tensor["layout"] = layouts.get(tensor["name"])
     return entries
 
 

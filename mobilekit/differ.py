@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
-from numpy.lib.npyio import NpzFile
 from pydantic import ValidationError
 from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
 from mobilekit.errors import UsageError
-from mobilekit.inputs.builtin import Evaluation, evaluation_inputs, random_inputs
-from mobilekit.inputs.preprocess import load_folder
+from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.inputs.extra import random_inputs
+from mobilekit.inputs.own import load_own
 from mobilekit.models.build import load_state
-from mobilekit.models.user import is_file_spec, resolve
+from mobilekit.models.user import file_spec, resolve
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport, rewrite
 from mobilekit.runtimes.base import open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
@@ -39,8 +36,8 @@ def diff(
 
     Args:
         bundle: The bundle; its reference is the one it was exported from.
-        inputs: A folder of pictures, or an .npz with `input` (float32, N x C x H x W, preprocessed) and perhaps
-            `labels`; without, the recipe's built-in evaluation data.
+        inputs: A folder of pictures, or an .npz with preprocessed arrays by the names of the inputs (`input`: float32,
+            N x C x H x W) and perhaps `labels`; without, the recipe's built-in evaluation data.
         progress: Is told what goes on.
         reference: Names the model anew. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run code
             that only the folder names.
@@ -51,7 +48,7 @@ def diff(
     """
     loaded = _recipe_of(bundle)
     recipe = loaded.recipe
-    evaluation = load_evaluation(inputs, recipe.input) if inputs else evaluation_inputs(recipe)
+    evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
     model = _reference_of(bundle, reference)
     rewritten = rewrite(model, loaded, prove=False)
     load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
@@ -65,7 +62,7 @@ def diff(
 def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
     """Build a bundle's reference model, and fill it with the weights in the bundle."""
     spec = bundle.manifest["model"]
-    if name is None and is_file_spec(spec["name"]):
+    if name is None and file_spec(spec["name"]):
         raise UsageError(
             f"{bundle.path} was exported from the code {spec['name']}, which is not run unless you name it.",
             f"Add --reference {spec['name']}",
@@ -119,41 +116,16 @@ def measure_folder(
         stages,
         recipe,
         evaluation or evaluation_inputs(recipe),
-        random_inputs(recipe.input),
+        random_inputs(recipe),
         steps,
         lambda stage: progress(f"measuring {stage}"),
     )
 
 
-def load_evaluation(path: Path, spec: Input) -> Evaluation:
+def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:
     """Read the user's own inputs, a folder of pictures or an .npz file.
 
     Raises:
-        UsageError: The file is no .npz, has no fitting `input`, or labels that do not belong to it.
+        UsageError: The file is no .npz, an input is missing or does not fit, or labels do not belong to the inputs.
     """
-    if path.suffix != ".npz":
-        return Evaluation(str(path), load_folder(path, spec))
-    try:
-        content = np.load(path, allow_pickle=False)
-        if not isinstance(content, NpzFile):
-            raise ValueError("it holds a bare array")
-        with content:
-            arrays = dict(content)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is not an .npz file that can be read: {error}.") from error
-    array = arrays.get("input", next(iter(arrays.values()))) if arrays else None
-    if array is None or array.ndim != 4 or array.shape[1:] != spec.shape[1:] or not len(array):
-        wanted = " x ".join(map(str, ("N", *spec.shape[1:])))
-        got = "nothing" if array is None else f"an array of {' x '.join(map(str, array.shape))}"
-        raise UsageError(f"{path} holds {got}, and the model takes {wanted}.", "Name the array `input`, in NCHW.")
-    if array.dtype.kind not in "fiub":
-        raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.")
-    labels = arrays.get("labels")
-    if labels is not None and labels.dtype.kind not in "iu":
-        raise UsageError(f"{path} has labels of type {labels.dtype}, not class numbers.")
-    if labels is not None and labels.shape != (len(array),):
-        raise UsageError(f"{path} has {len(array)} inputs and labels of shape {labels.shape}.")
-    inputs = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(inputs).all():
-        raise UsageError(f"{path} has values that are not finite.")
-    return Evaluation(str(path), inputs, None if labels is None else labels.astype(np.int64))
+    return Evaluation(str(path), *load_own(path, recipe))

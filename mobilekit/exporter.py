@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit import memory
-from mobilekit.bundle import Bundle, find_changes, open_bundle, tflite_name, write_manifest
+from mobilekit.bundle import INPUT, Bundle, find_changes, open_bundle, tflite_name, write_manifest
 from mobilekit.cache import Cache
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite
-from mobilekit.describe import artifact_entries, input_entry
+from mobilekit.describe import artifact_entries, extra_input_entries, input_entry
 from mobilekit.differ import measure_folder
 from mobilekit.errors import ToolError, UsageError, nearest
 from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.inputs.builtin import calibration_inputs
-from mobilekit.inputs.preprocess import Array, list_pictures, load_folder
-from mobilekit.models.build import build_reference, check_input, effective_options, save_state
+from mobilekit.inputs.extra import random_inputs
+from mobilekit.inputs.own import load_own, own_files
+from mobilekit.inputs.preprocess import Arrays
+from mobilekit.models.build import build_reference, check_inputs, effective_options, save_state
+from mobilekit.models.inputs import resized
 from mobilekit.models.registry import ModelEntry
-from mobilekit.models.user import is_file_spec, resolve
+from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
+from mobilekit.parity.alignment import align
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
-from mobilekit.recipes.schema import PRECISIONS, Input
+from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.versions import source_digest, tool_versions
@@ -47,7 +52,7 @@ class ExportRequest:
     output: Path
     weights: Path | None = None
     calibration: Path | None = None
-    """Folder of pictures; without one, the recipe's built-in data."""
+    """Folder of pictures, or .npz; without one, the recipe's built-in data."""
     force: bool = False
     """Replace a bundle that exists."""
 
@@ -87,7 +92,7 @@ def adjust(
     if input_size is not None:
         if not 8 <= input_size <= 4096:
             raise UsageError(f"The input size is {input_size}, not between 8 and 4096.")
-        changes["input"] = recipe.input.model_copy(update={"size": input_size})
+        changes |= _resize(recipe, input_size)
     if num_classes is not None:
         if num_classes < 1:
             raise UsageError(f"The number of classes is {num_classes}, not positive.")
@@ -101,6 +106,17 @@ def adjust(
     if not rewrites:
         changes["rewrites"] = ()
     return replace(loaded, recipe=recipe.model_copy(update=changes))
+
+
+def _resize(recipe: Recipe, size: int) -> dict[str, Any]:
+    """Return the recipe's inputs with pictures of another size; extra inputs of the picture's size follow it."""
+    picture = recipe.input.model_copy(update={"size": size})
+    shapes = resized(recipe.shapes, picture.shape)
+    extras = {
+        name: extra.model_copy(update={"shape": shapes[name]}) if extra.shape else extra
+        for name, extra in recipe.extra_inputs.items()
+    }
+    return {"input": picture, "extra_inputs": extras}
 
 
 def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
@@ -117,7 +133,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
     entry = resolve(request.model)
     recipe = request.recipe.recipe
     steps_of(request.recipe)
-    model = check_input(entry, recipe.model_options, recipe.input.shape)
+    model = check_inputs(entry, recipe.model_options, recipe.shapes)
     digest = _request_digest(request)
     existing = _existing(request, digest)
     if existing:
@@ -137,15 +153,11 @@ def _fill(
     """Make all files of the bundle in `folder`."""
     recipe = request.recipe.recipe
     progress("reading calibration inputs")
-    calibration = (
-        load_folder(request.calibration, recipe.input, recipe.calibration.count)
-        if request.calibration
-        else calibration_inputs(recipe)
-    )
+    calibration = _calibration(request)
     options = effective_options(entry, recipe.model_options, recipe.input.size)
-    tensor = torch.from_numpy(calibration)
-    reference = build_reference(entry, options, request.weights, tensor)
-    rewritten = rewrite(reference.model, request.recipe, tensor, progress=progress)
+    tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
+    reference = build_reference(entry, options, request.weights, tensors)
+    rewritten = rewrite(reference.model, request.recipe, tensors, progress=progress)
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / bundles.REFERENCE)
@@ -154,6 +166,7 @@ def _fill(
     scratch.mkdir()
     _convert(folder, scratch, rewritten, request, calibration, cache, progress)
     shutil.rmtree(scratch)
+    _align(folder, rewritten, recipe)
 
     content = {
         "format": 1,
@@ -167,11 +180,12 @@ def _fill(
         "precision": list(recipe.precision),
         "calibration": {
             "source": str(request.calibration.name) if request.calibration else f"built-in {recipe.data}",
-            "count": len(calibration),
-            "sha256": hashlib.sha256(calibration.tobytes()).hexdigest(),
+            "count": len(calibration.arrays[INPUT]),
+            "sha256": calibration.digest,
         },
         "tools": tool_versions(),
         "input": input_entry(recipe.input),
+        **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
         "artifacts": artifact_entries(folder),
     }
     ledger = measure_folder(folder, recipe, reference.model, rewritten.graph, steps=rewritten.steps, progress=progress)
@@ -179,12 +193,39 @@ def _fill(
     write_manifest(folder, content)
 
 
+def _align(folder: Path, rewritten: Rewritten, recipe: Recipe) -> None:
+    """Note which module each TFLite tensor comes from, where there is a float32 file to tell it."""
+    path = folder / tflite_name("float32")
+    if path.exists():
+        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """The inputs to calibrate on, float32 (N, ...) by name, and the SHA-256 of their bytes."""
+
+    arrays: Arrays
+    digest: str
+
+
+def _calibration(request: ExportRequest) -> _Calibration:
+    recipe = request.recipe.recipe
+    if request.calibration:
+        arrays, _labels = load_own(request.calibration, recipe, recipe.calibration.count)
+    else:
+        arrays = calibration_inputs(recipe)
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(array.tobytes())
+    return _Calibration(arrays, digest.hexdigest())
+
+
 def _convert(
     folder: Path,
     scratch: Path,
     rewritten: Rewritten,
     request: ExportRequest,
-    calibration: Array,
+    calibration: _Calibration,
     cache: Cache,
     progress: Progress,
 ) -> None:
@@ -197,13 +238,13 @@ def _convert(
             "stage": "onnx",
             "code": rewritten.graph.code,
             "weights": weights_digest(rewritten.graph),
-            "shape": recipe.input.shape,
+            "shapes": list(recipe.shapes.items()),
             **tools,
         }
     )
     if not cache.take(key, folder):
         progress("torch.onnx")
-        write_onnx(rewritten.graph, recipe.input.shape, folder / bundles.UNSIMPLIFIED)
+        write_onnx(rewritten.graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
         progress("onnxsim")
         simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
         cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
@@ -211,7 +252,7 @@ def _convert(
     graph = sha256_of(folder / bundles.ONNX)
     keys: dict[str, str] = {}
     for precision in recipe.precision:
-        data = hashlib.sha256(calibration.tobytes()).hexdigest() if precision == "int8" else None
+        data = calibration.digest if precision == "int8" else None
         mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
         keys[precision] = sha256_of_json(
             {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
@@ -221,7 +262,7 @@ def _convert(
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration if "int8" in missing else None
+        ranges = calibration.arrays if "int8" in missing else None
         layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
         for name, path in files.items():
@@ -232,15 +273,17 @@ def _request_digest(request: ExportRequest) -> str:
     """Return the digest of all that decides what the bundle holds."""
     if request.weights and not request.weights.is_file():
         raise UsageError(f"There is no weights file {request.weights}.")
-    pictures = list_pictures(request.calibration) if request.calibration else []
+    files = own_files(request.calibration) if request.calibration else []
+    code = file_spec(request.model)
     return sha256_of_json(
         {
             "model": request.model,
             "recipe": request.recipe.recipe.model_dump(mode="json"),
             "recipe_name": request.recipe.name,
-            "code": sha256_of(Path(request.model.rsplit(":", 1)[0])) if is_file_spec(request.model) else None,
+            "inputs": list(request.recipe.recipe.shapes),  # in their order, which the digest of the recipe leaves out
+            "code": sha256_of(code[0]) if code else None,
             "weights": sha256_of(request.weights) if request.weights else None,
-            "calibration": [sha256_of(path) for path in pictures[: request.recipe.recipe.calibration.count]],
+            "calibration": [sha256_of(path) for path in files[: request.recipe.recipe.calibration.count]],
             "tools": tool_versions(),
             "source": source_digest(),
         }
@@ -261,15 +304,17 @@ def _existing(request: ExportRequest, digest: str) -> Bundle | None:
         return None
     if not (output / bundles.MANIFEST).is_file():
         raise UsageError(f"{output} exists and is not a bundle.", "Choose another place with -o.")
-    try:
+    what = "another export"
+    with suppress(UsageError):  # a damaged bundle is one to replace
         found = open_bundle(output)
-        if found.manifest.get("request") == digest and not find_changes(output):
-            return found
-    except UsageError:
-        pass  # a damaged bundle is one to replace
+        if found.manifest.get("request") == digest:
+            changes = find_changes(output)
+            if not changes:
+                return found
+            what = f"this export, changed since ({changes[0]})"
     if not request.force:
         raise UsageError(
-            f"{output} holds another export; it is kept.", "Replace it with --force, or choose another place with -o."
+            f"{output} holds {what}; it is kept.", "Replace it with --force, or choose another place with -o."
         )
     return None
 
@@ -281,7 +326,8 @@ def _check_space(model: nn.Module, request: ExportRequest) -> None:
         ToolError: The disk has too little room.
     """
     weights = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
-    inputs = int(np.prod(request.recipe.recipe.input.shape)) * 4 * request.recipe.recipe.calibration.count
+    recipe = request.recipe.recipe
+    inputs = sum(math.prod(shape) for shape in recipe.shapes.values()) * 4 * recipe.calibration.count
     # Reference, rewritten, two ONNX files, a copy, a SavedModel, and the four precisions: 8 times the weights.
     needed = 9 * weights + inputs + 16 * 2**20
     place = next(parent for parent in request.output.absolute().parents if parent.exists())

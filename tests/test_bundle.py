@@ -107,6 +107,15 @@ def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     assert find_changes(bundle) == [f"{name} is missing"]
 
 
+def test_a_file_that_the_manifest_does_not_list_is_found(bundle: Path) -> None:
+    (bundle / "notes.txt").write_text("mine")
+    (bundle / "stages" / MANIFEST).write_text("{}")
+    (bundle / "stages" / "link").symlink_to(bundle)
+    (bundle / "empty").mkdir()
+    added = ["notes.txt", "stages/link", f"stages/{MANIFEST}"]
+    assert find_changes(bundle) == [f"{name} is not in the manifest" for name in added]
+
+
 def test_a_longer_and_a_shorter_file_are_found(bundle: Path) -> None:
     (bundle / "stages" / "empty").write_bytes(b"\0")
     (bundle / "model.onnx").write_bytes(FILES["model.onnx"][:-1])

@@ -52,13 +52,14 @@ def test_the_readmes_make_targets_exist() -> None:
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), line
 
 
-def test_the_example_recipe_of_the_docs_is_valid() -> None:
+def test_the_example_recipes_of_the_docs_are_valid() -> None:
     from mobilekit.recipes.load import parse_recipe
     from mobilekit.rewrites.catalogue import steps_of
 
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    example, several = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
     loaded = parse_recipe(example, "example", "docs/recipes.md")
     assert [step.name for step, _ in steps_of(loaded)] == ["dfc-dense", "fold-batch-norm", "noop-slice"]
+    assert several == (ROOT / "docs" / "examples" / "change.yaml").read_text()
 
 
 def test_every_rewrite_is_documented() -> None:

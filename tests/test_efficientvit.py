@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
-from mobilekit.models.build import check_input
+from mobilekit.models.build import check_inputs
 from mobilekit.models.efficientvit import Backbone
 from mobilekit.models.linear_attention import ReLULinearAttention
 from mobilekit.models.macs import count_macs, count_params
@@ -45,7 +45,7 @@ def seeded(name: str, **options: Any) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = find_model(name).create(**options)
-        calibrate_batch_norms(model, [torch.randn(4, 3, 64, 64)])
+        calibrate_batch_norms(model, [{"input": torch.randn(4, 3, 64, 64)}])
     assert isinstance(model, Backbone)
     return model
 
@@ -90,7 +90,7 @@ def test_outputs_equal_timm_with_the_same_weights(name: str, tmp_path: Path) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         other = import_timm().create_model(name).eval()
-        calibrate_batch_norms(other, [torch.randn(4, 3, 64, 64)])
+        calibrate_batch_norms(other, [{"input": torch.randn(4, 3, 64, 64)}])
     torch.save({"state_dict": other.state_dict()}, tmp_path / "timm.pth")
     model = find_model(name).create()
     load_weights(model, tmp_path / "timm.pth")
@@ -246,8 +246,8 @@ def test_the_first_version_is_built_as_its_paper_says() -> None:
 def test_an_input_that_the_first_version_cannot_halve_is_refused_with_the_next_size() -> None:
     """The stem halves 63 to 32 as it does 64; after it, every size must be even."""
     with pytest.raises(UsageError, match=r"next larger size that it takes is 63\."):
-        check_input(find_model("efficientvit"), {}, (1, 3, 60, 60))
-    check_input(find_model("efficientvit_b0"), {}, (1, 3, 60, 60))
+        check_inputs(find_model("efficientvit"), {}, {"input": (1, 3, 60, 60)})
+    check_inputs(find_model("efficientvit_b0"), {}, {"input": (1, 3, 60, 60)})
 
 
 @pytest.mark.parametrize(

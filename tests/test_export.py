@@ -163,7 +163,9 @@ def test_diff_on_the_users_own_inputs(digits_bundle: Path, tmp_path: Path, cli: 
 def test_a_timm_checkpoint_arrives_in_tflite(tmp_path: Path, cli: Cli) -> None:
     """The whole way with somebody else's weights: LiteRT's output is timm's."""
     timm_model = import_timm().create_model("ghostnetv2_100").eval()
-    calibrate_batch_norms(timm_model, [torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))])
+    calibrate_batch_norms(
+        timm_model, [{"input": torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))}]
+    )
     torch.save({"state_dict": timm_model.state_dict()}, tmp_path / "timm.pth")
     done = cli(
         "export", "ghostnetv2", "--weights", tmp_path / "timm.pth", "--precision", "float32", "-o", tmp_path / "out"

@@ -32,7 +32,7 @@ def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         whole = timm.create_model(official).eval()
-        calibrate_batch_norms(whole, [torch.randn(4, 3, 96, 96)])
+        calibrate_batch_norms(whole, [{"input": torch.randn(4, 3, 96, 96)}])
     path = tmp_path_factory.mktemp("features") / "weights.safetensors"
     state = whole.state_dict()
     save_file(state, path)

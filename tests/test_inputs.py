@@ -19,8 +19,8 @@ from mobilekit.inputs.builtin import (
     digits,
     evaluation_inputs,
     photo_views,
-    random_inputs,
 )
+from mobilekit.inputs.extra import random_inputs
 from mobilekit.inputs.preprocess import list_pictures, load_folder, open_picture, preprocess, stack
 from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Calibration, Input, Recipe
@@ -160,14 +160,15 @@ def test_a_folder_is_read_in_order_of_names_up_to_a_count(tmp_path: Path) -> Non
 def test_calibration_and_evaluation_share_no_photo() -> None:
     assert not set(CALIBRATION_PHOTOS) & set(EVALUATION_PHOTOS)
     recipe = Recipe(input=Input(size=16), calibration=Calibration(count=10))
-    calibration, evaluation = calibration_inputs(recipe), evaluation_inputs(recipe)
+    evaluation = evaluation_inputs(recipe)
+    calibration, pictures = calibration_inputs(recipe)["input"], evaluation.inputs["input"]
     assert calibration.shape == (10, 3, 16, 16)
-    assert evaluation.inputs.shape == (8, 3, 16, 16)
+    assert pictures.shape == (8, 3, 16, 16)
     assert (evaluation.name, evaluation.labels) == ("photos", None)
-    together = np.concatenate([calibration, evaluation.inputs]).reshape(18, -1)
+    together = np.concatenate([calibration, pictures]).reshape(18, -1)
     assert len(np.unique(together, axis=0)) == 18, "every view is another picture"
-    np.testing.assert_array_equal(calibration, calibration_inputs(recipe))
-    np.testing.assert_array_equal(evaluation.inputs, evaluation_inputs(recipe).inputs)
+    np.testing.assert_array_equal(calibration, calibration_inputs(recipe)["input"])
+    np.testing.assert_array_equal(pictures, evaluation_inputs(recipe).inputs["input"])
 
 
 def test_photos_take_turns() -> None:
@@ -200,22 +201,23 @@ def test_digits_are_split_once_and_stratified() -> None:
 
 def test_the_digits_recipe_takes_digits() -> None:
     recipe = load_recipe("ghostnetv2_digits").recipe
-    calibration = calibration_inputs(recipe)
+    calibration = calibration_inputs(recipe)["input"]
     assert calibration.shape == (100, 1, 32, 32)
     train, _labels = digits("train")
     np.testing.assert_array_equal(calibration, stack([("0", image) for image in train[:100]], recipe.input))
     evaluation = evaluation_inputs(recipe)
-    assert evaluation.inputs.shape == (360, 1, 32, 32)
+    pictures = evaluation.inputs["input"]
+    assert pictures.shape == (evaluation.count, 1, 32, 32) == (360, 1, 32, 32)
     np.testing.assert_array_equal(evaluation.labels, digits("test")[1])
-    assert evaluation.inputs.min() >= -1.0
-    assert evaluation.inputs.max() <= 1.0
+    assert pictures.min() >= -1.0
+    assert pictures.max() <= 1.0
 
 
 def test_random_inputs_come_from_their_seed() -> None:
-    array = random_inputs(RGB, count=64, seed=3)
+    array = random_inputs(Recipe(input=RGB), count=64, seed=3)["input"]
     assert (array.shape, array.dtype) == ((64, 3, 8, 8), np.float32)
-    np.testing.assert_array_equal(array, random_inputs(RGB, count=64, seed=3))
-    assert not np.array_equal(array, random_inputs(RGB, count=64, seed=4))
+    np.testing.assert_array_equal(array, random_inputs(Recipe(input=RGB), count=64, seed=3)["input"])
+    assert not np.array_equal(array, random_inputs(Recipe(input=RGB), count=64, seed=4)["input"])
     assert abs(float(array.mean())) < 0.05
     assert abs(float(array.std()) - 1) < 0.05
 
@@ -225,20 +227,21 @@ GOOD = np.random.default_rng(0).random((3, 3, 8, 8), dtype=np.float32)
 
 def test_an_npz_is_taken_as_it_is(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", labels=np.array([4, 0, 9], np.uint8), input=GOOD)
-    evaluation = load_evaluation(tmp_path / "a.npz", RGB)
-    np.testing.assert_array_equal(evaluation.inputs, GOOD)
+    evaluation = load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
+    np.testing.assert_array_equal(evaluation.inputs["input"], GOOD)
     np.testing.assert_array_equal(evaluation.labels, [4, 0, 9])
     assert evaluation.labels is not None
     assert (evaluation.name, evaluation.labels.dtype) == (str(tmp_path / "a.npz"), np.int64)
     np.savez_compressed(tmp_path / "b.npz", anything=GOOD.astype(np.float64))
-    other = load_evaluation(tmp_path / "b.npz", RGB)
-    np.testing.assert_array_equal(other.inputs, GOOD)
-    assert (other.inputs.dtype, other.labels) == (np.float32, None)
+    other = load_evaluation(tmp_path / "b.npz", Recipe(input=RGB))
+    np.testing.assert_array_equal(other.inputs["input"], GOOD)
+    assert (other.inputs["input"].dtype, other.labels) == (np.float32, None)
 
 
 def test_a_folder_of_pictures_is_taken_as_well(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (255, 51, 102)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(load_evaluation(tmp_path, RGB).inputs, load_folder(tmp_path, RGB))
+    evaluation = load_evaluation(tmp_path, Recipe(input=RGB))
+    np.testing.assert_array_equal(evaluation.inputs["input"], load_folder(tmp_path, RGB))
 
 
 WRONG_ARRAYS = {
@@ -265,7 +268,7 @@ WRONG_ARRAYS = {
 def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, NDArray[np.float32]], says: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UsageError, match=says) as caught:
-        load_evaluation(tmp_path / "a.npz", RGB)
+        load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
     assert str(tmp_path / "a.npz") in caught.value.what
 
 
@@ -295,6 +298,6 @@ BROKEN_FILES = {
 def test_files_that_are_no_npz(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(UsageError, match=r"a.npz is not an .npz file that can be read"):
-        load_evaluation(tmp_path / "a.npz", RGB)
+        load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
     with pytest.raises(UsageError, match="that can be read"):
-        load_evaluation(tmp_path / "missing.npz", RGB)
+        load_evaluation(tmp_path / "missing.npz", Recipe(input=RGB))

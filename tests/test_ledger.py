@@ -67,8 +67,8 @@ def _measure(
     openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
     truth = TorchRuntime(reference).run_single(_inputs(REAL, 1))
     labels = np.append(truth.argmax(1)[:-1], (truth.argmax(1)[-1] + 1) % 5)
-    evaluation = Evaluation("six made-up pictures", _inputs(REAL, 1), labels)
-    return measure(openers, recipe or Recipe(), evaluation, _inputs(RANDOM, 2), steps)
+    evaluation = Evaluation("six made-up pictures", {"input": _inputs(REAL, 1)}, labels)
+    return measure(openers, recipe or Recipe(), evaluation, {"input": _inputs(RANDOM, 2)}, steps)
 
 
 def _failed(ledger: Ledger) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilekit.errors import UsageError
-from mobilekit.models.build import build_reference, check_input, effective_options, load_state, save_state
+from mobilekit.models.build import build_reference, check_inputs, effective_options, load_state, save_state
 from mobilekit.models.dfc import FullyConnected
 from mobilekit.models.layers import SqueezeExcite, ceil_to, make_divisible
 from mobilekit.models.macs import count_macs, count_params
@@ -91,7 +91,7 @@ def twin(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         other: nn.Module = import_timm().create_model(official).eval()
-        calibrate_batch_norms(other, [torch.randn(4, 3, 96, 96)])
+        calibrate_batch_norms(other, [{"input": torch.randn(4, 3, 96, 96)}])
     return name, other
 
 
@@ -230,17 +230,17 @@ def test_an_input_that_is_too_small_is_refused_with_the_next_size() -> None:
     """At 32 pixels, DFC's last maps are 1x1 and cannot be halved; at 33 they are 2x2."""
     entry = find_model("ghostnetv2")
     with pytest.raises(UsageError, match=r"input of 3x32x32(.|\n)*next larger size that it takes is 33\."):
-        check_input(entry, {}, (1, 3, 32, 32))
-    check_input(entry, {}, (1, 3, 33, 33))
-    check_input(find_model("ghostnet"), {}, (1, 3, 32, 32))
+        check_inputs(entry, {}, {"input": (1, 3, 32, 32)})
+    check_inputs(entry, {}, {"input": (1, 3, 33, 33)})
+    check_inputs(find_model("ghostnet"), {}, {"input": (1, 3, 32, 32)})
 
 
 def test_an_input_with_other_channels_is_refused_with_both_counts() -> None:
     with pytest.raises(UsageError) as caught:
-        check_input(find_model("ghostnetv2_digits"), {}, (1, 3, 32, 32))
+        check_inputs(find_model("ghostnetv2_digits"), {}, {"input": (1, 3, 32, 32)})
     for words in ("ghostnetv2_digits takes 1", "3", "colour"):
         assert words in str(caught.value)
-    check_input(find_model("ghostnetv2_digits"), {"in_channels": 3}, (1, 3, 32, 32))
+    check_inputs(find_model("ghostnetv2_digits"), {"in_channels": 3}, {"input": (1, 3, 32, 32)})
 
 
 def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:
@@ -250,15 +250,15 @@ def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:
     untrained = ModelEntry("test", entry.build, "", 48, 1, 10, Published(), defaults=entry.defaults)
     images = torch.randn(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
     state = torch.get_rng_state()
-    first = build_reference(untrained, options, None, images)
+    first = build_reference(untrained, options, None, {"input": images})
     assert torch.equal(torch.get_rng_state(), state)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        second = build_reference(untrained, options, None, images)
+        second = build_reference(untrained, options, None, {"input": images})
     assert weights_digest(first.model) == weights_digest(second.model)
     assert not any(module.training for module in first.model.modules())
     assert "accuracy means nothing" in first.weights_source
-    assert "trained" in build_reference(entry, {}, None, images).weights_source
+    assert "trained" in build_reference(entry, {}, None, {"input": images}).weights_source
     save_state(first.model, tmp_path / "state.safetensors")
     other = entry.create(**options)
     assert weights_digest(other) != weights_digest(first.model)
@@ -270,16 +270,16 @@ def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:
 def test_seeded_weights_are_made_at_the_smallest_size_too(count: int) -> None:
     """DFC's last maps are 1x1 at 33 pixels: a batch norm needs more than one image there."""
     entry = find_model("ghostnetv2")
-    model = build_reference(entry, {"width": 0.25}, None, torch.rand(count, 3, 33, 33)).model
+    model = build_reference(entry, {"width": 0.25}, None, {"input": torch.rand(count, 3, 33, 33)}).model
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
     with pytest.raises(UsageError, match="Give more calibration inputs"):
-        build_reference(entry, {"width": 0.25}, None, torch.rand(1, 3, 33, 33))
+        build_reference(entry, {"width": 0.25}, None, {"input": torch.rand(1, 3, 33, 33)})
 
 
 def test_calibrated_batch_norms_have_the_statistics_of_all_batches() -> None:
     norm = nn.BatchNorm2d(3).eval()
     batches = [torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(i)) * (i + 1) + i for i in range(3)]
-    calibrate_batch_norms(norm, batches)
+    calibrate_batch_norms(norm, [{"input": batch} for batch in batches])
     means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
     assert norm.running_mean is not None
     assert torch.allclose(norm.running_mean, means, atol=1e-6)

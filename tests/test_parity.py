@@ -232,7 +232,7 @@ def test_noise_is_measured_on_each_format_and_leaves_the_models_alone() -> None:
         round_weights_to_float16(halved)
         half = halved(torch.from_numpy(inputs)).numpy()
     name = "logits" if outputs.ndim == 2 else "output"
-    noise = measure_noise(model, graph, inputs, {name: outputs}, {name: outputs})[name]
+    noise = measure_noise(model, graph, {"input": inputs}, {name: outputs}, {name: outputs})[name]
     assert noise.scale == pytest.approx(np.abs(exact).max(), rel=1e-6)
     assert 0 < noise.float32_max_abs < 1e-5
     assert noise.float32_max_abs == pytest.approx(np.abs(exact.astype(np.float32) - outputs).max(), abs=1e-12)

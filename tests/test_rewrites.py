@@ -58,7 +58,7 @@ class Model(nn.Module):
 
 def traced(model: nn.Module, x: torch.Tensor) -> GraphModule:
     graph = trace(model)
-    note_shapes(graph, x)
+    note_shapes(graph, {"input": x})
     return graph
 
 

@@ -164,7 +164,7 @@ def dense_model(banded: bool) -> nn.Module:
         if banded and isinstance(module, DenseFullyConnected):
             c, length = module.weight.shape[:2]
             module.weight.data = toeplitz(normal(index, c, 5), length).float()
-    calibrate_batch_norms(model, [images(0)])
+    calibrate_batch_norms(model, [{"input": images(0)}])
     return model
 
 
@@ -179,7 +179,7 @@ def drift_of(result: Rewritten) -> float:
 @pytest.mark.parametrize("options", ["kernel_size: 7", "fit: projection"])
 def test_banded_weights_survive(options: str) -> None:
     model = dense_model(banded=True)
-    result = rewrite(model, recipe(options, 1e-6), images(1))
+    result = rewrite(model, recipe(options, 1e-6), {"input": images(1)})
     assert drift_of(result) <= 1e-6
     maps = [
         module for module in result.graph.modules() if isinstance(module, DenseFullyConnected | SharedFullyConnected)
@@ -192,12 +192,12 @@ def test_banded_weights_survive(options: str) -> None:
 
 def test_too_few_taps_for_the_band_drift() -> None:
     model, inputs = dense_model(banded=True), images(1)
-    assert drift_of(rewrite(model, recipe("kernel_size: 3", 10), inputs)) > 0.01
+    assert drift_of(rewrite(model, recipe("kernel_size: 3", 10), {"input": inputs})) > 0.01
 
 
 def test_the_drift_is_the_relative_change_of_the_outputs() -> None:
     model, inputs = dense_model(banded=False), images(1)
-    result = rewrite(model, recipe(max_drift=100), inputs)
+    result = rewrite(model, recipe(max_drift=100), {"input": inputs})
     with torch.no_grad():
         before, after = model(inputs), result.graph(inputs)
     assert drift_of(result) == pytest.approx(float((after - before).norm() / before.norm()), rel=1e-3)
@@ -208,7 +208,7 @@ def test_the_drift_is_the_relative_change_of_the_outputs() -> None:
 
 def test_random_weights_are_stopped_at_the_limit() -> None:
     with pytest.raises(GateError) as caught:
-        rewrite(dense_model(banded=False), recipe(max_drift=0.01), images(1))
+        rewrite(dense_model(banded=False), recipe(max_drift=0.01), {"input": images(1)})
     assert "dfc-dense changes the outputs by" in caught.value.what
     assert "max_drift is 0.01 at dense.yaml:3." in caught.value.what
 
@@ -231,7 +231,7 @@ def test_taps_are_fitted_to_what_flows_along_the_maps_axis(
     inputs = correlated(1, 5 * 2, 8, 8).reshape(5, 2, 8, 8)  # neighbours are alike along the width, not the height
     graph, action = trace(model), DFCDense(DFCDenseOptions(kernel_size=3, fit=fit))
     sites = action.find(graph)
-    action.prepare(graph, sites, inputs)
+    action.prepare(graph, sites, {"input": inputs})
     action.apply(graph, sites[0])
     found = graph.get_parameter("fc.weight")
     assert found.shape == ((2, 1, 1, 3) if axis == "horizontal" else (2, 1, 3, 1))
@@ -258,7 +258,7 @@ def test_a_map_that_is_called_twice_becomes_one_convolution() -> None:
             out: torch.Tensor = self.fc(self.fc(x))
             return out
 
-    [step] = rewrite(Twice(), recipe(max_drift=1e-6), images(1)).steps
+    [step] = rewrite(Twice(), recipe(max_drift=1e-6), {"input": images(1)}).steps
     assert step.applied == ("fc", "fc")
 
 

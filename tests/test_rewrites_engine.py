@@ -17,6 +17,7 @@ from mobilekit.models.dfc import DenseFullyConnected, FullyConnected, SharedFull
 from mobilekit.models.registry import find_model
 from mobilekit.models.weights import load_weights, packaged_weights, weights_digest
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe, recipe_for
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites import catalogue
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
@@ -31,8 +32,8 @@ from mobilekit.rewrites.proof import Case, Proof, cases_for, compare, relative_e
 def shipped(request: pytest.FixtureRequest) -> tuple[nn.Module, str, Rewritten, torch.Tensor]:
     """A reference, its digest before the rewrites, the rewritten model, and a few calibration inputs."""
     loaded = recipe_for(request.param)
-    inputs = torch.from_numpy(calibration_inputs(loaded.recipe))[:4]
-    model = build_reference(find_model(request.param), {}, None, inputs).model
+    inputs = torch.from_numpy(calibration_inputs(loaded.recipe)["input"])[:4]
+    model = build_reference(find_model(request.param), {}, None, {"input": inputs}).model
     digest = weights_digest(model)
     return model, digest, rewrite(model, loaded), inputs
 
@@ -266,7 +267,7 @@ def test_refused_sites_are_left_alone_and_reported(register: Register) -> None:
 
 def test_a_drift_within_the_limit_is_reported(register: Register) -> None:
     recipe = register(scaling(1.01, "third"), Exactness.APPROXIMATE, ", max_drift: 0.011")
-    [step] = rewrite(chain(), recipe, images()).steps
+    [step] = rewrite(chain(), recipe, {"input": images()}).steps
     assert step.drift == pytest.approx(0.01, rel=1e-6)
     assert step.max_drift == 0.011
     assert step.proof is None
@@ -275,7 +276,7 @@ def test_a_drift_within_the_limit_is_reported(register: Register) -> None:
 def test_a_drift_above_the_limit_stops_with_both_figures(register: Register) -> None:
     recipe = register(scaling(1.0123, "third"), Exactness.APPROXIMATE, ", max_drift: 0.012")
     with pytest.raises(GateError) as caught:
-        rewrite(chain(), recipe, images())
+        rewrite(chain(), recipe, {"input": images()})
     assert "changes the outputs by 0.0123 (relative L2" in caught.value.what
     assert "max_drift is 0.012 at t.yaml:4." in caught.value.what
     assert caught.value.hint.startswith("Raise max_drift")
@@ -283,24 +284,26 @@ def test_a_drift_above_the_limit_stops_with_both_figures(register: Register) -> 
 
 def test_a_drift_that_is_not_a_number_stops(register: Register) -> None:
     with pytest.raises(GateError, match="by nan"):
-        rewrite(chain(), register(scaling(float("nan")), Exactness.APPROXIMATE, ", max_drift: 5"), images())
+        rewrite(chain(), register(scaling(float("nan")), Exactness.APPROXIMATE, ", max_drift: 5"), {"input": images()})
 
 
 def test_each_step_drifts_from_the_step_before_it(register: Register) -> None:
     register(scaling(1.1, "third"), Exactness.APPROXIMATE)
     text = "input: {size: 8}\nrewrites: [{name: test, max_drift: 0.2}, {name: test, max_drift: 0.2}]"
-    steps = rewrite(chain(), parse_recipe(text, "t", "t.yaml"), images()).steps
+    steps = rewrite(chain(), parse_recipe(text, "t", "t.yaml"), {"input": images()}).steps
     assert [step.drift for step in steps] == [pytest.approx(0.1), pytest.approx(0.1)]
 
 
 def test_what_needs_retraining_waits_for_leave(register: Register) -> None:
     kind = scaling(1.5, "third")
-    refused = rewrite(chain(), register(kind, Exactness.NEEDS_RETRAINING), images()).steps[0]
+    refused = rewrite(chain(), register(kind, Exactness.NEEDS_RETRAINING), {"input": images()}).steps[0]
     assert refused.applied == ()
     assert {refusal.reason for refusal in refused.refused} == {
         "it needs retraining, and the recipe does not say `allow: true`"
     }
-    allowed = rewrite(chain(), register(kind, Exactness.NEEDS_RETRAINING, ", allow: true, max_drift: 1"), images())
+    allowed = rewrite(
+        chain(), register(kind, Exactness.NEEDS_RETRAINING, ", allow: true, max_drift: 1"), {"input": images()}
+    )
     assert allowed.steps[0].applied == ("first", "second", "third")
     assert allowed.steps[0].drift == pytest.approx(0.5)
 
@@ -343,7 +346,7 @@ def test_a_model_that_branches_on_its_data_cannot_be_traced() -> None:
 
 def test_cases_cover_the_recipes_size_an_odd_one_and_a_smaller_one() -> None:
     for size in (8, 31, 32, 33, 224):
-        shapes = [case.shape for case in cases_for((1, 3, size, size))]
+        shapes = [case.shape for case in cases_for(Recipe(input=Input(size=size)))]
         assert shapes[0] == (2, 3, size, size)
         assert shapes[1][2] % 2 == shapes[1][3] % 2 == 1
         assert shapes[1][2] > size
@@ -362,4 +365,4 @@ def test_relative_errors() -> None:
     assert compare({case: one}, {}).holds is False
     assert Proof(1e-9, ()).holds
     assert not Proof(1.1e-9, ()).holds
-    assert torch.equal(case.make(), case.make())
+    assert torch.equal(case.make()["input"], case.make()["input"])

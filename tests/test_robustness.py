@@ -113,8 +113,14 @@ def test_an_existing_folder_is_kept(digits_bundle: Path, tmp_path: Path, cli: Cl
     again = cli(*options, "--json")
     assert time.monotonic() - begin < 6
     assert json.loads(again.stdout)["up_to_date"] is True
+    (out / "notes.txt").write_text("mine")
+    noted = cli(*options)
+    assert noted.returncode == 2
+    assert "holds this export, changed since (notes.txt is not in the manifest); it is kept" in noted.stderr
+    (out / "notes.txt").unlink()
     other = cli(*options, "--precision", "float32")
     assert other.returncode == 2
+    assert "holds another export; it is kept" in other.stderr
     assert "--force" in other.stderr
     assert (out / "manifest.json").read_bytes() == before
     assert cli(*options, "--precision", "float32", "--force").returncode == 0

@@ -119,6 +119,17 @@ def test_litert_takes_nchw_for_a_model_in_nhwc(nhwc: Path) -> None:
     np.testing.assert_allclose(got["scaled"], INPUTS.transpose(0, 2, 3, 1) * FACTORS, rtol=1e-6)
 
 
+def test_litert_takes_nchw_for_nhwc_where_the_shape_does_not_tell(tmp_path: Path) -> None:
+    """A tensor as deep as it is high and wide looks the same in both layouts; our artifacts have NHWC."""
+    kind, shape, factors = tfl.TensorType.FLOAT32, (1, 4, 4, 4), np.float32([1, 10, 100, 1000])
+    tensors = [_tensor("x", shape, kind, 0, None, 0), _tensor("factors", (1, 1, 1, 4), kind, 1, None, 0)]
+    tensors.append(_tensor("y", shape, kind, 0, None, 0))
+    path = _write_tflite(tmp_path / "cube.tflite", tfl.BuiltinOperator.MUL, tensors, [factors.tobytes()])
+    cube = RANDOM.standard_normal((2, 4, 4, 4), dtype=np.float32)
+    got = LiteRTRuntime(path, {"y": "NHWC"}).run({"input": cube})["y"]
+    np.testing.assert_allclose(got, cube * factors[:, None, None], rtol=1e-6)
+
+
 def test_litert_quantises_and_dequantises(int8: Path) -> None:
     runtime = LiteRTRuntime(int8)
     (taken,), (given,) = runtime.inputs, runtime.outputs

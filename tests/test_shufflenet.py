@@ -334,7 +334,7 @@ def test_traces_compute_the_same_at_every_size(options: dict[str, str]) -> None:
 def test_the_recipe_folds_every_batch_norm_with_proof() -> None:
     assert sorted(load_recipe("shufflenet").recipe.models) == NAMES
     model = find_model("shufflenet").create()
-    calibrate_batch_norms(model, [image(96, 4).float()])
+    calibrate_batch_norms(model, [{"input": image(96, 4).float()}])
     result = rewrite(model, recipe_for("shufflenet"))
     (step,) = result.steps
     assert (step.name, len(step.applied), step.refused) == ("fold-batch-norm", 49, ())

@@ -13,7 +13,7 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.outputs import named_outputs
-from mobilekit.models.user import folder_name, resolve
+from mobilekit.models.user import file_spec, folder_name, resolve
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.graph import trace
@@ -44,6 +44,11 @@ def test_the_name_of_the_bundle() -> None:
     assert folder_name("timm:resnet18") == "resnet18"
     assert folder_name("nets/mine.py:small") == "mine_small"
     assert folder_name("ghostnetv2") == "ghostnetv2"
+
+
+def test_code_in_a_file_is_told_from_other_names() -> None:
+    assert file_spec("a:b/mine.py:small") == (Path("a:b/mine.py"), "small")
+    assert [file_spec(name) for name in ("ghostnetv2", "timm:resnet18", "mine.py", "net.pyc:make")] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ class LoopOverValues(nn.Module):
 def test_control_flow_on_values_is_refused_with_its_line(model: type[nn.Module], line: str) -> None:
     """Traced with an example these would silently keep the example's branch, number or count."""
     with pytest.raises(UsageError) as caught:
-        trace(model(), torch.ones(1, 3, 4, 4))
+        trace(model(), {"input": torch.ones(1, 3, 4, 4)})
     assert f"{Path(__file__).name}:" in str(caught.value)
     assert line in str(caught.value)
 
@@ -121,7 +126,9 @@ class FoldsBySize(nn.Module):
 @pytest.mark.parametrize("size", [(8, 8), (12, 9)])
 def test_python_code_on_sizes_is_traced_for_the_size(size: tuple[int, int]) -> None:
     x = torch.randn(1, 3, *size, dtype=torch.float64)
-    torch.testing.assert_close(trace(FoldsBySize(), torch.zeros(1, 3, *size))(x), FoldsBySize()(x), rtol=0, atol=0)
+    torch.testing.assert_close(
+        trace(FoldsBySize(), {"input": torch.zeros(1, 3, *size)})(x), FoldsBySize()(x), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_large_100", "mobilevit_s", "regnety_004", "convnext_atto"])

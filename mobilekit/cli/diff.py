@@ -14,7 +14,7 @@ from mobilekit.cli.output import err, out, print_json, progress
 def diff(
     bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
     inputs: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or .npz with `input` and perhaps `labels`.")
+        Path | None, typer.Option(help="Folder of pictures, or .npz with arrays by input names, perhaps `labels`.")
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="The model's FILE.py:FACTORY, for a bundle that was exported from one.")
@@ -29,7 +29,7 @@ def diff(
     """
     opened = open_bundle(bundle)
     for change in find_changes(bundle):
-        err.print(f"warning: {change}; it is measured as it is.", markup=False)
+        err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
     import torch
 
     from mobilekit.differ import diff as measure

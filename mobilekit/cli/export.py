@@ -21,7 +21,9 @@ def export(
     weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
     input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of float32,float16,dynamic,int8, separated by commas.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Folder of pictures to calibrate int8 on.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate int8 on.")
+    ] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of classes of the model.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[

@@ -9,31 +9,33 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch.fx import GraphModule
 
 from mobilekit.convert.process import run_task
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import Flat, named_outputs
 
 OPSET = 17
-INPUT_NAMES = ("input",)
 
 
-def write_onnx(model: nn.Module, shape: tuple[int, ...], path: Path) -> None:
-    """Write the model as torch.onnx gives it, with one input `input` and the outputs that `named_outputs` names.
+def write_onnx(model: GraphModule, shapes: Shapes, path: Path) -> None:
+    """Write the model as torch.onnx gives it, with the inputs of `shapes` and the outputs that `named_outputs` names.
 
     torch's TorchScript exporter is used: it takes 3 s where the dynamo one takes 20, and names nodes by module paths.
 
     Args:
         model: float32, in evaluation mode.
-        shape: Shape of the input, NCHW.
+        shapes: Shapes of the inputs by name, images NCHW.
         path: Where to write.
 
     Raises:
         ToolError: torch.onnx cannot export the model.
+        UsageError: The outputs do not depend on one of the inputs.
     """
+    inputs = tuple(arguments(model, zeros(shapes)))
     with torch.no_grad():
-        names = list(named_outputs(model(torch.zeros(shape))))
+        names = list(named_outputs(model(*inputs)))
     said = io.StringIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -41,16 +43,30 @@ def write_onnx(model: nn.Module, shape: tuple[int, ...], path: Path) -> None:
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model if len(names) == 1 else Flat(model).eval(),
-                (torch.zeros(shape),),
+                inputs,
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=list(INPUT_NAMES),
+                input_names=input_names(model),
                 output_names=names,
             )
     except (RuntimeError, TypeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
         first = str(error).strip().splitlines()[0]
         raise ToolError(f"torch.onnx failed: {first}.") from error
+    _check_inputs(path, input_names(model))
+
+
+def _check_inputs(path: Path, names: list[str]) -> None:
+    """Check that all inputs arrived: torch.onnx leaves out one that no output needs."""
+    import onnx
+
+    kept = {value.name for value in onnx.load(path).graph.input}
+    lost = [name for name in names if name not in kept]
+    if lost:
+        raise UsageError(
+            f"The model's outputs do not depend on its input {lost[0]}.",
+            "Leave it out of the recipe's extra_inputs, and give the parameter of forward a default value.",
+        )
 
 
 def simplify(source: Path, target: Path, scratch: Path) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.onnx import INPUT_NAMES
 from mobilekit.convert.process import run_task
 
 
 def write_tflite(
     onnx_path: Path,
     files: dict[str, Path],
-    calibration: NDArray[np.float32] | None,
+    calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
     keep_float: Sequence[str] = (),
 ) -> dict[str, str]:
@@ -26,7 +25,7 @@ def write_tflite(
     Args:
         onnx_path: The file; it is copied first, as onnx2tf rewrites what it is given.
         files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations).
-        calibration: float32 inputs (N, C, H, W) for int8; int8 weights are per channel.
+        calibration: float32 inputs (N, ...) by name for int8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
         keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
 
@@ -37,13 +36,12 @@ def write_tflite(
     shutil.copyfile(onnx_path, copy)
     request: dict[str, Any] = {
         "onnx": str(copy.absolute()),
-        "inputs": list(INPUT_NAMES),
         "files": {precision: str(path.absolute()) for precision, path in files.items()},
         "calibration": None,
         "keep_float": list(keep_float),
     }
     if calibration is not None:
-        np.save(scratch / "calibration.npy", calibration)
-        request["calibration"] = str((scratch / "calibration.npy").absolute())
+        np.savez(scratch / "calibration.npz", **calibration)
+        request["calibration"] = str((scratch / "calibration.npz").absolute())
     layouts: dict[str, str] = run_task("tflite", request, scratch)["output_layouts"]
     return layouts

@@ -6,7 +6,7 @@ with the same outputs to the bit in half the time, and they get a signature with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from mobilekit import memory
 from mobilekit.convert.float_regions import tensors_to_keep
+from mobilekit.convert.signature import ordered
 
-Floats = NDArray[np.float32]
+Arrays = dict[str, NDArray[np.float32]]
+Shapes = dict[str, list[int]]
 
 # onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
 SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -27,47 +29,44 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Convert `onnx` into one file for each precision.
 
     Args:
-        request: `onnx` (absolute path), `inputs` (their names), `files` (precision to absolute path),
-            `calibration` (absolute path of a float32 .npy, (N, C, H, W), or None without int8), `keep_float` (what
-            int8 leaves in float).
+        request: `onnx` (absolute path), `files` (precision to absolute path), `calibration` (absolute path of an .npz
+            with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
+            leaves in float).
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name.
     """
     np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     saved = Path("saved_model").absolute()
-    shapes, layouts = _save_model(request, saved)
+    inputs, outputs, layouts = _save_model(request["onnx"], saved)
     memory.release()
     for precision, path in request["files"].items():
-        calibration = np.load(request["calibration"]) if precision == "int8" else None
+        calibration = _load(request["calibration"]) if precision == "int8" else None
         with _named("the TensorFlow Lite converter"):
             if calibration is not None and request["keep_float"]:
-                content = _convert_mixed(saved, calibration, shapes, request["keep_float"])
+                content = _convert_mixed(saved, calibration, request["keep_float"])
             else:
-                content = _convert(saved, precision, calibration, shapes)
-            Path(path).write_bytes(content)
+                content = _convert(saved, precision, calibration)
+        Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
         memory.release()
     return {"output_layouts": layouts}
 
 
-def _save_model(request: dict[str, Any], folder: Path) -> tuple[list[list[int]], dict[str, str]]:
+def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str, str]]:
     """Build the Keras model, freeze it to one function and save that with a signature.
 
     Returns:
-        The shapes of the inputs, and the layouts of the outputs.
+        The inputs and outputs of the ONNX graph, and the layouts of the outputs.
     """
     import onnx
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    graph = onnx.load(onnx_path).graph
+    inputs, outputs = _shapes(graph.input), _shapes(graph.output)
     with _named("onnx2tf"):
-        model = _keras_model(request["onnx"])
-    outputs = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in onnx.load(request["onnx"]).graph.output
-    }
-    names = request["inputs"]
-    specs = [tf.TensorSpec(x.shape, x.dtype, name) for x, name in zip(model.inputs, names, strict=True)]
+        model = _keras_model(onnx_path, inputs)
+    specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
 
@@ -84,7 +83,12 @@ def _save_model(request: dict[str, Any], folder: Path) -> tuple[list[list[int]],
         for (name, shape), result in zip(outputs.items(), model.outputs, strict=True)
         if len(shape) == 4
     }
-    return [list(spec.shape) for spec in specs], layouts
+    return inputs, outputs, layouts
+
+
+def _shapes(values: Iterable[Any]) -> Shapes:
+    """Return the shapes of an ONNX graph's inputs or outputs by name."""
+    return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
 
 
 def _layout(onnx_shape: list[int], shape: list[int], is_nhwc: bool) -> str:
@@ -95,7 +99,8 @@ def _layout(onnx_shape: list[int], shape: list[int], is_nhwc: bool) -> str:
     return "NHWC" if shape == moved else "NCHW"
 
 
-def _keras_model(onnx_path: str) -> Any:
+def _keras_model(onnx_path: str, inputs: Shapes) -> Any:
+    """Return the model in Keras: its inputs of four axes are NHWC, others as they are in ONNX."""
     import onnx2tf
 
     return onnx2tf.convert(
@@ -103,13 +108,14 @@ def _keras_model(onnx_path: str) -> Any:
         output_folder_path="onnx2tf",
         not_use_onnxsim=True,  # it is simplified; onnx2tf would also rewrite the file it is given
         disable_model_save=True,
+        keep_ncw_or_nchw_or_ncdhw_input_names=[name for name, shape in inputs.items() if len(shape) in (3, 5)] or None,
         # TFLite has no Erf; onnx2tf has a formula that is off by 1.5e-7 at most (Abramowitz and Stegun 7.1.26).
         replace_to_pseudo_operators=["erf"],
         non_verbose=True,
     )
 
 
-def _convert(saved: Path, precision: str, calibration: Floats | None, shapes: list[list[int]]) -> bytes:
+def _convert(saved: Path, precision: str, calibration: Arrays | None) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
@@ -119,7 +125,7 @@ def _convert(saved: Path, precision: str, calibration: Floats | None, shapes: li
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
         assert calibration is not None
-        converter.representative_dataset = _representative(calibration, shapes[0])
+        converter.representative_dataset = _representative(calibration)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
@@ -127,15 +133,15 @@ def _convert(saved: Path, precision: str, calibration: Floats | None, shapes: li
     return content
 
 
-def _convert_mixed(saved: Path, calibration: Floats, shapes: list[list[int]], keep_float: list[str]) -> bytes:
+def _convert_mixed(saved: Path, calibration: Arrays, keep_float: list[str]) -> bytes:
     """Quantise to int8 but for some tensors: calibrate first, then quantise the calibrated file with a list of them."""
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
-    kept = tensors_to_keep(_convert(saved, "float32", None, shapes), keep_float)
+    kept = tensors_to_keep(_convert(saved, "float32", None), keep_float)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = _representative(calibration, shapes[0])
+    converter.representative_dataset = _representative(calibration)
     converter._experimental_calibrate_only = True
     int8 = 9  # TensorType.INT8 of the TFLite schema
     content: bytes = mlir_quantize(
@@ -144,15 +150,19 @@ def _convert_mixed(saved: Path, calibration: Floats, shapes: list[list[int]], ke
     return content
 
 
-def _representative(calibration: Floats, shape: list[int]) -> Callable[[], Iterator[list[Floats]]]:
-    """Return TensorFlow's form of a data set: one batch of one at a time, in the layout of the TFLite input."""
-    batches = calibration[:, None]
-    if list(batches.shape[1:]) != shape:
-        batches = batches.transpose(0, 1, 3, 4, 2)
+def _load(path: str) -> Arrays:
+    """Return calibration inputs by name, those of four axes seen as NHWC."""
+    with np.load(path) as content:
+        return {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in content.items()}
 
-    def dataset() -> Iterator[list[Floats]]:
-        for batch in batches:
-            yield [np.ascontiguousarray(batch)]
+
+def _representative(calibration: Arrays) -> Callable[[], Iterator[Arrays]]:
+    """Return TensorFlow's form of a data set: batches of one by the names of the signature."""
+    count = len(next(iter(calibration.values())))
+
+    def dataset() -> Iterator[Arrays]:
+        for i in range(count):
+            yield {name: np.ascontiguousarray(array[i : i + 1]) for name, array in calibration.items()}
 
     return dataset
 

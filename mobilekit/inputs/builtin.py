@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilekit.inputs.preprocess import Array, stack
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.bundle import INPUT
+from mobilekit.inputs.extra import with_extras
+from mobilekit.inputs.preprocess import Arrays, stack
+from mobilekit.recipes.schema import Recipe
 
 # Colour photos in the wheels of scikit-image and scikit-learn.
 CALIBRATION_PHOTOS = ("skimage/astronaut.png", "skimage/coffee.png", "skimage/motorcycle_left.png", "sklearn/china.jpg")
@@ -27,21 +29,27 @@ _DIGITS_SEED = 0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Inputs to measure on: float32 (N, C, H, W), and class numbers where they are known."""
+    """Inputs to measure on: float32 (N, ...) by name, and class numbers where they are known."""
 
     name: str
-    inputs: Array
+    inputs: Arrays
     labels: NDArray[np.int64] | None = None
 
+    @property
+    def count(self) -> int:
+        """The number N of inputs."""
+        return len(self.inputs[INPUT])
 
-def calibration_inputs(recipe: Recipe) -> Array:
-    """Return the recipe's built-in calibration inputs, float32 (count, C, size, size)."""
+
+def calibration_inputs(recipe: Recipe) -> Arrays:
+    """Return the recipe's built-in calibration inputs by name, float32 (count, ...)."""
     count = recipe.calibration.count
     if recipe.data == "digits":
         images, _labels = digits("train")
-        return stack(((f"digit {i}", image) for i, image in enumerate(images[:count])), recipe.input)
+        pictures = stack(((f"digit {i}", image) for i, image in enumerate(images[:count])), recipe.input)
+        return with_extras(pictures, recipe)
     views = photo_views(CALIBRATION_PHOTOS, -(-count // len(CALIBRATION_PHOTOS)))
-    return stack(views[:count], recipe.input)
+    return with_extras(stack(views[:count], recipe.input), recipe)
 
 
 def evaluation_inputs(recipe: Recipe, photos: int = 8) -> Evaluation:
@@ -49,15 +57,10 @@ def evaluation_inputs(recipe: Recipe, photos: int = 8) -> Evaluation:
     if recipe.data == "digits":
         images, labels = digits("test")
         named = ((f"digit {i}", image) for i, image in enumerate(images))
-        return Evaluation("digits test split", stack(named, recipe.input), labels)
+        inputs = with_extras(stack(named, recipe.input), recipe)
+        return Evaluation("digits test split", inputs, labels)
     views = photo_views(EVALUATION_PHOTOS, photos // len(EVALUATION_PHOTOS))
-    return Evaluation("photos", stack(views, recipe.input))
-
-
-def random_inputs(spec: Input, count: int = 4, seed: int = 0) -> Array:
-    """Return standard normal inputs, float32 (count, C, size, size)."""
-    generator = np.random.default_rng(seed)
-    return generator.standard_normal((count, *spec.shape[1:]), dtype=np.float32)
+    return Evaluation("photos", with_extras(stack(views, recipe.input), recipe))
 
 
 def photo_views(names: tuple[str, ...], views: int) -> list[tuple[str, Image.Image]]:

@@ -16,6 +16,7 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 
 Array = NDArray[np.float32]
+Arrays = dict[str, Array]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:

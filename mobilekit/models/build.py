@@ -10,12 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
+from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
+from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights
 
 SEED = 0
 _SIZES_TRIED = 64
+_OF_SIZES = (RuntimeError, ValueError)
+_NO_SIZE = (
+    "Each input is one tensor, of the shape that the recipe's `input` or `extra_inputs` says. A model that takes dicts "
+    "or tuples needs a module around it that makes them of its inputs."
+)
 _IMAGES_A_BATCH = 4
 
 
@@ -32,12 +40,14 @@ def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> 
     return {**options, **({"input_size": size} if "input_size" in entry.option_names() else {})}
 
 
-def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
-    """Try the model on an input of this shape, and return it, with weights that mean nothing.
+def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> nn.Module:
+    """Try the model on inputs of these shapes, and return it, with weights that mean nothing.
 
     Raises:
-        UsageError: It cannot take the input; the message names the next larger size that it can take, if any.
+        UsageError: It has other inputs, or cannot take these; the message names the next larger size of pictures that
+            it can take, if any.
     """
+    shape = shapes[INPUT]
     channels = options.get("in_channels", entry.in_channels)
     if channels and shape[1] != channels:
         raise UsageError(
@@ -48,20 +58,24 @@ def check_input(entry: ModelEntry, options: dict[str, Any], shape: tuple[int, ..
     def create(size: int) -> nn.Module:
         return entry.create(**effective_options(entry, options, size))
 
+    def works_at(size: int) -> bool:
+        return _problem(create(size), resized(shapes, (*shape[:2], size, size))) is None
+
     model = create(shape[-1])
-    problem = _problem(model, shape)
+    check_names(model, entry.name, shapes)
+    problem = _problem(model, shapes)
     if problem is None:
         return model
     larger = range(shape[-1] + 1, shape[-1] + _SIZES_TRIED)
-    works = (size for size in larger if _problem(create(size), (*shape[:2], size, size)) is None)
-    next_size = next(works, None)
-    hint = f"The next larger size that it takes is {next_size}." if next_size else ""
-    shown = "x".join(map(str, shape[1:]))
-    raise UsageError(f"{entry.name} cannot take an input of {shown}: {problem}.", hint)
+    next_size = next(filter(works_at, larger), None) if isinstance(problem, _OF_SIZES) else None
+    hint = f"The next larger size that it takes is {next_size}." if next_size else _NO_SIZE
+    kind = "" if isinstance(problem, _OF_SIZES) else f"{type(problem).__name__}: "
+    told = (str(problem).strip().splitlines() or ["it does not say why"])[0].rstrip(".")
+    raise UsageError(f"{entry.name} cannot take {describe_shapes(shapes)}: {kind}{told}.", hint)
 
 
 def build_reference(
-    entry: ModelEntry, options: dict[str, Any], weights: Path | None, calibration: torch.Tensor
+    entry: ModelEntry, options: dict[str, Any], weights: Path | None, calibration: Tensors
 ) -> Reference:
     """Build a model and fill it with weights.
 
@@ -70,7 +84,7 @@ def build_reference(
         options: Override the entry's options.
         weights: A checkpoint; without one, the weights that come with the model, or else seeded random ones whose
             batch norms are set on `calibration`.
-        calibration: float32 inputs (N, C, H, W).
+        calibration: float32 inputs (N, ...) by name.
 
     Raises:
         UsageError: The options or the checkpoint do not fit.
@@ -85,9 +99,10 @@ def build_reference(
         load_weights(model, packaged_weights(entry.weights))
         return Reference(model, f"trained weights that come with mobilekit ({entry.weights})")
     # A few at a time: where a map is 1x1, one image alone has no variance.
-    batches = calibration.tensor_split(max(1, len(calibration) // _IMAGES_A_BATCH))
+    count = max(1, len(calibration[INPUT]) // _IMAGES_A_BATCH)
+    parts = zip(*(tensor.tensor_split(count) for tensor in calibration.values()), strict=True)
     try:
-        calibrate_batch_norms(model, batches)
+        calibrate_batch_norms(model, (dict(zip(calibration, batch, strict=True)) for batch in parts))
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}.", "Give more calibration inputs.") from error
     return Reference(model, f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing")
@@ -103,11 +118,21 @@ def load_state(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path))
 
 
-def _problem(model: nn.Module, shape: tuple[int, ...]) -> str | None:
-    """Return the first line of what the model says against an input of this shape, or None."""
+def _problem(model: nn.Module, shapes: Shapes) -> Exception | None:
+    """Return what the model raises at inputs of these shapes, or None.
+
+    Raises:
+        UsageError: It takes them, and its result cannot be named.
+    """
     try:
         with torch.no_grad():
-            model(torch.zeros(shape))
-    except (RuntimeError, ValueError) as error:
-        return str(error).strip().splitlines()[0].rstrip(".")
+            result = call(model, zeros(shapes))
+    except Exception as error:  # a user's code raises what it likes
+        return error
+    taken = sorted(set(named_outputs(result)) & set(shapes))
+    if taken:
+        raise UsageError(
+            f"The model has an output and an input that are both named {taken[0]}.",
+            "Give the output another key, or the parameter of forward another name.",
+        )
     return None

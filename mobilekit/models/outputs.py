@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.inputs import Tensors, call
 
 
 def named_outputs(result: Any) -> dict[str, torch.Tensor]:
@@ -46,14 +47,15 @@ def _walk(result: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
     return [pair for key, value in members for pair in _walk(value, f"{joiner}{key}")]
 
 
-def run_in_batches(model: nn.Module, inputs: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-    """Run a model on (N, C, H, W) inputs, at most `size` of them at once, and return its named outputs.
+def run_in_batches(model: nn.Module, inputs: Tensors, size: int) -> Tensors:
+    """Run a model on inputs (N, ...) by name, at most `size` of each at once, and return its named outputs.
 
     A model that was traced for one size (`model.meta["one_size"]`) takes one at a time.
     """
     if getattr(model, "meta", {}).get("one_size"):
         size = 1
-    rows = [named_outputs(model(batch)) for batch in torch.split(inputs, size)]
+    parts = zip(*(torch.split(tensor, size) for tensor in inputs.values()), strict=True)
+    rows = [named_outputs(call(model, dict(zip(inputs, batch, strict=True)))) for batch in parts]
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -64,6 +66,6 @@ class Flat(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the outputs of `model`."""
-        return tuple(named_outputs(self.model(x)).values())
+        return tuple(named_outputs(self.model(*inputs)).values())

@@ -27,24 +27,23 @@ def resolve(spec: str) -> ModelEntry:
     """
     if spec.startswith(TIMM):
         return _timm_entry(spec)
-    if ".py:" in spec:
-        return _file_entry(spec)
+    if code := file_spec(spec):
+        return _file_entry(spec, *code)
     if spec.endswith(".py"):
         raise UsageError(f"{spec} names no factory.", f"Name the function that makes the model: {spec}:FUNCTION.")
     return find_model(spec)
 
 
-def is_file_spec(spec: str) -> bool:
-    """Whether a model's name is code in a file."""
-    return ".py:" in spec
+def file_spec(spec: str) -> tuple[Path, str] | None:
+    """Return the file and the factory of a model that is named `FILE.py:FACTORY`; None for any other name."""
+    path, _, factory = spec.rpartition(":")
+    return (Path(path), factory) if path.endswith(".py") else None
 
 
 def folder_name(spec: str) -> str:
     """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
-    if is_file_spec(spec):
-        path, factory = spec.rsplit(":", 1)
-        return f"{Path(path).stem}_{factory}"
-    return spec.removeprefix(TIMM)
+    code = file_spec(spec)
+    return f"{code[0].stem}_{code[1]}" if code else spec.removeprefix(TIMM)
 
 
 def _timm_entry(spec: str) -> ModelEntry:
@@ -74,9 +73,7 @@ def _timm_entry(spec: str) -> ModelEntry:
     return ModelEntry(spec, build, source, size[-1], size[0], classes, Published(), preprocessing=preprocessing)
 
 
-def _file_entry(spec: str) -> ModelEntry:
-    path_text, name = spec.rsplit(":", 1)
-    path = Path(path_text)
+def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     factory = getattr(_import_file(path), name, None)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.inputs import Tensors, call
 
 State = dict[str, torch.Tensor]
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")
@@ -78,12 +79,12 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def calibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+def calibrate_batch_norms(model: nn.Module, batches: Iterable[Tensors]) -> None:
     """Set the statistics of every batch norm to those of `batches`, so that untrained weights give sane activations.
 
     Args:
         model: In evaluation mode, before and after.
-        batches: float32 tensors (N, C, H, W).
+        batches: float32 inputs (N, ...) by name.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -93,7 +94,7 @@ def calibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> 
         norm.train()
     with torch.no_grad():
         for batch in batches:
-            model(batch)
+            call(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -95,7 +95,7 @@ def measure(
     stages: Mapping[str, Opener],
     recipe: Recipe,
     evaluation: Evaluation,
-    random: Floats,
+    random: Arrays,
     steps: Iterable[StepReport] = (),
     progress: Callable[[str], None] = lambda _stage: None,
 ) -> Ledger:
@@ -106,7 +106,7 @@ def measure(
         recipe: Its limits and rewrites count.
         evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantised ones on
             these alone, as noise lies outside the ranges that they were calibrated for.
-        random: Standard normal inputs, float32 (N, C, H, W).
+        random: Random inputs, float32 (N, ...) by name.
         steps: What the rewrites did.
         progress: Is told each stage.
 
@@ -120,7 +120,7 @@ def measure(
         runtime = opener()
         if isinstance(runtime, TorchRuntime):
             models[stage] = runtime
-        outputs[stage] = (runtime.run({"input": evaluation.inputs}), runtime.run({"input": random}))
+        outputs[stage] = (runtime.run(evaluation.inputs), runtime.run(random))
     progress("noise of the formats")
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
@@ -142,7 +142,7 @@ def measure(
                 rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
-    return Ledger(evaluation.name, len(evaluation.inputs), noises[0], tuple(rows), tuple(steps), top1)
+    return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1)
 
 
 def _made_from(stage: str, stages: Iterable[str]) -> str:

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from mobilekit.bundle import INPUT
+from mobilekit.models.inputs import arguments
 from mobilekit.parity.metrics import compare
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Noise:
 def measure_noise(
     reference: nn.Module,
     rewritten: GraphModule,
-    inputs: Floats,
+    inputs: Arrays,
     reference_outputs: Arrays,
     rewritten_outputs: Arrays,
     float_quotients: bool = False,
@@ -53,12 +52,12 @@ def measure_noise(
     Args:
         reference: The reference model, float32.
         rewritten: The rewritten model, float32; its folded weights are those that the artifacts round.
-        inputs: float32 (N, C, H, W).
+        inputs: float32 (N, ...) by name.
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
         float_quotients: Int8 leaves what leads to a division in float, as the recipe may say.
     """
-    exact = TorchRuntime(copy.deepcopy(reference).double()).run({"input": inputs})
+    exact = TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
     round_weights_to_float16(halved)
     round_weights_to_int8(dynamic)
@@ -66,7 +65,7 @@ def measure_noise(
     round_weights_to_int8(static)
 
     def changes(model: nn.Module) -> dict[str, float]:
-        outputs = TorchRuntime(model).run({"input": inputs})
+        outputs = TorchRuntime(model).run(inputs)
         return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
 
     by_float16, by_dynamic = changes(halved), changes(dynamic)
@@ -140,9 +139,10 @@ class EveryTensorRounded(nn.Module):
         self.unrounded = _before_quotients(graph) if float_quotients else set()
         self.meta = graph.meta
 
-    def forward(self, x: torch.Tensor) -> object:
-        """Run the graph on a rounded input."""
-        return _RoundingInterpreter(self.graph, self.unrounded).run(x)
+    def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> object:
+        """Run the graph on rounded inputs."""
+        inputs = arguments(self.graph, {INPUT: picture, **further})
+        return _RoundingInterpreter(self.graph, self.unrounded).run(*inputs)
 
 
 _DIVISIONS = (operator.truediv, torch.div, torch.true_divide)

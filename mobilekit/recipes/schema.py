@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from mobilekit.bundle import INPUT
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
@@ -40,6 +51,28 @@ class Input(_Part):
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.channels:
                 raise ValueError(f"{name} needs {self.channels} values for colour {self.colour}")
+        return self
+
+
+class ExtraInput(_Part):
+    """A further input: another picture, or a float32 tensor of any shape."""
+
+    shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="Shape of one, which begins with 1; four axes are NCHW."
+    )
+    range: tuple[float, float] | None = Field(
+        None, description="Values to calibrate and measure on are uniform in it; without, standard normal."
+    )
+    like: Literal["input"] | None = Field(None, description="Another picture, preprocessed as the input is.")
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> ExtraInput:
+        if (self.shape is None) == (self.like is None):
+            raise ValueError("it needs either a shape or `like: input`")
+        if self.shape is not None and (len(self.shape) < 2 or self.shape[0] != 1):
+            raise ValueError("the shape needs two axes or more, and its first is 1, the batch")
+        if self.range is not None and (self.like or not self.range[0] < self.range[1]):
+            raise ValueError("the range goes from a lower to a higher value, and belongs to a shape")
         return self
 
 
@@ -90,12 +123,18 @@ StageName = Literal[
 ]
 
 
+_TAKEN = {INPUT: "the picture, which `input` describes", "labels": "the class numbers in an .npz file"}
+
+
 class Recipe(_Part):
     """How one or more models are exported, calibrated and judged."""
 
     models: tuple[str, ...] = Field((), description="Names of the registered models that use this recipe.")
     model_options: dict[str, Any] = Field(default_factory=dict, description="Options of the reference model.")
     input: Input = Field(default_factory=Input)
+    extra_inputs: dict[str, ExtraInput] = Field(
+        default_factory=dict, description="Further inputs, by the names of the parameters of the model's forward."
+    )
     data: Literal["photos", "digits"] = Field("photos", description="Built-in data to calibrate and to measure on.")
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
     precision: tuple[Precision, ...] = Field(PRECISIONS, description="TFLite artifacts to make.")
@@ -104,3 +143,27 @@ class Recipe(_Part):
     limits: dict[StageName, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
     )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all inputs by name, the picture first, each a batch of one."""
+        further = {name: extra.shape or self.input.shape for name, extra in self.extra_inputs.items()}
+        return {INPUT: self.input.shape, **further}
+
+    @field_validator("extra_inputs")
+    @classmethod
+    def _names_are_free(cls, extras: dict[str, ExtraInput]) -> dict[str, ExtraInput]:
+        for name in extras:
+            if name in _TAKEN:
+                raise ValueError(f"{name} is the name of {_TAKEN[name]}")
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} cannot name an input: TFLite takes letters, digits and _ after a letter")
+        return extras
+
+    @model_serializer(mode="wrap")
+    def _without_empty_extras(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `extra_inputs` where there are none: most models take one picture."""
+        content: dict[str, Any] = to_json(self)
+        if not self.extra_inputs:
+            del content["extra_inputs"]
+        return content

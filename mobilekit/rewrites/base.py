@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Generic, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch.fx import GraphModule
+
+from mobilekit.models.inputs import Tensors
 
 
 class Exactness(StrEnum):
@@ -53,7 +54,7 @@ class Rewrite(ABC, Generic[OptionsType]):
     """One change of the graph, small enough to be understood and proved.
 
     A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (shape
-    and dtype) of the recipe's input. `find` names every place that looks like this rewrite's business, also those that
+    and dtype) of the recipe's inputs. `find` names every place that looks like this rewrite's business, also those that
     it then refuses: a refusal is a reason that the user reads, never silence.
     """
 
@@ -73,13 +74,13 @@ class Rewrite(ABC, Generic[OptionsType]):
         """Return why the rewrite must not be applied at `site`, or None where it may."""
         return None
 
-    def prepare(self, graph: GraphModule, sites: list[Site], calibration: torch.Tensor | None) -> None:
+    def prepare(self, graph: GraphModule, sites: list[Site], calibration: Tensors | None) -> None:
         """Measure what `apply` needs at all `sites`, before the first is changed.
 
         Args:
             graph: The graph before this rewrite.
             sites: Where it will be applied.
-            calibration: float64 inputs (N, C, H, W), or None where there are none.
+            calibration: float64 inputs (N, ...) by name, or None where there are none.
         """
 
     @abstractmethod

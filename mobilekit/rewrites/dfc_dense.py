@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional as F
 
 from mobilekit.models.dfc import Axis, DenseFullyConnected
+from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.dfc_shared import depthwise_along
 from mobilekit.rewrites.graph import input_node, module_of, node_named
@@ -99,13 +100,13 @@ class DFCDense(Rewrite[DFCDenseOptions]):
             if isinstance(module_of(graph, node), DenseFullyConnected)
         ]
 
-    def prepare(self, graph: GraphModule, sites: list[Site], calibration: torch.Tensor | None) -> None:
+    def prepare(self, graph: GraphModule, sites: list[Site], calibration: Tensors | None) -> None:
         """Record what flows into each map on the calibration inputs."""
         if self.options.fit == "least-squares" and calibration is not None and sites:
             wanted = {site.node: input_node(node_named(graph, site.node)).name for site in sites}
             recorder = _Recorder(graph, set(wanted.values()))
             with torch.no_grad():
-                recorder.run(calibration)
+                recorder.run(*arguments(graph, calibration))
             self._activations = {node: recorder.seen[source] for node, source in wanted.items()}
 
     def apply(self, graph: GraphModule, site: Site) -> None:

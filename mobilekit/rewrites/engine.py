@@ -11,7 +11,9 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.bundle import INPUT
 from mobilekit.errors import GateError, UsageError
+from mobilekit.models.inputs import Tensors, describe_shapes, zeros
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
@@ -69,7 +71,7 @@ class Rewritten:
 def rewrite(
     model: nn.Module,
     loaded: LoadedRecipe,
-    calibration: torch.Tensor | None = None,
+    calibration: Tensors | None = None,
     prove: bool = True,
     progress: Progress = lambda _message: None,
 ) -> Rewritten:
@@ -81,7 +83,7 @@ def rewrite(
     Args:
         model: The reference model, float32; left as it is.
         loaded: The recipe.
-        calibration: float32 inputs (N, C, H, W) for fits and drifts; needed where a step is approximate.
+        calibration: float32 inputs (N, ...) by name for fits and drifts; needed where a step is approximate.
         prove: Run proofs and measure drifts. Without, the graph is made again as it was made before.
         progress: Is told what goes on.
 
@@ -89,15 +91,16 @@ def rewrite(
         GateError: An exact rewrite changed the function, or an approximate one drifted further than allowed.
         UsageError: The recipe or the model cannot be used.
     """
-    graph = trace(model, torch.zeros(loaded.recipe.input.shape)).double()
-    run = _Run(loaded, calibration.double() if calibration is not None else None, prove)
+    recipe = loaded.recipe
+    graph = trace(model, zeros(recipe.shapes)).double()
+    exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
+    run = _Run(loaded, exact, prove)
     if prove:
         progress("running the reference in float64")
-        shape = loaded.recipe.input.shape
-        run.outputs = proofs.outputs_of(graph, proofs.cases_for(shape))
-        run.outputs = run.outputs or proofs.outputs_of(graph, (proofs.smallest_case(shape),))
+        run.outputs = proofs.outputs_of(graph, proofs.cases_for(recipe))
+        run.outputs = run.outputs or proofs.outputs_of(graph, (proofs.smallest_case(recipe),))
         if not run.outputs:
-            raise UsageError(f"The model cannot take an input of shape {shape}.")
+            raise UsageError(f"The model cannot take {describe_shapes(recipe.shapes)}.")
     reports = []
     for step, action in steps_of(loaded):
         progress(f"rewrite {action.name}")
@@ -108,14 +111,14 @@ def rewrite(
 class _Run:
     """The outputs before the step at hand: each step is compared with the one before it."""
 
-    def __init__(self, loaded: LoadedRecipe, calibration: torch.Tensor | None, prove: bool) -> None:
+    def __init__(self, loaded: LoadedRecipe, calibration: Tensors | None, prove: bool) -> None:
         self.loaded = loaded
         self.calibration = calibration
         self.prove = prove
         self.outputs: dict[Case, Any] = {}
 
     def apply(self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
-        note_shapes(graph, torch.zeros(self.loaded.recipe.input.shape, dtype=torch.float64))
+        note_shapes(graph, zeros(self.loaded.recipe.shapes, torch.float64))
         allowed, refused = _sort_sites(graph, step, action)
         report = StepReport(action.name, action.exactness, tuple(site.path for site in allowed), tuple(refused))
         if not allowed:
@@ -160,8 +163,9 @@ class _Run:
         """Return the relative L2 change on the calibration inputs; only an approximate rewrite is held to a limit."""
         if self.calibration is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
+        count = len(self.calibration[INPUT])
         with torch.no_grad():
-            old, new = (run_in_batches(graph, self.calibration, len(self.calibration)) for graph in (before, after))
+            old, new = (run_in_batches(graph, self.calibration, count) for graph in (before, after))
         norm = torch.linalg.vector_norm
         drift = max(float(norm(new[name] - old[name]) / norm(old[name])) for name in old)
         if action.exactness is Exactness.APPROXIMATE and not drift <= step.max_drift:

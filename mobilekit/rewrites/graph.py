@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,34 @@ from torch import nn
 from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
+from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
+from mobilekit.models.inputs import arguments, by_parameter
 from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions
 from mobilekit.rewrites.tracers import PathTracer, SizedTracer
 
 
-def trace(model: nn.Module, example: torch.Tensor | None = None) -> GraphModule:
+def trace(model: nn.Module, examples: Mapping[str, torch.Tensor] | None = None) -> GraphModule:
     """Return the model's graph, with a copy of its weights, in evaluation mode.
 
-    A model whose Python code computes with the sizes of its tensors cannot be traced for any size. With an `example`,
-    such a model is traced for the sizes that the example has.
+    The graph takes the inputs that `examples` names, in their order; without examples it takes the first alone.
+
+    A model whose Python code computes with the sizes of its tensors cannot be traced for any size. With examples, such
+    a model is traced for the sizes that these have.
 
     Raises:
         UsageError: The model's control flow depends on the values of its tensors; the message names the line.
     """
     model = copy.deepcopy(model).eval()
     name = type(model).__name__
+    parameters = by_parameter(model, examples or {INPUT: None})
     try:
-        graph = GraphModule(model, PathTracer().trace(model), name)
+        graph = GraphModule(model, PathTracer(parameters).trace(model), name)
     except Exception as error:  # anything may go wrong where Python code meets a proxy in place of a number
-        if example is None:
+        if examples is None:
             raise _refusal(model, error) from error
         try:
-            graph = GraphModule(model, SizedTracer(example).trace(model), name)
+            graph = GraphModule(model, SizedTracer(by_parameter(model, examples)).trace(model), name)
             graph.meta["one_size"] = True
         except Exception as second:
             raise _refusal(model, second) from second
@@ -60,10 +66,10 @@ def _refusal(model: nn.Module, error: Exception) -> UsageError:
     )
 
 
-def note_shapes(graph: GraphModule, example: torch.Tensor) -> None:
-    """Write shape and dtype of each node's result for this input to `node.meta["tensor_meta"]`."""
+def note_shapes(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> None:
+    """Write shape and dtype of each node's result for these inputs to `node.meta["tensor_meta"]`."""
     with torch.no_grad():
-        ShapeProp(graph).propagate(example)
+        ShapeProp(graph).propagate(*arguments(graph, examples))
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:

@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import GraphModule
 
+from mobilekit.bundle import INPUT
+from mobilekit.models.inputs import Tensors, arguments, resized
 from mobilekit.models.outputs import named_outputs
+from mobilekit.recipes.schema import Recipe
 
 EXACT_RELATIVE_ERROR = 1e-9
 """Limit of the proof. float64 rounds at 1.1e-16; a few hundred layers of a few thousand terms each leave the error of
 another order of the same sums under 1e-12, and a function that is really another one is far above 1e-9."""
 
 
+class Extra(NamedTuple):
+    """An extra input of a case."""
+
+    name: str
+    shape: tuple[int, ...]
+    range: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True)
 class Case:
-    """One random input of the proof."""
+    """Random inputs of the proof."""
 
     shape: tuple[int, ...]
+    """Of the first input, NCHW."""
     seed: int
+    extras: tuple[Extra, ...] = ()
 
-    def make(self) -> torch.Tensor:
-        """Return the input: standard normal, float64, NCHW."""
-        return torch.randn(self.shape, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
+    def make(self) -> Tensors:
+        """Return the inputs by name, float64: standard normal, or uniform in an extra input's range."""
+        generator = torch.Generator().manual_seed(self.seed)
+        inputs = {INPUT: torch.randn(self.shape, generator=generator, dtype=torch.float64)}
+        for name, shape, limits in self.extras:
+            if limits is None:
+                inputs[name] = torch.randn(shape, generator=generator, dtype=torch.float64)
+            else:
+                values = torch.rand(shape, generator=generator, dtype=torch.float64)
+                inputs[name] = limits[0] + (limits[1] - limits[0]) * values
+        return inputs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the case as JSON data."""
+        extras = {"extra_inputs": {extra.name: list(extra.shape) for extra in self.extras}} if self.extras else {}
+        return {"shape": list(self.shape), "seed": self.seed, **extras}
 
 
 @dataclass(frozen=True)
@@ -43,35 +69,48 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """Return the proof as JSON data."""
-        return {**asdict(self), "limit": EXACT_RELATIVE_ERROR, "holds": self.holds}
+        cases = [case.to_json() for case in self.cases]
+        return {
+            "relative_error": self.relative_error,
+            "cases": cases,
+            "limit": EXACT_RELATIVE_ERROR,
+            "holds": self.holds,
+        }
 
 
-def cases_for(shape: tuple[int, ...]) -> tuple[Case, ...]:
-    """Return the cases for a model whose input is `shape`: its size with two images, and an odd and a smaller size.
+def cases_for(recipe: Recipe) -> tuple[Case, ...]:
+    """Return the cases for a model of a recipe: its size with two images, and an odd and a smaller size.
 
     Odd sizes are where paddings and poolings differ; the border is in every image.
     """
-    _batch, channels, height, width = shape
+    _batch, channels, height, width = recipe.input.shape
     odd = (height + 1 - height % 2, width + 1 - width % 2) if height % 2 == 0 else (height + 2, width + 2)
     less = (height - height // 8 + (height // 8) % 2, width - width // 4)
     return (
-        Case((2, channels, height, width), 0),
-        Case((1, channels, *odd), 1),
-        Case((1, channels, *less), 2),
+        _case(recipe, (2, channels, height, width), 0),
+        _case(recipe, (1, channels, *odd), 1),
+        _case(recipe, (1, channels, *less), 2),
     )
 
 
-def smallest_case(shape: tuple[int, ...]) -> Case:
-    """Return the one case that a graph takes that was traced for one size: an input of just this shape."""
-    return Case(shape, 3)
+def smallest_case(recipe: Recipe) -> Case:
+    """Return the one case that a graph takes that was traced for one size: inputs of just the recipe's shapes."""
+    return _case(recipe, recipe.input.shape, 3)
+
+
+def _case(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Case:
+    shapes = resized(recipe.shapes, shape)
+    extras = (Extra(name, shapes[name], extra.range) for name, extra in recipe.extra_inputs.items())
+    return Case(shape, seed, tuple(extras))
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:
     """Run the cases that the model can take; dense maps, for one, take a single size."""
     outputs = {}
     for case in cases:
+        inputs = arguments(graph, case.make())
         with contextlib.suppress(RuntimeError, ValueError), torch.no_grad():
-            outputs[case] = graph.forward(case.make())  # calling the graph prints a traceback where it fails
+            outputs[case] = graph.forward(*inputs)  # calling the graph prints a traceback where it fails
     return outputs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,25 @@ _NUMBERS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__")
 
 
 class PathTracer(Tracer):
-    """Keeps torch's own layers and DFC's linear maps whole, and follows everything else."""
+    """Keeps torch's own layers and DFC's linear maps whole, and follows everything else.
+
+    Args:
+        parameters: Names of the parameters of `forward` that become inputs of the graph, in this order, the first
+            parameter first. The others keep their defaults.
+    """
+
+    def __init__(self, parameters: Iterable[str]) -> None:
+        super().__init__()
+        self.parameters = list(parameters)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """Return what calls the model, and what to call it with: the model, and a proxy for each parameter."""
+        proxies = [self.create_proxy("placeholder", name, (), {}) for name in self.parameters]
+
+        def forward(root: nn.Module, first: Any, *further: Any) -> Any:
+            return root_fn(root, first, **dict(zip(self.parameters[1:], further, strict=True)))
+
+        return forward, [self.root, *proxies]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether the call of `m` stays one node of the graph."""
@@ -35,15 +54,18 @@ class PathTracer(Tracer):
 
 
 class SizedTracer(PathTracer):
-    """Traces with an example at hand: sizes are plain numbers, values stay unknown.
+    """Traces with examples at hand: sizes are plain numbers, values stay unknown.
 
-    Each step is also carried out on the example. A result that is no tensor (a size, a dtype) is given to the model's
+    Each step is also carried out on the examples. A result that is no tensor (a size, a dtype) is given to the model's
     code as it is; one that was made of a tensor's values is refused, as it would be frozen at the example's.
+
+    Args:
+        examples: By the names of the parameters that take them.
     """
 
-    def __init__(self, example: torch.Tensor) -> None:
-        super().__init__()
-        self.example = example
+    def __init__(self, examples: Mapping[str, torch.Tensor]) -> None:
+        super().__init__(examples)
+        self.examples = examples
         self.results: dict[Node, Any] = {}
         self._is_carrying_out = False
 
@@ -80,7 +102,7 @@ class SizedTracer(PathTracer):
         args = map_aggregate(node.args, self._result_of)
         kwargs = map_aggregate(node.kwargs, self._result_of)
         if kind == "placeholder":
-            return self.example
+            return self.examples[str(target)]
         if kind == "get_attr":
             return operator.attrgetter(str(target))(self.root)
         if kind == "call_module":

@@ -84,7 +84,9 @@ class LiteRTRuntime(Runtime):
 
     def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
         """Return the input of this name; a model of one input takes the one there is."""
-        return inputs[name] if name in inputs or len(self.inputs) > 1 else next(iter(inputs.values()))
+        if name not in inputs and len(self.inputs) > 1:
+            raise ToolError(f"{self.name} has an input {name}, which it was not given.")
+        return inputs[name] if name in inputs else next(iter(inputs.values()))
 
     def _signature_names(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the signature's name for each tensor name, of inputs and of outputs."""
@@ -145,10 +147,11 @@ def _info(detail: dict[str, Any], names: dict[str, str]) -> TensorInfo:
 
 
 def _to_layout(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an NCHW array in the shape that the model takes, NCHW or NHWC."""
-    if array.shape == shape or array.ndim != 4:
+    """Return an NCHW array in the shape that the model takes: NHWC wherever that fits, as our artifacts have it."""
+    if array.ndim != 4:
         return array
-    return array.transpose(0, 2, 3, 1)
+    moved = array.transpose(0, 2, 3, 1)
+    return array if array.shape == shape != moved.shape else moved
 
 
 def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:

@@ -21,8 +21,8 @@ class TorchRuntime(Runtime):
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run the module; see `Runtime.run`. A float64 module computes in float64 and its result is rounded last."""
-        (array,) = inputs.values()
-        size = max(1, _VALUES_A_BATCH // array[0].size)
+        size = max(1, _VALUES_A_BATCH // sum(array[0].size for array in inputs.values()))
+        tensors = {name: torch.from_numpy(array).to(self.dtype) for name, array in inputs.items()}
         with torch.inference_mode():
-            outputs = run_in_batches(self.model, torch.from_numpy(array).to(self.dtype), size)
+            outputs = run_in_batches(self.model, tensors, size)
         return {name: tensor.numpy().astype(np.float32) for name, tensor in outputs.items()}

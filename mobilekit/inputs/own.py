@@ -1,0 +1,120 @@
+"""Inputs that the user brings: a folder of pictures, or arrays in an .npz file."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from mobilekit.bundle import INPUT
+from mobilekit.errors import UsageError
+from mobilekit.inputs.extra import with_extras
+from mobilekit.inputs.preprocess import Array, Arrays, list_pictures, load_folder
+from mobilekit.recipes.schema import Recipe
+
+LABELS = "labels"
+Labels = NDArray[np.int64]
+
+
+def own_files(path: Path) -> list[Path]:
+    """Return the files that hold the inputs: the .npz itself, or the pictures in a folder.
+
+    Raises:
+        UsageError: There is no such file, folder or picture.
+    """
+    if path.suffix != ".npz":
+        return list_pictures(path)
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    return [path]
+
+
+def load_own(path: Path, recipe: Recipe, count: int | None = None) -> tuple[Arrays, Labels | None]:
+    """Read the inputs in a folder of pictures, with seeded extra ones, or all inputs in an .npz.
+
+    Args:
+        path: The folder, or a file that ends in .npz.
+        recipe: Describes the inputs.
+        count: How many to take, the first; all without.
+
+    Returns:
+        float32 (N, ...) by name, and class numbers (N,) or None.
+
+    Raises:
+        UsageError: They cannot be read, or do not fit.
+    """
+    if path.suffix != ".npz":
+        return with_extras(load_folder(path, recipe.input, count), recipe), None
+    arrays, labels = load_npz(path, recipe)
+    return {name: array[:count] for name, array in arrays.items()}, None if labels is None else labels[:count]
+
+
+def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:
+    """Read preprocessed inputs by their names, and perhaps `labels`.
+
+    The one input of a model may have any name: it is the first array.
+
+    Returns:
+        float32 (N, ...) by name, and class numbers (N,) or None.
+
+    Raises:
+        UsageError: The file is no .npz, lacks an input that fits, or has labels that do not belong to it.
+    """
+    content = _read(path)
+    if len(recipe.shapes) == 1 and content and INPUT not in content:
+        content[INPUT] = next(iter(content.values()))
+    arrays = {name: _input(path, content, name, recipe) for name in recipe.shapes}
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise UsageError(f"{path} holds different numbers of inputs: {told}.")
+    return arrays, _labels(path, content, counts[INPUT])
+
+
+def _read(path: Path) -> dict[str, NDArray[np.generic]]:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, NpzFile):
+            raise ValueError("it holds a bare array")
+        with content:
+            return dict(content)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path} is not an .npz file that can be read: {error}.") from error
+
+
+def _input(path: Path, content: dict[str, NDArray[np.generic]], name: str, recipe: Recipe) -> Array:
+    """Check one input and return it as float32."""
+    shape = recipe.shapes[name]
+    array = content.get(name)
+    if array is None or array.shape[1:] != shape[1:] or not array.size:
+        several = len(recipe.shapes) > 1
+        wanted = " x ".join(map(str, ("N", *shape[1:])))
+        got = "nothing" if array is None else f"an array of {' x '.join(map(str, array.shape)) or 'no axes'}"
+        named = f" by the name {name}" if several else ""
+        others = [word for word in content if word != LABELS]
+        held = f" The file has {', '.join(others) or 'no arrays'}." if several else ""
+        layout = ", in NCHW" if len(shape) == 4 else ""
+        raise UsageError(
+            f"{path} holds {got}{named}, and the model takes {wanted}.", f"Name the array `{name}`{layout}.{held}"
+        )
+    if array.dtype.kind not in "fiub":
+        raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.")
+    values = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(values).all():
+        raise UsageError(f"{path} has values that are not finite.")
+    return values
+
+
+def _labels(path: Path, content: dict[str, NDArray[np.generic]], count: int) -> Labels | None:
+    labels = content.get(LABELS)
+    if labels is None:
+        return None
+    if labels.dtype.kind not in "iu":
+        raise UsageError(f"{path} has labels of type {labels.dtype}, not class numbers.")
+    if labels.shape != (count,):
+        raise UsageError(f"{path} has {count} inputs and labels of shape {labels.shape}.")
+    return labels.astype(np.int64)

@@ -1,0 +1,47 @@
+"""Models of several inputs that the tests export."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def stem() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+
+
+class Masked(nn.Module):
+    """A picture, a mask of one channel, features of a quarter of its size, and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = stem()
+        self.mix = nn.Conv2d(14, 4, 1)
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(
+        self, image: torch.Tensor, mask: torch.Tensor, features: torch.Tensor, prior: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        shown = F.max_pool2d(self.stem(image * mask), 2)
+        mixed = self.mix(torch.cat([shown, features], 1))
+        scores = self.classifier(torch.sigmoid(F.avg_pool2d(mixed, 8)).flatten(1) + prior)
+        return {"scores": scores, "map": mixed}
+
+
+class Stereo(nn.Module):
+    """Two pictures of one shape, which are not used alike; the parameter that comes last is first in the alphabet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = stem()
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def forward(self, one: torch.Tensor, another: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stem(one) - 2 * self.stem(another))
+
+
+def make_masked() -> Masked:
+    return Masked()
+
+
+def make_stereo() -> Stereo:
+    return Stereo()
