@@ -153,7 +153,10 @@ def test_each_point_on_which_sources_differ_changes_the_function(option: dict[st
 
 
 def test_the_gates_place_matters_for_a_bilinear_upsample_only() -> None:
-    assert torch.equal(digits_output(gate="after"), digits_output())
+    before, after = digits_output(), digits_output(gate="after")
+    # Sigmoids of maps of other sizes are cut into other vectors, whose last bits a processor may compute otherwise; 14
+    # gates follow one another.
+    assert (after - before).abs().max() <= 14 * 4 * 2**-23 * before.abs().max()
     bilinear = digits_output(upsample="bilinear")
     assert (digits_output(upsample="bilinear", gate="after") - bilinear).abs().max() > 1e-4
 

@@ -95,7 +95,9 @@ def test_gates_after_the_upsample_are_moved() -> None:
     assert counts(result)["gate-before-upsample"] == (14, 0)
     step = result.steps[1]
     assert step.proof is not None
-    assert step.proof.relative_error == 0.0
+    # A processor's vector and scalar sigmoids may differ in the last bits, and a map of another size is cut into other
+    # vectors; 14 gates follow one another, and no step between them enlarges a relative error much.
+    assert step.proof.relative_error <= 14 * 4 * 2**-52
 
 
 def test_gates_after_a_bilinear_upsample_stay() -> None:
