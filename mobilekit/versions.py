@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+# What measures and shows bundles, and shapes none.
+_ASIDE = ("api", "bench", "cli", "devices", "doctor", "report")
 _PACKAGES = (
     "torch",
     "onnx",
@@ -41,10 +43,12 @@ def tool_versions() -> dict[str, str]:
 
 
 def source_digest(*parts: str) -> str:
-    """Return the SHA-256 of mobilekit's own sources, or of the subfolders `parts` of them."""
+    """Return the SHA-256 of those of mobilekit's own sources that shape a bundle, or of the subfolders `parts`."""
     root = Path(__file__).parent
-    folders = [root / part for part in parts] or [root]
     digest = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        first = name.parts[0].removesuffix(".py")
+        if first in parts or (not parts and first not in _ASIDE):
+            digest.update(str(name).encode() + path.read_bytes())
     return digest.hexdigest()
