@@ -18,6 +18,7 @@ REFERENCE = "stages/reference.safetensors"
 REWRITTEN = "stages/rewritten.safetensors"
 LAYOUTS = "stages/tflite.layouts.json"
 MODULES = "stages/modules.json"
+RANGES = "stages/ranges.json"
 
 INPUT = "input"
 """Name of a model's first input in every artifact, whatever the model's own code calls it."""
@@ -33,6 +34,12 @@ def output_layouts(folder: Path) -> dict[str, str]:
     path = folder / LAYOUTS
     layouts: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     return layouts
+
+
+def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
+    """Return the range of each step of the rewritten model on the calibration inputs; None in a bundle without int8."""
+    path = folder / RANGES
+    return {name: (low, high) for name, (low, high) in json.loads(path.read_text()).items()} if path.exists() else None
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def measure_folder(
         random_inputs(recipe),
         steps,
         lambda stage: progress(f"measuring {stage}"),
+        bundles.calibrated_ranges(folder),
     )
 
 

@@ -34,6 +34,7 @@ from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.alignment import align
+from mobilekit.parity.noise import record_ranges
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
@@ -167,6 +168,8 @@ def _fill(
     _convert(folder, scratch, rewritten, request, calibration, cache, progress)
     shutil.rmtree(scratch)
     _align(folder, rewritten, recipe)
+    if "int8" in recipe.precision:
+        write_json(folder / bundles.RANGES, record_ranges(rewritten.graph, calibration.arrays))
 
     content = {
         "format": 1,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mobilekit.convert.float_regions import tensors_to_keep
+from mobilekit.parity.float_nodes import float_nodes
 from mobilekit.parity.noise import EveryTensorRounded
 from mobilekit.rewrites.graph import trace
 from tests.conftest import Cli
+from tests.tflite_by_hand import make_tflite
 
 CODE = '''
 import torch
@@ -36,6 +40,40 @@ def make():
 '''
 
 
+TRANSFORMER = '''
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.act, self.down = nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+    def forward(self, tokens):
+        query, key, value = self.qkv(self.norm1(tokens)).chunk(3, dim=-1)
+        weights = (4 * query @ key.transpose(1, 2)).softmax(-1)
+        tokens = tokens + self.mix(weights @ value)
+        return tokens + self.down(self.act(self.up(self.norm2(tokens))))
+
+class Net(nn.Module):
+    """A small vision transformer whose channels are of very different sizes, as those of trained ones are."""
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 32, 8, 8)
+        self.blocks = nn.Sequential(*(Block(32) for _ in range(4)))
+        self.norm, self.head = nn.LayerNorm(32), nn.Linear(32, 10)
+        with torch.no_grad():
+            self.embed.weight *= torch.logspace(-2, 2, 32).reshape(-1, 1, 1, 1)
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        return self.head(self.norm(self.blocks(tokens)).mean(1))
+
+def make():
+    return Net()
+'''
+
+
 class Quotient(nn.Module):
     """Two convolutions; the first one's output is split, and one half divided by the other."""
 
@@ -51,7 +89,7 @@ class Quotient(nn.Module):
 
 def test_the_imitation_leaves_what_leads_to_a_division() -> None:
     graph = trace(Quotient())
-    kept = {node.name for node in EveryTensorRounded(graph, float_quotients=True).unrounded}
+    kept = {node.name for node in EveryTensorRounded(graph, ["quotients"]).unrounded}
     assert {"truediv", "add", "relu"} <= kept
     assert not kept & {"x", "first", "second", "mul"}
     assert EveryTensorRounded(graph).unrounded == set()
@@ -62,7 +100,102 @@ def test_a_division_by_a_number_is_no_quotient() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x / 2
 
-    assert EveryTensorRounded(trace(Halves()), float_quotients=True).unrounded == set()
+    assert EveryTensorRounded(trace(Halves()), ["quotients"]).unrounded == set()
+
+
+class Block(nn.Module):
+    """A transformer's block: attention and a layer, each after a layer norm and beside an identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.qkv, self.mix = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.norm1, self.norm2, self.layer, self.act = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 8), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(self.norm1(tokens)).chunk(3, dim=-1)
+        weights = (query @ key.transpose(1, 2)).softmax(-1)
+        tokens = tokens + self.mix(weights @ value)
+        return tokens + self.act(self.layer(self.norm2(tokens)))
+
+
+def test_attention_is_what_leads_to_products_of_computed_matrices_and_to_softmaxes() -> None:
+    graph = trace(Block())
+    kept = {node.name for node in float_nodes(graph, ["attention"])}
+    assert {"matmul", "matmul_1", "softmax", "chunk", "transpose_1"} <= kept
+    assert not kept & {"x", "embed", "flatten", "qkv", "norm1", "norm2", "mix", "layer", "act", "add", "add_1"}
+
+
+def test_normalisations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
+    graph = trace(Block())
+    kept = {node.name for node in float_nodes(graph, ["normalisations"])}
+    assert {"flatten", "transpose", "norm1", "add", "norm2"} <= kept
+    assert not kept & {"x", "embed", "qkv", "matmul", "softmax", "mix", "layer", "act", "add_1"}
+
+
+def test_a_norm_written_out_is_kept_up_to_the_next_layer() -> None:
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.act, self.second = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.act(self.first(x))
+            return self.second(y * torch.rsqrt((y * y).mean(-1, keepdim=True) + 1e-5)) * 2
+
+    kept = {node.name for node in float_nodes(trace(Root()), ["normalisations"])}
+    assert kept == {"mul", "mean", "add", "rsqrt", "mul_1"}, "the ReLU is one op with its layer"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ((), set()),
+        (("quotients",), {"sum", "ratio"}),
+        (("attention",), {"weights"}),
+        (("normalisations",), {"sum", "root", "normal", "shifted"}),
+        (("hard-swish",), {"swish"}),
+        (("attention", "hard-swish"), {"weights", "swish"}),
+    ],
+)
+def test_the_tensors_of_a_tflite_file_that_stay(words: tuple[str, ...], kept: set[str]) -> None:
+    weights = {"weights_of_layers": np.eye(4, dtype=np.float32)}
+    ops = [
+        ("FULLY_CONNECTED", ["x", "weights_of_layers"], "first"),
+        ("ADD", ["first", "x"], "sum"),
+        ("RSQRT", ["sum"], "root"),
+        ("MUL", ["sum", "root"], "normal"),
+        ("ADD", ["normal", "x"], "shifted"),
+        ("FULLY_CONNECTED", ["shifted", "weights_of_layers"], "second"),
+        ("DIV", ["second", "sum"], "ratio"),
+        ("SOFTMAX", ["second"], "weights"),
+        ("HARD_SWISH", ["weights"], "swish"),
+        ("FULLY_CONNECTED", ["swish", "weights_of_layers"], "third"),
+    ]
+    content = make_tflite(ops, (1, 4), ["third", "ratio"], weights)
+    assert tensors_to_keep(content, words) == kept
+
+
+@pytest.mark.slow
+def test_a_transformer_s_int8_is_better_and_in_one_piece_with_its_attention_and_norms_in_float(
+    tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "net.py").write_text(TRANSFORMER)
+    errors, partitions = {}, {}
+    for name, kept in (("plain", "[]"), ("default", "[quotients, attention, normalisations]")):
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(f"input: {{size: 64}}\nint8: {{keep_float: {kept}}}\n")
+        options = ("--recipe", recipe, "--precision", "float32,int8", "-o", tmp_path / name, "--json")
+        ran = cli("export", f"{tmp_path / 'net.py'}:make", *options)
+        ledger = json.loads(ran.stdout)["ledger"]
+        rows = {row["stage"]: row for row in ledger["stages"] if row["against"] == "reference"}
+        errors[name] = rows["tflite-int8"]["relative_l2"]
+        shown = json.loads(cli("inspect", tmp_path / name / "model.int8.tflite", "--json").stdout)
+        partitions[name] = shown["delegate"]["partitions"]
+        if name == "default":
+            assert ran.returncode == 0
+    assert errors["default"] < errors["plain"] / 2
+    assert partitions["default"] == 1 < partitions["plain"]
 
 
 @pytest.mark.slow

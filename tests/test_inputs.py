@@ -12,6 +12,7 @@ from PIL import Image
 
 from mobilekit.differ import load_evaluation
 from mobilekit.errors import UsageError
+from mobilekit.inputs import builtin
 from mobilekit.inputs.builtin import (
     CALIBRATION_PHOTOS,
     EVALUATION_PHOTOS,
@@ -19,6 +20,7 @@ from mobilekit.inputs.builtin import (
     digits,
     evaluation_inputs,
     photo_views,
+    varied_views,
 )
 from mobilekit.inputs.extra import random_inputs
 from mobilekit.inputs.preprocess import list_pictures, load_folder, open_picture, preprocess, stack
@@ -171,9 +173,9 @@ def test_calibration_and_evaluation_share_no_photo() -> None:
     np.testing.assert_array_equal(pictures, evaluation_inputs(recipe).inputs["input"])
 
 
-def test_photos_take_turns() -> None:
-    names = [name for name, _image in photo_views(CALIBRATION_PHOTOS, 2)]
-    assert names == [f"{photo} view {view}" for view in (0, 1) for photo in CALIBRATION_PHOTOS]
+@pytest.mark.parametrize("views", [photo_views(CALIBRATION_PHOTOS, 2), varied_views(CALIBRATION_PHOTOS, 14)])
+def test_photos_take_turns(views: list[tuple[str, Image.Image]]) -> None:
+    assert [name for name, _image in views] == [f"{name} view {i}" for i in (0, 1) for name in CALIBRATION_PHOTOS]
 
 
 def test_any_number_of_views_can_be_had() -> None:
@@ -181,6 +183,30 @@ def test_any_number_of_views_can_be_had() -> None:
     assert len(views) == 400
     assert min(min(image.size) for _name, image in views) >= 100
     assert {image.mode for _name, image in views} == {"RGB"}
+
+
+def test_varied_views_are_the_photo_and_then_crops_of_8_to_100_percent_in_other_light() -> None:
+    photo, *views = (image for _name, image in varied_views(("sklearn/flower.jpg",), 300))
+    assert photo.size == (640, 427)
+    assert all(image.mode == "RGB" and image.width == image.height for image in views)
+    shares = np.array([image.width**2 / (640 * 427) for image in views])
+    largest = 427**2 / (640 * 427)
+    assert 0.075 < shares.min() < 0.1
+    assert shares.max() == pytest.approx(largest)
+    # Areas of 8 to 100 %, of which those beyond the largest square become that.
+    assert np.median(shares) == pytest.approx(0.54, abs=0.02)
+    assert (shares > largest * 0.999).mean() == pytest.approx((1 - largest) / 0.92, abs=0.02)
+
+
+def test_the_light_of_varied_views_changes_by_up_to_a_fifth() -> None:
+    grey = Image.new("RGB", (100, 100), (100, 100, 100))
+    levels = [
+        np.asarray(builtin._vary(grey, np.array([0.5, 0.5, 0.5, place, 0.5, 0.5]))).mean() for place in (0, 0.5, 1)
+    ]
+    assert levels == pytest.approx([80, 100, 120], abs=1)
+    halves = Image.fromarray(np.repeat(np.uint8([[50, 150]]), 50, axis=1).repeat(100, axis=0)).convert("RGB")
+    contrasts = [np.asarray(builtin._vary(halves, np.array([1, 0, 0, 0.5, place, 0.5]))).std() for place in (0, 0.5, 1)]
+    assert contrasts == pytest.approx([40, 50, 60], abs=1)
 
 
 def test_digits_are_split_once_and_stratified() -> None:

@@ -208,7 +208,7 @@ def test_json_has_the_keys_of_the_contract() -> None:
     assert content["inputs"] == {"real": "six made-up pictures", "count": REAL}
     for row in content["stages"]:
         assert set(CONTRACT) <= set(row)
-        assert {"metric", "limit", "derivation"} == set(row["limits"][0])
+        assert {"metric", "limit", "derivation", "advice"} == set(row["limits"][0])
     int8 = next(row for row in content["stages"] if row["stage"] == "tflite-int8")
     assert int8["relative_l2"] == pytest.approx(0.01, rel=1e-4)
     assert int8["psnr_db"] > 20

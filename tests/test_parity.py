@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.fx import symbolic_trace
 
+from mobilekit.parity.float_nodes import fused_nodes
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Metrics, compare
 from mobilekit.parity.noise import (
     EveryTensorRounded,
     Noise,
     measure_noise,
+    record_ranges,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -28,7 +30,7 @@ from mobilekit.parity.noise import (
 )
 from mobilekit.recipes.schema import Limit
 
-NOISE = Noise(1e-6, 20.0, 3e-4, 0.02, 0.05)
+NOISE = Noise(1e-6, 20.0, 3e-4, 0.02, 0.06, 0.05)
 VALUES = st.floats(-1000, 1000, width=32)
 OUTPUTS = hnp.array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
     lambda shape: st.tuples(*[hnp.arrays(np.float32, shape, elements=VALUES)] * 2)
@@ -117,7 +119,7 @@ def test_float32_limits(stage: str) -> None:
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
-    (bound,) = bounds_for(stage, Noise(1e-7, 20.0, 0, 0, 0), 0.0, None)
+    (bound,) = bounds_for(stage, Noise(1e-7, 20.0, 0, 0, 0, 0), 0.0, None)
     assert bound.limit == pytest.approx(floor)
     (bound,) = bounds_for(stage, NOISE, 0.3, None)
     assert (bound.metric, bound.limit) == ("relative_l2", 0.3)
@@ -130,11 +132,34 @@ def test_limits_of_the_smaller_formats() -> None:
     (relative,) = bounds_for("tflite-float16", NOISE, 0.1, None)
     assert relative.limit == pytest.approx(0.1006)
     assert "0.1 of the approximate rewrites" in relative.derivation
-    for stage, own in (("tflite-dynamic", 0.04), ("tflite-int8", 0.1)):
-        (bound,) = bounds_for(stage, NOISE, 0.0, None)
+    for stage, own in (("tflite-dynamic", 0.04), ("tflite-int8", 0.12)):
+        bound, cosine = bounds_for(stage, NOISE, 0.0, None)
         assert (bound.metric, bound.limit) == ("relative_l2", pytest.approx(own))
+        assert (cosine.metric, cosine.limit) == ("cosine", 0.95)
         (bound,) = bounds_for(stage, NOISE, 0.2, None)
         assert bound.limit == pytest.approx(own + 0.2)
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "fitted", "words"),
+    [
+        (0.06, 0.05, "loses more than rounding to 8 bits must"),
+        (0.6, 0.05, "outside the ranges of the calibration; with ranges of their own they would lose 0.05, not 0.6"),
+        (0.6, 0.5, "Rounding to 8 bits itself loses this much"),
+    ],
+)
+def test_int8_that_is_of_no_use_comes_with_what_to_do(calibrated: float, fitted: float, words: str) -> None:
+    noise = replace(NOISE, int8_relative_l2=calibrated, int8_fitted_relative_l2=fitted)
+    relative, cosine = bounds_for("tflite-int8", noise, 0.0, None)
+    assert words in cosine.advice
+    assert "keep_float" in relative.advice
+
+
+def test_the_promised_cosine_is_an_error_of_a_third_of_the_output() -> None:
+    truth = np.float32([[3, 0]])
+    (_, cosine) = bounds_for("tflite-int8", NOISE, 0.0, None)
+    assert cosine.holds(compare(truth, np.float32([[3, 0.98]])))
+    assert not cosine.holds(compare(truth, np.float32([[3, 1]])))
 
 
 def test_a_recipe_replaces_limits_metric_by_metric() -> None:
@@ -190,8 +215,70 @@ def test_float16_weights_are_numpys() -> None:
 def test_rounded_tensors_have_256_levels(values: NDArray[np.float32]) -> None:
     rounded = round_to_256_steps(torch.from_numpy(values)).numpy()
     scale = (max(values.max(), 0) - min(values.min(), 0)) / 255
-    assert np.abs(rounded - values).max() <= scale * 0.501 + 1e-30
+    # Half a step, and half a one more at the ends, which move with 0 onto the grid.
+    assert np.abs(rounded - values).max() <= scale * 1.001 + 1e-30
+    assert np.median(np.abs(rounded - values)) <= scale * 0.501 + 1e-30
     assert len(np.unique(rounded)) <= 256
+    assert not rounded[values == 0].any()
+
+
+def test_rounding_in_a_given_range_saturates() -> None:
+    x = torch.tensor([-9.0, -1.0, -0.004, 0.0, 0.3, 1.55, 40.0])
+    got = round_to_256_steps(x, -1.0, 1.55)
+    torch.testing.assert_close(got, torch.tensor([-1.0, -1.0, 0.0, 0.0, 0.3, 1.55, 1.55]), rtol=0, atol=1e-6)
+    assert round_to_256_steps(x, 0.5, 1.0).min() == 0, "the range has zero in it"
+    assert round_to_256_steps(torch.tensor([1.0, math.inf])).isnan().all()
+
+
+def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes_alone() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.swish, self.identity = nn.Hardswish(), nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            twice = x * 2
+            return self.swish(self.identity(twice)) + self.swish(x)
+
+    inputs = {"input": np.float32([[-8, 1], [2, 3]])}
+    net, one = record_ranges(symbolic_trace(Net()), inputs), record_ranges(symbolic_trace(nn.Identity()), inputs)
+    assert one["input_1"] == (-8.0, 3.0)
+    assert net["x"] == (-8.0, 3.0), "the product reads it too"
+    assert net["mul"] == net["identity"] == (-3.0, 6.0)
+    assert net["swish"] == (pytest.approx(-1 / 3, abs=0.05), 6.0) or net["swish"][0] == 0.0
+    assert net["add"][1] == 9.0
+
+
+def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
+    graph = symbolic_trace(_layers())
+    small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
+    ranges = record_ranges(graph, {"input": small.numpy()})
+    with torch.no_grad():
+        own, same = EveryTensorRounded(graph)(small), EveryTensorRounded(graph, (), ranges)(small)
+        fitted, beyond = EveryTensorRounded(graph)(large), EveryTensorRounded(graph, (), ranges)(large)
+        exact = graph(large)
+    torch.testing.assert_close(own, same, rtol=0, atol=0.05)
+    error = [float((values - exact).norm() / exact.norm()) for values in (fitted, beyond)]
+    assert error[0] < 0.03
+    assert error[1] > 0.3, "what lies outside the ranges is lost"
+
+
+@pytest.mark.parametrize("form", ["module", "function", "method"])
+def test_a_relu_is_one_op_with_the_layer_or_sum_before_it(form: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.between, self.relu = nn.Conv2d(2, 2, 1), nn.Identity(), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            def relu(y: torch.Tensor) -> torch.Tensor:
+                return self.relu(y) if form == "module" else torch.relu(y) if form == "function" else y.relu()
+
+            first = relu(self.between(self.conv(x)))
+            pooled = relu(nn.functional.max_pool2d(x, 1))
+            return relu(first + pooled)
+
+    assert {node.name for node in fused_nodes(symbolic_trace(Net()))} == {"conv", "between", "add"}
 
 
 def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:

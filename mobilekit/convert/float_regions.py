@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
-# A region before a division ends at these: they are dense layers, or what int8 carries well.
-_ENDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONCATENATION", "HARD_SWISH")
+from mobilekit.convert.graph import TFLiteGraph
+
+DENSE = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+_SEEDS = {
+    "quotients": ("DIV",),
+    "attention": ("BATCH_MATMUL", "SOFTMAX"),
+    "normalisations": ("RSQRT", "SQRT"),
+}
 
 
-def tensors_to_keep(content: bytes, keep_float: Iterable[str]) -> set[str]:
+def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     """Return the names of the tensors that stay in float.
+
+    A part that stays is an op and all that leads to it from the dense ops before; a normalisation goes on from its
+    square root to the dense ops after.
 
     Args:
         content: A float32 TFLite file.
-        keep_float: `quotients`: all that leads from the last dense op before a DIV to the DIV. An int8 denominator
-            has 8 bits for all its values, and the small ones, which matter most, become 0. `hard-swish`: the results
-            of HARD_SWISH, for which XNNPACK has no int8 kernel, so that each would end a partition.
+        keep_float: `quotients`: an int8 denominator has 8 bits for all its values, and the small ones, which matter
+            most, become 0. `attention`: products of computed matrices, and softmaxes, whose many small weights int8
+            cannot tell from 0. `normalisations`: their variances span more than 8 bits, and so do the sums before
+            them. `hard-swish`: the results of HARD_SWISH alone, for which XNNPACK has no int8 kernel, so that each
+            would end a partition.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-    graph = model.subgraphs[0]
-    kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-
-    def kind(op: Any) -> str:
-        code = model.operatorCodes[op.opcodeIndex]
-        return str(kinds[max(code.builtinCode, code.deprecatedBuiltinCode)])
-
-    def results(op: Any) -> set[str]:
-        return {graph.tensors[index].name.decode() for index in op.outputs}
-
-    kept: set[str] = set()
+    graph = TFLiteGraph(content)
+    seeds = {op for word in keep_float for op in graph.ops_of(_SEEDS.get(word, ()))}
+    if "normalisations" in keep_float:
+        seeds |= _reach(graph, graph.ops_of(_SEEDS["normalisations"]), graph.after)
+    kept = _reach(graph, seeds, graph.before)
     if "hard-swish" in keep_float:
-        kept |= {name for op in graph.operators if kind(op) == "HARD_SWISH" for name in results(op)}
-    if "quotients" in keep_float:
-        maker = {int(index): op for op in graph.operators for index in op.outputs}
-        seen: set[int] = set()
-        waiting = [op for op in graph.operators if kind(op) == "DIV"]
-        while waiting:
-            op = waiting.pop()
-            if id(op) in seen:
-                continue
-            seen.add(id(op))
-            kept |= results(op)
-            before = [maker[int(index)] for index in op.inputs if int(index) in maker]
-            waiting += [one for one in before if kind(one) not in _ENDS]
-    return kept
+        kept |= set(graph.ops_of(("HARD_SWISH",)))
+    return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
+
+
+def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbours: Sequence[Sequence[int]]) -> set[int]:
+    """Return the ops, and those that can be reached from them without passing a dense one."""
+    found: set[int] = set()
+    waiting = list(ops)
+    while waiting:
+        op = waiting.pop()
+        if op not in found:
+            found.add(op)
+            waiting += [one for one in neighbours[op] if graph.kinds[one] not in DENSE]
+    return found

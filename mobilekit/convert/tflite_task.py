@@ -6,7 +6,7 @@ with the same outputs to the bit in half the time, and they get a signature with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit import memory
+from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.float_regions import tensors_to_keep
 from mobilekit.convert.signature import ordered
 
@@ -43,10 +44,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     for precision, path in request["files"].items():
         calibration = _load(request["calibration"]) if precision == "int8" else None
         with _named("the TensorFlow Lite converter"):
-            if calibration is not None and request["keep_float"]:
-                content = _convert_mixed(saved, calibration, request["keep_float"])
+            if calibration is not None:
+                content = _quantise(_convert(saved, "float32"), calibration, request["keep_float"])
             else:
-                content = _convert(saved, precision, calibration)
+                content = _convert(saved, precision)
         Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
         memory.release()
     return {"output_layouts": layouts}
@@ -115,7 +116,7 @@ def _keras_model(onnx_path: str, inputs: Shapes) -> Any:
     )
 
 
-def _convert(saved: Path, precision: str, calibration: Arrays | None) -> bytes:
+def _convert(saved: Path, precision: str) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
@@ -123,48 +124,26 @@ def _convert(saved: Path, precision: str, calibration: Arrays | None) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
-        assert calibration is not None
-        converter.representative_dataset = _representative(calibration)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
     content: bytes = converter.convert()
     return content
 
 
-def _convert_mixed(saved: Path, calibration: Arrays, keep_float: list[str]) -> bytes:
-    """Quantise to int8 but for some tensors: calibrate first, then quantise the calibrated file with a list of them."""
-    import tensorflow as tf
+def _quantise(content: bytes, calibration: Arrays, keep_float: list[str]) -> bytes:
+    """Make a float32 file int8, inputs and outputs too, but for the tensors that are to stay in float."""
     from tensorflow.lite.python.convert import mlir_quantize
 
-    kept = tensors_to_keep(_convert(saved, "float32", None), keep_float)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = _representative(calibration)
-    converter._experimental_calibrate_only = True
     int8 = 9  # TensorType.INT8 of the TFLite schema
-    content: bytes = mlir_quantize(
-        converter.convert(), fully_quantize=True, inference_type=int8, denylisted_nodes=sorted(kept) or None
+    kept = sorted(tensors_to_keep(content, keep_float))
+    quantised: bytes = mlir_quantize(
+        with_ranges(content, calibration), fully_quantize=True, inference_type=int8, denylisted_nodes=kept or None
     )
-    return content
+    return quantised
 
 
 def _load(path: str) -> Arrays:
     """Return calibration inputs by name, those of four axes seen as NHWC."""
     with np.load(path) as content:
         return {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in content.items()}
-
-
-def _representative(calibration: Arrays) -> Callable[[], Iterator[Arrays]]:
-    """Return TensorFlow's form of a data set: batches of one by the names of the signature."""
-    count = len(next(iter(calibration.values())))
-
-    def dataset() -> Iterator[Arrays]:
-        for i in range(count):
-            yield {name: np.ascontiguousarray(array[i : i + 1]) for name, array in calibration.items()}
-
-    return dataset
 
 
 @contextmanager

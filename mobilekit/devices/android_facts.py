@@ -33,7 +33,7 @@ for name in {_CPU}/present {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq {_CPU}/cpu[
   [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
 done 2>/dev/null
 while read -r line; do case $line in vendor_id*) echo "vendor=$line"; break;; esac; done 2>/dev/null </proc/cpuinfo
-printf machine=; head -c 19 /proc/$$/exe 2>/dev/null; echo
+echo -n machine=; head -c 19 /proc/$$/exe 2>/dev/null; echo
 """
 
 READ_STATE = f"""echo "section=thermal"; dumpsys thermalservice 2>/dev/null

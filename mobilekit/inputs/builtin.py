@@ -6,22 +6,41 @@ Calibration and evaluation never share a picture.
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageEnhance import Brightness, Color, Contrast
 
 from mobilekit.bundle import INPUT
 from mobilekit.inputs.extra import with_extras
 from mobilekit.inputs.preprocess import Arrays, stack
 from mobilekit.recipes.schema import Recipe
 
-# Colour photos in the wheels of scikit-image and scikit-learn.
-CALIBRATION_PHOTOS = ("skimage/astronaut.png", "skimage/coffee.png", "skimage/motorcycle_left.png", "sklearn/china.jpg")
-EVALUATION_PHOTOS = ("skimage/chelsea.png", "skimage/rocket.jpg", "skimage/hubble_deep_field.jpg", "sklearn/flower.jpg")
-_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
+# Colour photos in the wheels of scikit-image, scikit-learn and matplotlib: in both lists a person, a thing close by,
+# and something bright in the dark.
+CALIBRATION_PHOTOS = (
+    "skimage/astronaut.png",
+    "skimage/coffee.png",
+    "skimage/motorcycle_left.png",
+    "sklearn/china.jpg",
+    "skimage/hubble_deep_field.jpg",
+    "skimage/retina.jpg",
+    "skimage/ihc.png",
+)
+EVALUATION_PHOTOS = (
+    "skimage/chelsea.png",
+    "skimage/rocket.jpg",
+    "sklearn/flower.jpg",
+    "matplotlib/grace_hopper.jpg",
+)
+_FOLDERS = {"skimage": "data", "sklearn": "datasets/images", "matplotlib": "mpl-data/sample_data"}
+_SMALLEST_CROP = 0.08
+_LIGHT = 0.2
+_PRIMES = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
 
 DIGITS_TEST_COUNT = 360
 _DIGITS_SEED = 0
@@ -48,8 +67,7 @@ def calibration_inputs(recipe: Recipe) -> Arrays:
         images, _labels = digits("train")
         pictures = stack(((f"digit {i}", image) for i, image in enumerate(images[:count])), recipe.input)
         return with_extras(pictures, recipe)
-    views = photo_views(CALIBRATION_PHOTOS, -(-count // len(CALIBRATION_PHOTOS)))
-    return with_extras(stack(views[:count], recipe.input), recipe)
+    return with_extras(stack(varied_views(CALIBRATION_PHOTOS, count), recipe.input), recipe)
 
 
 def evaluation_inputs(recipe: Recipe, photos: int = 8) -> Evaluation:
@@ -70,6 +88,26 @@ def photo_views(names: tuple[str, ...], views: int) -> list[tuple[str, Image.Ima
     """
     pictures = [(name, _open_packaged(name)) for name in names]
     return [(f"{name} view {view}", _view(image, view)) for view in range(views) for name, image in pictures]
+
+
+def varied_views(names: tuple[str, ...], count: int) -> list[tuple[str, Image.Image]]:
+    """Return `count` views: each photo once as it is, then crops of them in other light, the photos taking turns.
+
+    A few photos as they are leave ranges and batch norms that the next photo exceeds by far: tensors with one value for
+    a whole picture, like pooled features, have only as many values as there are pictures. The crops are those that
+    networks are trained on, 8 to 100 % of the area (Szegedy et al., arXiv 1409.4842), with brightness, contrast and
+    saturation changed by up to a fifth (after Howard, arXiv 1312.5402).
+
+    Places and changes are spread evenly by multiples of square roots of primes (Richtmyer's sequence) and not drawn, so
+    that they are the same for ever.
+    """
+    pictures = [(name, _open_packaged(name)) for name in names]
+    views = []
+    for number in range(count):
+        name, image = pictures[number % len(pictures)]
+        varied = image if number < len(pictures) else _vary(image, np.sqrt(_PRIMES) * number % 1)
+        views.append((f"{name} view {number // len(pictures)}", varied))
+    return views
 
 
 def digits(split: str) -> tuple[list[Image.Image], NDArray[np.int64]]:
@@ -106,3 +144,14 @@ def _view(image: Image.Image, view: int) -> Image.Image:
     right, bottom = image.width - side, image.height - side
     left, top = ((0, 0), (right, bottom), (right, 0), (0, bottom))[(view - 1) % 4]
     return image.crop((left, top, left + side, top + side))
+
+
+def _vary(image: Image.Image, places: NDArray[np.float64]) -> Image.Image:
+    """Return a square crop in other light, as six numbers in 0..1 say."""
+    area = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * places[0]
+    side = min(int(math.sqrt(area * image.width * image.height)), *image.size)
+    left, top = (int(place * (length - side)) for place, length in zip(places[1:3], image.size, strict=True))
+    image = image.crop((left, top, left + side, top + side))
+    for enhance, place in zip((Brightness, Contrast, Color), places[3:], strict=True):
+        image = enhance(image).enhance(1 - _LIGHT + 2 * _LIGHT * float(place))
+    return image

@@ -6,6 +6,7 @@ parameters are timm's. `efficientvit_v1.py` has the paper's first version.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from mobilekit.models.registry import ModelEntry, Published, register
 FIRST_ATTENTION_STAGE = 3
 EXPANSION = 4
 AGGREGATION_KERNELS = (5,)
+HARD_SWISH_GAIN = 1.7367  # one over the root mean square of Hard-Swish of a standard normal variable
 
 
 class ConvLayer(nn.Module):
@@ -64,7 +66,9 @@ class MBConv(nn.Sequential):
     linear attention lacks.
 
     Args:
-        inner_norms: Batch norms after the first two convolutions; without them, these have a bias.
+        inner_norms: Batch norms after the first two convolutions; without them, these have a bias, and start with
+            weights that keep the variance (He et al., arXiv 1502.01852) as a batch norm would: PyTorch's default
+            weights shrink it, to where Hard-Swish is a straight line.
     """
 
     def __init__(
@@ -75,6 +79,9 @@ class MBConv(nn.Sequential):
         self.inverted_conv = ConvLayer(in_channels, hidden, bias=bias, norm=inner_norms)
         self.depth_conv = ConvLayer(hidden, hidden, kernel, stride, groups=hidden, bias=bias, norm=inner_norms)
         self.point_conv = ConvLayer(hidden, out_channels, act=False)
+        if not inner_norms:
+            keep_variance(self.inverted_conv.conv, 1.0)
+            keep_variance(self.depth_conv.conv, HARD_SWISH_GAIN)
 
 
 class Residual(nn.Module):
@@ -157,13 +164,17 @@ class Head(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Stem, four stages and a head: images (N, in_channels, H, W) to raw logits (N, num_classes)."""
+    """Stem, four stages and a head: images (N, in_channels, H, W) to raw logits (N, num_classes).
+
+    Without a checkpoint, the branches beside identities begin at a share of their inputs: see `damp_branches`.
+    """
 
     def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Module) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.Sequential(*stages)
         self.head = head
+        damp_branches(self)
 
     def features(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return P2, P3 and P4, the outputs of the last three stages at 1/8, 1/16 and 1/32 of the size of `x`."""
@@ -223,6 +234,31 @@ class EfficientViT(Backbone):
     def translate_checkpoint(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the tensors of mit-han-lab's or timm's checkpoints under our names, which are timm's."""
         return {translate_key(key): tensor for key, tensor in state.items()}
+
+
+def keep_variance(conv: nn.Conv2d, gain: float) -> None:
+    """Draw weights with which outputs have the variance that inputs had before they shrank by `gain`; no bias."""
+    nn.init.normal_(conv.weight, std=gain / math.sqrt(conv.weight[0].numel()))
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+
+
+def damp_branches(model: nn.Module) -> None:
+    """Set gamma of the last batch norm of each of n branches beside identities to 1 / sqrt(n).
+
+    Together they then add as much variance as there was before them. The authors' training begins with gamma 0, which
+    would leave nothing of the branches. PyTorch's 1 lets untrained attention multiply the differences between pictures
+    from block to block: it gives each token about the mean of all, and the batch norm after it scales what little the
+    means of a few pictures differ to the size of the features.
+    """
+    branches = [
+        module.main
+        for module in model.modules()
+        if isinstance(module, Residual) and type(module.shortcut) is nn.Identity
+    ]
+    for branch in branches:
+        norm = [module for module in branch.modules() if isinstance(module, nn.BatchNorm2d)][-1]
+        nn.init.constant_(norm.weight, 1 / math.sqrt(len(branches)))
 
 
 def check_counts(name: str, values: Sequence[int], count: int) -> None:

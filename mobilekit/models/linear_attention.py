@@ -22,7 +22,7 @@ class ReLULinearAttention(nn.Module):
     Args:
         eps: Added to the denominator, which is 0 where ReLU leaves nothing of a query (the output is 0 there too).
             timm has 1e-5, the default here; the authors' code has 1e-15, which is 0 in float16, and then 0 / 0 is NaN.
-            In float32 the two give the same outputs to 1e-5 with the same weights.
+            In float32 the two give the same outputs to some 1e-5 with the same weights.
     """
 
     def __init__(self, eps: float = EPS) -> None:

@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 from mobilekit.inputs.builtin import Evaluation
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
-from mobilekit.parity.noise import Noise, measure_noise
+from mobilekit.parity.noise import Noise, Ranges, measure_noise
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.runtimes.base import Arrays, Runtime
@@ -98,6 +98,7 @@ def measure(
     random: Arrays,
     steps: Iterable[StepReport] = (),
     progress: Callable[[str], None] = lambda _stage: None,
+    ranges: Ranges | None = None,
 ) -> Ledger:
     """Run every stage on the same inputs and compare.
 
@@ -109,6 +110,7 @@ def measure(
         random: Random inputs, float32 (N, ...) by name.
         steps: What the rewrites did.
         progress: Is told each stage.
+        ranges: Of the rewritten model's steps on the calibration inputs, where they are known.
 
     Raises:
         ToolError: An artifact cannot be opened or run.
@@ -125,7 +127,7 @@ def measure(
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
     noises = tuple(
-        measure_noise(reference, rewritten, inputs, before, after, "quotients" in recipe.int8.keep_float)
+        measure_noise(reference, rewritten, inputs, before, after, recipe.int8.keep_float, ranges)
         for inputs, before, after in zip(
             (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mobilekit.parity.metrics import Metrics
@@ -18,10 +19,14 @@ FLOAT32_ULPS = 4
 two evaluations that are compared."""
 FORMAT_SHARE = 2
 """The artifact of a format rounds as its imitation does, with other draws (sqrt(2) between two of them), and it rounds
-in places where the imitation does not: dynamic and int8 kernels round their scales and their fused activations, int8
-has its ranges from other inputs, mostly wider (sqrt(2) again)."""
+in places where the imitation does not: dynamic and int8 kernels round their scales, their fused activations, and what
+they add (sqrt(2) again, if every tensor is rounded twice)."""
 FLOAT16_COSINE = 0.9999
 """What mobilekit promises for float16 artifacts, whatever the model's own noise is."""
+QUANTISED_COSINE = 0.95
+"""What it promises for dynamic and int8 artifacts: below it the error is a third of the output, 10 dB under it, and the
+artifact of little use, even where the format does no better on this model."""
+_LOST = math.sqrt(1 / QUANTISED_COSINE**2 - 1)  # relative L2 of such an error
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Bound:
     metric: str
     limit: float
     derivation: str
+    advice: str = ""
+    """What to do where it does not hold."""
 
     def holds(self, metrics: Metrics) -> bool:
         """Whether the metric is within the limit; a figure that is not a number is not."""
@@ -59,8 +66,38 @@ _FORMATS = {
         "dynamic_relative_l2",
         "weights (per channel) and the inputs of dense layers are rounded to 8 bits",
     ),
-    "tflite-int8": ("int8_relative_l2", "weights (per channel) and every other tensor are rounded to 8 bits"),
+    "tflite-int8": (
+        "int8_relative_l2",
+        "weights (per channel) and every other tensor are rounded to 8 bits in the calibration's ranges",
+    ),
 }
+
+
+_TOO_MUCH = (
+    "The file loses more than rounding to 8 bits must. Divisions, attention and normalisations are beyond 8 bits: "
+    "`int8: {keep_float: [quotients, attention, normalisations]}` in the recipe leaves them in float. If they are in "
+    "float already, the converter or a kernel is at fault."
+)
+_FORMAT_LOSES = (
+    "Rounding to 8 bits itself loses this much on this model, whatever makes the file. Leave more in float "
+    "(int8.keep_float in the recipe), or use the dynamic or float16 file."
+)
+_RANGES_LOSE = (
+    "These inputs lie outside the ranges of the calibration; with ranges of their own they would lose {:.2g}, not "
+    "{:.2g}. Calibrate on more pictures that are like them: --calibration FOLDER."
+)
+
+
+def _promise(stage: str, noise: Noise) -> Bound:
+    """Return the cosine that an artifact must reach in any case, and what to do where it does not."""
+    if stage == "tflite-float16":
+        return Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")
+    advice = ""
+    if stage == "tflite-int8":
+        own, fitted = noise.int8_relative_l2, noise.int8_fitted_relative_l2
+        out_of_range, is_lost = own > 2 * fitted, own > _LOST / 2
+        advice = _RANGES_LOSE.format(fitted, own) if out_of_range else _FORMAT_LOSES if is_lost else _TOO_MUCH
+    return Bound("cosine", QUANTISED_COSINE, "mobilekit's promise: an error below a third of the outputs", advice)
 
 
 def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
@@ -69,9 +106,9 @@ def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
         own = getattr(noise, name)
         allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
         text = f"{FORMAT_SHARE} x {own:.2e}, the change when {change}{allowed}"
-        bounds = [Bound("relative_l2", FORMAT_SHARE * own + drift, text)]
-        if stage == "tflite-float16" and not drift:
-            bounds.append(Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16"))
+        bounds = [Bound("relative_l2", FORMAT_SHARE * own + drift, text, _TOO_MUCH if stage == "tflite-int8" else "")]
+        if not drift:
+            bounds.append(_promise(stage, noise))
         return bounds
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]

@@ -8,7 +8,8 @@ to the outputs is the yardstick for the artifact.
 from __future__ import annotations
 
 import copy
-import operator
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,13 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import arguments
+from mobilekit.parity.float_nodes import float_nodes, fused_nodes, hard_swished_nodes
 from mobilekit.parity.metrics import compare
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Lowest and highest value of each step of a graph, by its name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class Noise:
     dynamic_relative_l2: float
     """Change when weights (per channel) and the inputs of linear layers (per tensor) are rounded to 8 bits."""
     int8_relative_l2: float
-    """Change when weights (per channel) and every other tensor (per tensor) are rounded to 8 bits."""
+    """Change when weights (per channel) and every other tensor (per tensor) are rounded to 8 bits, in the ranges of the
+    calibration."""
+    int8_fitted_relative_l2: float
+    """The same in ranges of these inputs' own: more calibration cannot do better."""
 
 
 def measure_noise(
@@ -45,7 +53,8 @@ def measure_noise(
     inputs: Arrays,
     reference_outputs: Arrays,
     rewritten_outputs: Arrays,
-    float_quotients: bool = False,
+    keep_float: Collection[str] = (),
+    ranges: Ranges | None = None,
 ) -> dict[str, Noise]:
     """Run the model in each format, and return what that does to each output.
 
@@ -55,7 +64,9 @@ def measure_noise(
         inputs: float32 (N, ...) by name.
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
-        float_quotients: Int8 leaves what leads to a division in float, as the recipe may say.
+        keep_float: What int8 leaves in float, in the words of the recipe.
+        ranges: What `record_ranges` gave for the calibration inputs; where they are not known, int8 has ranges of
+            these inputs' own.
     """
     exact = TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
@@ -69,7 +80,8 @@ def measure_noise(
         return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
 
     by_float16, by_dynamic = changes(halved), changes(dynamic)
-    by_int8 = changes(EveryTensorRounded(static, float_quotients))
+    by_fitted = changes(EveryTensorRounded(static, keep_float))
+    by_int8 = changes(EveryTensorRounded(static, keep_float, ranges)) if ranges else by_fitted
     return {
         name: Noise(
             float32_max_abs=compare(exact[name], reference_outputs[name]).max_abs,
@@ -77,6 +89,7 @@ def measure_noise(
             float16_relative_l2=by_float16[name],
             dynamic_relative_l2=by_dynamic[name],
             int8_relative_l2=by_int8[name],
+            int8_fitted_relative_l2=by_fitted[name],
         )
         for name in reference_outputs
     }
@@ -116,77 +129,98 @@ def round_layer_inputs(model: nn.Module) -> None:
             module.register_forward_pre_hook(rounded)
 
 
-def round_to_256_steps(x: torch.Tensor) -> torch.Tensor:
-    """Round a tensor to 256 even steps over its range, which has zero in it (the same specification)."""
-    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
-    scale = ((high - low) / 255).clamp_min(torch.finfo(x.dtype).tiny)
-    return ((x - low) / scale).round() * scale + low
+def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | None = None) -> torch.Tensor:
+    """Round a tensor to 256 even steps, of which 0 is one, and what lies outside to the first or last.
 
-
-class EveryTensorRounded(nn.Module):
-    """A graph that rounds every tensor it makes, as a full int8 model does.
-
-    A convolution whose only user is a ReLU is one op with it in TFLite, and only the ReLU's result is rounded.
+    Source: the same specification.
 
     Args:
-        graph: The graph.
-        float_quotients: Leave what leads from the last layer before a division to the division unrounded.
+        x: Any values.
+        low: Lowest value to carry; the tensor's own without.
+        high: Highest value to carry; the tensor's own without.
     """
+    low = min(float(x.amin()) if low is None else low, 0.0)
+    high = max(float(x.amax()) if high is None else high, 0.0)
+    scale = max((high - low) / 255, torch.finfo(x.dtype).tiny)
+    if not math.isfinite(scale):
+        return torch.full_like(x, math.nan)
+    zero = round(-low / scale)
+    return ((x / scale).round().clamp(-zero, 255 - zero)) * scale
 
-    def __init__(self, graph: GraphModule, float_quotients: bool = False) -> None:
+
+def record_ranges(graph: GraphModule, inputs: Arrays) -> Ranges:
+    """Return the range of each step of the graph for int8: its lowest and highest value.
+
+    What only Hard-Swishes read begins at -3: they are 0 below it.
+
+    Args:
+        graph: float32.
+        inputs: Calibration inputs, float32 (N, ...) by name.
+    """
+    recorder = _Recorder(graph)
+    TorchRuntime(recorder).run(inputs)
+    return recorder.ranges
+
+
+class _EachStep(nn.Module):
+    """A graph in which `treat` sees the tensor that each step makes, and returns what the next steps get."""
+
+    def __init__(self, graph: GraphModule) -> None:
         super().__init__()
         self.graph = graph
-        self.unrounded = _before_quotients(graph) if float_quotients else set()
         self.meta = graph.meta
 
+    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        """Return the step's result for the next steps."""
+        raise NotImplementedError
+
     def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> object:
-        """Run the graph on rounded inputs."""
-        inputs = arguments(self.graph, {INPUT: picture, **further})
-        return _RoundingInterpreter(self.graph, self.unrounded).run(*inputs)
+        """Run the graph."""
+        return _Stepper(self).run(*arguments(self.graph, {INPUT: picture, **further}))
 
 
-_DIVISIONS = (operator.truediv, torch.div, torch.true_divide)
-
-
-def _before_quotients(graph: GraphModule) -> set[Node]:
-    """Return the nodes from the last layer before each division of two tensors, which is left out, to the division."""
-    found: set[Node] = set()
-    waiting = [node for node in graph.graph.nodes if _is_quotient(node)]
-    while waiting:
-        node = waiting.pop()
-        if node in found or node.target is torch.cat or (node.op == "call_module" and not _is_relu(graph, node)):
-            continue
-        found.add(node)
-        waiting += node.all_input_nodes
-    return found
-
-
-def _is_quotient(node: Node) -> bool:
-    divides = node.target in _DIVISIONS if node.op == "call_function" else node.target in ("div", "true_divide")
-    return divides and len(node.all_input_nodes) == 2
-
-
-def _is_relu(graph: GraphModule, node: Node) -> bool:
-    return isinstance(graph.get_submodule(str(node.target)), nn.ReLU)
-
-
-class _RoundingInterpreter(Interpreter):
-    def __init__(self, graph: GraphModule, unrounded: set[Node]) -> None:
-        super().__init__(graph)
-        self.unrounded = unrounded
+class _Stepper(Interpreter):
+    def __init__(self, steps: _EachStep) -> None:
+        super().__init__(steps.graph)
+        self.steps = steps
 
     def run_node(self, n: Node) -> object:
         result = super().run_node(n)
-        if isinstance(result, torch.Tensor) and n.op not in ("output", "get_attr") and self._is_rounded(n):
-            return round_to_256_steps(result)
-        return result
+        is_made = isinstance(result, torch.Tensor) and result.is_floating_point()
+        return self.steps.treat(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
-    def _is_rounded(self, n: Node) -> bool:
-        return n not in self.unrounded and not self._is_fused(n)
 
-    def _is_fused(self, n: Node) -> bool:
-        users = list(n.users)
-        if n.op != "call_module" or len(users) != 1 or users[0].op != "call_module":
-            return False
-        layer, after = (self.module.get_submodule(str(node.target)) for node in (n, users[0]))
-        return isinstance(layer, nn.Conv2d | nn.Linear) and isinstance(after, nn.ReLU)
+class EveryTensorRounded(_EachStep):
+    """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
+
+    Args:
+        graph: The graph.
+        keep_float: What stays unrounded, in the words of the recipe's `int8.keep_float`.
+        ranges: The ranges to round in, by the names of the steps; each tensor's own without.
+    """
+
+    def __init__(self, graph: GraphModule, keep_float: Collection[str] = (), ranges: Ranges | None = None) -> None:
+        super().__init__(graph)
+        self.unrounded = float_nodes(graph, keep_float) | fused_nodes(graph)
+        self.ranges = ranges or {}
+
+    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        """Round the tensor, unless int8 leaves it in float."""
+        if node in self.unrounded:
+            return value
+        return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))
+
+
+class _Recorder(_EachStep):
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__(graph)
+        self.ranges: dict[str, tuple[float, float]] = {}
+        self.lowest = {node.name: -3.0 for node in hard_swished_nodes(graph)}
+
+    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        """Widen the step's range by the tensor."""
+        low, high = self.ranges.get(node.name, (0.0, 0.0))
+        least, most = value.nan_to_num().aminmax()  # JSON has finite numbers alone
+        lowest = max(float(least), self.lowest.get(node.name, -math.inf))
+        self.ranges[node.name] = (min(low, lowest), max(high, float(most)))
+        return value

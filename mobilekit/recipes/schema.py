@@ -18,6 +18,7 @@ from pydantic import (
 from mobilekit.bundle import INPUT
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
+FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 
 
@@ -90,16 +91,17 @@ class RewriteStep(_Part):
 class Calibration(_Part):
     """The inputs that int8 ranges and fitted rewrites are measured on."""
 
-    count: Annotated[int, Field(ge=1, le=10000)] = Field(20, description="Number of inputs.")
+    count: Annotated[int, Field(ge=1, le=10000)] = Field(84, description="Number of inputs.")
 
 
 class Int8(_Part):
     """How the full int8 file is quantised."""
 
-    keep_float: tuple[Literal["quotients", "hard-swish"], ...] = Field(
+    keep_float: tuple[FloatPart, ...] = Field(
         (),
-        description="Parts that stay in float: what leads from the dense layer before a division to the division "
-        "(linear attention), and Hard-Swishes, for which XNNPACK has no int8 kernel.",
+        description="Parts that stay in float, each with all that leads to it from the dense layers before: divisions "
+        "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
+        "normalisations; and Hard-Swishes alone, for which XNNPACK has no int8 kernel.",
     )
 
 

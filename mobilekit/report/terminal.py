@@ -70,6 +70,7 @@ def _explanation(ledger: dict[str, Any]) -> str:
     lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
     lines += [f"{row['stage']} against {row['against']} ({row['output']}): {misses(row)}." for row in failed]
+    lines += dict.fromkeys(bound["advice"] for row in failed for bound in _missed(row) if bound.get("advice"))
     lines.append(f"Verdict: {ledger['verdict']}.")
     return "\n".join(lines)
 
@@ -79,18 +80,23 @@ def misses(row: dict[str, Any]) -> str:
     if not row["finite"] or not row["random"]["finite"]:
         return "some outputs are not finite numbers"
 
+    missed = [
+        f"{_LONG[bound['metric']]} is {_figure(row[bound['metric']])}, and {_limit(bound, _LONG)} is the limit"
+        for bound in _missed(row)
+    ]
+    return "; ".join(missed) or "within its limits on these inputs, and outside them on the random ones"
+
+
+def _missed(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the limits that a row is beyond."""
+
     def beyond(bound: dict[str, Any]) -> bool:
         value, limit = row[bound["metric"]], bound["limit"]
         if value is None or limit is None:
             return True
         return bool(value < limit if bound["metric"] in ("cosine", "top1_agreement") else value > limit)
 
-    missed = [
-        f"{_LONG[bound['metric']]} is {_figure(row[bound['metric']])}, and {_limit(bound, _LONG)} is the limit"
-        for bound in row["limits"]
-        if beyond(bound)
-    ]
-    return "; ".join(missed) or "within its limits on these inputs, and outside them on the random ones"
+    return [bound for bound in row["limits"] if beyond(bound)]
 
 
 def _sites(count: int) -> str:

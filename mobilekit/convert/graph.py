@@ -1,0 +1,79 @@
+"""A TFLite file's first graph, to be looked at and changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+
+class TFLiteGraph:
+    """Ops and tensors by their numbers.
+
+    Args:
+        content: A TFLite file.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+        codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in self._model.operatorCodes]
+        self._float32, self._new_quantization = schema.TensorType.FLOAT32, schema.QuantizationParametersT
+        self._graph = self._model.subgraphs[0]
+        self.tensors: list[Any] = self._graph.tensors
+        self.kinds = [codes[op.opcodeIndex] for op in self._graph.operators]
+        self.results = [[int(tensor) for tensor in op.outputs] for op in self._graph.operators]
+        self._readers: dict[int, list[int]] = defaultdict(list)
+        for number, op in enumerate(self._graph.operators):
+            for tensor in op.inputs:
+                self._readers[int(tensor)].append(number)
+        self.after = [sorted({op for one in made for op in self._readers[one]}) for made in self.results]
+        self.before: list[list[int]] = [[] for _ in self.kinds]
+        for number, followers in enumerate(self.after):
+            for follower in followers:
+                self.before[follower].append(number)
+
+    def ops_of(self, kinds: Collection[str]) -> list[int]:
+        """Return the ops of these kinds."""
+        return [number for number, kind in enumerate(self.kinds) if kind in kinds]
+
+    def computed(self) -> list[int]:
+        """Return the tensors that the graph takes or makes: all but constants."""
+        return [*map(int, self._graph.inputs), *(tensor for made in self.results for tensor in made)]
+
+    def name(self, tensor: int) -> str:
+        """Return a tensor's name."""
+        name: str = self.tensors[tensor].name.decode()
+        return name
+
+    def is_float32(self, tensor: int) -> bool:
+        """Return whether a tensor holds float32."""
+        return bool(self.tensors[tensor].type == self._float32)
+
+    def set_range(self, tensor: int, low: float, high: float) -> None:
+        """Write the range that int8 is to have into a tensor."""
+        if self.tensors[tensor].quantization is None:
+            self.tensors[tensor].quantization = self._new_quantization()
+        quantization = self.tensors[tensor].quantization
+        quantization.min, quantization.max = np.array([low], np.float32), np.array([high], np.float32)
+
+    def is_read_by_hard_swishes_alone(self, tensor: int) -> bool:
+        """Return whether all that reads a tensor are Hard-Swishes, and something does."""
+        is_output = tensor in map(int, self._graph.outputs)
+        return not is_output and {self.kinds[op] for op in self._readers[tensor]} == {"HARD_SWISH"}
+
+    def signature_inputs(self) -> dict[str, int]:
+        """Return the tensor of each input by its name in the signature."""
+        return {one.name.decode(): int(one.tensorIndex) for one in self._model.signatureDefs[0].inputs}
+
+    def content(self) -> bytes:
+        """Return the file as it is now."""
+        import flatbuffers
+
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(self._model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())

@@ -1,0 +1,122 @@
+"""Which steps of a PyTorch graph int8 leaves in float: the same parts as `convert/float_regions.py` finds in TFLite's.
+
+The two are told apart on purpose: the imitation of int8 must not rest on what a converter made.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection, Iterable
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.graph import module_of
+
+DENSE = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_DENSE_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)
+_IDENTITIES = (nn.Identity, nn.Dropout)
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_RELUS = (F.relu, F.relu6, torch.relu, "relu", "relu_")
+_DIVISIONS = (operator.truediv, torch.div, torch.true_divide, "div", "true_divide")
+_PRODUCTS = (operator.matmul, torch.matmul, torch.bmm, torch.einsum, "matmul", "bmm", "__matmul__")
+_ATTENTION = (F.scaled_dot_product_attention, F.softmax, torch.softmax, "softmax")
+_ROOTS = (torch.rsqrt, torch.sqrt, torch.var, torch.std, torch.var_mean, F.normalize, "rsqrt", "sqrt", "var", "std")
+_NORMS = (F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm)
+_NORM_MODULES = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm)
+
+
+def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
+    """Return the steps whose results stay in float, in the words of the recipe's `int8.keep_float`.
+
+    `hard-swish` changes nothing here: its result is rounded once in any case, at the latest where a dense layer
+    takes it.
+    """
+    seeds: list[Node] = []
+    for word, is_seed in (("quotients", _is_quotient), ("attention", _is_attention), ("normalisations", _is_norm)):
+        if word in keep_float:
+            seeds += [node for node in graph.graph.nodes if is_seed(graph, node)]
+    if "normalisations" in keep_float:
+        roots = [node for node in graph.graph.nodes if _is_norm(graph, node)]
+        seeds += _reach(graph, roots, lambda node: node.users)
+    return _reach(graph, seeds, lambda node: node.all_input_nodes)
+
+
+def fused_nodes(graph: GraphModule) -> set[Node]:
+    """Return the steps whose results TFLite never has, as one op makes them and the ReLU of them."""
+    return {node for relu in graph.graph.nodes if _is_relu(graph, relu) for node in _fused_with(graph, relu)}
+
+
+def hard_swished_nodes(graph: GraphModule) -> set[Node]:
+    """Return the steps that Hard-Swishes alone read, perhaps through identities."""
+    found: set[Node] = set()
+    for node in reversed(graph.graph.nodes):
+        if node.users and all(
+            _is_hard_swish(graph, user) or _is_identity_in(graph, user, found) for user in node.users
+        ):
+            found.add(node)
+    return found
+
+
+def _is_identity_in(graph: GraphModule, node: Node, found: set[Node]) -> bool:
+    return node in found and isinstance(module_of(graph, node), _IDENTITIES)
+
+
+def _is_hard_swish(graph: GraphModule, node: Node) -> bool:
+    return node.target is F.hardswish or isinstance(module_of(graph, node), nn.Hardswish)
+
+
+def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
+    """Return the dense layer or sum before a ReLU, and the identities between; nothing where others use them too."""
+    chain: list[Node] = []
+    node = relu
+    while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
+        node = node.all_input_nodes[0]
+        chain.append(node)
+        if _is_dense(graph, node) or node.target in _SUMS:
+            return chain
+        if not isinstance(module_of(graph, node), _IDENTITIES):
+            break
+    return []
+
+
+def _reach(graph: GraphModule, nodes: Iterable[Node], neighbours: Callable[[Node], Iterable[Node]]) -> set[Node]:
+    """Return the steps, and those that can be reached from them without passing a dense layer."""
+    found: set[Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += [one for one in neighbours(node) if not _ends(graph, one)]
+    return found
+
+
+def _ends(graph: GraphModule, node: Node) -> bool:
+    if node.op in ("placeholder", "get_attr", "output") or _is_dense(graph, node):
+        return True
+    return _is_relu(graph, node) and any(_is_dense(graph, one) for one in _fused_with(graph, node))
+
+
+def _is_dense(graph: GraphModule, node: Node) -> bool:
+    return node.target in _DENSE_FUNCTIONS or isinstance(module_of(graph, node), DENSE)
+
+
+def _is_relu(graph: GraphModule, node: Node) -> bool:
+    return node.target in _RELUS or isinstance(module_of(graph, node), nn.ReLU | nn.ReLU6)
+
+
+def _is_quotient(_graph: GraphModule, node: Node) -> bool:
+    return node.target in _DIVISIONS and len(node.all_input_nodes) == 2
+
+
+def _is_attention(graph: GraphModule, node: Node) -> bool:
+    computed = [one for one in node.all_input_nodes if one.op != "get_attr"]
+    is_product = node.target in _PRODUCTS and len(computed) > 1
+    return is_product or node.target in _ATTENTION or isinstance(module_of(graph, node), nn.Softmax)
+
+
+def _is_norm(graph: GraphModule, node: Node) -> bool:
+    return node.target in _ROOTS + _NORMS or isinstance(module_of(graph, node), _NORM_MODULES)

@@ -1,0 +1,84 @@
+"""Small TFLite files made op by op, for tests that know every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+_OPTIONS: Mapping[str, tuple[int, Any]] = {
+    "ADD": (schema.BuiltinOptions.AddOptions, schema.AddOptionsT),
+    "MUL": (schema.BuiltinOptions.MulOptions, schema.MulOptionsT),
+    "DIV": (schema.BuiltinOptions.DivOptions, schema.DivOptionsT),
+    "SOFTMAX": (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT),
+    "FULLY_CONNECTED": (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT),
+}
+
+
+def make_tflite(
+    ops: Sequence[tuple[str, Sequence[str], str]],
+    shape: tuple[int, ...],
+    outputs: Sequence[str],
+    constants: Mapping[str, NDArray[np.float32]] | None = None,
+) -> bytes:
+    """Return a float32 file with one input `x` and a signature.
+
+    Args:
+        ops: Kind, names of what it takes, name of what it makes; all that is made has the shape of the input.
+        shape: The shape of the input.
+        outputs: Names of the outputs.
+        constants: Further tensors, by name.
+    """
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT()]
+    numbers: dict[str, int] = {}
+    graph.tensors, graph.operators, model.operatorCodes = [], [], []
+
+    def add_tensor(name: str, array: NDArray[np.float32] | None = None) -> None:
+        tensor = schema.TensorT()
+        tensor.name, tensor.type = name.encode(), schema.TensorType.FLOAT32
+        tensor.shape = np.array(shape if array is None else array.shape, np.int32)
+        if array is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+            tensor.buffer = len(model.buffers)
+            model.buffers.append(buffer)
+        numbers[name] = len(graph.tensors)
+        graph.tensors.append(tensor)
+
+    add_tensor("x")
+    for name, array in (constants or {}).items():
+        add_tensor(name, array)
+    for kind, taken, made in ops:
+        add_tensor(made)
+        code, op = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = getattr(schema.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+        op.opcodeIndex, op.inputs, op.outputs = len(model.operatorCodes), [numbers[n] for n in taken], [numbers[made]]
+        if kind in _OPTIONS:
+            op.builtinOptionsType, op.builtinOptions = _OPTIONS[kind][0], _OPTIONS[kind][1]()
+        if kind == "SOFTMAX":
+            op.builtinOptions.beta = 1.0
+        model.operatorCodes.append(code)
+        graph.operators.append(op)
+    graph.inputs, graph.outputs = [0], [numbers[name] for name in outputs]
+    model.signatureDefs = [_signature(numbers, outputs)]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _signature(numbers: Mapping[str, int], outputs: Sequence[str]) -> Any:
+    def entry(name: str) -> Any:
+        one = schema.TensorMapT()
+        one.name, one.tensorIndex = name.encode(), numbers[name]
+        return one
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs, signature.outputs = [entry("x")], [entry(name) for name in outputs]
+    return signature
