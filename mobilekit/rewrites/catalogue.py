@@ -13,10 +13,29 @@ from mobilekit.rewrites.dfc_dense import DFCDense
 from mobilekit.rewrites.dfc_shared import DFCShared
 from mobilekit.rewrites.gate import GateBeforeUpsample
 from mobilekit.rewrites.noop_slice import NoopSlice
+from mobilekit.rewrites.plugins import installed_names, load_installed
 
 REWRITES: dict[str, type[Rewrite[Any]]] = {
     rewrite.name: rewrite for rewrite in (DFCShared, DFCDense, GateBeforeUpsample, FoldBatchNorm, NoopSlice)
 }
+
+
+def rewrite_names() -> list[str]:
+    """Return the names of all rewrites: mobilekit's own, then those of installed packages."""
+    return [*REWRITES, *(name for name in installed_names() if name not in REWRITES)]
+
+
+def find_rewrite(name: str) -> type[Rewrite[Any]]:
+    """Return the rewrite of this name; mobilekit's own comes before an installed package's.
+
+    Raises:
+        UsageError: There is none, or its package cannot be used.
+    """
+    if name in REWRITES:
+        return REWRITES[name]
+    if name in installed_names():
+        return load_installed(name)
+    raise UsageError(f"There is no rewrite {name}.", nearest(name, rewrite_names()))
 
 
 def steps_of(loaded: LoadedRecipe) -> list[tuple[RewriteStep, Rewrite[Any]]]:
@@ -27,9 +46,9 @@ def steps_of(loaded: LoadedRecipe) -> list[tuple[RewriteStep, Rewrite[Any]]]:
     """
     steps = []
     for index, step in enumerate(loaded.recipe.rewrites):
-        kind = REWRITES.get(step.name)
-        if kind is None:
+        if step.name not in rewrite_names():
             place = loaded.where(("rewrites", index, "name"))
-            raise UsageError(f"{place}: there is no rewrite {step.name}.", nearest(step.name, REWRITES))
+            raise UsageError(f"{place}: there is no rewrite {step.name}.", nearest(step.name, rewrite_names()))
+        kind = find_rewrite(step.name)
         steps.append((step, kind(check_options(kind.options_type, step, loaded))))
     return steps
