@@ -94,7 +94,7 @@ def test_gates_after_the_upsample_are_moved() -> None:
     assert counts(result)["gate-before-upsample"] == (14, 0)
     step = result.steps[1]
     assert step.proof is not None
-    assert step.proof.relative_error == 0.0
+    assert step.proof.relative_error <= 1e-15  # sigmoid's own vector code rounds by a value's place in memory
 
 
 def test_gates_after_a_bilinear_upsample_stay() -> None:
