@@ -7,16 +7,34 @@ from typing import Any
 from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes.load import LoadedRecipe, check_options
 from mobilekit.recipes.schema import RewriteStep
+from mobilekit.rewrites.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
 from mobilekit.rewrites.base import Rewrite
 from mobilekit.rewrites.batch_norm import FoldBatchNorm
 from mobilekit.rewrites.dfc_dense import DFCDense
 from mobilekit.rewrites.dfc_shared import DFCShared
+from mobilekit.rewrites.fuse_hard_swish import FuseHardSwish
 from mobilekit.rewrites.gate import GateBeforeUpsample
 from mobilekit.rewrites.noop_slice import NoopSlice
 from mobilekit.rewrites.plugins import installed_names, load_installed
+from mobilekit.rewrites.relu6_gate import ReLU6Gate
+from mobilekit.rewrites.upsample_broadcast import UpsampleBroadcast
 
 REWRITES: dict[str, type[Rewrite[Any]]] = {
-    rewrite.name: rewrite for rewrite in (DFCShared, DFCDense, GateBeforeUpsample, FoldBatchNorm, NoopSlice)
+    rewrite.name: rewrite
+    for rewrite in (
+        DFCShared,
+        DFCDense,
+        GateBeforeUpsample,
+        FoldBatchNorm,
+        NoopSlice,
+        FuseHardSwish,
+        ReLU6Gate,
+        UpsampleBroadcast,
+        HardSwish,
+        HardSigmoid,
+        TanhGelu,
+        GeluHardSwish,
+    )
 }
 
 
