@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-IMAGES_AT_ONCE = 4
+_PIXELS_AT_ONCE = 4 * 224 * 224
 """More at once are no faster and take more memory."""
+
+
+def at_once(images: torch.Tensor) -> int:
+    """Return how many of the images (N, C, H, W) to run in one batch."""
+    return max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -31,3 +37,8 @@ def drift_between(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.
     ]
     worst = float(torch.tensor(changes, dtype=torch.float64).max())  # Python's max would lose a NaN
     return Drift(worst, min(same))
+
+
+def finite(value: float | None) -> float | None:
+    """Return a figure for JSON, which has neither NaN nor infinity: None in their place."""
+    return value if value is not None and math.isfinite(value) else None

@@ -19,7 +19,7 @@ from mobilekit.rewrites import float32
 from mobilekit.rewrites import proof as proofs
 from mobilekit.rewrites.base import Exactness, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
-from mobilekit.rewrites.drift import IMAGES_AT_ONCE, Drift, drift_between
+from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.float32 import Float32Check
 from mobilekit.rewrites.graph import note_shapes, tidy, trace
 from mobilekit.rewrites.order import Order, Paths
@@ -80,9 +80,9 @@ class StepReport:
             "details": list(self.details),
             "proof": self.proof.to_json() if self.proof else None,
             "float32": self.float32.to_json() if self.float32 else None,
-            "drift": self.drift,
-            "drift_alone": self.drift_alone,
-            "drift_so_far": self.drift_so_far,
+            "drift": finite(self.drift),
+            "drift_alone": finite(self.drift_alone),
+            "drift_so_far": finite(self.drift_so_far),
             "max_drift": self.max_drift,
             "top1_agreement": self.top1_agreement,
             "top1_agreement_alone": self.top1_agreement_alone,
@@ -314,7 +314,7 @@ class _Run:
     def _measure(self, graph: GraphModule) -> dict[str, torch.Tensor]:
         assert self.calibration is not None
         with torch.no_grad():
-            return run_in_batches(graph, self.calibration, IMAGES_AT_ONCE)
+            return run_in_batches(graph, self.calibration, at_once(self.calibration))
 
 
 def _apply_at(graph: GraphModule, action: Rewrite[Any], sites: list[Site], calibration: torch.Tensor | None) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch.fx import GraphModule
 
 from mobilekit.models.outputs import run_in_batches
-from mobilekit.rewrites.drift import IMAGES_AT_ONCE
+from mobilekit.rewrites.drift import at_once
 
 COUNT = 8
 """Number of calibration inputs that the rounding is measured on."""
@@ -60,7 +60,7 @@ def rounding_of(graph: GraphModule, inputs: torch.Tensor, exact: Outputs) -> dic
     """
     single = copy.deepcopy(graph).float()
     with torch.no_grad():
-        outputs = run_in_batches(single, inputs[:COUNT].float(), IMAGES_AT_ONCE)
+        outputs = run_in_batches(single, inputs[:COUNT].float(), at_once(inputs))
     return {name: _ulps(exact[name][:COUNT], output.double()) for name, output in outputs.items()}
 
 
