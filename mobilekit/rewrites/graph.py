@@ -38,6 +38,8 @@ def trace(model: nn.Module, example: torch.Tensor | None = None) -> GraphModule:
             graph.meta["one_size"] = True
         except Exception as second:
             raise _refusal(model, second) from second
+    if getattr(model, "meta", {}).get("one_size"):  # a graph that is traced again
+        graph.meta["one_size"] = True
     batch_norms_as_modules(graph)
     drop_assertions(graph)
     tidy(graph)
