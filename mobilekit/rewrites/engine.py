@@ -154,6 +154,8 @@ class _Run:
     def __init__(self, loaded: LoadedRecipe, calibration: torch.Tensor | None, prove: bool, hold: bool) -> None:
         self.loaded = loaded
         self.calibration = calibration
+        self.inputs = calibration
+        """What is measured: all calibration inputs, or a few where every step is proved."""
         self.prove = prove
         self.hold = hold
         self.outputs: dict[Case, Any] = {}
@@ -179,12 +181,12 @@ class _Run:
             raise UsageError(f"The model cannot take an input of shape {shape}.")
         if any(not action.exactness.is_proved for action in actions[1:]):
             self.reference = copy.deepcopy(graph)
-        if self.calibration is not None and actions:
+        if self.inputs is not None and actions:
             if all(action.exactness.is_proved for action in actions):
-                self.calibration = self.calibration[: float32.COUNT]
+                self.inputs = self.inputs[: float32.COUNT]
             outputs = self._measure(graph)
             self.measured = {"reference": outputs, "now": outputs}
-            self.rounding = float32.rounding_of(graph, self.calibration, outputs)
+            self.rounding = float32.rounding_of(graph, self.inputs, outputs)
 
     def apply(self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
         allowed, refused = _sort_sites(graph, step, action)
@@ -221,10 +223,10 @@ class _Run:
                 f"This is a fault of the rewrite. Leave it out of the recipe, and report it.{again}",
             )
         self.outputs = outputs
-        if self.calibration is None:
+        if self.inputs is None:
             return replace(report, proof=proof)
-        rounding = float32.rounding_of(after, self.calibration, self.measured["now"])
-        rounded = float32.check(self.rounding, rounding, len(self.calibration))
+        rounding = float32.rounding_of(after, self.inputs, self.measured["now"])
+        rounded = float32.check(self.rounding, rounding, len(self.inputs))
         if not rounded.holds:
             raise GateError(
                 f"The rewrite {action.name} is exact in real arithmetic and not in float32: its error on "
@@ -256,7 +258,7 @@ class _Run:
         Raises:
             GateError: An approximate rewrite drifts further than the recipe allows.
         """
-        if self.calibration is None:
+        if self.inputs is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
         reference, old = self.measured["reference"], self.measured["now"]
         new = self._measure(graph)
@@ -279,7 +281,7 @@ class _Run:
                 self._hold(step, "alone changes the outputs", alone or drift)
         self.outputs = proofs.outputs_of(graph, tuple(self.outputs))
         self.measured["now"] = new
-        self.rounding = float32.rounding_of(graph, self.calibration, new)
+        self.rounding = float32.rounding_of(graph, self.inputs, new)
         return report
 
     def _drift_alone(self, step: RewriteStep, action: Rewrite[Any]) -> Drift | None:
@@ -312,9 +314,9 @@ class _Run:
             )
 
     def _measure(self, graph: GraphModule) -> dict[str, torch.Tensor]:
-        assert self.calibration is not None
+        assert self.inputs is not None
         with torch.no_grad():
-            return run_in_batches(graph, self.calibration, at_once(self.calibration))
+            return run_in_batches(graph, self.inputs, at_once(self.inputs))
 
 
 def _apply_at(graph: GraphModule, action: Rewrite[Any], sites: list[Site], calibration: torch.Tensor | None) -> None:
