@@ -98,6 +98,6 @@ def assert_refused_for_a_reason(action: Rewrite[Any], model: nn.Module, x: torch
     with torch.no_grad():
         try:
             after = rewritten(action, model, x)(x)
-        except (AssertionError, AttributeError, RuntimeError, TypeError):
+        except (AssertionError, AttributeError, RuntimeError, SyntaxError, TypeError):
             return
         assert relative_error(model(x), after) > 1e-3

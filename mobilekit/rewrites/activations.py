@@ -100,7 +100,7 @@ class TanhGelu(_Swap):
     summary = "GELU from its erf form to its tanh form"
 
     def _source(self, graph: GraphModule, node: Node) -> Node | None:
-        is_exact = is_call(graph, node, GELU) and arguments(graph, node).get("approximate", "none") == "none"
+        is_exact = is_call(graph, node, GELU) and arguments(graph, node)["approximate"] == "none"
         return input_node(node) if is_exact else None
 
     def _module(self, inplace: bool) -> nn.Module:

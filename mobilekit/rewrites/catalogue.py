@@ -10,30 +10,53 @@ from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
 from mobilekit.rewrites.base import Rewrite
 from mobilekit.rewrites.batch_norm import FoldBatchNorm
+from mobilekit.rewrites.channel_shuffle import ShuffleForm
+from mobilekit.rewrites.dense_grouped import DenseGrouped
 from mobilekit.rewrites.dfc_dense import DFCDense
 from mobilekit.rewrites.dfc_shared import DFCShared
 from mobilekit.rewrites.fuse_hard_swish import FuseHardSwish
 from mobilekit.rewrites.gate import GateBeforeUpsample
+from mobilekit.rewrites.identity import RemoveIdentity
+from mobilekit.rewrites.logits_head import LogitsHead
+from mobilekit.rewrites.matmul_order import MatmulOrder
+from mobilekit.rewrites.max_pool_padding import MaxPoolPadding
+from mobilekit.rewrites.modes import PoolMode, UpsampleMode
 from mobilekit.rewrites.noop_slice import NoopSlice
+from mobilekit.rewrites.ones_to_sum import OnesToSum
 from mobilekit.rewrites.plugins import installed_names, load_installed
+from mobilekit.rewrites.pool_order import PoolBeforePointwise
 from mobilekit.rewrites.relu6_gate import ReLU6Gate
+from mobilekit.rewrites.safe_denominator import SafeDenominator
+from mobilekit.rewrites.shuffle_into_weights import ShuffleIntoWeights
 from mobilekit.rewrites.upsample_broadcast import UpsampleBroadcast
 
 REWRITES: dict[str, type[Rewrite[Any]]] = {
     rewrite.name: rewrite
     for rewrite in (
+        RemoveIdentity,
+        FoldBatchNorm,
+        NoopSlice,
         DFCShared,
         DFCDense,
         GateBeforeUpsample,
-        FoldBatchNorm,
-        NoopSlice,
-        FuseHardSwish,
-        ReLU6Gate,
         UpsampleBroadcast,
+        ReLU6Gate,
+        FuseHardSwish,
+        ShuffleIntoWeights,
+        ShuffleForm,
+        DenseGrouped,
+        MaxPoolPadding,
+        PoolBeforePointwise,
+        MatmulOrder,
+        OnesToSum,
         HardSwish,
         HardSigmoid,
         TanhGelu,
         GeluHardSwish,
+        UpsampleMode,
+        SafeDenominator,
+        LogitsHead,
+        PoolMode,
     )
 }
 

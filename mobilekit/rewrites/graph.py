@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
 from mobilekit.errors import UsageError
-from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions
+from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
 from mobilekit.rewrites.tracers import PathTracer, SizedTracer
 
 
@@ -42,6 +42,8 @@ def trace(model: nn.Module, example: torch.Tensor | None = None) -> GraphModule:
         graph.meta["one_size"] = True
     batch_norms_as_modules(graph)
     drop_assertions(graph)
+    if example is not None:
+        drop_float_casts(graph, example)
     tidy(graph)
     return graph
 

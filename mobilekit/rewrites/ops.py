@@ -54,6 +54,16 @@ RESHAPE = Written((), (torch.reshape,), ("reshape", "view"))
 PAD = Written((nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad2d), (F.pad,))
 SUM = Written((), (torch.sum,), ("sum",))
 
+_SHAPES = Written((), (getattr,), ("size", "dim", "numel"))
+
+# Functions of torch that have no signature: their parameters and defaults.
+_POOL = {"input": None, "kernel_size": None, "stride": None, "padding": 0}
+_PARAMETERS: dict[Callable[..., Any], dict[str, Any]] = {
+    F.avg_pool2d: {**_POOL, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
+    F.max_pool2d: {**_POOL, "dilation": 1, "ceil_mode": False, "return_indices": False},
+    F.gelu: {"input": None, "approximate": "none"},
+}
+
 CONSTANT_TOLERANCE = 1e-12
 """Relative. A constant of a formula is right to float64's rounding, or it makes another function."""
 
@@ -89,6 +99,9 @@ def arguments(graph: GraphModule, node: Node) -> dict[str, Any]:
         names = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]
         return {name: getattr(module, name) for name in names if hasattr(module, name)}
     if node.op == "call_function":
+        known = _PARAMETERS.get(node.target)  # type: ignore[arg-type]
+        if known is not None:
+            return known | dict(zip(known, node.args, strict=False)) | dict(node.kwargs)
         try:
             given = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
         except (TypeError, ValueError):  # one of torch's own has no signature
@@ -104,6 +117,11 @@ def operands(graph: GraphModule, node: Any, written: Written) -> tuple[Any, Any]
         return None
     both = (*node.args, *(node.kwargs[name] for name in ("input", "other") if name in node.kwargs))
     return (both[0], both[1]) if len(both) == 2 else None
+
+
+def takers(graph: GraphModule, node: Node) -> list[Node]:
+    """Return the users of a node's values; those that ask for its shape alone are left out."""
+    return [user for user in node.users if not is_call(graph, user, _SHAPES)]
 
 
 def number(value: Any) -> float | None:

@@ -27,6 +27,7 @@ from mobilekit.rewrites.ops import (
     Written,
     is_call,
     operands,
+    takers,
 )
 
 Linear = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.Linear
@@ -52,7 +53,6 @@ _HOMOGENEOUS = (
         ("flatten", "unsqueeze", "squeeze", "expand", "expand_as", "contiguous"),
     ),
 )
-_SHAPES = Written((), (getattr,), ("size", "dim", "numel"))
 
 
 def absorbers(graph: GraphModule, start: Node) -> list[str] | None:
@@ -62,9 +62,7 @@ def absorbers(graph: GraphModule, start: Node) -> list[str] | None:
     """
     scaled, layers = [start], []
     for node in scaled:  # grows
-        for user in node.users:
-            if is_call(graph, user, _SHAPES):
-                continue
+        for user in takers(graph, node):
             if isinstance(module_of(graph, user), LINEAR):
                 if calls_of(graph, str(user.target)) > 1:
                     return None
