@@ -13,7 +13,7 @@ from typing import Any
 
 from mobilekit.cache import default_folder
 from mobilekit.devices.discovery import list_devices
-from mobilekit.errors import DeviceError
+from mobilekit.errors import DeviceError, UsageError
 
 PYTHON = (3, 11)
 _NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
@@ -63,7 +63,13 @@ def _python() -> Check:
 def _packages() -> Iterator[Check]:
     """Check the packages that mobilekit itself asks for."""
     locked = locked_versions()
-    for requirement in metadata.requires("mobilekit") or []:
+    try:
+        requirements = metadata.requires("mobilekit") or []
+    except metadata.PackageNotFoundError:  # it runs from its sources
+        cost = "which packages it needs is not known"
+        yield Check("mobilekit", "missing", "not installed", True, cost, "pip install . in its folder")
+        return
+    for requirement in requirements:
         if "extra ==" in requirement:
             continue
         name = re.split(r"[^\w.-]", requirement)[0]
@@ -85,7 +91,7 @@ def _programs() -> Iterator[Check]:
     from adbutils import adb_path  # type: ignore[import-untyped]
 
     pieces = (
-        ("adb", adb_path, "no phone can be reached", "pip install --force-reinstall adbutils"),
+        ("adb", lambda: shutil.which(adb_path()), "no phone can be reached", "pip install --force-reinstall adbutils"),
         (
             "benchmark_model",
             lambda: shutil.which("benchmark_model"),
@@ -111,7 +117,7 @@ def _programs() -> Iterator[Check]:
 def _adb_server() -> Check:
     try:
         found = list_devices()
-    except DeviceError as error:
+    except (DeviceError, UsageError) as error:
         return Check("adb server", "missing", error.what, False, "no phone can be reached", error.hint)
     shown = ", ".join(f"{each.serial} ({'ready' if each.ready else each.state})" for each in found) or "no device"
     return Check("adb server", "ok", shown, False)

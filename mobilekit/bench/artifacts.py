@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.bundle import MANIFEST, MODULES, open_bundle, tflite_name
-from mobilekit.errors import UsageError
+from mobilekit.errors import ToolError, UsageError
 from mobilekit.files import sha256_of
 
 DEFAULT_FOLDER = Path("artifacts")
+_IDENTIFIER = b"TFL3"  # of the FlatBuffers schema
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,18 @@ class Artifact:
     bundle: Path | None
 
     def alignment(self) -> dict[str, Any] | None:
-        """Return which module each tensor comes from, where the file's bundle knows."""
+        """Return which module each tensor comes from, where the file's bundle knows.
+
+        Raises:
+            ToolError: The bundle is damaged.
+        """
         path = self.bundle / MODULES if self.bundle else None
-        content: dict[str, Any] | None = json.loads(path.read_text()) if path and path.exists() else None
+        if path is None or not path.exists():
+            return None
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise ToolError(f"{path} is damaged.", "`mobilekit verify` tells what of the bundle changed.") from error
         return content
 
 
@@ -44,7 +54,7 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
         paths: Files and folders of bundles; none means every bundle under artifacts/.
 
     Raises:
-        UsageError: A path is neither, or there is nothing to time.
+        UsageError: A path is neither, a file is no TFLite file, or there is nothing to time.
     """
     if not paths:
         paths = sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{MANIFEST}"))
@@ -58,19 +68,17 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
         for artifact in _of_bundle(path) if path.is_dir() else [_of_file(path)]:
             found.setdefault(artifact.path.resolve(), artifact)
     times = Counter(artifact.name for artifact in found.values())
-    return [each if times[each.name] == 1 else replace(each, name=str(each.path)) for each in found.values()]
+    return [each if times[each.name] == 1 else replace(each, name=printable(str(each.path))) for each in found.values()]
 
 
 def _of_bundle(folder: Path) -> list[Artifact]:
-    bundle = open_bundle(folder)
-    if not bundle.precisions:
+    try:
+        precisions = open_bundle(folder).precisions
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{folder / MANIFEST} is damaged: it does not say what it has.", "Export it again.") from error
+    if not precisions:
         raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
-    name = folder.resolve().name
-    return [
-        Artifact(path, f"{name}/{path.name}", str(folder.resolve()), precision, sha256_of(path), folder)
-        for precision in bundle.precisions
-        for path in [folder / tflite_name(precision)]
-    ]
+    return [_artifact(folder / tflite_name(each), str(folder.resolve()), each, folder) for each in precisions]
 
 
 def _of_file(path: Path) -> Artifact:
@@ -81,5 +89,19 @@ def _of_file(path: Path) -> Artifact:
     words = path.name.split(".")
     home = path.parent
     if len(words) == 3 and (home / MANIFEST).is_file() and path.name == tflite_name(words[1]):
-        return Artifact(path, f"{home.resolve().name}/{path.name}", "files", words[1], sha256_of(path), home)
-    return Artifact(path, path.name, "files", "unknown", sha256_of(path), None)
+        return _artifact(path, "files", words[1], home)
+    return _artifact(path, "files", "unknown", None)
+
+
+def _artifact(path: Path, group: str, precision: str, bundle: Path | None) -> Artifact:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:] != _IDENTIFIER:  # LiteRT would crash on it
+        raise UsageError(f"{path} is not a TFLite file: it does not begin as one.", "Convert or export it again.")
+    name = f"{bundle.resolve().name}/{path.name}" if bundle else path.name
+    return Artifact(path, printable(name), group, precision, sha256_of(path), bundle)
+
+
+def printable(text: str) -> str:
+    """Return a text without what UTF-8 cannot hold, such as names of files in other encodings."""
+    return text.encode(errors="replace").decode()

@@ -67,14 +67,16 @@ def attribute(ops: Sequence[Op], profile: OpProfile) -> Attribution:
     """
     ms: dict[int, float] = defaultdict(float)
     types = {op.index: op.op for op in ops}
+    by_tensor = {op.tensor: op.index for op in ops}
     own: set[int] = set()
     steps = [row for row in profile.of("inside") if row.subgraph == 0]
     wholes: list[Row] = []
     unplaced = 0.0
     for row in profile.run:
-        if row.node is not None and types.get(row.node) == row.type and not row.name.startswith(_INSIDE_NAME):
-            ms[row.node] += _per_run(row)
-            own.add(row.node)
+        node = by_tensor.get(row.name.split(", ")[0]) if row.node is None else row.node  # old versions give no number
+        if node is not None and types.get(node) == row.type and not row.name.startswith(_INSIDE_NAME):
+            ms[node] += _per_run(row)
+            own.add(node)
         elif row.name.startswith(_INSIDE_NAME):
             steps.append(row)
         elif _DELEGATE_ROW.search(row.type):

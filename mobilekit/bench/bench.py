@@ -16,10 +16,10 @@ from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import profile_with
 from mobilekit.bench.result import to_json
 from mobilekit.bench.session import Plan, run_rounds
-from mobilekit.bench.tool_engine import ToolEngine, digest_on_device
+from mobilekit.bench.tool_engine import ToolEngine, digest_on_device, is_on_device
 from mobilekit.cache import default_folder
 from mobilekit.devices.base import Device, Workspace
-from mobilekit.errors import DeviceError, UsageError
+from mobilekit.errors import DeviceError, ToolError, UsageError
 from mobilekit.files import sha256_of
 from mobilekit.versions import tool_versions
 
@@ -64,21 +64,37 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
         progress("looking for benchmark_model")
         engine = _choose_engine(device, workspace, request.binary)
         outcome = run_rounds(device, engine, plan, progress)
-        profiles = {}
-        for artifact in request.artifacts if request.profile else ():
-            if artifact.path not in outcome.refused:
-                progress(f"profiling {artifact.name}")
-                profiles[artifact.name] = profile_with(engine, workspace, artifact, plan.settings).to_json()
-        description = engine.describe()
-    content = to_json(device.facts, description, request.artifacts, plan, outcome)
-    return {**content, "profiles": profiles} if profiles else content
+        content = to_json(device.facts, engine.describe(), request.artifacts, plan, outcome)
+        if request.profile:
+            ran = [artifact for artifact in request.artifacts if outcome.figures(artifact.path)]
+            content["profiles"] = _profiles(engine, workspace, ran, plan.settings, content["notes"], progress)
+    return content
+
+
+def _profiles(
+    engine: Engine,
+    workspace: Workspace,
+    artifacts: Sequence[Artifact],
+    settings: RunSettings,
+    notes: list[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the profile of each file; where one fails, the latencies are not lost with it, and the notes say why."""
+    profiles = {}
+    for artifact in artifacts:
+        progress(f"profiling {artifact.name}")
+        try:
+            profiles[artifact.name] = profile_with(engine, workspace, artifact, settings).to_json()
+        except (DeviceError, ToolError) as error:
+            notes.append(f"No profile of {artifact.name}: {error.what}")
+    return profiles
 
 
 def _choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
     """Return the tool that is named; else the one that is there; else LiteRT on this machine, a download elsewhere."""
     facts = device.facts
     local = facts.name == "local"
-    system = "linux" if local else "android"
+    system = facts.os.partition(" ")[0].lower()
     if wanted is not None and (Path(wanted).exists() or os.sep in wanted):
         return _pushed(workspace, binaries.Binary(Path(wanted), wanted), facts.abi)
     if wanted is None and local:
@@ -87,10 +103,9 @@ def _choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> 
             return LiteRTEngine(workspace)
         return _pushed(workspace, binaries.Binary(Path(found), found), facts.abi)
     if wanted is None:
-        try:
+        if is_on_device(workspace, ON_DEVICE):
             return ToolEngine(workspace, ON_DEVICE, f"{facts.name}:{ON_DEVICE}", digest_on_device(workspace, ON_DEVICE))
-        except DeviceError:
-            wanted = tool_versions()["ai-edge-litert"]
+        wanted = tool_versions()["ai-edge-litert"]
     if not binaries.is_version(wanted):
         raise UsageError(
             f"There is no benchmark_model {wanted}.", "Give the path of one, or a version to download, such as 2.1.0."
@@ -108,11 +123,16 @@ def _cpu_mask(device: Device, request: BenchRequest) -> str | None:
     """Return the cores to pin runs to, hexadecimal.
 
     Raises:
-        UsageError: The big cores are asked for, and the device does not tell which they are.
+        UsageError: The big cores are asked for, and the device does not tell which they are; or it has none of the
+            cores that are asked for.
     """
-    if not request.big_cores:
-        return request.settings.cpu_mask
-    return big_cores(device.facts.cores)
+    cores, mask = device.facts.cores, request.settings.cpu_mask
+    if request.big_cores:
+        return big_cores(cores)
+    if mask and cores and not any(int(mask, 16) >> core.index & 1 for core in cores):
+        everything = sum(1 << core.index for core in cores)
+        raise UsageError(f"{device.facts.name} has no core in the mask {mask}.", f"All it has: --cpus {everything:x}.")
+    return mask
 
 
 def big_cores(cores: Sequence[Any]) -> str:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.files import sha256_of, write_atomic
 
@@ -91,15 +93,18 @@ def download(version: str, system: str, abi: str, folder: Path) -> Binary:
     url = URL.format(version=version, machine=machine)
     name = f"benchmark_model-{version}-{machine}"
     note = folder / f"{name}.sha256"
-    known = f"sha256:{note.read_text().strip()}" if note.exists() else None
     pooch.get_logger().setLevel("ERROR")
     try:
-        path = Path(pooch.retrieve(url, known_hash=known, fname=name, path=folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):  # several devices may want it at once
+            known = f"sha256:{note.read_text().strip()}" if note.exists() else None
+            path = Path(pooch.retrieve(url, known_hash=known, fname=name, path=folder))
+            if known is None:
+                write_atomic(note, f"{sha256_of(path)}\n")
     except ValueError as error:
         raise DeviceError(
-            f"{url} has not the SHA-256 in {note}.", f"Remove {note} to take what is there now."
+            f"{url} has not the SHA-256 in {note}.", f"Remove {note} and {name} beside it to take what is there now."
         ) from error
     except OSError as error:
         raise DeviceError(f"benchmark_model cannot be downloaded from {url}: {error}.", instead) from error
-    write_atomic(note, f"{sha256_of(path)}\n")
     return Binary(path, url)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilekit.bench.baseline import Baseline, Entry, compare_with_baseline, load_baseline, save_baseline
-from mobilekit.bench.budgets import Budget, Measured, check, idle_budgets, load_budgets
 from mobilekit.bench.statistics import Latency
 from mobilekit.devices.base import Core, DeviceFacts
 from mobilekit.errors import UsageError
 from mobilekit.versions import tool_versions
+
+# Pydantic, of which these are made, would cost every bench a tenth of a second.
+if TYPE_CHECKING:
+    from mobilekit.bench.baseline import Baseline
+    from mobilekit.bench.budgets import Budget, Measured
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,32 @@ class Gates:
         Raises:
             UsageError: One cannot be read.
         """
-        return cls(load_baseline(baseline) if baseline else None, load_budgets(budgets) if budgets else (), save_to)
+        earlier: Baseline | None = None
+        limits: tuple[Budget, ...] = ()
+        if baseline:
+            from mobilekit.bench.baseline import load_baseline
+
+            earlier = load_baseline(baseline)
+        if budgets:
+            from mobilekit.bench.budgets import load_budgets
+
+            limits = load_budgets(budgets)
+        return cls(earlier, limits, save_to)
 
     def check(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return the verdicts on one device's result: `baseline`, `budgets`, and its `notes` with more to know."""
         found: dict[str, Any] = {}
         notes = list(content["notes"])
         if self.baseline:
+            from mobilekit.bench.baseline import compare_with_baseline
+
             changes = compare_with_baseline(_as_baseline(content), self.baseline)
             found["baseline"] = [change.to_json() for change in changes]
             if all(change.ratio is None for change in changes):
                 notes.append("No file could be compared with the baseline: it gates nothing here.")
         if self.budgets:
+            from mobilekit.bench.budgets import check, idle_budgets
+
             model = content["device"]["model"]
             measured = [_measured(result, content["device"]["emulated"]) for result in content["results"]]
             found["budgets"] = [verdict.to_json() for each in measured for verdict in check(self.budgets, each, model)]
@@ -52,23 +68,34 @@ class Gates:
             ]
         return {**found, "notes": notes}
 
-    def save(self, contents: Sequence[dict[str, Any]]) -> None:
-        """Keep the figures, if that was asked for.
+    def check_devices(self, count: int) -> None:
+        """Refuse before the first run what cannot be kept after the last.
 
         Raises:
-            UsageError: There are several devices, or nothing worth keeping.
+            UsageError: A baseline is to be kept, and there are several devices.
+        """
+        if self.save_to is not None and count > 1:
+            raise UsageError("A baseline is of one device.", "Name it: --device adb:SERIAL.")
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Keep one device's figures, if that was asked for.
+
+        Raises:
+            UsageError: There is nothing worth keeping, or the file cannot be written.
         """
         if self.save_to is None:
             return
-        if len(contents) > 1:
-            raise UsageError("A baseline is of one device.", "Name it: --device adb:SERIAL.")
-        baseline = _as_baseline(contents[0])
+        from mobilekit.bench.baseline import save_baseline
+
+        baseline = _as_baseline(content)
         if not baseline.entries:
             raise UsageError("No run was accepted, so there is no baseline to keep.")
         save_baseline(self.save_to, baseline)
 
 
 def _as_baseline(content: dict[str, Any]) -> Baseline:
+    from mobilekit.bench.baseline import Baseline, Entry
+
     settings = content["settings"]
     return Baseline(
         date=datetime.now(UTC),
@@ -97,6 +124,8 @@ def _facts(device: dict[str, Any]) -> DeviceFacts:
 
 
 def _measured(result: dict[str, Any], emulated: bool) -> Measured:
+    from mobilekit.bench.budgets import Measured
+
     figures = result["latency_ms"]
     latency = Latency(**{each.name: figures[each.name] for each in fields(Latency)}) if figures else None
     return Measured(

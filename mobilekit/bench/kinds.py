@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,14 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
 
     interpreter = LiteRTRuntime(path, keep_tensors=True).interpreter
     tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    modules = alignment["modules"] if alignment else {}
     classes = alignment["classes"] if alignment else {}
+    details = interpreter._get_ops_details()
+    names = [_name(detail, tensors) for detail in details]
+    modules = _modules(details, names, alignment["modules"] if alignment else {})
     ops = []
     gates: set[int] = set()  # tensors that carry a DFC gate, in its own or the full size
-    for detail in interpreter._get_ops_details():
+    for detail, name, module in zip(details, names, modules, strict=True):
         taken = [int(index) for index in detail["inputs"] if int(index) in tensors]
-        name = tensors[int(detail["outputs"][0])]["name"] if len(detail["outputs"]) else f"node {detail['index']}"
-        module = modules.get(name)
         kind = _kind(detail["op_name"], [tuple(tensors[index]["shape"]) for index in taken], module, classes)
         if detail["op_name"] == "MUL" and gates.intersection(taken):
             kind = "gate"
@@ -82,6 +83,37 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
         quantised = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
         ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantised))
     return ops
+
+
+def _name(detail: dict[str, Any], tensors: Mapping[int, dict[str, Any]]) -> str:
+    return str(tensors[int(detail["outputs"][0])]["name"]) if len(detail["outputs"]) else f"node {detail['index']}"
+
+
+def _modules(details: Sequence[dict[str, Any]], names: Sequence[str], known: Mapping[str, str]) -> list[str | None]:
+    """Return the module of each op; one that only this precision has belongs to the op that uses its result.
+
+    Args:
+        details: The ops.
+        names: Of the first tensor that each makes.
+        known: Module by the name of a tensor in the float32 file.
+    """
+    alike: dict[str, set[str]] = {}
+    for name, path in known.items():
+        alike.setdefault(_unnumbered(name), set()).add(path)
+    modules: list[str | None] = []
+    users: dict[int, str | None] = {}
+    for detail, name in zip(reversed(details), reversed(names), strict=True):
+        same = {known[name]} if name in known else alike.get(_unnumbered(name), set())
+        used_by = (users[int(index)] for index in detail["outputs"] if int(index) in users)
+        module = next(iter(same)) if len(same) == 1 else next(used_by, None)
+        users.update(dict.fromkeys(map(int, detail["inputs"]), module))
+        modules.insert(0, module)
+    return modules
+
+
+def _unnumbered(name: str) -> str:
+    """Return a tensor's name without the number that the converter appends to one that occurs twice in a file."""
+    return re.sub(r"(?<![_\d])\d+$", "", name)
 
 
 def _kind(op: str, shapes: list[tuple[int, ...]], module: str | None, classes: Mapping[str, str]) -> str:

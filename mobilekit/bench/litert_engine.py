@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import sys
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from mobilekit.devices.base import Finished, Workspace
 from mobilekit.errors import UsageError
 
 _SLACK = 60  # seconds for starting, opening the file and the last inference
+_KILLED = 128  # and the signal's number
 
 
 class LiteRTEngine(Engine):
@@ -51,19 +53,33 @@ class LiteRTEngine(Engine):
             "max_seconds": settings.max_seconds,
         }
         finished = self.workspace.run(
-            [sys.executable, "-m", "mobilekit.bench.litert_worker", json.dumps(request)],
+            worker("mobilekit.bench.litert_worker", request),
             cpu_mask=settings.cpu_mask,
             timeout=2 * settings.max_seconds + _SLACK,
         )
         return _read(finished, settings.delegate)
 
 
+def worker(module: str, request: dict[str, Any]) -> list[str]:
+    """Return the command that carries out a request with a module's `main`, also from a checkout not installed."""
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
+    return [sys.executable, "-c", code, json.dumps(request)]
+
+
+def last_words(finished: Finished) -> str:
+    """Say how a process of LiteRT's ended, with its last words."""
+    if finished.exit_code > _KILLED:
+        name = signal.Signals(finished.exit_code - _KILLED).name
+        return f"LiteRT was ended by {name}: the file may be damaged, or the memory not enough"
+    lines = [line for line in finished.stderr.strip().splitlines() if not line.startswith("INFO")]
+    return f"LiteRT ended with exit code {finished.exit_code}: {lines[-1] if lines else 'it said nothing'}"
+
+
 def _read(finished: Finished, delegate: str | None) -> Run:
     if finished.exit_code != 0:
-        lines = [line for line in finished.stderr.strip().splitlines() if not line.startswith("INFO")]
-        words = lines[-1] if lines else "it said nothing"
-        return Run(None, f"LiteRT ended with exit code {finished.exit_code}: {words}")
-    reply = json.loads(finished.stdout)
+        return Run(None, last_words(finished))
+    reply = json.loads(finished.stdout.splitlines()[-1])
     if delegate == "xnnpack" and not reply["partitions"]:
         return Run(None, "XNNPACK took no op of this file")
     times = reply["raw_ms"]

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import Any
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.attribution import attribute
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.kinds import Op, read_ops
+from mobilekit.bench.litert_engine import last_words, worker
 from mobilekit.bench.tool_engine import ToolEngine
 from mobilekit.devices.base import Workspace
 from mobilekit.errors import ToolError
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
-_PATIENCE = 300  # seconds for all ops of a file, each alone
+_PATIENCE, _PATIENCE_PER_OP = 60, 2  # seconds; an op takes its limit of time, and an inference more
 
+_ONE_AT_A_TIME = Lock()  # to open a file, LiteRT's standard error is closed for the whole process
+_NO_DELEGATE, _LEFT = "no delegate took part", "the device's delegate left it"
 # What a recipe can do about an op that XNNPACK leaves, by the op and whether it is quantised.
 _HELP = {
     ("HARD_SWISH", True): "int8: {keep_float: [hard-swish]}",
@@ -100,17 +103,22 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
     from mobilekit.runtimes.delegate import describe_delegate
     from mobilekit.runtimes.litert import LiteRTRuntime
 
-    ops = read_ops(artifact.path, artifact.alignment())
+    with _ONE_AT_A_TIME:
+        ops = read_ops(artifact.path, artifact.alignment())
+        delegate = describe_delegate(LiteRTRuntime(artifact.path).interpreter)
+    reasons = {entry["name"]: entry["reason"] for entry in delegate["undelegated"]}
     if isinstance(engine, ToolEngine):
         placed = attribute(ops, engine.profile(artifact.path, settings))
-        delegated = {op.index for op in ops if op.index not in placed.own}
-        why = "the device's delegate left it, or there was none"
-        undelegated = [_entry(op, why, placed.ms[op.index]) for op in ops if op.index in placed.own]
-        times = tuple(OpTime(op, placed.ms.get(op.index), op.index in delegated) for op in ops)
-        return Profile(PROFILER, times, placed.unplaced_ms, placed.partitions, tuple(undelegated))
-    delegate = describe_delegate(LiteRTRuntime(artifact.path).interpreter)
-    reasons = {entry["name"]: entry["reason"] for entry in delegate["undelegated"]}
-    alone = _time_alone(workspace, artifact, settings)
+        left = [op for op in ops if op.index in placed.own]
+        known, otherwise = ({}, _NO_DELEGATE) if len(left) == len(ops) else (reasons, _LEFT)
+        return Profile(
+            PROFILER,
+            tuple(OpTime(op, placed.ms.get(op.index), op.index not in placed.own) for op in ops),
+            placed.unplaced_ms,
+            placed.partitions,
+            tuple(_entry(op, known.get(op.tensor, otherwise), placed.ms[op.index]) for op in left),
+        )
+    alone = _time_alone(workspace, artifact, settings, len(ops))
     return Profile(
         ALONE,
         tuple(OpTime(op, alone.get(op.index), op.tensor not in reasons) for op in ops),
@@ -130,14 +138,14 @@ def _entry(op: Op, reason: str, ms: float | None) -> dict[str, Any]:
     }
 
 
-def _time_alone(workspace: Workspace, artifact: Artifact, settings: RunSettings) -> dict[int, float]:
+def _time_alone(workspace: Workspace, artifact: Artifact, settings: RunSettings, count: int) -> dict[int, float]:
     request = {"file": str(artifact.path.absolute()), "threads": settings.threads}
     finished = workspace.run(
-        [sys.executable, "-m", "mobilekit.bench.single_ops", json.dumps(request)],
+        worker("mobilekit.bench.single_ops", request),
         cpu_mask=settings.cpu_mask,
-        timeout=_PATIENCE,
+        timeout=_PATIENCE + _PATIENCE_PER_OP * count,
     )
     if finished.exit_code != 0:
-        raise ToolError(f"LiteRT ended with exit code {finished.exit_code} while it timed the ops of {artifact.name}.")
-    times: Sequence[dict[str, Any]] = json.loads(finished.stdout)
+        raise ToolError(f"While the ops were timed alone, {last_words(finished)}.")
+    times: Sequence[dict[str, Any]] = json.loads(finished.stdout.splitlines()[-1])
     return {entry["index"]: entry["ms"] for entry in times if entry["ms"] is not None}

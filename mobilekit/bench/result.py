@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.artifacts import Artifact, printable
 from mobilekit.bench.session import Outcome, Plan
 from mobilekit.bench.statistics import compare, summarise
 from mobilekit.devices.base import DeviceFacts
@@ -52,7 +52,7 @@ def _result(artifact: Artifact, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     accepted = why_not is None and bool(figures)
     return {
         "file": artifact.name,
-        "path": str(artifact.path),
+        "path": printable(str(artifact.path)),
         "sha256": artifact.sha256,
         "precision": artifact.precision,
         "size_mb": artifact.path.stat().st_size / 1e6,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,8 +69,15 @@ class Outcome:
 def run_rounds(device: Device, engine: Engine, plan: Plan, progress: Progress = lambda _message: None) -> Outcome:
     """Run the rounds of a plan.
 
-    A file whose run is refused is given up: what refuses it once (a delegate that took nothing, an unknown flag) does
-    so again. A round that began or ended on a hot device is repeated after a rest, up to a limit.
+    A file whose first run is refused is given up: what refuses it once (a delegate that took nothing, an unknown flag)
+    does so again. A round is rejected, and repeated after a rest, up to a limit, where it ended on a hot device or a
+    file was refused that ran before. On a device that is hot already nothing runs, as that would heat it further.
+
+    Args:
+        device: Where it runs; its state is read before, between and after the rounds.
+        engine: What runs the files.
+        plan: What is measured.
+        progress: Told before each run, and each second of a rest; what it raises ends the rounds.
 
     Raises:
         DeviceError: The device was lost.
@@ -77,42 +85,55 @@ def run_rounds(device: Device, engine: Engine, plan: Plan, progress: Progress = 
     outcome = Outcome()
     before = device.read_state()
     index = rejected = 0
-    while index < plan.rounds:
-        files = [file for file in plan.files if file not in outcome.refused]
-        if not files:
-            break
-        progress(f"round {index + 1} of {plan.rounds}")
-        runs = _run_round(engine, plan, files, index, outcome)
-        after = device.read_state()
-        why = out_of_bounds(before) or out_of_bounds(after)
+    while index < plan.rounds and len(outcome.refused) < len(plan.files):
+        runs: dict[Path, Run] = {}
+        after, why = before, out_of_bounds(before)
+        if why is None:
+            runs, why = _run_round(engine, plan, index, outcome, progress)
+            after = device.read_state()
+            why = why or out_of_bounds(after)
         outcome.rounds.append(Round(index, runs, before, after, why))
         if why is None:
             index += 1
         else:
             rejected += 1
             if rejected > plan.max_rejected:
-                outcome.note = f"Stopped after {rejected} rejected rounds, the last because {why}."
+                outcome.note = f"Stopped after {rejected} rejected rounds, the last because {why.rstrip('.')}."
                 break
-            progress(f"round rejected: {why}; resting {plan.cool_seconds:.0f} s")
-            time.sleep(plan.cool_seconds)
+            _rest(plan.cool_seconds, f"round {index + 1} rejected: {why}", progress)
             after = device.read_state()
         before = after
     return outcome
 
 
-def _run_round(engine: Engine, plan: Plan, files: Sequence[Path], index: int, outcome: Outcome) -> dict[Path, Run]:
-    """Run each file once; note those whose run is refused."""
+def _rest(seconds: float, why: str, progress: Progress) -> None:
+    for left in range(math.ceil(seconds), 0, -1):
+        progress(f"{why}; resting {left} s")
+        time.sleep(min(1, seconds))
+
+
+def _run_round(
+    engine: Engine, plan: Plan, index: int, outcome: Outcome, progress: Progress
+) -> tuple[dict[Path, Run], str | None]:
+    """Run each file once, but those that were given up, and give up those that are refused at once.
+
+    Returns:
+        The runs, and why the round does not count: a file that ran before was refused.
+    """
     order = [plan.files[place] for place in order_of_round(len(plan.files), index, plan.seed)]
-    runs = {}
+    runs: dict[Path, Run] = {}
     for file in order:
-        if file not in files:
+        if file in outcome.refused:
             continue
+        progress(f"round {index + 1} of {plan.rounds}: {file.name}")
         run = engine.run(file, plan.settings)
         if run.why_not is None:
             runs[file] = run
+        elif outcome.figures(file):
+            return runs, f"{file.name} was refused: {run.why_not}"
         else:
             outcome.refused[file] = run.why_not
-    return runs
+    return runs, None
 
 
 def out_of_bounds(state: DeviceState) -> str | None:

@@ -4,7 +4,7 @@ Each op gets the delegate that it would get (XNNPACK takes it or not), but its d
 tell where the work is; their sum is not the latency. What a delegate does as part of another op goes with that op: the
 padding before a convolution, which XNNPACK takes into it, and the unpacking of float16 weights.
 
-Runs as `python -m mobilekit.bench.single_ops REQUEST`, as LiteRT may crash on a file.
+Runs in a process of its own, as LiteRT may crash on a file; see `litert_engine.worker`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import json
 import statistics
 import sys
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +31,67 @@ def main() -> None:
 
 def time_ops(path: Path, threads: int) -> list[dict[str, Any]]:
     """Return the median time of each op in ms, None where it cannot run alone."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    whole = Whole.read(path)
     times = []
-    for index, op in enumerate(model.subgraphs[0].operators):
-        users = [user for user in model.subgraphs[0].operators if int(op.outputs[0]) in user.inputs]
-        is_part = bool(users) and all(_part_of(model, user, int(op.outputs[0])) for user in users)
-        times.append({"index": index, "ms": 0.0 if is_part else _time(single_op(model, index), threads)})
+    for index, op in enumerate(whole.operators):
+        made = int(op.outputs[0])
+        users = whole.users.get(made, [])
+        is_part = bool(users) and all(_part_of(whole, user, made) for user in users)
+        times.append({"index": index, "ms": 0.0 if is_part else _time(single_op(whole, index), threads)})
     return times
 
 
-def single_op(model: Any, index: int) -> bytes:
+@dataclass(frozen=True)
+class Whole:
+    """A TFLite model, and which ops of its first subgraph make and use each tensor."""
+
+    model: Any
+    """A `ModelT` of the TFLite schema."""
+    makers: dict[int, Any]
+    users: dict[int, list[Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Whole:
+        """Read a file."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        makers: dict[int, Any] = {}
+        users: dict[int, list[Any]] = defaultdict(list)
+        for op in model.subgraphs[0].operators:
+            makers.update(dict.fromkeys(map(int, op.outputs), op))
+            for number in map(int, op.inputs):
+                users[number].append(op)
+        return cls(model, makers, dict(users))
+
+    @property
+    def operators(self) -> list[Any]:
+        """All ops, in order."""
+        operators: list[Any] = self.model.subgraphs[0].operators
+        return operators
+
+    def code(self, op: Any) -> int:
+        """Return an op's code in the schema; old files have it in another field."""
+        code = self.model.operatorCodes[op.opcodeIndex]
+        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+    def data(self, number: int) -> Any:
+        """Return the bytes of a constant tensor, None for another."""
+        data = self.model.buffers[self.model.subgraphs[0].tensors[number].buffer].data
+        return data if data is not None and len(data) else None
+
+
+def single_op(whole: Whole, index: int) -> bytes:
     """Return a TFLite file of one op: what it takes from other ops becomes the file's input.
 
     Args:
-        model: A `ModelT` of the TFLite schema.
+        whole: The model.
         index: Place of the op in the first subgraph.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    whole = model.subgraphs[0]
+    model = whole.model
     part = schema.SubGraphT()
     part.tensors, part.inputs, part.operators = [], [], []
     buffers, codes = [schema.BufferT()], []
@@ -60,15 +101,15 @@ def single_op(model: Any, index: int) -> bytes:
         """Return the place of a tensor in the new file, and put it there first if it is not."""
         if number < 0 or number in places:
             return places.get(number, -1)
-        companion = None if made else _part_of(model, whole.operators[index], number)
+        companion = None if made else _part_of(whole, whole.operators[index], number)
         if companion is not None:
             add(companion)
             return places[number]
-        tensor = copy.copy(whole.tensors[number])
-        data = model.buffers[tensor.buffer].data
+        tensor = copy.copy(model.subgraphs[0].tensors[number])
+        data = whole.data(number)
         tensor.buffer = 0
         places[number] = len(part.tensors)
-        if data is not None and len(data):
+        if data is not None:
             tensor.buffer = len(buffers)
             buffers.append(schema.BufferT())
             buffers[-1].data = data
@@ -98,22 +139,17 @@ def single_op(model: Any, index: int) -> bytes:
     return bytes(builder.Output())
 
 
-def _part_of(model: Any, user: Any, number: int) -> Any:
+def _part_of(whole: Whole, user: Any, number: int) -> Any:
     """Return the op that makes a tensor if the delegate does its work as part of the op that uses the tensor."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator as Builtin
 
-    whole = model.subgraphs[0]
-    maker = next((op for op in whole.operators if number in op.outputs), None)
+    maker = whole.makers.get(number)
     if maker is None:
         return None
-    code, user_code = (model.operatorCodes[op.opcodeIndex].builtinCode for op in (maker, user))
-    if code == Builtin.DEQUANTIZE:
-        data = model.buffers[whole.tensors[int(maker.inputs[0])].buffer].data
-        return maker if data is not None and len(data) else None
-    users = sum(number in op.inputs for op in whole.operators)
-    if code == Builtin.PAD and user_code in (Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D) and users == 1:
-        return maker
-    return None
+    if whole.code(maker) == Builtin.DEQUANTIZE:
+        return maker if whole.data(int(maker.inputs[0])) is not None else None
+    takes_padding = whole.code(user) in (Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D)
+    return maker if whole.code(maker) == Builtin.PAD and takes_padding and len(whole.users[number]) == 1 else None
 
 
 def _time(content: bytes, threads: int) -> float | None:
@@ -135,7 +171,3 @@ def _time(content: bytes, threads: int) -> float | None:
         interpreter.invoke()
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ from mobilekit.bench.flags import Profile, Settings, arguments
 from mobilekit.bench.op_profile import OpProfile, parse_op_profile
 from mobilekit.bench.output import Delegate, Output, parse_output
 from mobilekit.devices.base import Workspace
-from mobilekit.errors import DeviceError, ToolError
+from mobilekit.errors import ToolError
 
 _SLACK = 120  # seconds for loading a model and the inferences that the limits let end
 
@@ -41,14 +41,16 @@ class ToolEngine(Engine):
 
     def run(self, file: Path, settings: RunSettings) -> Run:
         """Run a file; see `Engine.run`."""
-        asked = _settings(settings)
-        output, refusal = self._run(file, asked, settings)
+        output, refusal, _ = self._run(file, _settings(settings), settings)
         measured = output.measured
         if refusal or measured is None:
             return Run(None, refusal or "it printed no result")
         median = measured.median
+        latency = median if median is not None else measured.mean
+        if not latency:
+            return Run(None, "An inference is shorter than benchmark_model's clock tells, which has steps of 1 us.")
         return Run(
-            latency_ms=_ms(median if median is not None else measured.mean),
+            latency_ms=_ms(latency),
             statistic="mean" if median is None else "median",
             count=measured.count,
             min_ms=_ms(measured.min),
@@ -65,16 +67,16 @@ class ToolEngine(Engine):
         Raises:
             ToolError: The tool refused, or has no profiler.
         """
-        _output, refusal = self._run(file, _settings(settings, "stdout"), settings)
+        _, refusal, said = self._run(file, _settings(settings, "stdout"), settings)
         if refusal:
             raise ToolError(f"{file.name} could not be profiled: {refusal}")
-        profile = parse_op_profile(self._said)
+        profile = parse_op_profile(said)
         if not profile.ops:
             raise ToolError(f"benchmark_model printed no profile of {file.name}.")
         return profile
 
-    def _run(self, file: Path, asked: Settings, settings: RunSettings) -> tuple[Output, str | None]:
-        """Return what a run printed, and why it is refused, if it is."""
+    def _run(self, file: Path, asked: Settings, settings: RunSettings) -> tuple[Output, str | None, str]:
+        """Return what a run said, why it is refused, if it is, and its standard output."""
         if file not in self._graphs:
             self._graphs[file] = self.workspace.install(file)
         graph = self._graphs[file]
@@ -83,7 +85,6 @@ class ToolEngine(Engine):
             cpu_mask=settings.cpu_mask,
             timeout=2 * settings.max_seconds + _SLACK,
         )
-        self._said = finished.stdout
         output = parse_output(finished.stdout, finished.stderr)
         refusal = why_refused(
             output,
@@ -92,7 +93,7 @@ class ToolEngine(Engine):
             graph=graph,
             wanted_delegate=asked.wanted_delegate,
         )
-        return output, refusal
+        return output, refusal, finished.stdout
 
 
 def _settings(settings: RunSettings, profile: Profile = "none") -> Settings:
@@ -124,14 +125,13 @@ def _describe(delegate: Delegate) -> str:
     return words
 
 
-def digest_on_device(workspace: Workspace, program: str) -> str | None:
-    """Return the SHA-256 of a program that is on the device already, None where the device cannot tell.
+def is_on_device(workspace: Workspace, program: str) -> bool:
+    """Tell whether a program is on the device and may be run."""
+    return workspace.run(["test", "-x", program]).exit_code == 0
 
-    Raises:
-        DeviceError: There is no such program.
-    """
-    if workspace.run(["test", "-x", program]).exit_code != 0:
-        raise DeviceError(f"There is no program {program} on the device.")
+
+def digest_on_device(workspace: Workspace, program: str) -> str | None:
+    """Return the SHA-256 of a program that is on the device, None where the device cannot tell."""
     finished = workspace.run(["sha256sum", program])
     words = finished.stdout.split()
     return words[0] if finished.exit_code == 0 and words else None

@@ -63,6 +63,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))  # so that scratch folders go
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
     except BaseException as error:
         sys.exit(_end(error))
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +83,8 @@ def bench(
 
     if plot:
         check_suffix(plot)
+    for path in (plot, save_baseline, junit, markdown):
+        _check_target(path)
     gates = Gates.load(baseline, budgets, save_baseline)
     settings = RunSettings(threads, runs, warmup_runs, max_seconds, _mask(cpus), delegate.value if delegate else None)
     request = BenchRequest(
@@ -89,13 +94,31 @@ def bench(
         selection = find_devices(device, adb_server, record=record)
         for found in selection.not_ready:
             err.print(f"warning: {found.message}", markup=False)
-        contents = _bench_all(selection.devices, request, tell)
+        gates.check_devices(len(selection.devices))
+        contents, failures = _bench_all(selection.devices, request, tell)
+    for failure in failures:
+        err.print(f"warning: {failure.what}", markup=False)
     for content in contents:
         content.update(gates.check(content))
-    gates.save(contents)
-    _write(contents, device, plot, junit, markdown, as_json)
+    _show(contents, failures, device, as_json)
+    _write(contents, plot, junit, markdown)
+    gates.save(contents[0])
     if any(_failed(content) for content in contents):
         raise typer.Exit(1)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _check_target(path: Path | None) -> None:
+    """See before the first run that a file can be written after the last.
+
+    Raises:
+        UsageError: There is no folder for it, or it is a folder.
+    """
+    if path and not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Make it first, or give another path.")
+    if path and path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Give the path of a file.")
 
 
 def _mask(cpus: str | None) -> str | None:
@@ -106,41 +129,55 @@ def _mask(cpus: str | None) -> str | None:
     """
     if cpus is None or cpus == "big":
         return None
-    try:
-        return f"{int(cpus, 16):x}"
-    except ValueError as error:
-        raise UsageError(
-            f"--cpus {cpus} is not a hexadecimal mask.", "For cores 4 to 7: --cpus f0. Or: big."
-        ) from error
+    if re.fullmatch("(0x)?[0-9a-fA-F]{1,64}", cpus) is None or int(cpus, 16) == 0:
+        raise UsageError(f"--cpus {cpus} is not a hexadecimal mask.", "For cores 4 to 7: --cpus f0. Or: big.")
+    return f"{int(cpus, 16):x}"
 
 
-def _bench_all(devices: list[Device], request: BenchRequest, tell: Any) -> list[dict[str, Any]]:
+def _bench_all(
+    devices: list[Device], request: BenchRequest, tell: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], list[MobilekitError]]:
     """Bench all devices at once; one that fails does not stop the others.
+
+    Returns:
+        The results, at least one, and the errors of the devices that failed.
 
     Raises:
         MobilekitError: No device came to an end; the first one's error.
     """
     from mobilekit.bench.bench import bench as run
+    from mobilekit.devices.wire import cut_all
+
+    stopped = Event()
 
     def one(device: Device) -> dict[str, Any]:
         name = device.facts.name
-        return run(device, request, lambda message: tell(f"{name}: {message}"))
+
+        def told(message: str) -> None:
+            if stopped.is_set():  # only the main thread hears Ctrl-C
+                raise KeyboardInterrupt
+            tell(f"{name}: {message}")
+
+        return run(device, request, told)
 
     if len(devices) == 1:
-        return [one(devices[0])]
+        return [one(devices[0])], []
     contents: list[dict[str, Any]] = []
     failures: list[MobilekitError] = []
     with ThreadPoolExecutor(len(devices)) as pool:
-        for future in [pool.submit(one, device) for device in devices]:
-            try:
-                contents.append(future.result())
-            except MobilekitError as error:
-                failures.append(error)
-    for failure in failures:
-        err.print(f"warning: {failure.what}", markup=False)
+        try:
+            for future in [pool.submit(one, device) for device in devices]:
+                try:
+                    contents.append(future.result())
+                except MobilekitError as error:
+                    failures.append(error)
+        except BaseException:
+            stopped.set()
+            cut_all()
+            raise
     if not contents:
         raise failures[0]
-    return contents
+    return contents, failures
 
 
 def _failed(content: dict[str, Any]) -> bool:
@@ -149,16 +186,22 @@ def _failed(content: dict[str, Any]) -> bool:
     return refused or "regressed" in verdicts or "fail" in verdicts
 
 
-def _write(
-    contents: list[dict[str, Any]],
-    device: str,
-    plot: Path | None,
-    junit: Path | None,
-    markdown: Path | None,
-    as_json: bool,
-) -> None:
-    from mobilekit.files import write_atomic
+def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device: str, as_json: bool) -> None:
     from mobilekit.report.bench import bench_report, device_columns
+
+    several = device == "adb:all" or len(contents) + len(failures) > 1
+    if as_json:
+        failed = [failure.what for failure in failures]
+        print_json({"devices": contents, "failed": failed} if several else contents[0])
+        return
+    for content in contents:
+        out.print(bench_report(content), end="\n" * (1 + several))
+    if len(contents) > 1:
+        out.print(device_columns(contents))
+
+
+def _write(contents: list[dict[str, Any]], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
+    from mobilekit.files import write_atomic
     from mobilekit.report.charts import draw_bench
     from mobilekit.report.junit import bench_junit
     from mobilekit.report.markdown import bench_markdown
@@ -169,10 +212,3 @@ def _write(
         write_atomic(junit, bench_junit(contents))
     if markdown:
         write_atomic(markdown, bench_markdown(contents))
-    if as_json:
-        print_json({"devices": contents} if device == "adb:all" else contents[0])
-        return
-    for content in contents:
-        out.print(bench_report(content))
-    if len(contents) > 1:
-        out.print(device_columns(contents))

@@ -40,7 +40,9 @@ def server_address(given: str | None) -> Address:
         return _parse(given, "--adb-server")
     if spec := os.environ.get("ADB_SERVER_SOCKET"):
         if not spec.startswith("tcp:"):
-            raise UsageError(f"ADB_SERVER_SOCKET is {spec}: mobilekit knows only tcp:HOST:PORT.")
+            raise UsageError(
+                f"ADB_SERVER_SOCKET is {spec}: mobilekit knows only tcp:HOST:PORT.", "Unset it, or give --adb-server."
+            )
         place = spec.removeprefix("tcp:")
         return _parse(f"{Address.host}:{place}" if place.isdigit() else place, "ADB_SERVER_SOCKET")
     host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or Address.host

@@ -24,7 +24,8 @@ _PROPERTIES = (
     "ro.boot.qemu",
 )
 _EMULATORS = ("goldfish", "ranchu")
-# The low byte of e_machine (System V gABI 4.1) as text: 0x3E x86-64, 0x03 x86, 0x28 ARM; 0xB7, AArch64, is not UTF-8.
+# By the 19th byte of a program, the low one of e_machine (System V gABI 4.1), as text: 0x3E x86-64, 0x03 x86, 0x28 ARM;
+# 0xB7, AArch64, is not UTF-8.
 _MACHINES = {">": "x86", "\x03": "x86", "(": "arm", "\ufffd": "arm"}
 
 READ_FACTS = f"""for name in {" ".join(_PROPERTIES)}; do echo "$name=$(getprop $name 2>/dev/null)"; done
@@ -32,7 +33,7 @@ for name in {_CPU}/present {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq {_CPU}/cpu[
   [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
 done 2>/dev/null
 while read -r line; do case $line in vendor_id*) echo "vendor=$line"; break;; esac; done 2>/dev/null </proc/cpuinfo
-echo "machine=$(head -c 19 /proc/$$/exe 2>/dev/null | tail -c 1 2>/dev/null)"
+printf machine=; head -c 19 /proc/$$/exe 2>/dev/null; echo
 """
 
 READ_STATE = f"""echo "section=thermal"; dumpsys thermalservice 2>/dev/null
@@ -124,7 +125,7 @@ def _is_emulated(said: dict[str, str], abi: str) -> bool:
     if "1" in (said.get("ro.kernel.qemu"), said.get("ro.boot.qemu")) or said.get("ro.hardware") in _EMULATORS:
         return True
     family = "arm" if abi.startswith("arm") else "x86" if abi.startswith("x86") else None
-    machine = _MACHINES.get(said.get("machine", ""))
+    machine = _MACHINES.get(said.get("machine", "")[-1:])
     if family and machine and machine != family:
         return True
     return family == "arm" and "vendor" in said

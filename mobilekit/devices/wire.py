@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from mobilekit.devices.adb_address import Address
 
 CONNECT_SECONDS = 5.0
 _LONGEST_REQUEST = 0xFFFF
+_open: set[Wire] = set()
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -36,12 +38,19 @@ class Wire:
         self.within(seconds)
 
     def __enter__(self) -> Wire:
+        _open.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _open.discard(self)
         self._socket.close()
+
+    def cut(self) -> None:
+        """End it from another thread: whoever waits for it gets EOFError or OSError."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def within(self, seconds: float) -> None:
         """Let what follows take so many seconds from now."""
@@ -92,3 +101,9 @@ class Wire:
         if left <= 0:
             raise TimeoutError
         return left
+
+
+def cut_all() -> None:
+    """End all connections that are open now, for Ctrl-C, which only the main thread hears."""
+    for wire in list(_open):
+        wire.cut()

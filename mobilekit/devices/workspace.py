@@ -107,18 +107,18 @@ def leftovers(entries: Sequence[Entry], now: int, folder: str, owner: str) -> li
 def _make(shell: DeviceShell, folder: str, owner: str) -> None:
     """Make the folder and the store, and remove what earlier sessions left and what the store has too much of."""
     made = shell.run(
-        f"mkdir -p {STORE} && mkdir -m 700 {folder}"
-        f" && {{ date +%s; stat -c '%Y %s %n' {_PREFIX}* {STORE}/* 2>/dev/null; true; }}"
+        f"{{ [ -d {STORE} ] || mkdir -p {STORE}; }} && mkdir -m 700 {folder}"
+        f" && {{ stat -c '%Y %s %n' {_PREFIX}* {STORE}/* 2>/dev/null; true; }}"
     )
     if made.exit_code != 0:
         words = (made.stderr or made.stdout).strip() or f"exit status {made.exit_code}"
         raise DeviceError(f"{shell.serial} has no place to work in: {words}.", f"Programs need to write to {ROOT}.")
-    now = re.match(r"\d+", made.stdout)
-    if now is None:
-        return
     entries = parse_entries(made.stdout)
-    stale = leftovers(entries, int(now[0]), folder, owner)
-    files = surplus([entry for entry in entries if entry.path.startswith(f"{STORE}/")], int(now[0]))
+    now = next((entry.modified for entry in entries if entry.path == folder), None)
+    if now is None:  # a device without stat
+        return
+    stale = leftovers(entries, now, folder, owner)
+    files = surplus([entry for entry in entries if entry.path.startswith(f"{STORE}/")], now)
     if stale or files:
         shell.run(_removal(stale, files))
 

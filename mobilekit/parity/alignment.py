@@ -8,7 +8,7 @@ are the same in all precisions made from one graph, so that a map of the float32
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,14 @@ def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Ali
     for step, value in steps.items():
         by_size[value.size].append((step, value))
     matched: dict[str, Node] = {}
+    borders: set[Node] = set()
     for _inputs, outputs in ops:
         for name in outputs:
-            closest = _closest(tensors[name], by_size[tensors[name].size])
-            if closest is not None:
-                matched[name] = closest
-    modules = {name: _main_step(graph, step, set(matched.values())) for name, step in matched.items()}
+            same = _same(tensors[name], by_size[tensors[name].size], set(matched.values()))
+            borders.update(same)
+            if same:
+                matched[name] = same[0]
+    modules = {name: _main_step(graph, step, borders) for name, step in matched.items()}
     _inherit(modules, ops)
     return Alignment(modules, _classes(graph))
 
@@ -110,15 +112,18 @@ def _run_tflite(path: Path, inputs: Mapping[str, Floats]) -> tuple[list[_Op], di
     return ops, values
 
 
-def _closest(value: Floats, candidates: Sequence[tuple[Node, Floats]]) -> Node | None:
-    """Return the first step with the same values in either layout, or None."""
-    best, least = None, _SAME
-    for step, other in candidates:
-        for form in _forms(other, value.shape):
-            distance = _distance(value, form)
-            if distance < least:
-                best, least = step, distance
-    return best
+def _same(value: Floats, candidates: Sequence[tuple[Node, Floats]], taken: Set[Node]) -> list[Node]:
+    """Return the steps with the same values in either layout, the closest first.
+
+    Of several that are as close (an activation of what is positive already, a reshape) the first that is not taken
+    comes first, or the last where all are.
+    """
+    found = [
+        (distance, step in taken, -place if step in taken else place, step)
+        for place, (step, other) in enumerate(candidates)
+        if (distance := min(_distance(value, form) for form in _forms(other, value.shape))) < _SAME
+    ]
+    return [step for *_, step in sorted(found, key=lambda each: each[:3])]
 
 
 def _forms(array: Floats, shape: tuple[int, ...]) -> list[Floats]:
@@ -143,8 +148,8 @@ def _distance(a: Floats, b: Floats) -> float:
     return distance
 
 
-def _main_step(graph: GraphModule, step: Node, borders: set[Node]) -> str:
-    """Return the path of the heaviest step between this one and those that other tensors stand for."""
+def _main_step(graph: GraphModule, step: Node, borders: Set[Node]) -> str:
+    """Return the path of the heaviest step between this one and those whose values tensors hold."""
     waiting, seen = [step], {step}
     while waiting:
         node = waiting.pop(0)

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mobilekit.bench.statistics import CONFIDENCE
+
 _STYLES = {
     "faster": "green",
     "slower": "yellow",
@@ -29,9 +31,10 @@ def bench_report(content: dict[str, Any]) -> Group:
         parts += [Text(), _comparisons(content)]
     for name, profile in content.get("profiles", {}).items():
         parts += [Text(), *_profile(name, profile)]
-    for key, title in (("baseline", "Against the baseline:"), ("budgets", "Budgets:")):
-        if content.get(key):
-            parts += [Text(f"\n{title}"), _verdicts(content[key])]
+    if content.get("baseline"):
+        parts += [Text("\nAgainst the baseline:"), _changes(content["baseline"])]
+    if content.get("budgets"):
+        parts += [Text("\nBudgets:"), _limits(content["budgets"])]
     parts += [Text(f"note: {note}") for note in content["notes"]]
     return Group(*parts)
 
@@ -41,7 +44,7 @@ def device_columns(contents: Sequence[dict[str, Any]]) -> Table:
     table = _table("file", *(content["device"]["name"] for content in contents))
     for place, first in enumerate(contents[0]["results"]):
         cells = [content["results"][place]["latency_ms"] for content in contents]
-        table.add_row(first["file"], *(_interval(cell) if cell else "refused" for cell in cells))
+        _add(table, first["file"], *(_interval(cell) if cell else "refused" for cell in cells))
     return table
 
 
@@ -53,7 +56,7 @@ def _heading(content: dict[str, Any]) -> str:
     cores = f", cores {settings['cpu_mask']}" if settings["cpu_mask"] else ""
     return (
         f"{device['name']}: {device['model']}, {device['abi']}, {device['os']}; {tool}\n"
-        f"{_count(settings['threads'], 'thread')}{cores}; {_count(accepted, 'round')} of up to {settings['runs']} "
+        f"{count(settings['threads'], 'thread')}{cores}; {count(accepted, 'round')} of up to {settings['runs']} "
         f"inferences{f', {rejected} more rejected' if rejected else ''}; ms\n"
     )
 
@@ -63,14 +66,12 @@ def _latencies(content: dict[str, Any]) -> Table:
     for result in content["results"]:
         figures = result["latency_ms"]
         if figures is None:
-            table.add_row(result["file"], Text("refused", style="bold red"))
+            _add(table, result["file"], Text("refused", style="bold red"))
             continue
-        interval = f"{_ms(figures['low'])} .. {_ms(figures['high'])}"
-        if figures["confidence"] < 0.95:
-            interval += f" ({100 * figures['confidence']:.0f} %)"
+        interval = f"{ms(figures['low'])} .. {ms(figures['high'])}{unsure(figures)}"
         memory = "-" if result["memory_mb"] is None else f"{result['memory_mb']:.1f}"
-        shown = [_ms(figures[key]) for key in ("p5", "p95")]
-        table.add_row(result["file"], _ms(figures["median"]), interval, *shown, memory, f"{result['size_mb']:.2f}")
+        shown = [ms(figures[key]) for key in ("p5", "p95")]
+        _add(table, result["file"], ms(figures["median"]), interval, *shown, memory, f"{result['size_mb']:.2f}")
     return table
 
 
@@ -79,31 +80,59 @@ def _comparisons(content: dict[str, Any]) -> Table:
     for each in content["comparisons"]:
         why = f" ({each['why']})" if each["verdict"] == "inconclusive" else ""
         verdict = Text(each["verdict"] + why, style=_STYLES.get(each["verdict"], ""))
-        interval = f"{each['low']:.3f} .. {each['high']:.3f}"
-        table.add_row(each["file"], each["against"], f"{each['ratio']:.3f}", interval, verdict)
+        interval = f"{each['low']:.3f} .. {each['high']:.3f}{unsure(each)}"
+        _add(table, each["file"], each["against"], f"{each['ratio']:.3f}", interval, verdict)
     return table
 
 
-def _verdicts(rows: list[dict[str, Any]]) -> Table:
-    table = _table("file", "verdict", "why", right=())
+def _changes(rows: list[dict[str, Any]]) -> Table:
+    table = _table("file", "ratio", "95 % interval", "verdict", "why", right=(1, 2))
     for row in rows:
-        name = f"{row['file']} {row['limited']}" if "limited" in row else row["file"]
-        table.add_row(name, Text(row["verdict"], style=_STYLES.get(row["verdict"], "")), row["why"])
+        _add(table, row["file"], *change(row), _verdict(row), row["why"])
     return table
+
+
+def change(row: dict[str, Any]) -> tuple[str, str]:
+    """Return the ratio of a row against the baseline and its interval; empty where nothing was compared."""
+    if row["ratio"] is None:
+        return "", ""
+    return f"{row['ratio']:.3f}", f"{row['low']:.3f} .. {row['high']:.3f}{unsure(row)}"
+
+
+def _limits(rows: list[dict[str, Any]]) -> Table:
+    table = _table("file", "limit on", "limit", "figure", "verdict", "why", right=(2, 3))
+    for row in rows:
+        _add(table, row["file"], row["limited"], *limit(row), _verdict(row), row["why"])
+    return table
+
+
+def limit(row: dict[str, Any]) -> tuple[str, str]:
+    """Return the limit of a row of budgets and the figure that it is held to, empty where there is none."""
+    return f"{row['limit']:g}", "" if row["figure"] is None else ms(row["figure"])
+
+
+def _verdict(row: dict[str, Any]) -> Text:
+    return Text(row["verdict"], style=_STYLES.get(row["verdict"], ""))
 
 
 def _profile(name: str, profile: dict[str, Any]) -> list[RenderableType]:
     """Return the time by kind and by module as bars, and what is outside the delegate."""
     total = profile["total_ms"]
-    outside = f"; {_ms(profile['undelegated_ms'])} ms outside the delegate" if profile["undelegated"] else ""
-    partitions = _count(profile["partitions"], "partition")
-    parts: list[RenderableType] = [
-        Text(f"{name}: {_ms(total)} ms ({profile['source']}); {partitions} of the delegate{outside}")
-    ]
+    facts = [f"{name}: {ms(total)} ms ({profile['source']})"]
+    delegated = any(op["delegated"] for op in profile["ops"])
+    if not delegated:
+        facts.append("no delegate took part")
+    elif profile["partitions"]:
+        facts.append(f"{count(profile['partitions'], 'partition')} of the delegate")
+    if delegated and profile["undelegated"]:
+        facts.append(f"{ms(profile['undelegated_ms'])} ms outside the delegate")
+    if profile["unplaced_ms"] > 0:
+        facts.append(f"{ms(profile['unplaced_ms'])} ms belong to no op")
+    parts: list[RenderableType] = [Text("; ".join(facts))]
     for title, sums in (("kind", profile["by_kind"]), ("module", profile["by_module"])):
         if sums:
             parts.append(_bars(title, sums, total))
-    if profile["undelegated"]:
+    if delegated and profile["undelegated"]:
         parts.append(_outside(profile["undelegated"]))
     return parts
 
@@ -115,20 +144,21 @@ def _outside(entries: list[dict[str, Any]]) -> Table:
         groups.setdefault((entry["op"], entry["reason"], entry["help"]), []).append(entry)
     table = _table("outside the delegate", "ops", "ms", "reason", "recipe setting", right=(1, 2))
     for (op, reason, setting), members in groups.items():
-        ms = _ms(sum(entry["ms"] or 0 for entry in members))
-        table.add_row(op, str(len(members)), ms, reason, setting or "-")
+        time = ms(sum(entry["ms"] or 0 for entry in members))
+        _add(table, op, str(len(members)), time, reason, setting or "-")
     return table
 
 
 def _bars(title: str, sums: dict[str, float], total: float) -> Table:
     table = _table(title, "ms", "%", "", right=(1, 2))
+    sums = {key: value for key, value in sums.items() if value > 0}
     longest = max(sums.values(), default=0) or 1
     shown = dict(list(sums.items())[:_MODULES])
     rest = sum(sums.values()) - sum(shown.values())
     for key, value in shown.items():
-        table.add_row(key, _ms(value), _percent(value, total), "█" * round(_BAR * value / longest))
+        _add(table, key, ms(value), _percent(value, total), "█" * round(_BAR * value / longest))
     if len(sums) > len(shown):
-        table.add_row(f"{len(sums) - len(shown)} others", _ms(rest), _percent(rest, total))
+        _add(table, f"{len(sums) - len(shown)} others", ms(rest), _percent(rest, total))
     return table
 
 
@@ -140,18 +170,29 @@ def _table(*columns: str, right: Sequence[int] | None = None) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for place, column in enumerate(columns):
         is_right = place in right if right is not None else place > 0
-        table.add_column(column, justify="right" if is_right else "left")
+        table.add_column(Text(column), justify="right" if is_right else "left", no_wrap=is_right, overflow="fold")
     return table
 
 
+def _add(table: Table, *cells: str | Text) -> None:
+    """Add a row; brackets and colons in names are no markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def unsure(figures: dict[str, Any]) -> str:
+    """Say how sure an interval is where the rounds are too few for 95 %."""
+    return "" if figures["confidence"] >= CONFIDENCE else f" ({100 * figures['confidence']:.0f} %)"
+
+
 def _interval(figures: dict[str, Any]) -> str:
-    return f"{_ms(figures['median'])} ({_ms(figures['low'])} .. {_ms(figures['high'])})"
+    return f"{ms(figures['median'])} ({ms(figures['low'])} .. {ms(figures['high'])})"
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _ms(value: float) -> str:
-    """Return a time with three significant digits."""
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+def ms(value: float) -> str:
+    """Return a time with three significant digits, the last zeros included."""
+    return f"{value:#.3g}".rstrip(".") if value < 100 else f"{value:.0f}"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import UsageError
+from mobilekit.report.bench import ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
-
-_Draw = Callable[["Axes", dict[str, Any]], None]
 
 SUFFIXES = (".png", ".svg")
 _OUTSIDE, _INSIDE = "#c44e52", "#4c72b0"
 _MODULES = 20
+_WIDTH = 13.0  # inches
+_DPI = 110
+_MOST_PIXELS = 60_000  # of a side; the renderer takes fewer than 2^16
+_ROOM_FOR_LABELS = 1.25  # of the longest bar
+_TITLE, _LABEL = 110, 44  # characters of a line
 
 
 def check_suffix(path: Path) -> None:
@@ -25,12 +31,12 @@ def check_suffix(path: Path) -> None:
     Raises:
         UsageError: The suffix is neither .png nor .svg.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
 
 
 def draw_bench(contents: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the latencies of each device with their intervals, and the profiles by kind and module.
+    """Draw the latencies of each device with their intervals, and below them a row for each profile.
 
     Args:
         contents: Results of devices, as `mobilekit bench --json` has them.
@@ -42,27 +48,30 @@ def draw_bench(contents: Sequence[dict[str, Any]], path: Path) -> None:
     check_suffix(path)
     from matplotlib.figure import Figure
 
-    panels: list[tuple[_Draw, dict[str, Any], float]] = [
-        (_draw_latencies, content, 1 + 0.45 * len(content["results"])) for content in contents
+    profiles = [
+        (f"{name} on {content['device']['name']}", profile)
+        for content in contents
+        for name, profile in content.get("profiles", {}).items()
     ]
-    for content in contents:
-        for name, profile in content.get("profiles", {}).items():
-            titled = {**profile, "title": f"{name} on {content['device']['name']}"}
-            panels.append((_draw_kinds, titled, 1 + 0.3 * len(profile["by_kind"])))
-            if profile["by_module"]:
-                panels.append((_draw_modules, titled, 1 + 0.3 * min(len(profile["by_module"]), _MODULES)))
-    heights = [height for _, _, height in panels]
-    figure = Figure(figsize=(9, sum(heights) + 0.6 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
-    for (draw, content, _), axis in zip(panels, axes[:, 0], strict=True):
-        draw(axis, content)
+    heights = [1.6 + 0.45 * len(content["results"]) for content in contents]
+    heights += [1.8 + 0.27 * max(len(_positive(profile["by_kind"])), len(_shown(profile))) for _, profile in profiles]
+    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for row, content in zip(rows, contents, strict=False):
+        _draw_latencies(row.subplots(), content)
+    for row, (title, profile) in zip(rows[len(contents) :], profiles, strict=True):
+        row.suptitle(f"{_text(title, _TITLE)}\n{_text(profile['source'], _TITLE)}", fontsize="medium")
+        axes = row.subplots(1, 2 if profile["by_module"] else 1, squeeze=False)[0]
+        _draw_kinds(axes[0], profile)
+        if profile["by_module"]:
+            _draw_modules(axes[1], profile)
     _save(figure, path)
 
 
 def _save(figure: Figure, path: Path) -> None:
     part = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        figure.savefig(part, dpi=120)
+        figure.savefig(part, dpi=min(_DPI, _MOST_PIXELS / figure.get_figheight()))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -70,48 +79,72 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _draw_latencies(axis: Axes, content: dict[str, Any]) -> None:
     results = [result for result in content["results"] if result["latency_ms"]]
-    figures = [result["latency_ms"] for result in results]
-    medians = [figure["median"] for figure in figures]
-    reach = [
-        [median - figure["low"] for median, figure in zip(medians, figures, strict=True)],
-        [figure["high"] - median for median, figure in zip(medians, figures, strict=True)],
-    ]
-    names = [result["file"] for result in results]
-    axis.barh(names, medians, xerr=reach, color=_INSIDE, height=0.55, capsize=4)
     for place, result in enumerate(results):  # every round, so that the spread is seen
+        figures = result["latency_ms"]
+        median, low, high = (figures[key] for key in ("median", "low", "high"))
+        axis.barh(place, median, xerr=[[median - low], [high - median]], color=_INSIDE, height=0.55, capsize=4)
         axis.plot(result["raw_ms"], [place] * len(result["raw_ms"]), ".", color="black", alpha=0.4, markersize=4)
+        right = max(high, *result["raw_ms"])
+        axis.annotate(ms(median), (right, place), (6, 0), textcoords="offset points", va="center", fontsize="small")
+    refused = len(content["results"]) - len(results)
+    axis.set_yticks(range(len(results)), [_text(result["file"], _LABEL) for result in results])
     axis.invert_yaxis()
-    axis.set_xlim(left=0)
-    axis.set_xlabel("ms: median of the rounds with its 95 % interval; a dot a round")
-    device, engine = content["device"], content["engine"]
+    axis.set_xlim(0, axis.get_xlim()[1] * 1.08)
+    confidence = min((result["latency_ms"]["confidence"] for result in results), default=0.95)
+    axis.set_xlabel(f"ms: median of the rounds with its {100 * min(confidence, 0.95):.0f} % interval; a dot a round")
+    device, engine, threads = content["device"], content["engine"], content["settings"]["threads"]
     warning = " (emulated: means nothing)" if device["emulated"] else ""
-    axis.set_title(f"{device['model']}, {device['abi']}{warning}; {engine['name']}, {_threads(content)}")
+    title = f"{device['model']}, {device['abi']}{warning}; {engine['name']}, {threads} thread{'s' * (threads != 1)}"
+    axis.set_title(_text(f"{title}; {refused} refused" if refused else title, _TITLE))
 
 
 def _draw_kinds(axis: Axes, profile: dict[str, Any]) -> None:
     """Draw the time of each kind of work, what is outside the delegate in another colour."""
-    kinds = list(profile["by_kind"])
-    outside = dict.fromkeys(kinds, 0.0)
+    sums = _positive(profile["by_kind"])
+    outside = dict.fromkeys(sums, 0.0)
+    delegated = any(op["delegated"] for op in profile["ops"])
     for op in profile["ops"]:
-        if not op["delegated"]:
+        if delegated and not op["delegated"] and op["kind"] in sums:
             outside[op["kind"]] += op["ms"] or 0
-    inside = [profile["by_kind"][kind] - outside[kind] for kind in kinds]
-    axis.barh(kinds, inside, color=_INSIDE, label="in the delegate")
-    axis.barh(kinds, [outside[kind] for kind in kinds], left=inside, color=_OUTSIDE, label="outside")
-    axis.invert_yaxis()
-    axis.legend()
-    axis.set_xlabel(f"ms ({profile['source']})")
-    axis.set_title(f"{profile['title']}: by kind of work")
+    inside = {kind: ms - outside[kind] for kind, ms in sums.items()}
+    first = _bars(axis, inside, _INSIDE)
+    last = _bars(axis, outside, _OUTSIDE, list(inside.values()))
+    _label(axis, last, sums)
+    if any(outside.values()):
+        axis.legend([first, last], ["in the delegate", "outside it"], loc="lower right")
+    axis.set_xlabel("ms by kind of work" if delegated else "ms by kind of work; no delegate took part")
 
 
 def _draw_modules(axis: Axes, profile: dict[str, Any]) -> None:
-    sums = list(profile["by_module"].items())[:_MODULES]
-    axis.barh([name for name, _ in sums], [value for _, value in sums], color=_INSIDE)
+    sums = _shown(profile)
+    _label(axis, _bars(axis, sums, _INSIDE), sums)
+    axis.set_xlabel("ms by module of the PyTorch model")
+
+
+def _shown(profile: dict[str, Any]) -> dict[str, float]:
+    """Return the modules that take longest; what the others take together comes last."""
+    sums = list(_positive(profile["by_module"]).items())
+    rest = sums[_MODULES:]
+    others = {f"{len(rest)} others": sum(ms for _, ms in rest)} if rest else {}
+    return {**dict(sums[:_MODULES]), **others}
+
+
+def _positive(sums: dict[str, float]) -> dict[str, float]:
+    return {name: ms for name, ms in sums.items() if ms > 0}
+
+
+def _bars(axis: Axes, sums: dict[str, float], colour: str, left: Sequence[float] | None = None) -> BarContainer:
+    return axis.barh(range(len(sums)), list(sums.values()), left=left, color=colour)
+
+
+def _label(axis: Axes, bars: BarContainer, sums: dict[str, float]) -> None:
+    """Write the names beside the axis, the longest bar uppermost, and each bar's time at its end."""
+    axis.set_yticks(range(len(sums)), [_text(name, _LABEL) for name in sums], fontsize="small")
     axis.invert_yaxis()
-    axis.set_xlabel("ms")
-    axis.set_title(f"{profile['title']}: by module of the PyTorch model")
+    axis.bar_label(bars, [ms(value) for value in sums.values()], padding=4, fontsize="small")
+    axis.set_xlim(0, _ROOM_FOR_LABELS * (max(sums.values(), default=0) or 1))
 
 
-def _threads(content: dict[str, Any]) -> str:
-    threads = content["settings"]["threads"]
-    return f"{threads} thread{'' if threads == 1 else 's'}"
+def _text(text: str, width: int) -> str:
+    """Return a text as it is to be read: a dollar is no sign of mathematics, and long lines are broken."""
+    return fill(text, width).replace("$", r"\$")

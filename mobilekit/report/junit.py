@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-_CONTROL = {code: None for code in range(32) if chr(code) not in "\t\n\r"}  # XML cannot hold them
+# What XML 1.0 cannot hold (section 2.2).
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,24 @@ def to_junit(cases: Iterable[Case]) -> str:
     suites: dict[str, list[Case]] = {}
     for case in cases:
         suites.setdefault(case.suite, []).append(case)
-    root = ElementTree.Element("testsuites", name="mobilekit")
+    everything = [case for members in suites.values() for case in members]
+    root = ElementTree.Element("testsuites", {"name": "mobilekit", **_counts(everything)})
     for name, members in suites.items():
-        counts = {
-            "tests": len(members),
-            "failures": sum(case.failure is not None for case in members),
-            "skipped": sum(case.failure is None and case.skipped is not None for case in members),
-            "errors": 0,
-        }
-        suite = ElementTree.SubElement(root, "testsuite", name=_clean(name))
-        suite.attrib.update({key: str(value) for key, value in counts.items()})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **_counts(members)})
         for case in members:
             _add(suite, case)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _counts(cases: Sequence[Case]) -> dict[str, str]:
+    counts = {
+        "tests": len(cases),
+        "failures": sum(case.failure is not None for case in cases),
+        "skipped": sum(case.failure is None and case.skipped is not None for case in cases),
+        "errors": 0,
+    }
+    return {key: str(value) for key, value in counts.items()}
 
 
 def _add(suite: ElementTree.Element, case: Case) -> None:
@@ -55,7 +61,7 @@ def _add(suite: ElementTree.Element, case: Case) -> None:
 
 
 def _clean(text: str) -> str:
-    return text.translate(_CONTROL)
+    return _FORBIDDEN.sub("", text)
 
 
 def bench_junit(contents: Sequence[dict[str, Any]]) -> str:
@@ -70,11 +76,12 @@ def _bench_cases(content: dict[str, Any]) -> Iterable[Case]:
         shown = f"median {figures['median']:.6g} ms, {figures['low']:.6g} .. {figures['high']:.6g}" if figures else ""
         yield Case(suite, f"{result['file']}: runs", None if result["accepted"] else result["why_not"], output=shown)
     for row in content.get("baseline") or ():
+        ratio = "" if row["ratio"] is None else f"now / then {row['ratio']:.6g}, {row['low']:.6g} .. {row['high']:.6g}"
         failure = row["why"] if row["verdict"] == "regressed" else None
         skipped = None if row["verdict"] in ("regressed", "improved", "same") else f"{row['verdict']}: {row['why']}"
-        yield Case(suite, f"{row['file']}: against the baseline", failure, skipped)
+        yield Case(suite, f"{row['file']}: against the baseline", failure, skipped, ratio)
     for row in content.get("budgets") or ():
-        failure = f"{row['why']} ({row['figure']} > {row['limit']})" if row["verdict"] == "fail" else None
+        failure = f"{row['why']} ({row['figure']:.6g} > {row['limit']:g})" if row["verdict"] == "fail" else None
         skipped = row["why"] if row["verdict"] == "inconclusive" else None
         yield Case(suite, f"{row['file']}: {row['limited']} <= {row['limit']:g}", failure, skipped)
 

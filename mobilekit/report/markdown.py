@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mobilekit.report.bench import change, count, limit, ms, unsure
 from mobilekit.report.terminal import misses
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
@@ -17,10 +19,12 @@ def bench_markdown(contents: Sequence[dict[str, Any]]) -> str:
 
 def _bench(content: dict[str, Any]) -> str:
     device, engine, settings = content["device"], content["engine"], content["settings"]
+    tool = " ".join(filter(None, [engine["name"], engine["version"]]))
+    accepted = sum(each["rejected"] is None for each in content["rounds"])
     lines = [
-        f"## Bench on {device['model']} ({device['abi']}, {device['os']})",
+        f"## Bench on {_plain(device['model'])} ({device['abi']}, {_plain(device['os'])})",
         "",
-        f"{engine['name']} {engine['version'] or ''}, {settings['threads']} thread(s), {settings['rounds']} rounds.",
+        f"{tool}, {count(settings['threads'], 'thread')}, {count(accepted, 'round')}.",
         "",
         *_table(
             ("file", "median ms", "95 % interval", "memory MB", "size MB"),
@@ -33,17 +37,24 @@ def _bench(content: dict[str, Any]) -> str:
                 each["file"],
                 each["against"],
                 f"{each['ratio']:.3f}",
-                f"{each['low']:.3f} to {each['high']:.3f}",
+                f"{each['low']:.3f} to {each['high']:.3f}{unsure(each)}",
                 _mark(each),
             )
             for each in content["comparisons"]
         )
         lines += ["", *_table(("file", "against", "ratio", "95 % interval", "verdict"), rows)]
-    for key, title in (("baseline", "Against the baseline"), ("budgets", "Budgets")):
-        if content.get(key):
-            verdicts = ((row["file"], row.get("limited", ""), _mark(row), row["why"]) for row in content[key])
-            lines += ["", f"### {title}", "", *_table(("file", "limit on", "verdict", "why"), verdicts)]
-    lines += ["", *(f"> {note}" for note in content["notes"])]
+    if content.get("baseline"):
+        changes = (
+            (row["file"], *(cell.replace("..", "to") for cell in change(row)), _mark(row), row["why"])
+            for row in content["baseline"]
+        )
+        lines += ["", "### Against the baseline", ""]
+        lines += _table(("file", "ratio", "95 % interval", "verdict", "why"), changes)
+    if content.get("budgets"):
+        limits = ((row["file"], row["limited"], *limit(row), _mark(row), row["why"]) for row in content["budgets"])
+        lines += ["", "### Budgets", ""]
+        lines += _table(("file", "limit on", "limit", "figure", "verdict", "why"), limits)
+    lines += ["", *(f"- {_plain(note)}" for note in content["notes"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -52,8 +63,8 @@ def _result_row(result: dict[str, Any]) -> tuple[str, ...]:
     if figures is None:
         return result["file"], f"❌ refused: {result['why_not']}", "", "", ""
     memory = "" if result["memory_mb"] is None else f"{result['memory_mb']:.1f}"
-    interval = f"{figures['low']:.3g} to {figures['high']:.3g}"
-    return result["file"], f"{figures['median']:.3g}", interval, memory, f"{result['size_mb']:.2f}"
+    interval = f"{ms(figures['low'])} to {ms(figures['high'])}{unsure(figures)}"
+    return result["file"], ms(figures["median"]), interval, memory, f"{result['size_mb']:.2f}"
 
 
 def diff_markdown(ledger: dict[str, Any], name: str) -> str:
@@ -90,7 +101,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text in one line in which nothing is Markdown's."""
+    return re.sub(r"([\\|<*`])", r"\\\1", " ".join(text.split()))
 
 
 def _mark(row: dict[str, Any]) -> str:

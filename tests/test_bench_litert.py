@@ -1,0 +1,200 @@
+"""LiteRT in a process of its own, which times files where benchmark_model is not at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from mobilekit.bench.engine import RunSettings
+from mobilekit.bench.litert_engine import LiteRTEngine, last_words, worker
+from mobilekit.bench.litert_worker import fill_inputs, measure
+from mobilekit.bench.single_ops import Whole, single_op
+from mobilekit.devices.base import Finished, Workspace
+from mobilekit.devices.local import LocalDevice
+from mobilekit.errors import UsageError
+
+FEW = RunSettings(runs=7, warmup_runs=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Another bench may hold this machine's lock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Iterator[Workspace]:
+    with LocalDevice().open_workspace() as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def engine(workspace: Workspace) -> LiteRTEngine:
+    return LiteRTEngine(workspace)
+
+
+@pytest.fixture(scope="module")
+def left_alone(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of one op, which XNNPACK does not take."""
+    whole = Whole.read(digits_bundle / "model.float32.tflite")
+    nearest = [whole.code(op) for op in whole.operators].index(schema.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR)
+    path = tmp_path_factory.mktemp("alone") / "nearest.tflite"
+    path.write_bytes(single_op(whole, nearest))
+    return path
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "dynamic", "int8"])
+def test_a_run_has_a_time_for_each_inference(engine: LiteRTEngine, digits_bundle: Path, precision: str) -> None:
+    run = engine.run(digits_bundle / f"model.{precision}.tflite", FEW)
+    assert run.why_not is None
+    assert run.count == len(run.raw_ms) == 7
+    assert run.latency_ms == median(run.raw_ms) > 0
+    assert (run.min_ms, run.max_ms) == (min(run.raw_ms), max(run.raw_ms))
+    assert run.statistic == "median"
+    assert run.init_ms is not None and run.init_ms > 0
+    assert run.first_ms is not None and run.first_ms > 0
+    assert run.memory_mb is not None and 0.5 < run.memory_mb < 100
+    partitions = {"float32": 22, "float16": 22, "dynamic": 27, "int8": 36}[precision]
+    assert run.delegates[0].endswith(f"ops in {partitions} partitions")
+
+
+def test_the_limit_of_time_is_kept(engine: LiteRTEngine, digits_bundle: Path) -> None:
+    run = engine.run(digits_bundle / "model.int8.tflite", RunSettings(runs=10**6, warmup_runs=10**6, max_seconds=0.05))
+    assert run.why_not is None
+    assert 1 <= run.count < 10**5
+    assert sum(run.raw_ms[:-1]) < 50
+    one = engine.run(digits_bundle / "model.int8.tflite", RunSettings(runs=5, warmup_runs=5, max_seconds=0))
+    assert one.count == 1
+
+
+def test_what_the_engine_says_of_itself(engine: LiteRTEngine) -> None:
+    assert engine.describe() == {"name": "LiteRT", "version": version("ai-edge-litert"), "sha256": None}
+
+
+def test_a_delegate_can_be_demanded(engine: LiteRTEngine, digits_bundle: Path, left_alone: Path) -> None:
+    demanded = RunSettings(runs=2, warmup_runs=1, delegate="xnnpack")
+    assert engine.run(digits_bundle / "model.int8.tflite", demanded).why_not is None
+    assert engine.run(left_alone, demanded).why_not == "XNNPACK took no op of this file"
+    assert engine.run(left_alone, FEW).delegates == ("XNNPACK: 0 of 1 ops in 0 partitions",)
+    for name in ("gpu", "nnapi"):
+        with pytest.raises(UsageError, match=f"has no {name} delegate"):
+            engine.run(left_alone, RunSettings(delegate=name))
+
+
+def test_a_file_that_litert_crashes_on_is_refused(engine: LiteRTEngine, digits_bundle: Path, tmp_path: Path) -> None:
+    content = (digits_bundle / "model.int8.tflite").read_bytes()
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(content[: len(content) // 3])
+    run = engine.run(path, FEW)
+    assert run.latency_ms is None
+    assert run.why_not is not None
+    assert run.why_not.startswith(("LiteRT was ended by SIG", "LiteRT ended with exit code 1: "))
+
+
+def test_a_file_that_is_gone_is_refused_in_litert_s_words(engine: LiteRTEngine, tmp_path: Path) -> None:
+    run = engine.run(tmp_path / "gone.tflite", FEW)
+    assert run.why_not is not None
+    assert run.why_not.startswith("LiteRT ended with exit code 1: ValueError: Could not open")
+
+
+@pytest.mark.parametrize(
+    ("finished", "words"),
+    [
+        (Finished(139, "", ""), "LiteRT was ended by SIGSEGV: the file may be damaged, or the memory not enough"),
+        (
+            Finished(137, "", "INFO: x"),
+            "LiteRT was ended by SIGKILL: the file may be damaged, or the memory not enough",
+        ),
+        (
+            Finished(1, "", "Traceback\nRuntimeError: no\nINFO: bye\n"),
+            "LiteRT ended with exit code 1: RuntimeError: no",
+        ),
+        (Finished(3, "", ""), "LiteRT ended with exit code 3: it said nothing"),
+    ],
+)
+def test_how_a_process_ended(finished: Finished, words: str) -> None:
+    assert last_words(finished) == words
+
+
+def test_a_worker_runs_from_anywhere_and_says_nothing_else(digits_bundle: Path, tmp_path: Path) -> None:
+    request = {"file": str(digits_bundle / "model.int8.tflite"), "threads": 1, "runs": 2, "warmup_runs": 1}
+    command = worker("mobilekit.bench.litert_worker", {**request, "max_seconds": 1})
+    assert command[0] == sys.executable
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean, check=True)
+    reply = json.loads(done.stdout)
+    assert len(done.stdout.splitlines()) == 1
+    assert set(reply) == {
+        "version",
+        "init_ms",
+        "warmup_ms",
+        "raw_ms",
+        "memory_mb",
+        "partitions",
+        "delegated",
+        "total",
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_can_be_pinned(engine: LiteRTEngine, digits_bundle: Path) -> None:
+    first = min(os.sched_getaffinity(0))
+    run = engine.run(digits_bundle / "model.int8.tflite", RunSettings(runs=2, cpu_mask=f"{1 << first:x}"))
+    assert run.why_not is None
+
+
+def test_warm_up_is_kept_apart(digits_bundle: Path) -> None:
+    request = {"file": str(digits_bundle / "model.int8.tflite"), "threads": 2, "runs": 4, "warmup_runs": 3}
+    reply = measure({**request, "max_seconds": 5})
+    assert (len(reply["warmup_ms"]), len(reply["raw_ms"])) == (3, 4)
+    assert min(reply["warmup_ms"] + reply["raw_ms"]) > 0
+
+
+class Inputs:
+    """An interpreter that keeps what it is given."""
+
+    def __init__(self, **dtypes: Any) -> None:
+        self.dtypes = dtypes
+        self.values: dict[str, Any] = {}
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        shape = np.array([2, 5000], np.int32)
+        return [{"index": name, "shape": shape, "dtype": dtype} for name, dtype in self.dtypes.items()]
+
+    def set_tensor(self, name: str, value: Any) -> None:
+        self.values[name] = value
+
+
+def test_inputs_have_the_range_of_what_they_stand_for() -> None:
+    dtypes = {
+        "a": np.float32,
+        "b": np.int8,
+        "c": np.uint8,
+        "d": np.int32,
+        "e": np.int64,
+        "f": np.bool_,
+        "g": np.float16,
+    }
+    inputs, again = Inputs(**dtypes), Inputs(**dtypes)
+    fill_inputs(inputs)
+    fill_inputs(again)
+    for name, dtype in dtypes.items():
+        assert inputs.values[name].dtype == dtype and inputs.values[name].shape == (2, 5000)
+        assert np.array_equal(inputs.values[name], again.values[name]), "the same every time"
+    ranges = {name: (int(inputs.values[name].min()), int(inputs.values[name].max())) for name in "bcde"}
+    assert ranges == {"b": (-128, 127), "c": (0, 255), "d": (0, 99), "e": (0, 99)}
+    assert abs(float(inputs.values["a"].mean())) < 0.05
+    assert float(inputs.values["a"].std()) == pytest.approx(1, abs=0.05)

@@ -1,0 +1,310 @@
+"""Profiles: kinds of ops, ops timed alone, and what is said of a file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from safetensors.numpy import load_file
+
+from mobilekit.bench.artifacts import find_artifacts
+from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
+from mobilekit.bench.engine import RunSettings
+from mobilekit.bench.kinds import Op, read_ops
+from mobilekit.bench.litert_engine import LiteRTEngine
+from mobilekit.bench.profile import ALONE, OpTime, Profile, profile_with
+from mobilekit.bench.single_ops import Whole, single_op, time_ops
+from mobilekit.bundle import MODULES, REWRITTEN
+from mobilekit.devices.local import LocalDevice
+from mobilekit.errors import ToolError
+from tests.test_bench_choice import PRINTED, Phone
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Another bench may hold this machine's lock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+def ops_of(bundle: Path, precision: str) -> list[Op]:
+    return read_ops(bundle / f"model.{precision}.tflite", json.loads((bundle / MODULES).read_text()))
+
+
+def expected_kind(op: Op, weights: dict[str, Any], classes: dict[str, str]) -> str | None:
+    """Return the kind of a layer as the weights of its PyTorch module (out, in / groups, y, x) say; None for others."""
+    if op.op not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        return None
+    parts = (op.module or "").split(".")
+    if any(classes.get(".".join(parts[:end])) == "DFCAttention" for end in range(len(parts) + 1)):
+        return "DFC"
+    _out, each, *kernel = weights[f"{op.module}.weight"].shape
+    if each == 1 and op.module != "conv_stem":  # whose picture has one channel
+        return "depthwise"
+    return "pointwise" if kernel == [1, 1] else "convolution"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_layers_are_of_the_kind_that_their_weights_say(digits_bundle: Path, precision: str) -> None:
+    weights = load_file(digits_bundle / REWRITTEN)
+    classes = json.loads((digits_bundle / MODULES).read_text())["classes"]
+    layers = [op for op in ops_of(digits_bundle, precision) if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    assert len(layers) == 137
+    assert [op.kind for op in layers] == [expected_kind(op, weights, classes) for op in layers]
+
+
+def test_the_kinds_of_a_model_with_gates(digits_bundle: Path) -> None:
+    classes = json.loads((digits_bundle / MODULES).read_text())["classes"]
+    attentions = sum(name == "DFCAttention" for name in classes.values())
+    assert attentions == 14
+    kinds = Counter((op.op, op.kind) for op in ops_of(digits_bundle, "float32"))
+    assert kinds["LOGISTIC", "gate"] == kinds["MUL", "gate"] == attentions
+    assert kinds["AVERAGE_POOL_2D", "DFC"] == attentions
+    assert kinds["RESIZE_NEAREST_NEIGHBOR", "resize"] == 14, "a gate's resize is a resize"
+    assert kinds["FULLY_CONNECTED", "fully connected"] == 1
+    assert {kind for op, kind in kinds if op == "ADD"} == {"elementwise"}
+
+
+def test_which_ops_compute_with_integers(digits_bundle: Path) -> None:
+    assert not any(op.quantised for op in ops_of(digits_bundle, "float32"))
+    assert all(op.quantised for op in ops_of(digits_bundle, "int8"))
+
+
+def test_a_lone_file_has_kinds_and_no_modules(digits_bundle: Path) -> None:
+    ops = read_ops(digits_bundle / "model.float32.tflite", None)
+    assert {op.module for op in ops} == {None}
+    kinds = Counter(op.kind for op in ops)
+    assert kinds["depthwise"] == 69, "64 of DEPTHWISE_CONV_2D, 5 grouped ones of CONV_2D"
+    assert "DFC" not in kinds and "gate" not in kinds
+
+
+def test_a_file_that_is_cut_has_no_ops(digits_bundle: Path, tmp_path: Path) -> None:
+    content = (digits_bundle / "model.int8.tflite").read_bytes()
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ToolError, match=r"cannot open cut\.tflite"):
+        read_ops(path, None)
+
+
+# Ops alone.
+
+
+def run_all(path: Path) -> dict[str, Any]:
+    """Run a file on random inputs with the plain kernels; return the value of every tensor."""
+    interpreter = plain(model_path=str(path))
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        value = generator.standard_normal(detail["shape"])
+        value = value.astype(np.float32) if detail["dtype"] is np.float32 else (20 * value).astype(detail["dtype"])
+        interpreter.set_tensor(detail["index"], value)
+    interpreter.invoke()
+    values = {}
+    for detail in interpreter.get_tensor_details():
+        try:
+            values[detail["name"]] = interpreter.get_tensor(detail["index"]).copy()
+        except ValueError:  # scratch of a kernel
+            continue
+    return values
+
+
+def plain(**changes: Any) -> Interpreter:
+    interpreter = Interpreter(
+        **changes,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_op_alone_computes_what_it_computes_in_the_whole(digits_bundle: Path, precision: str) -> None:
+    path = digits_bundle / f"model.{precision}.tflite"
+    whole, values = Whole.read(path), run_all(path)
+    count = len(whole.operators)
+    sizes = []
+    for index in range(count):
+        alone = plain(model_content=single_op(whole, index))
+        for detail in alone.get_input_details():
+            alone.set_tensor(detail["index"], values[detail["name"]])
+        alone.invoke()
+        (output,) = alone.get_output_details()
+        assert np.array_equal(alone.get_tensor(output["index"]), values[output["name"]]), output["name"]
+        sizes.append(len(alone._get_ops_details()))
+    assert count == {"float16": 548}.get(precision, 272)
+    assert max(sizes) <= 4, "an op, its padding, and what unpacks its weights"
+
+
+def test_parts_of_other_ops_take_no_time_of_their_own(digits_bundle: Path) -> None:
+    path = digits_bundle / "model.float16.tflite"
+    ops = read_ops(path, None)
+    times = time_ops(path, 1)
+    assert [entry["index"] for entry in times] == [op.index for op in ops]
+    ms = {op.index: entry["ms"] for op, entry in zip(ops, times, strict=True)}
+    assert all(value is not None for value in ms.values())
+    assert {op.op for op in ops if ms[op.index] == 0} == {"DEQUANTIZE", "PAD"}
+    layers = [ms[op.index] for op in ops if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    assert len(layers) == 137 and min(layers) > 0
+    assert 0 < sum(ms.values()) < 1000
+
+
+def test_files_of_old_converters_have_their_op_codes_in_another_field(digits_bundle: Path) -> None:
+    whole = Whole.read(digits_bundle / "model.float16.tflite")
+    layer = [whole.code(op) for op in whole.operators].index(schema.BuiltinOperator.CONV_2D)
+    new = single_op(whole, layer)
+    for code in whole.model.operatorCodes:
+        assert code.deprecatedBuiltinCode == min(code.builtinCode, 127)
+        code.builtinCode = 0
+    old = single_op(whole, layer)
+    assert len(plain(model_content=old)._get_ops_details()) == len(plain(model_content=new)._get_ops_details()) >= 3
+
+
+def test_an_op_that_cannot_run_alone_has_no_time(digits_bundle: Path, tmp_path: Path) -> None:
+    import flatbuffers
+
+    model = schema.ModelT.InitFromPackedBuf((digits_bundle / "model.float32.tflite").read_bytes(), 0)
+    dense = schema.BuiltinOperator.FULLY_CONNECTED
+    (code,) = (code for code in model.operatorCodes if code.builtinCode == dense)
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = b"Unheard"
+    model.subgraphs[0].operators = model.subgraphs[0].operators[-3:]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "custom.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    times = [entry["ms"] for entry in time_ops(path, 1)]
+    codes = [model.operatorCodes[op.opcodeIndex] for op in model.subgraphs[0].operators]
+    assert [ms is None for ms in times] == [code.customCode == b"Unheard" for code in codes]
+    assert times.count(None) == 1
+
+
+# Profiles.
+
+
+def entry(ms: float | None, kind: str = "pointwise", module: str | None = "a.b.c", delegated: bool = True) -> OpTime:
+    return OpTime(Op(0, "CONV_2D", "t", module, kind, False), ms, delegated)
+
+
+def test_sums_by_kind_and_module() -> None:
+    profile = Profile(
+        "made up",
+        (
+            entry(1.0),
+            entry(2.0, "depthwise", "a.b.d"),
+            entry(4.0, module="e", delegated=False),
+            entry(None, "gate", None),
+            entry(0.5, "gate", None, delegated=False),
+        ),
+        unplaced_ms=0.25,
+    )
+    assert profile.total_ms == 7.75
+    assert list(profile.by_kind().items()) == [("pointwise", 5.0), ("depthwise", 2.0), ("gate", 0.5)]
+    assert list(profile.by_module().items()) == [("e", 4.0), ("a.b", 3.0), ("(unknown)", 0.5)]
+    assert profile.by_module(depth=1) == {"e": 4.0, "a": 3.0, "(unknown)": 0.5}
+    assert profile.undelegated_ms() == 4.5
+    content = json.loads(json.dumps(profile.to_json()))
+    assert content["ops"][0] == {
+        "index": 0,
+        "op": "CONV_2D",
+        "tensor": "t",
+        "module": "a.b.c",
+        "kind": "pointwise",
+        "quantised": False,
+        "ms": 1.0,
+        "delegated": True,
+    }
+
+
+def test_without_alignment_there_are_no_modules() -> None:
+    assert Profile("made up", (entry(1.0, module=None),)).by_module() == {}
+
+
+def printed_profile(ops: Sequence[Op], *, inside: Sequence[str] = (), taken: frozenset[int] = frozenset()) -> str:
+    """Return what benchmark_model 2.14 prints of a run in which each op took 0.01 ms and 0.001 ms a number."""
+    head = "\t[node type]\t[first]\t[avg ms]\t[%]\t[cdf%]\t[mem KB]\t[times called]\t[Name]\n"
+    rows = [
+        f"\t{op.op}\t0.1\t{0.01 + op.index / 1000:.3f}\t1.0%\t1.0%\t0.0\t1\t[{op.tensor}]:{op.index}\n"
+        for op in ops
+        if op.index not in taken
+    ]
+    title = "============================== Run Order ==============================\n"
+    text = f"INFO: Operator-wise Profiling Info for Regular Benchmark Runs:\n{title}{head}{''.join(rows)}"
+    if inside:
+        whole = 0.002 * len(inside)
+        text += f"\tTfLiteXNNPackDelegate\t0.1\t{whole:.3f}\t1.0%\t1.0%\t0.0\t1\t[x]:{len(ops)}\n"
+        steps = "".join(f"\t{step}\t0.1\t0.002\t1.0%\t1.0%\t0.0\t1\tDelegate/{step}:0\n" for step in inside)
+        text += f"\nDelegate internal: \n{title}{head}{steps}"
+    return PRINTED.replace("{", "{{").replace("}", "}}").replace("{{graph}}", "{graph}") + text + "\n"
+
+
+def test_a_phones_profile_is_mapped_to_modules(digits_bundle: Path) -> None:
+    artifact = find_artifacts([digits_bundle / "model.int8.tflite"])
+    ops = ops_of(digits_bundle, "int8")
+    phone = Phone(ON_DEVICE, printed=printed_profile(ops))
+    content = bench(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))
+    (profile,) = content["profiles"].values()
+    assert phone.runs[-1][0][-2:] == ["--enable_op_profiling=true", "--max_profiling_buffer_entries=16384"]
+    assert not any("profiling" in word for word in phone.runs[0][0])
+    assert [each["ms"] for each in profile["ops"]] == pytest.approx([0.01 + n / 1000 for n in range(272)])
+    assert profile["total_ms"] == pytest.approx(272 * 0.01 + sum(range(272)) / 1000)
+    stem = sum(0.01 + op.index / 1000 for op in ops if op.module == "conv_stem")
+    assert profile["by_module"]["conv_stem"] == pytest.approx(stem)
+    assert profile["undelegated_ms"] == pytest.approx(profile["total_ms"])
+    assert {each["reason"] for each in profile["undelegated"]} == {"no delegate took part"}
+
+
+def test_a_phones_delegate_is_mapped_to_ops_with_what_it_left(digits_bundle: Path) -> None:
+    artifact = find_artifacts([digits_bundle / "model.int8.tflite"])
+    ops = ops_of(digits_bundle, "int8")
+    left = [op for op in ops if op.op in ("AVERAGE_POOL_2D", "ADD")]
+    taken = frozenset(op.index for op in ops) - {op.index for op in left}
+    layers = [op for op in ops if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    steps = [f"Convolution (NHWC, QS8) {'IGEMM' if op.op == 'CONV_2D' else 'DWConv'}" for op in layers]
+    phone = Phone(ON_DEVICE, printed=printed_profile(ops, inside=steps, taken=taken))
+    (profile,) = bench(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))["profiles"].values()
+    told = {each["index"]: each for each in profile["ops"]}
+    assert [told[op.index]["ms"] for op in layers] == pytest.approx([0.002] * len(layers))
+    assert {index for index, each in told.items() if not each["delegated"]} == {op.index for op in left}
+    assert profile["partitions"] == 1
+    reasons = {(each["op"], each["reason"]) for each in profile["undelegated"]}
+    assert reasons == {
+        ("AVERAGE_POOL_2D", "XNNPACK takes AVERAGE_POOL_2D in float only, and this one is quantised"),
+        ("ADD", "the device's delegate left it"),
+    }
+    assert profile["total_ms"] == pytest.approx(
+        sum(0.01 + op.index / 1000 for op in left) + 0.002 * len(layers), abs=1e-6
+    )
+
+
+def test_this_machines_profile(digits_bundle: Path) -> None:
+    (artifact,) = find_artifacts([digits_bundle / "model.int8.tflite"])
+    with LocalDevice().open_workspace() as workspace:
+        profile = profile_with(LiteRTEngine(workspace), workspace, artifact, RunSettings())
+    assert profile.source == ALONE
+    assert len(profile.ops) == 272
+    assert profile.partitions == 36
+    left = Counter(entry["op"] for entry in profile.undelegated)
+    assert left == {"AVERAGE_POOL_2D": 14, "RESIZE_NEAREST_NEIGHBOR": 14, "RELU_0_TO_1": 7}
+    assert sum(not each.delegated for each in profile.ops) == 35
+    assert 0 < profile.undelegated_ms() < profile.total_ms
+    assert sum(profile.by_kind().values()) == pytest.approx(sum(profile.by_module().values()))
+    assert "(unknown)" not in profile.by_module()
+
+
+def test_a_quantised_hard_swish_has_a_recipe_setting_that_helps() -> None:
+    from mobilekit.bench.profile import _entry
+
+    op = Op(0, "HARD_SWISH", "t", None, "elementwise", True)
+    assert _entry(op, "why", 1.0)["help"] == "int8: {keep_float: [hard-swish]}"
+    assert _entry(Op(0, "HARD_SWISH", "t", None, "elementwise", False), "why", None)["help"] == ""
