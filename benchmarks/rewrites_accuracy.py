@@ -19,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
+from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 import torch
 from export_cost import processor
@@ -35,16 +36,14 @@ from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.catalogue import REWRITES
-from mobilekit.rewrites.dfc_dense import DFCDenseOptions
 from mobilekit.rewrites.drift import Drift, drift_between
 from mobilekit.rewrites.engine import rewrite
 
 MODEL = "ghostnetv2_digits"
 DOCS = Path(__file__).parents[1] / "docs" / "rewrites.md"
 BEGIN, END = "<!-- benchmarks/rewrites_accuracy.py -->", "<!-- end -->"
-DENSE = "dfc-dense"
-TAPS = 3
-"""Of the convolutions that `dfc-dense` fits; the trained maps have 5."""
+FIXED: dict[str, dict[str, object]] = {"dfc-dense": {"kernel_size": 3}}
+"""Options that are not the defaults: the trained maps have 5 taps, and as many fit them exactly."""
 PEAK = 1e-3
 """Largest learning rate of the fine-tuning, a quarter of the training's."""
 VARIANT_EPOCHS = 15
@@ -107,6 +106,7 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "max pools": lambda: trained_on(load_model(MODEL, pool="max")),
     "SiLU for ReLU": lambda: with_activation(nn.SiLU),
     "GELU for ReLU": lambda: with_activation(nn.GELU),
+    "log-softmax head": lambda: nn.Sequential(load_model(MODEL), nn.LogSoftmax(1)).eval(),
 }
 
 
@@ -121,25 +121,32 @@ def trials() -> tuple[list[Trial], list[str]]:
     found: dict[str, list[RewriteStep]] = {name: [] for name in VARIANTS}
     nowhere = []
     for name, kind in REWRITES.items():
-        if kind.exactness.is_proved or name == DENSE:
+        if kind.exactness.is_proved:
             continue
-        step = RewriteStep(name=name, allow=True)
-        home = next((place for place in VARIANTS if _sites(place, step)), None)
-        if home is None:
+        homes = [(next((place for place in VARIANTS if _sites(place, step)), None), step) for step in _steps(name)]
+        for home, step in homes:
+            if home is not None:
+                found[home].append(step)
+        if not any(home is not None for home, _ in homes):
             nowhere.append(f"`{name}`")
-        else:
-            found[home].append(step)
-    fits = get_args(DFCDenseOptions.model_fields["fit"].annotation)
-    dense = [RewriteStep(name=DENSE, options={"kernel_size": TAPS, "fit": fit}, allow=True) for fit in fits]
-    found[DENSE_MAPS] = dense
     planned = []
     for place, steps in found.items():
         if steps:
             planned.append(Trial(place, "none"))
             planned += [Trial(place, _label(step), (step,)) for step in steps]
         if place == DENSE_MAPS:  # the same function as trained, so whatever has sites there has them here
-            planned += [Trial(place, label, (dense[-1], *some)) for label, some in _together(found[AS_TRAINED]) if some]
+            planned += [Trial(place, label, (steps[-1], *some)) for label, some in _together(found[AS_TRAINED])]
     return planned, nowhere
+
+
+def _steps(name: str) -> list[RewriteStep]:
+    """Return a step for each choice among the rewrite's options."""
+    fields = REWRITES[name].options_type.model_fields
+    choices = {
+        key: get_args(field.annotation) for key, field in fields.items() if get_origin(field.annotation) is Literal
+    }
+    options = [dict(zip(choices, chosen, strict=True)) for chosen in product(*choices.values())]
+    return [RewriteStep(name=name, options={**FIXED.get(name, {}), **chosen}, allow=True) for chosen in options]
 
 
 def _together(steps: list[RewriteStep]) -> list[tuple[str, list[RewriteStep]]]:
@@ -150,7 +157,7 @@ def _together(steps: list[RewriteStep]) -> list[tuple[str, list[RewriteStep]]]:
 
 
 def _label(step: RewriteStep) -> str:
-    options = f", {step.options['kernel_size']} taps, {step.options['fit']}" if step.options else ""
+    options = "".join(f", {key.replace('_', ' ')} {value}" for key, value in step.options.items())
     needs = REWRITES[step.name].exactness is Exactness.NEEDS_RETRAINING
     return f"`{step.name}`{options}{' (needs retraining)' if needs else ''}"
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekit import differ, exporter
-from mobilekit.bundle import Bundle
+from mobilekit.bundle import INPUT, Bundle
 from mobilekit.bundle import open_bundle as open_folder
 from mobilekit.cache import Cache, NoCache
 from mobilekit.inputs.builtin import calibration_inputs
@@ -113,7 +113,7 @@ def export(
 def rewrite(
     model: nn.Module,
     recipe: LoadedRecipe | PathLike,
-    calibration: Mapping[str, torch.Tensor] | None = None,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     prove: bool = True,
 ) -> nn.Module:
     """Apply a recipe's rewrites to a model, and return it as a module that can be trained.
@@ -127,7 +127,8 @@ def rewrite(
         model: The model, float32; left as it is.
         recipe: A recipe, its name, or its file. Leave `fold-batch-norm` to the export: a model trains better with its
             batch norms.
-        calibration: float32 inputs (N, ...) by name for fits and drifts; the recipe's built-in data without.
+        calibration: float32 pictures (N, C, H, W), or inputs (N, ...) by name, for fits and drifts; the recipe's
+            built-in data without.
         prove: Prove what is exact, and hold what is approximate to the recipe's limits.
 
     Raises:
@@ -146,7 +147,8 @@ def rewrite(
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
     if calibration is None:
         calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(loaded.recipe).items()}
-    return engine.rewrite(model, loaded, dict(calibration), prove=prove).graph.requires_grad_(True)
+    inputs = {INPUT: calibration} if isinstance(calibration, torch.Tensor) else dict(calibration)
+    return engine.rewrite(model, loaded, inputs, prove=prove).graph.requires_grad_(True)
 
 
 def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | None = None) -> Ledger:

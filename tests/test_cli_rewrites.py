@@ -16,8 +16,11 @@ import yaml
 from rich.console import Console
 
 from mobilekit.cli import app as application
+from mobilekit.errors import UsageError
+from mobilekit.recipes.load import parse_recipe
 from mobilekit.report.rewrites import explanation, ranking, step_yaml
 from mobilekit.rewrites import dfc_table as dfc_tables
+from mobilekit.rewrites.rank import step_for
 from tests.oracles import import_timm
 
 Run = Callable[..., tuple[int, str, str]]
@@ -225,6 +228,16 @@ def test_rank_follows_the_recipes_steps_and_looks_at_all_sites(run: Run, net: st
     alone = few("rewrites: [{name: hard-swish, max_drift: 1}]")
     [explained] = content_of(run("explain", net, "--recipe", alone, "--json"))["steps"]
     assert ranked["sites"][-1]["cumulative_drift"] == pytest.approx(explained["drift"], rel=1e-4)
+
+
+def test_a_step_keeps_the_recipes_options() -> None:
+    steps = "rewrites: [{name: upsample-mode, options: {to: bilinear, sites: ['a.*']}, max_drift: 0.5}]"
+    loaded = parse_recipe(steps, "t", "t.yaml")
+    step = step_for(loaded, "upsample-mode", ["a.b"], 0.1)
+    assert step == {"name": "upsample-mode", "max_drift": 0.1, "options": {"to": "bilinear", "sites": ["a.b"]}}
+    assert step_for(loaded, "hard-swish", ["c"], 0.1)["options"] == {"sites": ["c"]}
+    with pytest.raises(UsageError, match="dfc-dense has no option `sites`"):
+        step_for(loaded, "dfc-dense", [], 0.1)
 
 
 def test_a_step_without_sites_says_so() -> None:

@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from mobilekit.errors import GateError
 from mobilekit.models.dfc import DenseFullyConnected
+from mobilekit.models.inputs import Tensors
 from mobilekit.parity.limits import bounds_for
 from mobilekit.parity.noise import Noise
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
@@ -84,8 +85,8 @@ def chain() -> Chain:
     return model
 
 
-def images(count: int = 10) -> torch.Tensor:
-    return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+def images(count: int = 10) -> Tensors:
+    return {"input": torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))}
 
 
 def scale(factor: float, only: str = "") -> Change:

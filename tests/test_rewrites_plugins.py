@@ -65,7 +65,7 @@ def net() -> nn.Module:
 def test_the_example_is_found_applied_and_proved(example: Path) -> None:
     assert rewrite_names() == [*REWRITES, "drop-second-relu"]
     assert find_rewrite("drop-second-relu").__module__ == "own_rewrite"
-    [step] = rewrite(net(), recipe(), torch.randn(3, 3, 8, 8)).steps
+    [step] = rewrite(net(), recipe(), {"input": torch.randn(3, 3, 8, 8)}).steps
     assert step.applied == ("2", "6")
     assert {(refusal.path, refusal.reason) for refusal in step.refused} == {
         ("1", "Conv2d before it may give negative values"),

@@ -154,7 +154,8 @@ input: {size: 8, colour: rgb}
 rewrites: [{name: logits-head, options: {keep: argmax}, max_drift: 10, min_top1_agreement: 1}]
 """
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    [step] = rewrite(head(HEADS["F.log_softmax"]).float(), parse_recipe(text, "t", "t.yaml"), images).steps
+    loaded = parse_recipe(text, "t", "t.yaml")
+    [step] = rewrite(head(HEADS["F.log_softmax"]).float(), loaded, {"input": images}).steps
     assert len(step.applied) == 1
     assert step.drift is not None
     assert step.drift > 0.1
@@ -181,7 +182,7 @@ class Casting(nn.Module):
 def test_casts_to_float_do_not_keep_a_model_from_float64() -> None:
     model = Casting()
     x = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    graph = trace(model, x)
+    graph = trace(model, {"input": x})
     with torch.no_grad():
         assert torch.equal(graph(x), model(x))
         wide = graph.double()(x.double())

@@ -86,6 +86,26 @@ def test_a_model_for_one_size_can_be_rewritten_twice() -> None:
 
 
 @pytest.mark.slow
+def test_what_needs_retraining_is_held_to_the_stage_before_it(tmp_path: Path) -> None:
+    steps = "rewrites: [{name: pool-mode, allow: true, options: {to: max}}, {name: dfc-shared}]"
+    (tmp_path / "max.yaml").write_text(GATES.read_text().split("rewrites:")[0] + steps)
+    bundle = mobilekit.export(
+        "ghostnetv2_digits", recipe=tmp_path / "max.yaml", precision=["float32"], output=tmp_path / "out"
+    )
+    for ledger in (bundle.ledger, mobilekit.diff(bundle).to_json()):
+        assert ledger["verdict"] == "pass"
+        for row in ledger["stages"]:
+            if row["against"] == "reference":
+                assert row["relative_l2"] > 0.1
+                assert row["limits"] == []
+            else:
+                assert row["relative_l2"] < 1e-5
+                assert [bound["metric"] for bound in row["limits"]] == ["max_abs"]
+    [pools, _] = bundle.ledger["rewrites"]
+    assert (pools["max_drift"], pools["drift"] > 0.1) == (None, True)
+
+
+@pytest.mark.slow
 def test_the_document_runs_and_the_artifact_is_the_tuned_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")

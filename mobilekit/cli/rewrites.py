@@ -119,17 +119,17 @@ def rank(
     --rewrite tanh-gelu --max-drift 0.01`
     """
     from mobilekit.report.rewrites import ranking
-    from mobilekit.rewrites.rank import cheapest
+    from mobilekit.rewrites.rank import cheapest, step_for
     from mobilekit.rewrites.rank import rank as measure
 
     loaded = _recipe(model, recipe)
+    if max_drift is not None:
+        step_for(loaded, rewrite, [], max_drift)  # to refuse before the work
     with progress(f"building {model}") as tell:
         ready = _build(model, loaded, weights)
         chosen = {name: tensor[:inputs] for name, tensor in ready.calibration.items()}
         ranked = measure(ready.reference.model, loaded, rewrite, chosen, tell)
-    step = None
-    if max_drift is not None:
-        step = {"name": rewrite, "max_drift": max_drift, "options": {"sites": cheapest(ranked, max_drift)}}
+    step = step_for(loaded, rewrite, cheapest(ranked, max_drift), max_drift) if max_drift is not None else None
     content = {
         **_heading(model, loaded, ready.reference),
         "rewrite": rewrite,

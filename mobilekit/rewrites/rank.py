@@ -86,6 +86,18 @@ def rank(
     return ranked
 
 
+def step_for(loaded: LoadedRecipe, name: str, sites: list[str], max_drift: float) -> dict[str, Any]:
+    """Return the step of a recipe that applies a rewrite at these sites, with the options that the recipe has for it.
+
+    Raises:
+        UsageError: The rewrite is applied at all sites or none.
+    """
+    if "sites" not in find_rewrite(name).options_type.model_fields:
+        raise UsageError(f"{name} has no option `sites`: a recipe applies it everywhere or not at all.")
+    [step] = only(loaded, name).recipe.rewrites
+    return {"name": name, "max_drift": max_drift, "options": {**step.options, "sites": sites}}
+
+
 def cheapest(ranked: list[Ranked], max_drift: float) -> list[str]:
     """Return the paths of as many sites, from the cheapest on, as keep the drift of all together within a limit."""
     fitting = [count for count, site in enumerate(ranked, 1) if site.cumulative_drift <= max_drift]
