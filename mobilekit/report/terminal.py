@@ -45,13 +45,16 @@ def ledger_table(ledger: dict[str, Any]) -> Group:
 
 def rewrite_lines(ledger: dict[str, Any]) -> list[str]:
     """Return a line for each rewrite, with its proof or drift, and one for each reason of a refusal and each note."""
-    lines = []
+    lines, nothing = [], []
     for step in ledger["rewrites"]:
+        if not step["applied"] and not step["refused"] and len(step.get("notes", ())) <= 1:
+            nothing.append(step["name"])
+            continue
         lines.append(step_line(step, len(step["applied"])))
         reasons = Counter(refusal["reason"] for refusal in step["refused"])
         lines += [f"  left {_sites(count)}: {reason}" for reason, count in reasons.items()]
         lines += [f"  note: {note}" for note in step.get("notes", ())]
-    return lines
+    return [*lines, f"matching nothing in this model: {', '.join(nothing)}"] if nothing else lines
 
 
 def step_line(step: dict[str, Any], applied: int) -> str:

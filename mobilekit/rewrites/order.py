@@ -35,11 +35,15 @@ class Order:
             before, after = own[other], own[other + 1]
             lost, new = before - after - own[step], (after - before) & own[-1]
             if other < step and word != name and lost:
-                notes.append(f"{_sites(lost)} went with {word}, which comes first; to change them put {name} before it")
+                notes.append(
+                    f"{_sites(lost)} went with {word}, which comes first; if that is not meant, put {name} before it"
+                )
             if other == step and after:
                 notes.append(f"a second run would change {_sites(after)} again")
             if other > step and new:
-                notes.append(f"{_sites(new)} came with {word}, which comes later; to change them put {name} after it")
+                notes.append(
+                    f"{_sites(new)} came with {word}, which comes later; to change them too, put {name} after it"
+                )
         return notes
 
 
