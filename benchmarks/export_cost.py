@@ -139,13 +139,14 @@ def make_table(rounds: list[dict[str, tuple[float, float]]]) -> str:
             *lines,
             "",
             f"Medians of {len(rounds)} rounds in turns, by `benchmarks/export_cost.py` on {datetime.date.today()}:",
-            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
+            f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
             "",
         ]
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name and architecture."""
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return f"{line.split(':', 1)[1].strip()}, {platform.machine()}"

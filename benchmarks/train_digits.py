@@ -44,12 +44,20 @@ def shifted(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
 
 
-def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, epochs: int) -> None:
-    """Train with AdamW and a cosine schedule; the model is left in evaluation mode."""
+def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the pictures of a split, float32 (N, 1, 32, 32), and their classes, int64 (N)."""
+    images, labels = digits(split)
+    named: list[tuple[str, Image.Image]] = [(f"digit {i}", image) for i, image in enumerate(images)]
+    spec = recipe_for("ghostnetv2_digits").recipe.input
+    return torch.from_numpy(stack(named, spec)), torch.from_numpy(np.asarray(labels))
+
+
+def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, epochs: int, peak: float = 4e-3) -> None:
+    """Train with AdamW and a cosine schedule up to a learning rate of `peak`; leave the model in evaluation mode."""
     generator = torch.Generator().manual_seed(SEED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
     steps = epochs * (len(inputs) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=peak, total_steps=steps)
     model.train()
     for epoch in range(epochs):
         total = 0.0
@@ -75,13 +83,6 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    spec = recipe_for("ghostnetv2_digits").recipe.input
-
-    def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = digits(split)
-        named: list[tuple[str, Image.Image]] = [(f"digit {i}", image) for i, image in enumerate(images)]
-        return torch.from_numpy(stack(named, spec)), torch.from_numpy(np.asarray(labels))
-
     model = find_model("ghostnetv2_digits").create()
     start = time.perf_counter()
     train(model, *tensors("train"), options.epochs)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["diff", "export", "load_model", "load_recipe", "open_bundle"]
+__all__ = ["diff", "export", "load_model", "load_recipe", "open_bundle", "rewrite"]
 
 if TYPE_CHECKING:
-    from mobilekit.api import diff, export, load_model, load_recipe, open_bundle
+    from mobilekit.api import diff, export, load_model, load_recipe, open_bundle, rewrite
 
 
 def __getattr__(name: str) -> Any:

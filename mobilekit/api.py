@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekit import differ, exporter
-from mobilekit.bundle import Bundle
+from mobilekit.bundle import INPUT, Bundle
 from mobilekit.bundle import open_bundle as open_folder
 from mobilekit.cache import Cache, NoCache
 from mobilekit.inputs.builtin import calibration_inputs
@@ -19,6 +19,7 @@ from mobilekit.models.user import folder_name, resolve
 from mobilekit.parity.ledger import Ledger
 from mobilekit.recipes import load as recipes
 from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.rewrites import engine
 
 PathLike = str | Path
 
@@ -53,8 +54,8 @@ def load_recipe(name: PathLike) -> LoadedRecipe:
         UsageError: There is none, or it is wrong; the message names file, line and nearest key.
 
     >>> import mobilekit
-    >>> [step.name for step in mobilekit.load_recipe("ghostnetv2").recipe.rewrites]
-    ['dfc-shared', 'gate-before-upsample', 'fold-batch-norm', 'noop-slice']
+    >>> [step.name for step in mobilekit.load_recipe("ghostnetv2").recipe.rewrites][:3]
+    ['dfc-shared', 'gate-before-upsample', 'fold-batch-norm']
     """
     return recipes.load_recipe(str(name))
 
@@ -107,6 +108,47 @@ def export(
         force=force,
     )
     return exporter.export(request, Cache.default() if cache else NoCache()).bundle
+
+
+def rewrite(
+    model: nn.Module,
+    recipe: LoadedRecipe | PathLike,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    prove: bool = True,
+) -> nn.Module:
+    """Apply a recipe's rewrites to a model, and return it as a module that can be trained.
+
+    The result is a torch.fx.GraphModule in float32 and in evaluation mode; `train()` puts its batch norms and dropout
+    layers to work, and every parameter takes gradients. What the model's code decided in evaluation mode, such as a
+    dropout that it calls as a function, stays decided. Its parameters have the names of the model's own modules, so
+    `load_state_dict` gives a model that is rewritten again the trained weights.
+
+    Args:
+        model: The model, float32; left as it is.
+        recipe: A recipe, its name, or its file. Leave `fold-batch-norm` to the export: a model trains better with its
+            batch norms.
+        calibration: float32 pictures (N, C, H, W), or inputs (N, ...) by name, for fits and drifts; the recipe's
+            built-in data without.
+        prove: Prove what is exact, and hold what is approximate to the recipe's limits.
+
+    Raises:
+        GateError: A proof failed, or a drift is above its limit.
+        UsageError: The recipe or the model cannot be used.
+
+    >>> import torch, mobilekit
+    >>> model = mobilekit.load_model("ghostnetv2_digits")
+    >>> rewritten = mobilekit.rewrite(model, "ghostnetv2_digits").train()
+    >>> [sum(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules()) for net in (model, rewritten)]
+    [122, 0]
+    >>> rewritten(torch.zeros(2, 1, 32, 32)).sum().backward()
+    >>> all(parameter.grad is not None for parameter in rewritten.parameters())
+    True
+    """
+    loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
+    if calibration is None:
+        calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(loaded.recipe).items()}
+    inputs = {INPUT: calibration} if isinstance(calibration, torch.Tensor) else dict(calibration)
+    return engine.rewrite(model, loaded, inputs, prove=prove).graph.requires_grad_(True)
 
 
 def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | None = None) -> Ledger:

@@ -39,6 +39,7 @@ from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.rewrites.plugins import sources_of
 from mobilekit.versions import source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -287,6 +288,7 @@ def _request_digest(request: ExportRequest) -> str:
             "code": sha256_of(code[0]) if code else None,
             "weights": sha256_of(request.weights) if request.weights else None,
             "calibration": [sha256_of(path) for path in files[: request.recipe.recipe.calibration.count]],
+            "installed_rewrites": sources_of([step.name for step in request.recipe.recipe.rewrites]),
             "tools": tool_versions(),
             "source": source_digest(),
         }

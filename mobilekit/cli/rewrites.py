@@ -1,29 +1,38 @@
-"""`mobilekit rewrites`: what rewrites there are."""
+"""`mobilekit rewrites`: what rewrites there are, what they do to a model, and which sites are cheap."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
 
-from mobilekit.cli.output import out, print_json
+from mobilekit.bundle import INPUT
+from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.errors import UsageError
 
+if TYPE_CHECKING:
+    from mobilekit.models.build import Reference
+    from mobilekit.models.inputs import Tensors
+    from mobilekit.recipes.load import LoadedRecipe
+
+DFC = "dfc"
 app = typer.Typer(help="Rewrites of a model, each with a stated exactness.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `list` a command of its own."""
+Model = Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")]
+Recipe = Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")]
+Weights = Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_rewrites(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_rewrites(as_json: Json = False) -> None:
     """List the rewrites that a recipe can name, with their exactness and options.
 
     Example: `mobilekit rewrites list`
     """
-    from mobilekit.rewrites.catalogue import REWRITES
+    from mobilekit.rewrites.catalogue import find_rewrite, rewrite_names
 
     entries = [
         {
@@ -32,7 +41,7 @@ def list_rewrites(as_json: Annotated[bool, typer.Option("--json", help="Print JS
             "summary": rewrite.summary,
             "options": rewrite.options_type.model_json_schema().get("properties", {}),
         }
-        for rewrite in REWRITES.values()
+        for rewrite in map(find_rewrite, rewrite_names())
     ]
     if as_json:
         print_json(entries)
@@ -43,3 +52,151 @@ def list_rewrites(as_json: Annotated[bool, typer.Option("--json", help="Print JS
     for entry in entries:
         table.add_row(entry["name"], entry["exactness"], ", ".join(entry["options"]) or "-", entry["summary"])
     out.print(table)
+
+
+@app.command("explain")
+def explain(
+    model: Model,
+    recipe: Recipe = None,
+    rewrite: Annotated[
+        str | None, typer.Option(help="This rewrite alone, whether the recipe names it or not; `dfc` for a table.")
+    ] = None,
+    weights: Weights = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the table of `--rewrite dfc`: .png or .svg.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a recipe's rewrites do to a model: every site, proof errors and drifts, MACs and ops.
+
+    A refused site is shown with the reason. `--rewrite dfc` shows what DFC attention's maps lose as convolutions, by
+    kernel size and way to fit. Exit code 1 if a proof failed; a drift above its limit is shown.
+
+    Examples: `mobilekit rewrites explain ghostnetv2` · `mobilekit rewrites explain timm:resnet18 --rewrite
+    fold-batch-norm` · `mobilekit rewrites explain ghostnetv2 --rewrite dfc --plot dfc.svg`
+    """
+    if plot and rewrite != DFC:
+        raise UsageError("--plot draws the table of DFC's kernel sizes.", "Add --rewrite dfc.")
+    if rewrite == DFC:
+        _explain_dfc(model, recipe, weights, plot, as_json)
+        return
+    from mobilekit.report.rewrites import explanation
+    from mobilekit.rewrites import explain as explaining
+
+    loaded = _recipe(model, recipe)
+    named = rewrite is None or any(step.name == rewrite for step in loaded.recipe.rewrites)
+    chosen = explaining.only(loaded, rewrite) if rewrite else loaded
+    with progress(f"building {model}") as tell:
+        ready = _build(model, loaded, weights)
+        explained = explaining.explain(ready.reference.model, chosen, ready.calibration, tell)
+    content = {**_heading(model, loaded, ready.reference), **explained.to_json()}
+    for step in () if named else content["steps"]:  # there is no recipe to promise anything
+        step.update(max_drift=None, min_top1_agreement=None, within_limits=None)
+    if as_json:
+        print_json(content)
+        return
+    out.print(explanation(content, in_full=rewrite is not None))
+
+
+@app.command("rank")
+def rank(
+    model: Model,
+    rewrite: Annotated[str, typer.Option(help="An approximate rewrite.")],
+    recipe: Recipe = None,
+    weights: Weights = None,
+    max_drift: Annotated[
+        float | None, typer.Option(min=0, help="Print the step of a recipe that swaps as many sites as this allows.")
+    ] = None,
+    inputs: Annotated[
+        int | None, typer.Option(min=1, help="Number of calibration inputs to measure on; all of the recipe's without.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank the sites of an approximate rewrite by what each costs, each swapped alone, in float64.
+
+    The cumulative drift is of a site and all before it in the list. Steps that the recipe has before this rewrite are
+    applied first.
+
+    Examples: `mobilekit rewrites rank ghostnetv2 --rewrite hard-sigmoid` · `mobilekit rewrites rank timm:convnext_tiny
+    --rewrite tanh-gelu --max-drift 0.01`
+    """
+    from mobilekit.report.rewrites import ranking
+    from mobilekit.rewrites.rank import cheapest, step_for
+    from mobilekit.rewrites.rank import rank as measure
+
+    loaded = _recipe(model, recipe)
+    if max_drift is not None:
+        step_for(loaded, rewrite, [], max_drift)  # to refuse before the work
+    with progress(f"building {model}") as tell:
+        ready = _build(model, loaded, weights)
+        chosen = {name: tensor[:inputs] for name, tensor in ready.calibration.items()}
+        ranked = measure(ready.reference.model, loaded, rewrite, chosen, tell)
+    step = step_for(loaded, rewrite, cheapest(ranked, max_drift), max_drift) if max_drift is not None else None
+    content = {
+        **_heading(model, loaded, ready.reference),
+        "rewrite": rewrite,
+        "inputs": len(chosen[INPUT]),
+        "sites": [site.to_json() for site in ranked],
+        "step": step,
+    }
+    if as_json:
+        print_json(content)
+        return
+    out.print(ranking(content))
+
+
+def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
+    from mobilekit.inputs.builtin import evaluation_inputs
+    from mobilekit.report.dfc_chart import check_suffix, draw_dfc
+    from mobilekit.report.rewrites import dfc_lines
+
+    if plot:
+        check_suffix(plot)
+    loaded = _recipe(model, recipe)
+    with progress(f"building {model}") as tell:
+        import torch
+
+        from mobilekit.rewrites.dfc_table import dfc_table
+
+        ready = _build(model, loaded, weights)
+        evaluation = torch.from_numpy(evaluation_inputs(loaded.recipe).inputs[INPUT])
+        table = dfc_table(ready.reference.model, loaded.recipe.input.shape, ready.calibration[INPUT], evaluation, tell)
+    content = {**_heading(model, loaded, ready.reference), **table.to_json()}
+    if plot:
+        draw_dfc(content, plot)
+    if as_json:
+        print_json(content)
+        return
+    out.print(dfc_lines(content))
+    if plot:
+        err.print(f"{plot} is written.", markup=False)
+
+
+class _Ready(NamedTuple):
+    reference: Reference
+    calibration: Tensors
+
+
+def _recipe(model: str, recipe: str | None) -> LoadedRecipe:
+    from mobilekit.exporter import recipe_of
+    from mobilekit.recipes.load import load_recipe
+
+    return load_recipe(recipe) if recipe else recipe_of(model)
+
+
+def _build(model: str, loaded: LoadedRecipe, weights: Path | None) -> _Ready:
+    """Build the model as an export would, with the recipe's built-in calibration inputs."""
+    import torch
+
+    from mobilekit.inputs.builtin import calibration_inputs
+    from mobilekit.models.build import build_reference, check_inputs, effective_options
+    from mobilekit.models.user import resolve
+
+    torch.set_num_threads(1)
+    entry, recipe = resolve(model), loaded.recipe
+    check_inputs(entry, recipe.model_options, recipe.shapes)
+    calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
+    options = effective_options(entry, recipe.model_options, recipe.input.size)
+    return _Ready(build_reference(entry, options, weights, calibration), calibration)
+
+
+def _heading(model: str, loaded: LoadedRecipe, reference: Reference) -> dict[str, Any]:
+    return {"model": model, "recipe": loaded.name, "weights": reference.weights_source}

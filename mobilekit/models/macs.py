@@ -14,7 +14,7 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
+def count_macs(model: nn.Module, *shapes: tuple[int, ...]) -> int:
     """Return the multiply-accumulates of convolutions, linear layers and matrix products for one input.
 
     A shift-invariant fully connected map counts the taps inside its band, not the zeros of its matrix, as the
@@ -22,7 +22,7 @@ def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
 
     Args:
         model: May live on any device, `meta` included (nothing is computed there).
-        shape: Shape of the input, NCHW, batch of 1.
+        shapes: Shape of each input in the order in which the model takes them, the first NCHW, batch of 1.
     """
     device = next(model.parameters()).device
     maps: dict[str, tuple[int, int]] = {}
@@ -34,7 +34,7 @@ def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
     counter = FlopCounterMode(depth=64, display=False)
     try:
         with torch.no_grad(), counter:
-            model(torch.empty(shape, device=device))
+            model(*(torch.empty(shape, device=device) for shape in shapes))
     finally:
         for hook in hooks:
             hook.remove()

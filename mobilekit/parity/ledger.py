@@ -132,7 +132,8 @@ def measure(
             (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
         )
     )
-    drift = sum(step.max_drift or 0.0 for step in steps)
+    is_other = any(step.is_other_function for step in steps)
+    drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
     rows = []
     for stage in stages:
         for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():

@@ -45,16 +45,17 @@ class Bound:
         return bool(value >= self.limit if self.metric in ("cosine", "top1_agreement") else value <= self.limit)
 
 
-def bounds_for(stage: str, noise: Noise, drift: float, override: Limit | None) -> tuple[Bound, ...]:
+def bounds_for(stage: str, noise: Noise, drift: float | None, override: Limit | None) -> tuple[Bound, ...]:
     """Return the limits of one stage.
 
     Args:
         stage: Its name.
         noise: Measured on the inputs at hand.
-        drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared.
+        drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared; None where
+            a rewrite that needs retraining does, which leaves nothing to derive a limit from.
         override: The recipe's own limits; each replaces the derived limit of its metric.
     """
-    derived = _derived(stage, noise, drift)
+    derived = [] if drift is None else _derived(stage, noise, drift)
     own = override.model_dump(exclude_none=True) if override else {}
     kept = [bound for bound in derived if bound.metric not in own]
     return (*kept, *(Bound(metric, value, "set by the recipe") for metric, value in own.items()))

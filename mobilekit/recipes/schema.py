@@ -85,6 +85,9 @@ class RewriteStep(_Part):
     max_drift: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Largest relative L2 change of the outputs that an approximate rewrite may cause."
     )
+    min_top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Smallest share of inputs whose largest output an approximate rewrite may leave the same."
+    )
     allow: bool = Field(False, description="Apply a rewrite that needs retraining.")
 
 

@@ -44,20 +44,31 @@ def ledger_table(ledger: dict[str, Any]) -> Group:
 
 
 def rewrite_lines(ledger: dict[str, Any]) -> list[str]:
-    """Return a line for each rewrite, with its proof or drift, and one for each reason of a refusal."""
-    lines = []
+    """Return a line for each rewrite, with its proof or drift, and one for each reason of a refusal and each note."""
+    lines, nothing = [], []
     for step in ledger["rewrites"]:
-        proof, drift = step["proof"], step["drift"]
-        if proof:
-            shown = f"float64 error {proof['relative_error']:.1e}, limit {proof['limit']:g}"
-        elif drift is not None:
-            shown = f"drift {drift:.3g}, max_drift {step['max_drift']:g}"
-        else:
-            shown = "nothing to prove"
-        lines.append(f"{step['name']} ({step['exactness']}): {_sites(len(step['applied']))}; {shown}")
+        if not step["applied"] and not step["refused"] and len(step.get("notes", ())) <= 1:
+            nothing.append(step["name"])
+            continue
+        lines.append(step_line(step, len(step["applied"])))
         reasons = Counter(refusal["reason"] for refusal in step["refused"])
         lines += [f"  left {_sites(count)}: {reason}" for reason, count in reasons.items()]
-    return lines
+        lines += [f"  note: {note}" for note in step.get("notes", ())]
+    return [*lines, f"matching nothing in this model: {', '.join(nothing)}"] if nothing else lines
+
+
+def step_line(step: dict[str, Any], applied: int) -> str:
+    """Return one rewrite with the number of its sites, and its proof or drift."""
+    proof, rounding, drift = step["proof"], step.get("float32"), step["drift"]
+    shown = "nothing to prove"
+    if proof:
+        shown = f"float64 error {proof['relative_error']:.1e}, limit {proof['limit']:g}"
+        if rounding:
+            shown += f"; float32 {rounding['ulps']:.0f} ulps, limit {rounding['limit']:.0f}"
+    elif drift is not None:
+        limit = step["max_drift"]
+        shown = f"drift {drift:.3g}, {'no limit' if limit is None else f'max_drift {limit:g}'}"
+    return f"{step['name']} ({step['exactness']}): {_sites(applied)}; {shown}"
 
 
 def _explanation(ledger: dict[str, Any]) -> str:

@@ -45,6 +45,8 @@ class Site:
     """Name of the graph's node."""
     path: str
     """Path of the PyTorch module that the node belongs to."""
+    detail: str = ""
+    """What applying the rewrite here would do or cost, where that differs from site to site."""
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)
@@ -61,6 +63,8 @@ class Rewrite(ABC, Generic[OptionsType]):
     name: ClassVar[str]
     exactness: ClassVar[Exactness]
     summary: ClassVar[str]
+    any_size: ClassVar[bool] = True
+    """False: a size of the recipe's input is built into what `apply` makes; the proof then leaves other sizes out."""
     options_type: ClassVar[type[Options]] = Options
 
     def __init__(self, options: OptionsType) -> None:

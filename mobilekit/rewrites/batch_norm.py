@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.fx import GraphModule
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, shape_of
+from mobilekit.rewrites.ops import takers
+from mobilekit.rewrites.scale import LINEAR, Linear
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class FoldBatchNorm(Rewrite[Options]):
     """Exact: scale and shift after a linear layer are a scaling of its weights and a bias.
 
-    Only backward: folding into the convolution that follows is wrong at the borders of a padded one.
+    The layer may be a convolution of one to three axes, depthwise, grouped or dense, a transposed one, or linear. Only
+    backward: folding into the convolution that follows is wrong at the borders of a padded one.
     """
 
     name = "fold-batch-norm"
@@ -36,14 +40,14 @@ class FoldBatchNorm(Rewrite[Options]):
         node = node_named(graph, site.node)
         norm, source = module_of(graph, node), input_node(node)
         layer = module_of(graph, source)
-        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
+        assert isinstance(norm, _NORMS)
+        if not isinstance(layer, LINEAR):
             what = type(layer).__name__ if layer else source.name
             return f"what comes before is {what}, not a convolution or linear layer"
         shape = shape_of(source)
         if isinstance(layer, nn.Linear) and (shape is None or len(shape) != 2):
             return f"the output of {source.target} is not (N, C), so the batch norm works along another axis"
-        if len(source.users) > 1:
+        if len(takers(graph, source)) > 1:
             return f"the output of {source.target} is used elsewhere too"
         if calls_of(graph, str(source.target)) > 1 or calls_of(graph, site.path) > 1:
             return f"{source.target} or the batch norm is called more than once"
@@ -56,23 +60,32 @@ class FoldBatchNorm(Rewrite[Options]):
         node = node_named(graph, site.node)
         norm, source = module_of(graph, node), input_node(node)
         layer = module_of(graph, source)
-        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-        fused: nn.Module
-        if isinstance(layer, nn.Conv2d):
-            fused = fuse_conv_bn_eval(layer, norm)
-        else:
-            assert isinstance(layer, nn.Linear)
-            _make_affine(norm)
-            fused = fuse_linear_bn_eval(layer, norm)
-        graph.set_submodule(str(source.target), fused)
+        assert isinstance(norm, _NORMS)
+        assert isinstance(layer, LINEAR)
+        graph.set_submodule(str(source.target), _fold(layer, norm))
         node.replace_all_uses_with(source)
         graph.graph.erase_node(node)
 
 
-def _make_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
-    """Give a batch norm without scale and shift those that change nothing; torch cannot fold it without."""
+def _fold(layer: Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
+    """Return a layer that computes scale (W x + b) + shift, with the batch norm's scale and shift."""
     assert norm.running_mean is not None
-    if norm.weight is None:
-        norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
-    if norm.bias is None:
-        norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
+    assert norm.running_var is not None
+    with torch.no_grad():
+        scale = torch.rsqrt(norm.running_var + norm.eps)
+        scale = scale if norm.weight is None else scale * norm.weight
+        shift = -norm.running_mean * scale
+        shift = shift if norm.bias is None else shift + norm.bias
+        folded = copy.deepcopy(layer)
+        folded.weight = nn.Parameter(_scaled(layer, scale))
+        folded.bias = nn.Parameter(shift if layer.bias is None else layer.bias * scale + shift)
+    return folded
+
+
+def _scaled(layer: Linear, scale: torch.Tensor) -> torch.Tensor:
+    """Return the weights with each output channel multiplied by its scale."""
+    weight = layer.weight
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return weight * scale.view(-1, *[1] * (weight.ndim - 1))
+    by_group = weight.view(layer.groups, -1, *weight.shape[1:]) * scale.view(layer.groups, 1, -1, 1, 1)
+    return by_group.view(weight.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,13 +17,18 @@ from mobilekit.models.inputs import Tensors, describe_shapes, zeros
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
+from mobilekit.rewrites import float32
 from mobilekit.rewrites import proof as proofs
 from mobilekit.rewrites.base import Exactness, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
+from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
+from mobilekit.rewrites.float32 import Float32Check
 from mobilekit.rewrites.graph import note_shapes, tidy, trace
+from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case, Proof
 
 Progress = Callable[[str], None]
+Watch = Callable[[GraphModule], None]
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,30 @@ class StepReport:
     exactness: Exactness
     applied: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    details: tuple[str, ...] = ()
+    """What each applied site did or cost, as the rewrite says it; may be empty strings."""
     proof: Proof | None = None
+    float32: Float32Check | None = None
+    """Rounding of a proved step on calibration inputs, where there are any."""
     drift: float | None = None
-    """Relative L2 change of the outputs on the calibration inputs, by this rewrite alone."""
+    """Relative L2 change of the outputs on the calibration inputs, by this step after those before it."""
+    drift_alone: float | None = None
+    """The same where this rewrite is the only one; None where it then matches nothing."""
+    drift_so_far: float | None = None
+    """The same from the reference to after this step."""
     max_drift: float | None = None
+    """What `drift` and `drift_alone` are held to; None where nothing is promised."""
+    top1_agreement: float | None = None
+    """Share of the calibration inputs whose largest output this step leaves the same."""
+    top1_agreement_alone: float | None = None
+    min_top1_agreement: float | None = None
+    notes: tuple[str, ...] = ()
+    """What the user should know: nothing matched, the order costs sites, a second run would change more."""
+
+    @property
+    def is_other_function(self) -> bool:
+        """Whether the outputs are no longer comparable: the model was changed and has to be trained again."""
+        return self.exactness is Exactness.NEEDS_RETRAINING and bool(self.applied)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -54,9 +79,17 @@ class StepReport:
             "exactness": self.exactness.value,
             "applied": list(self.applied),
             "refused": [asdict(refusal) for refusal in self.refused],
+            "details": list(self.details),
             "proof": self.proof.to_json() if self.proof else None,
-            "drift": self.drift,
+            "float32": self.float32.to_json() if self.float32 else None,
+            "drift": finite(self.drift),
+            "drift_alone": finite(self.drift_alone),
+            "drift_so_far": finite(self.drift_so_far),
             "max_drift": self.max_drift,
+            "top1_agreement": self.top1_agreement,
+            "top1_agreement_alone": self.top1_agreement_alone,
+            "min_top1_agreement": self.min_top1_agreement,
+            "notes": list(self.notes),
         }
 
 
@@ -74,6 +107,8 @@ def rewrite(
     calibration: Tensors | None = None,
     prove: bool = True,
     progress: Progress = lambda _message: None,
+    hold: bool = True,
+    watch: Watch = lambda _graph: None,
 ) -> Rewritten:
     """Apply the recipe's rewrites to a model.
 
@@ -86,6 +121,8 @@ def rewrite(
         calibration: float32 inputs (N, ...) by name for fits and drifts; needed where a step is approximate.
         prove: Run proofs and measure drifts. Without, the graph is made again as it was made before.
         progress: Is told what goes on.
+        hold: Stop at an approximate rewrite that drifts further than the recipe allows.
+        watch: Is shown the graph, in float64, before the first step and after each.
 
     Raises:
         GateError: An exact rewrite changed the function, or an approximate one drifted further than allowed.
@@ -93,61 +130,118 @@ def rewrite(
     """
     recipe = loaded.recipe
     graph = trace(model, zeros(recipe.shapes)).double()
+    steps = steps_of(loaded)
     exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
-    run = _Run(loaded, exact, prove)
+    run = _Run(loaded, exact, prove, hold)
+    order = Order([action.name for _, action in steps], [_look(step, action) for step, action in steps])
+    run.note_shapes(graph)
     if prove:
         progress("running the reference in float64")
-        run.outputs = proofs.outputs_of(graph, proofs.cases_for(recipe))
-        run.outputs = run.outputs or proofs.outputs_of(graph, (proofs.smallest_case(recipe),))
-        if not run.outputs:
-            raise UsageError(f"The model cannot take {describe_shapes(recipe.shapes)}.")
+        run.start(graph, [action for _, action in steps])
+        order.look(graph)
+    watch(graph)
     reports = []
-    for step, action in steps_of(loaded):
+    for step, action in steps:
         progress(f"rewrite {action.name}")
         reports.append(run.apply(graph, step, action))
+        if prove:
+            order.look(graph)
+        watch(graph)
+    if prove:
+        reports = [replace(report, notes=(*report.notes, *order.notes(index))) for index, report in enumerate(reports)]
     return Rewritten(graph.float(), tuple(reports))
 
 
 class _Run:
     """The outputs before the step at hand: each step is compared with the one before it."""
 
-    def __init__(self, loaded: LoadedRecipe, calibration: Tensors | None, prove: bool) -> None:
+    def __init__(self, loaded: LoadedRecipe, calibration: Tensors | None, prove: bool, hold: bool) -> None:
         self.loaded = loaded
         self.calibration = calibration
+        self.inputs = calibration
+        """What is measured: all calibration inputs, or a few where every step is proved."""
         self.prove = prove
+        self.hold = hold
         self.outputs: dict[Case, Any] = {}
+        self.reference: GraphModule | None = None
+        """A copy of the graph before the first step, where a later step has to be tried on it alone."""
+        self.measured: dict[str, dict[str, torch.Tensor]] = {}
+        """Outputs on the calibration inputs of the `reference`, and `now`."""
+        self.rounding: dict[str, float] = {}
+
+    def note_shapes(self, graph: GraphModule) -> None:
+        note_shapes(graph, zeros(self.loaded.recipe.shapes, torch.float64))
+
+    def start(self, graph: GraphModule, actions: Sequence[Rewrite[Any]]) -> None:
+        """Run the reference.
+
+        Raises:
+            UsageError: It cannot take the recipe's input.
+        """
+        recipe = self.loaded.recipe
+        self.outputs = proofs.outputs_of(graph, proofs.cases_for(recipe))
+        self.outputs = self.outputs or proofs.outputs_of(graph, (proofs.smallest_case(recipe),))
+        if not self.outputs:
+            raise UsageError(f"The model cannot take {describe_shapes(recipe.shapes)}.")
+        if any(not action.exactness.is_proved for action in actions[1:]):
+            self.reference = copy.deepcopy(graph)
+        if self.inputs is not None and actions:
+            if all(action.exactness.is_proved for action in actions):
+                self.inputs = {name: tensor[: float32.COUNT] for name, tensor in self.inputs.items()}
+            outputs = self._measure(graph)
+            self.measured = {"reference": outputs, "now": outputs}
+            self.rounding = float32.rounding_of(graph, self.inputs, outputs)
 
     def apply(self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
-        note_shapes(graph, zeros(self.loaded.recipe.shapes, torch.float64))
         allowed, refused = _sort_sites(graph, step, action)
-        report = StepReport(action.name, action.exactness, tuple(site.path for site in allowed), tuple(refused))
+        paths, details = tuple(site.path for site in allowed), tuple(site.detail for site in allowed)
+        report = StepReport(action.name, action.exactness, paths, tuple(refused), details)
         if not allowed:
-            return report
+            return report if refused else replace(report, notes=("it matches nothing in this model",))
         before = copy.deepcopy(graph) if self.prove else graph
-        action.prepare(graph, allowed, self.calibration)
-        for site in allowed:
-            action.apply(graph, site)
-        tidy(graph)
+        _apply_at(graph, action, allowed, self.calibration)
+        self.note_shapes(graph)
         if not self.prove:
             return report
-        after = proofs.outputs_of(graph, tuple(self.outputs))
         if action.exactness.is_proved:
-            proof = proofs.compare(self.outputs, after)
-            if not proof.holds:
-                raise GateError(
-                    f"The rewrite {action.name} says {action.exactness.value} and is not: "
-                    f"{self._find_culprit(before, action, allowed)}.",
-                    "This is a fault of the rewrite. Leave it out of the recipe, and report it.",
-                )
-            report = replace(report, proof=proof)
-        else:
-            drift = self._measure_drift(before, graph, step, action)
-            report = replace(report, drift=drift, max_drift=max(step.max_drift, drift))
-        self.outputs = after
-        return report
+            return self._prove(report, before, graph, action, allowed)
+        return self._charge(report, graph, step, action)
 
-    def _find_culprit(self, before: GraphModule, action: Rewrite[Any], sites: list[Site]) -> str:
-        """Apply the sites one after another, and name the first that changes an output."""
+    def _prove(
+        self, report: StepReport, before: GraphModule, after: GraphModule, action: Rewrite[Any], sites: list[Site]
+    ) -> StepReport:
+        """Compare the outputs in float64, and what float32 makes of them.
+
+        Raises:
+            GateError: The function is another one, or float32 loses too much.
+        """
+        if not action.any_size:
+            size = self.loaded.recipe.input.shape[2:]
+            self.outputs = {case: output for case, output in self.outputs.items() if case.shape[2:] == size}
+        outputs = proofs.outputs_of(after, tuple(self.outputs))
+        proof = proofs.compare(self.outputs, outputs)
+        if not proof.holds:
+            culprit, again = self._find_culprit(before, action, sites)
+            raise GateError(
+                f"The rewrite {action.name} says {action.exactness.value} and is not: {culprit}.",
+                f"This is a fault of the rewrite. Leave it out of the recipe, and report it.{again}",
+            )
+        self.outputs = outputs
+        if self.inputs is None:
+            return replace(report, proof=proof)
+        rounding = float32.rounding_of(after, self.inputs, self.measured["now"])
+        rounded = float32.check(self.rounding, rounding, len(self.inputs[INPUT]))
+        if not rounded.holds:
+            raise GateError(
+                f"The rewrite {action.name} is exact in real arithmetic and not in float32: its error on "
+                f"{rounded.count} calibration inputs is {rounded.ulps:.3g} x 2^-24 of the largest {rounded.output}, "
+                f"and the limit is {rounded.limit:.3g}.",
+                "Leave it out of the recipe.",
+            )
+        return replace(report, proof=proof, float32=rounded)
+
+    def _find_culprit(self, before: GraphModule, action: Rewrite[Any], sites: list[Site]) -> tuple[str, str]:
+        """Apply the sites one after another; name the first that changes an output, and how to make its input."""
         for site in sites:
             action.apply(before, site)
             before.recompile()
@@ -156,26 +250,88 @@ class _Run:
                 error = proofs.relative_error(output, outputs[case]) if case in outputs else float("inf")
                 if error > proofs.EXACT_RELATIVE_ERROR:
                     shape = "x".join(map(str, case.shape))
-                    return f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})"
-        return "only all sites together change the outputs"
+                    return (
+                        f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})",
+                        f"\nThe input again: mobilekit.rewrites.proof.{case!r}.make()",
+                    )
+        return "only all sites together change the outputs", ""
 
-    def _measure_drift(self, before: GraphModule, after: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> float:
-        """Return the relative L2 change on the calibration inputs; only an approximate rewrite is held to a limit."""
-        if self.calibration is None:
+    def _charge(self, report: StepReport, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
+        """Measure the drift on the calibration inputs, after the steps before and alone.
+
+        Raises:
+            GateError: An approximate rewrite drifts further than the recipe allows.
+        """
+        if self.inputs is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
-        count = len(self.calibration[INPUT])
-        with torch.no_grad():
-            old, new = (run_in_batches(graph, self.calibration, count) for graph in (before, after))
-        norm = torch.linalg.vector_norm
-        drift = max(float(norm(new[name] - old[name]) / norm(old[name])) for name in old)
-        if action.exactness is Exactness.APPROXIMATE and not drift <= step.max_drift:
-            place = next(i for i, other in enumerate(self.loaded.recipe.rewrites) if other is step)
+        reference, old = self.measured["reference"], self.measured["now"]
+        new = self._measure(graph)
+        drift = drift_between(old, new)
+        alone = drift if old is reference else self._drift_alone(step, action)
+        report = replace(
+            report,
+            drift=drift.relative_l2,
+            drift_so_far=drift_between(reference, new).relative_l2,
+            top1_agreement=drift.top1_agreement,
+            drift_alone=alone.relative_l2 if alone else None,
+            top1_agreement_alone=alone.top1_agreement if alone else None,
+        )
+        if alone is None:
+            report = replace(report, notes=("alone, on the model without the steps before it, it matches nothing",))
+        if action.exactness is Exactness.APPROXIMATE:
+            report = replace(report, max_drift=step.max_drift, min_top1_agreement=step.min_top1_agreement)
+            if self.hold:
+                self._hold(step, "changes the outputs", drift)
+                self._hold(step, "alone changes the outputs", alone or drift)
+        self.outputs = proofs.outputs_of(graph, tuple(self.outputs))
+        self.measured["now"] = new
+        self.rounding = float32.rounding_of(graph, self.inputs, new)
+        return report
+
+    def _drift_alone(self, step: RewriteStep, action: Rewrite[Any]) -> Drift | None:
+        """Apply one step to the reference; None where it then changes nothing."""
+        assert self.reference is not None
+        graph = copy.deepcopy(self.reference)
+        fresh = type(action)(action.options)
+        allowed, _refused = _sort_sites(graph, step, fresh)
+        if not allowed:
+            return None
+        _apply_at(graph, fresh, allowed, self.calibration)
+        return drift_between(self.measured["reference"], self._measure(graph))
+
+    def _hold(self, step: RewriteStep, change: str, drift: Drift) -> None:
+        place = next(i for i, other in enumerate(self.loaded.recipe.rewrites) if other is step)
+        where = self.loaded.where(("rewrites", place))
+        hint = "if the task can bear it, change the rewrite's options, or leave it out."
+        if not drift.relative_l2 <= step.max_drift:
             raise GateError(
-                f"The rewrite {step.name} changes the outputs by {drift:.3g} (relative L2 on the calibration inputs); "
-                f"max_drift is {step.max_drift:g} at {self.loaded.where(('rewrites', place))}.",
-                "Raise max_drift if the task can bear it, change the rewrite's options, or leave it out.",
+                f"The rewrite {step.name} {change} by {drift.relative_l2:.3g} (relative L2 on the calibration "
+                f"inputs); max_drift is {step.max_drift:g} at {where}.",
+                f"Raise max_drift {hint}",
             )
-        return drift
+        least = step.min_top1_agreement
+        if least is not None and drift.top1_agreement < least:
+            raise GateError(
+                f"The rewrite {step.name} {change}: the largest is the same one for {drift.top1_agreement:.2%} of the "
+                f"calibration inputs; min_top1_agreement is {least:g} at {where}.",
+                f"Lower min_top1_agreement {hint}",
+            )
+
+    def _measure(self, graph: GraphModule) -> dict[str, torch.Tensor]:
+        assert self.inputs is not None
+        with torch.no_grad():
+            return run_in_batches(graph, self.inputs, at_once(self.inputs))
+
+
+def _apply_at(graph: GraphModule, action: Rewrite[Any], sites: list[Site], calibration: Tensors | None) -> None:
+    action.prepare(graph, sites, calibration)
+    for site in sites:
+        action.apply(graph, site)
+    tidy(graph)
+
+
+def _look(step: RewriteStep, action: Rewrite[Any]) -> Callable[[GraphModule], Paths]:
+    return lambda graph: frozenset(site.path for site in _sort_sites(graph, step, action)[0])
 
 
 def _sort_sites(graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> tuple[list[Site], list[Refusal]]:

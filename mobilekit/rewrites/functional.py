@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional as F
 
 _BATCH_NORM = inspect.signature(F.batch_norm)
@@ -41,6 +41,34 @@ def drop_assertions(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.op == "call_function" and node.target is torch._assert:
             graph.graph.erase_node(node)
+
+
+def drop_float_casts(graph: GraphModule, *example: torch.Tensor) -> None:
+    """Remove casts to float32 of what is float32 already: they do nothing there, and break the model in float64."""
+    casts = [node for node in graph.graph.nodes if _is_float_cast(node)]
+    if not casts:
+        return
+    kinds: dict[Node, torch.dtype | None] = {}
+
+    class Watch(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            result = super().run_node(n)
+            kinds[n] = getattr(result, "dtype", None)
+            return result
+
+    with torch.no_grad():
+        Watch(graph).run(*example)
+    for node in casts:
+        source = node.all_input_nodes[0]
+        if kinds[source] == torch.float32:
+            node.replace_all_uses_with(source)
+            graph.graph.erase_node(node)
+
+
+def _is_float_cast(node: Node) -> bool:
+    if node.op != "call_method":
+        return False
+    return node.target == "float" or (node.target in ("to", "type") and torch.float32 in node.args[1:])
 
 
 def _is_stored(value: Any) -> bool:

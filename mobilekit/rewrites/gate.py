@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, module_of, node_named, path_of
-
-_GATES = (nn.Sigmoid, nn.Hardsigmoid)
-_GATE_CALLS = (torch.sigmoid, F.sigmoid, F.hardsigmoid)
+from mobilekit.rewrites.graph import input_node, node_named, path_of
+from mobilekit.rewrites.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers, works_in_place
 
 
 class GateBeforeUpsample(Rewrite[Options]):
@@ -42,9 +37,9 @@ class GateBeforeUpsample(Rewrite[Options]):
             return "the gate is on the small map already"
         if mode not in ("nearest", "nearest-exact"):
             return f"the upsample is {mode}, which mixes values: sigmoid of a mean is not the mean of sigmoids"
-        if len(upsample.users) > 1:
+        if len(takers(graph, upsample)) > 1:
             return "the upsampled features are used elsewhere too"
-        if getattr(module_of(graph, node), "inplace", False) or node.kwargs.get("inplace"):
+        if works_in_place(graph, node):
             return "the gate works in place, and would overwrite the small map"
         return None
 
@@ -60,19 +55,9 @@ class GateBeforeUpsample(Rewrite[Options]):
 
 
 def _is_gate(graph: GraphModule, node: Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(module_of(graph, node), _GATES)
-    return (node.op == "call_function" and node.target in _GATE_CALLS) or (
-        node.op == "call_method" and node.target == "sigmoid"
-    )
+    return is_call(graph, node, SIGMOID, HARD_SIGMOID)
 
 
 def _upsample_mode(graph: GraphModule, node: Node) -> str | None:
     """Return the mode of an upsample, or None if the node is none."""
-    module = module_of(graph, node)
-    if isinstance(module, nn.Upsample):
-        return module.mode
-    if node.op == "call_function" and node.target is F.interpolate:
-        mode = node.kwargs.get("mode", node.args[3] if len(node.args) > 3 else "nearest")
-        return str(mode)
-    return None
+    return str(arguments(graph, node)["mode"]) if is_call(graph, node, INTERPOLATE) else None

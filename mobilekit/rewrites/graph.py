@@ -16,7 +16,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import arguments, by_parameter
-from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions
+from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
 from mobilekit.rewrites.tracers import PathTracer, SizedTracer
 
 
@@ -44,8 +44,12 @@ def trace(model: nn.Module, examples: Mapping[str, torch.Tensor] | None = None) 
             graph.meta["one_size"] = True
         except Exception as second:
             raise _refusal(model, second) from second
+    if getattr(model, "meta", {}).get("one_size"):  # a graph that is traced again
+        graph.meta["one_size"] = True
     batch_norms_as_modules(graph)
     drop_assertions(graph)
+    if examples is not None:
+        drop_float_casts(graph, *arguments(graph, examples))
     tidy(graph)
     return graph
 

@@ -17,6 +17,8 @@ from mobilekit.recipes.schema import Recipe
 EXACT_RELATIVE_ERROR = 1e-9
 """Limit of the proof. float64 rounds at 1.1e-16; a few hundred layers of a few thousand terms each leave the error of
 another order of the same sums under 1e-12, and a function that is really another one is far above 1e-9."""
+_BORDER = 3
+_LARGE = 8
 
 
 class Extra(NamedTuple):
@@ -37,15 +39,23 @@ class Case:
     extras: tuple[Extra, ...] = ()
 
     def make(self) -> Tensors:
-        """Return the inputs by name, float64: standard normal, or uniform in an extra input's range."""
+        """Return the inputs by name, float64: standard normal, or uniform in an extra input's range.
+
+        The last image of several has values at its border alone, and larger ones: where padding differs, and where
+        activations saturate.
+        """
         generator = torch.Generator().manual_seed(self.seed)
-        inputs = {INPUT: torch.randn(self.shape, generator=generator, dtype=torch.float64)}
+        images = torch.randn(self.shape, generator=generator, dtype=torch.float64)
+        inputs = {INPUT: images}
         for name, shape, limits in self.extras:
             if limits is None:
                 inputs[name] = torch.randn(shape, generator=generator, dtype=torch.float64)
             else:
                 values = torch.rand(shape, generator=generator, dtype=torch.float64)
                 inputs[name] = limits[0] + (limits[1] - limits[0]) * values
+        if len(images) > 1:
+            images[-1] *= _LARGE
+            images[-1, :, _BORDER:-_BORDER, _BORDER:-_BORDER] = 0
         return inputs
 
     def to_json(self) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from torch.fx.node import map_aggregate
 from torch.fx.proxy import TraceError
 
 from mobilekit.models.dfc import FullyConnected
+from mobilekit.rewrites.lowered import Lowered
 
 _KNOWN = ("shape", "ndim", "dtype", "device", "is_cuda", "requires_grad")
 _NUMBERS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__")
 
 
 class PathTracer(Tracer):
-    """Keeps torch's own layers and DFC's linear maps whole, and follows everything else.
+    """Keeps torch's own layers, DFC's linear maps and what rewrites made whole, and follows everything else.
 
     Args:
         parameters: Names of the parameters of `forward` that become inputs of the graph, in this order, the first
@@ -41,7 +42,7 @@ class PathTracer(Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether the call of `m` stays one node of the graph."""
-        return isinstance(m, FullyConnected) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, FullyConnected | Lowered) or super().is_leaf_module(m, module_qualified_name)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **more: Any) -> Any:
         """Add a node, but not one that turns a tensor's values into Python numbers.

@@ -1,0 +1,118 @@
+"""Rewrites on the terminal: what they did to a model, and what their sites cost."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mobilekit.report.terminal import step_line
+
+Content = dict[str, Any]
+
+
+def explanation(content: Content, in_full: bool = False) -> Group:
+    """Return what `mobilekit rewrites explain` shows.
+
+    Args:
+        content: As its JSON.
+        in_full: Write each site's path; otherwise paths that differ in numbers alone are one line.
+    """
+    lines = [_heading(content)]
+    for step in content["steps"]:
+        applied = [site for site in step["sites"] if site["applied"]]
+        lines.append(Text(step_line(step, len(applied)), style="bold"))
+        if step["drift"] is not None:
+            lines.append(Text(f"  {_drifts(step)}"))
+        if applied:
+            lines.append(Text(f"  {_costs(step)}"))
+        lines += [Text(f"  {line}") for line in _site_lines(step["sites"], in_full)]
+        lines += [Text(f"  note: {note}.") for note in step["notes"]]
+    before, after = content["before"], content["after"]
+    lines.append(Text(f"In all: MACs {_macs(before['macs'], after['macs'])}, ops {before['ops']} -> {after['ops']}."))
+    return Group(*lines)
+
+
+def ranking(content: Content) -> Group:
+    """Return what `mobilekit rewrites rank` shows, of its JSON."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("site", no_wrap=True)
+    for column in ("drift", "same %", "with all above", "same %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for site in content["sites"]:
+        figures = (site["drift"], site["cumulative_drift"])
+        shares = (site["top1_agreement"], site["cumulative_top1_agreement"])
+        cells = [cell for figure, share in zip(figures, shares, strict=True) for cell in (_g(figure), f"{share:.1%}")]
+        table.add_row(site["path"], *cells)
+    inputs = f"{content['inputs']} calibration input{'' if content['inputs'] == 1 else 's'}"
+    told = Text(
+        f"Drift of {content['rewrite']}: relative L2 change of the outputs on {inputs}; same: top-1 agreement.\n"
+    )
+    return Group(_heading(content), table, told, *([Text(step_yaml(content["step"]))] if content["step"] else []))
+
+
+def step_yaml(step: Content) -> str:
+    """Return a recipe's step that names its sites, as YAML; a comment where no site fits."""
+    if not step["options"]["sites"]:
+        return f"# No site of {step['name']} keeps the drift within {step['max_drift']:g}."
+    text: str = yaml.safe_dump({"rewrites": [step]}, sort_keys=False)
+    return text
+
+
+def dfc_lines(content: Content) -> Group:
+    """Return what `mobilekit rewrites explain MODEL --rewrite dfc` shows, of its JSON."""
+    shared = content["shared_kernel_sizes"]
+    kind = f"shared maps of {' and '.join(map(str, shared))} taps" if shared else "dense maps"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("K", "fit", "MACs", "error", "worst", "drift", "same %"):
+        table.add_column(column, justify="left" if column == "fit" else "right", no_wrap=True)
+    for row in content["rows"]:
+        figures = (_g(row["error"]), _g(row["worst_error"]), _g(row["drift"]), f"{row['top1_agreement']:.1%}")
+        table.add_row(str(row["kernel_size"]), row["fit"], f"{row['macs'] / 1e6:.2f}M", *figures)
+    told = Text(
+        f"{content['attentions']} attentions with {kind}; fully connected along each axis they take "
+        f"{content['fully_connected_macs'] / 1e6:.2f}M MACs.\n"
+        "Error: relative L2 change of an attention's two maps, mean and worst of all; drift: of the model's outputs.\n"
+        "Fitted on calibration inputs, measured on others."
+    )
+    return Group(_heading(content), table, told)
+
+
+def _heading(content: Content) -> Text:
+    return Text(f"{content['model']} with recipe {content['recipe']}; {content['weights']}.\n")
+
+
+def _drifts(step: Content) -> str:
+    parts = [
+        f"drift alone {_g(step['drift_alone'])}",
+        f"with all before it {_g(step['drift_so_far'])}",
+        f"same top-1 {step['top1_agreement']:.1%}",
+    ]
+    return "; ".join(parts) + ("; an export would stop here" if step["within_limits"] is False else "")
+
+
+def _costs(step: Content) -> str:
+    changes = ", ".join(f"{name} {change:+d}" for name, change in step["changed_ops"].items())
+    return f"MACs {_macs(*step['macs'])}, ops {step['ops'][0]} -> {step['ops'][1]}{f': {changes}' if changes else ''}"
+
+
+def _macs(before: int, after: int) -> str:
+    return f"{before / 1e6:.2f}M" if before == after else f"{before / 1e6:.2f}M -> {after / 1e6:.2f}M"
+
+
+def _site_lines(sites: list[Content], in_full: bool) -> list[str]:
+    counts: dict[str, int] = {}
+    for site in sites:
+        path = site["path"] if in_full else re.sub(r"(?<![A-Za-z])\d+", "*", site["path"])
+        said = site["detail"] if site["applied"] else site["reason"]
+        line = f"{'applied' if site['applied'] else 'left   '} {path}{{}}{f': {said}' if said else ''}"
+        counts[line] = counts.get(line, 0) + 1
+    return [line.replace("{}", f" ({count})" if count > 1 else "", 1) for line, count in counts.items()]
+
+
+def _g(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}" if abs(value) < 1e-3 else f"{value:.4f}"

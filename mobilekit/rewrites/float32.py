@@ -1,0 +1,80 @@
+"""What an exact rewrite does to float32's rounding: exact in real arithmetic is not yet harmless in float32."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from mobilekit.models.inputs import Tensors
+from mobilekit.models.outputs import run_in_batches
+from mobilekit.rewrites.drift import at_once
+
+COUNT = 8
+"""Number of calibration inputs that the rounding is measured on."""
+ULP = 2.0**-24
+"""Half the spacing of float32 numbers just above 1: the largest relative error of one rounding."""
+DRAWS = 6
+"""How much larger the rounding error may be than the model's own before the rewrite. Another order of the same sums is
+another draw of the same noise: its largest of some thousand values may be twice the other's, and sums in longer chains
+have up to about 3 times the deviation."""
+FLOOR = 4
+"""Least budget, in ulps of the largest output: the roundings of the last layer."""
+
+Outputs = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Float32Check:
+    """The rounding error of one output, the one that is nearest to its budget."""
+
+    output: str
+    ulps: float
+    """max |float32 - float64|, in units of 2^-24 of the largest output."""
+    limit: float
+    """The budget, in the same units."""
+    count: int
+    """Number of inputs."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the rewrite kept to the budget."""
+        return self.ulps <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as JSON data."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def rounding_of(graph: GraphModule, inputs: Tensors, exact: Outputs) -> dict[str, float]:
+    """Return the float32 rounding error of each output in ulps of the largest.
+
+    Args:
+        graph: The model in float64; left as it is.
+        inputs: float64 (N, ...) by name; the first `COUNT` are used.
+        exact: The model's outputs for them in float64.
+    """
+    single = copy.deepcopy(graph).float()
+    few = {name: tensor[:COUNT].float() for name, tensor in inputs.items()}
+    with torch.no_grad():
+        outputs = run_in_batches(single, few, at_once(few))
+    return {name: _ulps(exact[name][:COUNT], output.double()) for name, output in outputs.items()}
+
+
+def check(before: Mapping[str, float], after: Mapping[str, float], count: int) -> Float32Check:
+    """Hold the rounding after a rewrite, `rounding_of`, to the budget that the rounding before it gives."""
+    budgets = {name: max(DRAWS * ulps, FLOOR) for name, ulps in before.items()}
+    worst = max(before, key=lambda name: after[name] / budgets[name])
+    return Float32Check(worst, after[worst], budgets[worst], min(count, COUNT))
+
+
+def _ulps(exact: torch.Tensor, rounded: torch.Tensor) -> float:
+    scale, error = exact.abs().max().item(), (rounded - exact).abs().max().item()
+    if not math.isfinite(error):
+        return math.inf
+    return error / (ULP * scale) if scale else (math.inf if error else 0.0)

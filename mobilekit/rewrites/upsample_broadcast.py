@@ -1,0 +1,194 @@
+"""Nearest upsampling as a broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.lowered import Lowered
+from mobilekit.rewrites.ops import (
+    ADD,
+    INTERPOLATE,
+    MULTIPLY,
+    arguments,
+    is_call,
+    operands,
+    replace_by_module,
+    works_in_place,
+)
+
+Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class UpsampleBroadcast(Rewrite[Options]):
+    """Exact, bit for bit: to repeat each value k times is to multiply it by k ones.
+
+    Where the upsampled map is only multiplied by or added to another one, that operation does the broadcast itself, and
+    the large map is never made. XNNPACK has no kernel for a nearest resize, so each would end a partition.
+    """
+
+    name = "upsample-broadcast"
+    exactness = Exactness.EXACT_WHEN
+    summary = "Nearest upsampling by a whole factor, also to one more, as a broadcast multiplication"
+
+    def find(self, graph: GraphModule) -> list[Site]:
+        """Return the nearest upsamplings."""
+        return [
+            Site(node.name, path_of(node), _detail(graph, node))
+            for node in graph.graph.nodes
+            if is_call(graph, node, INTERPOLATE) and str(arguments(graph, node)["mode"]).startswith("nearest")
+        ]
+
+    def why_not(self, graph: GraphModule, site: Site) -> str | None:
+        """Refuse sizes that do not come from repeating each value equally often."""
+        node = node_named(graph, site.node)
+        small, large = shape_of(input_node(node)), shape_of(node)
+        assert small is not None
+        assert large is not None
+        if len(small) != 4:
+            return f"its input has {len(small)} axes, not (N, C, H, W)"
+        given = arguments(graph, node)
+        if not all(scale.is_integer() for scale in _scales(given)):
+            return f"its scale factor {given['scale_factor']} is not whole"
+        for length, size in zip(small[2:], large[2:], strict=True):
+            if repeats(length, size, given["mode"]) is None:
+                return f"{size} from {length} in the mode {given['mode']} repeats some values more often than others"
+        return None
+
+    def apply(self, graph: GraphModule, site: Site) -> None:
+        """Let the next operation broadcast, or multiply by ones."""
+        node = node_named(graph, site.node)
+        small = input_node(node)
+        given = arguments(graph, node)
+        mode, size = given["mode"], given["size"]
+        meeting = _meeting(graph, node)
+        if meeting is not None:
+            user, other, combine = meeting
+            replace_by_module(graph, user, CombineWithUpsampled(combine, mode), other, small)
+            graph.graph.erase_node(node)
+        elif size is None:
+            factors = tuple(int(scale) for scale in _scales(given))
+            replace_by_module(graph, node, NearestUpsample(mode, factors), small)
+        else:
+            replace_by_module(graph, node, NearestUpsample(mode), small, size)
+
+
+def _scales(given: dict[str, Any]) -> tuple[float, ...]:
+    scale = given["scale_factor"]
+    if scale is None:
+        return ()
+    return tuple(map(float, scale)) if isinstance(scale, Sequence) else (float(scale),)
+
+
+def _detail(graph: GraphModule, node: Node) -> str:
+    meeting = _meeting(graph, node)
+    return f"the broadcast is {meeting[0].name}'s" if meeting else "multiplies by ones"
+
+
+def _meeting(graph: GraphModule, node: Node) -> tuple[Node, Node, Combine] | None:
+    """Return the product or sum that alone takes an upsampled map, and the equally large map that it meets there."""
+    if len(node.users) != 1:
+        return None
+    [user] = node.users
+    for written, combine in ((MULTIPLY, torch.mul), (ADD, torch.add)):
+        both = operands(graph, user, written)
+        if both is not None and not works_in_place(graph, user):
+            other = both[1] if both[0] is node else both[0]
+            if isinstance(other, Node) and other is not node and shape_of(other) == shape_of(node):
+                return user, other, combine
+    return None
+
+
+@lru_cache
+def repeats(length: int, size: int, mode: str = "nearest") -> tuple[int, int] | None:
+    """Return k and 0 where nearest upsampling repeats each value k times, k and 1 where the first is there once more.
+
+    torch takes value floor(i * length / size) for i, in float32; `nearest-exact` floor((i + 0.5) * length / size). With
+    size = k length each appears k times. With one more, as an average pool leaves odd maps, it is the first that
+    appears once more, and in `nearest-exact` the middle one.
+    """
+    factor, lead = divmod(size, length)
+    if factor < 1 or lead > 1:
+        return None
+    offset = 0.5 if mode == "nearest-exact" else 0.0
+    taken = np.floor((np.arange(size, dtype=np.float32) + np.float32(offset)) * np.float32(length / size)).astype(int)
+    counts = np.full(length, factor)
+    counts[0] += lead
+    return (factor, lead) if np.array_equal(taken, np.repeat(np.arange(length), counts)) else None
+
+
+def enlarge(x: torch.Tensor, factors: tuple[int, int], leads: tuple[int, int]) -> torch.Tensor:
+    """Repeat each value of (N, C, H, W) along H and W `factors` times, and the first `leads` times more."""
+    for axis, lead in zip((2, 3), leads, strict=True):
+        if lead:
+            x = torch.cat([x.narrow(axis, 0, 1), x], axis)
+    rows, columns = factors
+    repeated = _merge(_split(x, (1, 1)) * x.new_ones(1, 1, rows, 1, columns, 1))
+    top, left = ((factor - 1) * lead for factor, lead in zip(factors, leads, strict=True))
+    return repeated[:, top:, left:].permute(0, 3, 1, 2)
+
+
+def _split(x: torch.Tensor, blocks: tuple[int, int]) -> torch.Tensor:
+    """Return (N, C, H, W) as (N, H / rows, rows, W / columns, columns, C): TFLite's order, where this costs nothing."""
+    batch, channels, height, width = x.shape
+    rows, columns = blocks
+    return x.permute(0, 2, 3, 1).reshape(batch, height // rows, rows, width // columns, columns, channels)
+
+
+def _merge(x: torch.Tensor) -> torch.Tensor:
+    """Return the result of `_split` as (N, H, W, C)."""
+    batch, height, rows, width, columns, channels = x.shape
+    return x.reshape(batch, height * rows, width * columns, channels)
+
+
+class NearestUpsample(Lowered):
+    """Upsampling of (N, C, H, W) in a nearest mode, by whole factors or to a size."""
+
+    def __init__(self, mode: str, factors: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.mode = mode
+        self.factors = factors
+
+    def forward(self, x: torch.Tensor, size: Any = None) -> torch.Tensor:
+        """Return the map at its new size."""
+        if size is None:
+            return enlarge(x, (self.factors[0], self.factors[-1]), (0, 0))
+        size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        plans = _plans(x, size, self.mode)
+        return F.interpolate(x, size=size, mode=self.mode) if plans is None else enlarge(x, *plans)
+
+
+class CombineWithUpsampled(Lowered):
+    """Product or sum of (N, C, H, W) and a smaller map, upsampled to the same size in a nearest mode."""
+
+    def __init__(self, combine: Combine, mode: str) -> None:
+        super().__init__()
+        self.combine = combine
+        self.mode = mode
+
+    def forward(self, large: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+        """Return the product or sum."""
+        size = (large.shape[2], large.shape[3])
+        plans = _plans(small, size, self.mode)
+        if plans is None:
+            return self.combine(large, F.interpolate(small, size=size, mode=self.mode))
+        factors, leads = plans
+        if any(leads):
+            return self.combine(large, enlarge(small, factors, leads))
+        return _merge(self.combine(_split(large, factors), _split(small, (1, 1)))).permute(0, 3, 1, 2)
+
+
+def _plans(x: torch.Tensor, size: tuple[int, int], mode: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return factors and leads for both axes, or None where one has none."""
+    rows, columns = (repeats(int(x.shape[axis + 2]), int(size[axis]), mode) for axis in (0, 1))
+    if rows is None or columns is None:
+        return None
+    return (rows[0], columns[0]), (rows[1], columns[1])

@@ -1,0 +1,355 @@
+"""`mobilekit rewrites explain` and `rank`: every site and figure, as text, JSON and pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from mobilekit.cli import app as application
+from mobilekit.errors import UsageError
+from mobilekit.recipes.load import parse_recipe
+from mobilekit.report.rewrites import explanation, ranking, step_yaml
+from mobilekit.report.terminal import rewrite_lines
+from mobilekit.rewrites import dfc_table as dfc_tables
+from mobilekit.rewrites.rank import step_for
+from tests.oracles import import_timm
+
+Run = Callable[..., tuple[int, str, str]]
+FEW = "input: {size: 16}\ncalibration: {count: 6}\n"
+NET = """
+from torch import nn
+
+def stage(inputs, outputs):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU())
+
+def make():
+    stages = [stage(3, 8), stage(8, 8), stage(8, 16)]
+    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+"""
+SWAPS = ["0.2", "1.2", "2.2"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process; return exit code, output and errors."""
+    monkeypatch.setenv("MOBILEKIT_DEBUG", "")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilekit", "rewrites", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            application.main()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    """A small model of the user's own: three SiLUs."""
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return f"{path}:make"
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a recipe of few small inputs with these steps."""
+
+    def write(steps: str) -> Path:
+        path = tmp_path / "few.yaml"
+        path.write_text(FEW + steps)
+        return path
+
+    return write
+
+
+def content_of(said: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = said
+    assert code == 0, err
+    content: dict[str, Any] = json.loads(out)
+    return content
+
+
+def shown(renderable: Any) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+# -- explain -----------------------------------------------------------------------------------------------------------
+
+
+def test_explain_shows_each_site_its_proof_and_its_cost(run: Run) -> None:
+    content = content_of(run("explain", "ghostnetv2_digits", "--json"))
+    steps = {step["name"]: step for step in content["steps"]}
+    assert list(steps)[:4] == ["dfc-shared", "gate-before-upsample", "fold-batch-norm", "noop-slice"]
+    for name, count in (("dfc-shared", 28), ("fold-batch-norm", 122), ("noop-slice", 32)):
+        step = steps[name]
+        assert [site["applied"] for site in step["sites"]] == [True] * count
+        assert 0 <= step["proof_error"] <= 1e-9
+        assert step["exactness"].startswith("exact")
+        assert step["float32"]["holds"] is True
+        assert step["drift"] is None
+    gates = steps["gate-before-upsample"]["sites"]
+    assert Counter((site["applied"], site["reason"]) for site in gates) == {
+        (False, "the gate is on the small map already"): 14
+    }
+    assert steps["fold-batch-norm"]["changed_ops"] == {"BatchNorm2d": -122}
+    assert steps["dfc-shared"]["changed_ops"] == {"SharedFullyConnected": -28, "Conv2d": 28}
+    assert content["before"]["macs"] == content["after"]["macs"] > 1e6
+    assert steps["dfc-shared"]["ops"][0] == content["before"]["ops"]
+    assert content["before"]["ops"] - steps["noop-slice"]["ops"][1] == 122 + 32
+    assert content["before"]["kinds"]["BatchNorm2d"] == 122
+    assert content["steps"][-1]["ops"][1] == content["after"]["ops"]
+
+    lines = shown(explanation(content)).splitlines()
+    assert "  applied blocks.*.*.ghost1.attention.horizontal (14)" in lines
+    assert "  left    blocks.*.*.ghost1.attention.sigmoid (14): the gate is on the small map already" in lines
+    assert any(line.startswith("fold-batch-norm (exact-when): 122 sites; float64 error ") for line in lines)
+    assert lines[-1].startswith("In all: MACs 1.41M, ops ")
+
+
+def test_one_rewrite_alone_need_not_be_in_the_recipe(run: Run, net: str, few: Callable[[str], Path]) -> None:
+    arguments = ("explain", net, "--recipe", few("rewrites: [{name: fold-batch-norm}]"), "--rewrite", "hard-swish")
+    content = content_of(run(*arguments, "--json"))
+    [step] = content["steps"]
+    assert [site["path"] for site in step["sites"]] == SWAPS
+    assert step["drift"] == step["drift_alone"] > 0.001
+    assert (step["max_drift"], step["within_limits"]) == (None, None)
+    assert step["changed_ops"] == {"SiLU": -3, "Hardswish": 3}
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "  applied 0.2\n  applied 1.2\n" in out
+    assert ", no limit\n" in out
+
+
+def test_explain_shows_a_drift_above_its_limit_and_goes_on(run: Run, net: str, few: Callable[[str], Path]) -> None:
+    recipe = few("rewrites: [{name: hard-swish, max_drift: 0.0001}, {name: fold-batch-norm}]")
+    content = content_of(run("explain", net, "--recipe", recipe, "--json"))
+    assert [step["within_limits"] for step in content["steps"]] == [False, None]
+    assert content["steps"][1]["proof_error"] <= 1e-9
+    code, out, _ = run("explain", net, "--recipe", recipe)
+    assert code == 0
+    assert "an export would stop here" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("explain", "ghostnet", "--rewrite", "hard-swich"),
+            "There is no rewrite hard-swich.\nDid you mean hard-swish",
+        ),
+        (("explain", "ghostnet", "--plot", "a.png"), "--plot draws the table of DFC's kernel sizes.\nAdd --rewrite"),
+        (("explain", "ghostnet", "--rewrite", "dfc"), "The model has no DFC attention written as fully connected"),
+        (("explain", "ghostnet", "--rewrite", "dfc", "--plot", "a.jpg"), "a.jpg is neither .png nor .svg."),
+        (("explain", "ghostnetv3"), "There is no model ghostnetv3."),
+        (("rank", "ghostnet", "--rewrite", "noop-slice"), "noop-slice is exact: no site costs anything."),
+        (("rank", "ghostnet", "--rewrite", "hard-swish", "--inputs", "4"), "hard-swish matches nothing in this model."),
+        (("rank", "ghostnet"), "Missing option '--rewrite'"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+@pytest.mark.slow
+def test_timms_model_has_the_sites_of_the_reference(run: Run) -> None:
+    """Names differ, and timm's DFC is written as convolutions; all else matches one to one."""
+    import_timm()
+    ours = content_of(run("explain", "ghostnetv2", "--json"))
+    theirs = content_of(run("explain", "timm:ghostnetv2_100", "--recipe", "ghostnetv2", "--json"))
+
+    def renamed(path: str) -> str:
+        stages = {"project_bn": "1", "horizontal_bn": "3", "vertical_bn": "5"}
+        for own, number in stages.items():
+            path = path.replace(f"attention.{own}", f"short_conv.{number}")
+        return path.replace("attention.sigmoid", "gate_fn").replace("blocks.9.0.bn1", "blocks.9.0.bn1.norm")
+
+    steps = {step["name"]: step for step in theirs["steps"]}
+    assert steps["dfc-shared"]["notes"] == ["it matches nothing in this model"]
+    for step in ours["steps"]:
+        if step["name"] == "dfc-shared":
+            continue
+        other = steps[step["name"]]
+        expected = Counter((renamed(site["path"]), site["applied"], site["reason"]) for site in step["sites"])
+        found = Counter((site["path"], site["applied"], site["reason"]) for site in other["sites"])
+        if step["name"] == "noop-slice":  # a slice has no name of its own
+            assert sum(found.values()) == sum(expected.values()) == 32
+            continue
+        assert found == expected
+        assert (other["proof_error"] or 0.0) <= 1e-9
+    assert theirs["after"]["macs"] == ours["after"]["macs"]
+
+
+# -- rank --------------------------------------------------------------------------------------------------------------
+
+
+def test_rank_orders_sites_and_its_step_can_be_pasted(run: Run, net: str, few: Callable[[str], Path]) -> None:
+    rank = ("rank", net, "--rewrite", "hard-swish", "--recipe", few("rewrites: []"))
+    every = content_of(run(*rank, "--json"))
+    sites = every["sites"]
+    drifts = [site["drift"] for site in sites]
+    assert sorted(site["path"] for site in sites) == SWAPS
+    assert drifts == sorted(drifts)
+    assert sites[0]["cumulative_drift"] == pytest.approx(sites[0]["drift"])
+    assert (every["inputs"], every["step"]) == (6, None)
+
+    limit = max(site["cumulative_drift"] for site in sites[:2]) * 1.001
+    assert sites[2]["cumulative_drift"] > limit
+    code, out, _ = run(*rank, "--max-drift", limit)
+    assert code == 0
+    step = out[out.index("rewrites:") :]
+    [done] = content_of(run("explain", net, "--recipe", few(step), "--json"))["steps"]
+    assert done["within_limits"] is True
+    assert done["drift"] == pytest.approx(sites[1]["cumulative_drift"], rel=1e-9)
+    assert {site["path"] for site in done["sites"] if site["applied"]} == {site["path"] for site in sites[:2]}
+
+
+def test_rank_follows_the_recipes_steps_and_looks_at_all_sites(run: Run, net: str, few: Callable[[str], Path]) -> None:
+    swap = "{name: hard-swish, max_drift: 1, options: {sites: ['2.*']}}"
+    recipe = few(f"rewrites: [{{name: fold-batch-norm}}, {swap}]")
+    ranked = content_of(run("rank", net, "--recipe", recipe, "--rewrite", "hard-swish", "--inputs", "6", "--json"))
+    alone = few("rewrites: [{name: hard-swish, max_drift: 1}]")
+    [explained] = content_of(run("explain", net, "--recipe", alone, "--json"))["steps"]
+    assert ranked["sites"][-1]["cumulative_drift"] == pytest.approx(explained["drift"], rel=1e-4)
+
+
+def test_a_step_keeps_the_recipes_options() -> None:
+    steps = "rewrites: [{name: upsample-mode, options: {to: bilinear, sites: ['a.*']}, max_drift: 0.5}]"
+    loaded = parse_recipe(steps, "t", "t.yaml")
+    step = step_for(loaded, "upsample-mode", ["a.b"], 0.1)
+    assert step == {"name": "upsample-mode", "max_drift": 0.1, "options": {"to": "bilinear", "sites": ["a.b"]}}
+    assert step_for(loaded, "hard-swish", ["c"], 0.1)["options"] == {"sites": ["c"]}
+    with pytest.raises(UsageError, match="dfc-dense has no option `sites`"):
+        step_for(loaded, "dfc-dense", [], 0.1)
+
+
+def test_a_step_without_sites_says_so() -> None:
+    step = {"name": "hard-swish", "max_drift": 0.001, "options": {"sites": []}}
+    assert step_yaml(step) == "# No site of hard-swish keeps the drift within 0.001."
+    step["options"] = {"sites": ["a.b", "c"]}
+    assert yaml.safe_load(step_yaml(step)) == {"rewrites": [step]}
+
+
+def test_figures_that_are_not_finite_are_shown_as_none() -> None:
+    site = {"path": "a", "drift": None, "top1_agreement": 0.5, "cumulative_drift": 2.0, "cumulative_top1_agreement": 0}
+    heading = {"model": "m", "recipe": "r", "weights": "w"}
+    content = {**heading, "rewrite": "hard-swish", "inputs": 1, "sites": [site], "step": None}
+    assert "a        -  50.0%         2.0000   0.0%" in shown(ranking(content))
+    empty = {"macs": 0, "ops": 0}
+    content = {**heading, "steps": [], "before": empty, "after": empty}
+    assert "In all: MACs 0.00M, ops 0 -> 0." in shown(explanation(content))
+
+
+def test_an_export_names_what_matched_nothing_once_and_says_its_notes() -> None:
+    empty = {"exactness": "exact", "applied": [], "refused": [], "proof": None, "drift": None, "notes": ["nothing"]}
+    done = {**empty, "name": "c", "applied": ["x", "y"], "drift": 0.25, "max_drift": None, "notes": ["a note"]}
+    left = {**empty, "name": "d", "refused": [{"path": "z", "reason": "why"}], "notes": []}
+    late = {**empty, "name": "e", "notes": ["nothing", "it came too early"]}
+    assert rewrite_lines({"rewrites": [{**empty, "name": "a"}, {**empty, "name": "b"}, done, left, late]}) == [
+        "c (exact): 2 sites; drift 0.25, no limit",
+        "  note: a note",
+        "d (exact): 0 sites; nothing to prove",
+        "  left 1 site: why",
+        "e (exact): 0 sites; nothing to prove",
+        "  note: nothing",
+        "  note: it came too early",
+        "matching nothing in this model: a, b",
+    ]
+
+
+# -- DFC's kernel sizes ------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_kernel_sizes(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(dfc_tables, "KERNELS", (3, 5, 7))
+    picture = tmp_path / "dfc.svg"
+    content = content_of(run("explain", "ghostnetv2_digits", "--rewrite", "dfc", "--json", "--plot", picture))
+    rows = {(row["kernel_size"], row["fit"]): row for row in content["rows"]}
+    assert {kernel for kernel, _ in rows} == {3, 5}  # the model's own maps have 5 taps
+    assert content["attentions"] == 14
+    assert content["shared_kernel_sizes"] == [5]
+    for (kernel, _), row in rows.items():
+        assert row["macs"] * 3 == rows[3, "projection"]["macs"] * kernel
+        if kernel == 5:
+            assert row["error"] < 1e-12 > row["drift"]
+            assert row["top1_agreement"] == 1.0
+        else:
+            assert 0.1 < row["error"] <= row["worst_error"]
+            assert row["drift"] > 0.01
+    assert rows[3, "least-squares"]["error"] < rows[3, "projection"]["error"]
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")  # noqa: S314  (our own file)
+    assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_the_table_as_text_and_png(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(dfc_tables, "KERNELS", (3,))
+    monkeypatch.setattr(dfc_tables, "FITS", ("projection",))
+    picture = tmp_path / "dfc.png"
+    code, out, err = run("explain", "ghostnetv2_digits", "--rewrite", "dfc", "--plot", picture)
+    assert code == 0
+    assert "14 attentions with shared maps of 5 taps" in out
+    assert err == f"{picture} is written.\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_figures_are_those_of_the_convolutions() -> None:
+    """One attention of dense maps: its error computed directly from the matrices."""
+    from torch import nn
+
+    from mobilekit.models.dfc import DenseFullyConnected
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.horizontal = DenseFullyConnected(2, 6, "horizontal")
+            self.vertical = DenseFullyConnected(2, 6, "vertical")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.vertical(self.horizontal(x))
+
+    torch.manual_seed(0)
+    model = nn.Sequential(Attention(), nn.Flatten())
+    calibration, evaluation = torch.randn(2, 7, 2, 6, 6).unbind(0)
+    table = dfc_tables.dfc_table(model, (1, 2, 6, 6), calibration, evaluation)
+    assert table.fully_connected_macs == 2 * (2 * 6 * 6 * 6)
+    assert {row.kernel_size for row in table.rows} == {1, 3, 5, 7, 9, 11}
+
+    def banded(matrix: torch.Tensor, kernel: int) -> torch.Tensor:
+        result = torch.zeros_like(matrix)
+        for offset in range(-(kernel // 2), kernel // 2 + 1):
+            for channel in range(len(matrix)):
+                mean = matrix[channel].diagonal(offset).mean() if abs(offset) < 6 else 0.0
+                result[channel].diagonal(offset).fill_(mean)
+        return result
+
+    with torch.no_grad():
+        x = evaluation.double()
+        attention = model[0]
+        across, down = attention.horizontal.weight.double(), attention.vertical.weight.double()
+        truth = down @ (x @ across.transpose(1, 2))
+        for row in (row for row in table.rows if row.fit == "projection"):
+            k = row.kernel_size
+            other = banded(down, k) @ (x @ banded(across, k).transpose(1, 2))
+            error = ((other - truth).norm() / truth.norm()).item()
+            assert (row.error, row.drift) == pytest.approx((error, error), rel=1e-9)
+            assert row.macs == 2 * (2 * 36 * k)
+            assert row.worst_attention == "0"

@@ -1,0 +1,126 @@
+"""Rewritten models can be trained, and exported afterwards."""
+
+from __future__ import annotations
+
+import doctest
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+import mobilekit
+from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.load import parse_recipe
+from tests.conftest import ROOT
+
+GATES = ROOT / "docs" / "examples" / "hard_gates.yaml"
+
+
+class Net(nn.Module):
+    """Convolution, batch norm, SiLU, dropout and a classifier: (N, 3, H, W) to (N, 4)."""
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU())
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run it; with a size, for images of this size alone."""
+        if self.size is not None and x.shape != (1, 3, self.size, self.size):
+            raise ValueError(f"{tuple(x.shape)} is not one image of {self.size}")
+        features = self.stem(x).mean((2, 3))
+        return self.head(self.dropout(features if self.size is None else features.reshape(1, 8)))
+
+
+RECIPE = parse_recipe("input: {size: 8}\nrewrites: [{name: hard-swish, max_drift: 1}]", "t", "t.yaml")
+IMAGES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_rewritten_model_trains() -> None:
+    torch.manual_seed(0)
+    original = Net().eval()
+    original.stem[0].weight.requires_grad_(False)
+    before = weights_digest(original)
+    model = mobilekit.rewrite(original, RECIPE, IMAGES)
+    assert isinstance(model.get_submodule("stem.2"), nn.Hardswish)
+    assert not model.training
+    assert {name for name, _ in model.named_parameters()} == {name for name, _ in original.named_parameters()}
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
+
+    labels = torch.arange(16) % 4
+    statistics = model.get_buffer("stem.1.running_mean").clone()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)
+    model.train()
+    assert not torch.equal(model(IMAGES), model(IMAGES))  # dropout is at work
+    losses = []
+    for _ in range(40):
+        loss = F.cross_entropy(model(IMAGES), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert not torch.equal(model.get_buffer("stem.1.running_mean"), statistics)
+    assert weights_digest(original) == before
+
+    again = mobilekit.rewrite(original, RECIPE, prove=False)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(IMAGES), model.eval()(IMAGES))
+
+
+def test_a_model_for_one_size_can_be_rewritten_twice() -> None:
+    """Such a model takes one image at a time in proofs and exports; so does what it was rewritten to."""
+    first = mobilekit.rewrite(Net(8), RECIPE, IMAGES)
+    second = mobilekit.rewrite(first, parse_recipe("input: {size: 8}\nrewrites: [{name: fold-batch-norm}]", "t", "t"))
+    assert first.meta["one_size"] is True  # type: ignore[index]
+    assert second.meta["one_size"] is True  # type: ignore[index]
+    assert torch.allclose(first(IMAGES[:1]), second(IMAGES[:1]), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_needs_retraining_is_held_to_the_stage_before_it(tmp_path: Path) -> None:
+    steps = "rewrites: [{name: pool-mode, allow: true, options: {to: max}}, {name: dfc-shared}]"
+    (tmp_path / "max.yaml").write_text(GATES.read_text().split("rewrites:")[0] + steps)
+    bundle = mobilekit.export(
+        "ghostnetv2_digits", recipe=tmp_path / "max.yaml", precision=["float32"], output=tmp_path / "out"
+    )
+    for ledger in (bundle.ledger, mobilekit.diff(bundle).to_json()):
+        assert ledger["verdict"] == "pass"
+        for row in ledger["stages"]:
+            if row["against"] == "reference":
+                assert row["relative_l2"] > 0.1
+                assert row["limits"] == []
+            else:
+                assert row["relative_l2"] < 1e-5
+                assert [bound["metric"] for bound in row["limits"]] == ["max_abs"]
+    [pools, _] = bundle.ledger["rewrites"]
+    assert (pools["max_drift"], pools["drift"] > 0.1) == (None, True)
+
+
+@pytest.mark.slow
+def test_the_document_runs_and_the_artifact_is_the_tuned_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "docs" / "examples")
+    result = doctest.testfile(str(ROOT / "docs" / "rewrites.md"), module_relative=False)
+    assert (result.failed, result.attempted > 14) == (0, True)
+
+    from mobilekit.inputs.builtin import evaluation_inputs
+    from mobilekit.runtimes.base import open_artifact
+
+    pictures = evaluation_inputs(mobilekit.load_recipe(GATES).recipe)
+    tuned = mobilekit.rewrite(mobilekit.load_model("ghostnetv2_digits"), GATES, prove=False)
+    tuned.load_state_dict(load_file("tuned.safetensors"))
+    with torch.no_grad():
+        logits = tuned(torch.from_numpy(pictures.inputs)).numpy()
+    artifact = open_artifact(tmp_path / "artifacts" / "tuned_digits_make_tuned" / "model.onnx")
+    [exported] = artifact.run({"input": pictures.inputs}).values()
+    assert np.abs(exported - logits).max() <= 1e-4 * np.abs(logits).max()
+    assert (logits.argmax(1) == pictures.labels).mean() > 0.95

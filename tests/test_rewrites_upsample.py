@@ -1,0 +1,180 @@
+"""Nearest upsampling as a broadcast: every bit stays, at whole factors and at one more."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.fx import GraphModule
+from torch.nn import functional as F
+
+from mobilekit.rewrites.base import Options
+from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.upsample_broadcast import (
+    CombineWithUpsampled,
+    NearestUpsample,
+    UpsampleBroadcast,
+    enlarge,
+    repeats,
+)
+from tests.rewriting import (
+    Forward,
+    Layers,
+    Model,
+    assert_exact,
+    calls,
+    normal,
+    quick,
+    reasons,
+    rewritten,
+    seeds,
+    traced,
+)
+
+UP = UpsampleBroadcast(Options())
+
+
+def layers() -> Layers:
+    return {
+        "conv": nn.Conv2d(3, 3, 3, padding=1),
+        "up": nn.Upsample(scale_factor=2),
+        "up_rows": nn.Upsample(scale_factor=(3, 1), mode="nearest"),
+        "up_exact": nn.Upsample(scale_factor=2, mode="nearest-exact"),
+        "up_to": nn.Upsample(size=(16, 18)),
+        "up_2d": nn.UpsamplingNearest2d(scale_factor=2),
+        "bilinear": nn.Upsample(scale_factor=2, mode="bilinear"),
+    }
+
+
+def gated(m: Model, x: torch.Tensor) -> torch.Tensor:
+    """As DFC attention does: at half the size, rounded down."""
+    small = m.conv(F.avg_pool2d(x, 2)).sigmoid()
+    return x * F.interpolate(small, size=(x.shape[2], x.shape[3]), mode="nearest")
+
+
+FORMS: dict[str, tuple[Forward, type[nn.Module]]] = {
+    "gate": (gated, CombineWithUpsampled),
+    "gate first": (lambda m, x: F.interpolate(F.avg_pool2d(m.conv(x), 2), x.shape[2:]).mul(x), CombineWithUpsampled),
+    "lateral sum": (lambda m, x: m.conv(x) + m.up(F.avg_pool2d(x, 2)), CombineWithUpsampled),
+    "torch.add": (lambda m, x: torch.add(F.interpolate(x[:, :, ::2, ::2], x.shape[2:]), x), CombineWithUpsampled),
+    "concatenated": (lambda m, x: torch.cat([m.conv(x), m.up(F.avg_pool2d(x, 2))], 1), NearestUpsample),
+    "used twice": (lambda m, x: (y := m.up(x)) * y.mean() + m.up_2d(x).mean(), NearestUpsample),
+    "smaller partner": (lambda m, x: m.up(x) * x.mean((2, 3), keepdim=True), NearestUpsample),
+    "in place": (lambda m, x: x.mul_(m.up(F.avg_pool2d(x, 2))) + x, NearestUpsample),
+    "scaled sum": (lambda m, x: torch.add(x, m.up(F.avg_pool2d(x, 2)), alpha=2), NearestUpsample),
+    "rows": (lambda m, x: m.conv(m.up_rows(x)), NearestUpsample),
+    "exact mode": (lambda m, x: m.conv(m.up_exact(x)), NearestUpsample),
+    "to a size": (lambda m, x: m.conv(m.up_to(x)), NearestUpsample),
+    "to one length": (lambda m, x: F.interpolate(m.conv(x), 72), NearestUpsample),
+    "positional": (lambda m, x: F.interpolate(m.conv(x), None, 3, "nearest"), NearestUpsample),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_found_and_kept(form: str) -> None:
+    forward, kind = FORMS[form]
+    model = Model(layers(), forward)
+    x = normal(1, 2, 3, 8, 18 if "size" in form else 6)
+    sites = 2 if form == "used twice" else 1
+    graph = assert_exact(UP, model, x, sites=sites)
+    assert len(calls(graph, kind)) == sites
+    assert UP.find(graph) == []
+    assert len(calls(traced(graph, x), kind)) == sites, "a second trace keeps it whole"
+
+
+@quick
+@given(st.integers(4, 21), st.integers(4, 21), st.integers(4, 21), st.integers(4, 21), seeds)
+def test_a_gate_keeps_every_bit_at_all_sizes(height: int, width: int, h: int, w: int, seed: int) -> None:
+    """Half of an odd size is rounded down, so that its first row or column is there three times."""
+    model = Model(layers(), gated, seed)
+    x, other = normal(seed, 1, 3, height, width), normal(seed + 1, 2, 3, h, w)
+    graph = assert_exact(UP, model, x, other)
+    with torch.no_grad():
+        assert torch.equal(model(x), graph(x))
+        assert torch.equal(model(other), graph(other))
+
+
+@quick
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(0, 1), st.integers(0, 1))
+def test_enlarging_is_torchs_own_nearest_upsampling(
+    h: int, w: int, rows: int, columns: int, top: int, left: int
+) -> None:
+    x = normal(h, 2, 3, h, w)
+    size = (rows * h + top, columns * w + left)
+    row_plan, column_plan = repeats(h, size[0]), repeats(w, size[1])
+    if h > 1 and w > 1:
+        assert row_plan == (rows, top)
+        assert column_plan == (columns, left)
+    assert row_plan is not None
+    assert column_plan is not None
+    made = enlarge(x, (row_plan[0], column_plan[0]), (row_plan[1], column_plan[1]))
+    assert torch.equal(made, F.interpolate(x, size))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_repeats_agree_with_torch_at_every_size(mode: str) -> None:
+    for length in range(1, 40):
+        positions = torch.arange(length, dtype=torch.float64).reshape(1, 1, 1, -1)
+        for size in range(1, 90):
+            counts = F.interpolate(positions, (1, size), mode=mode).flatten().long().bincount(minlength=length)
+            factor, rest = divmod(size, length)
+            regular = torch.full((length,), factor)
+            regular[0] += rest
+            is_regular = factor > 0 and rest < 2 and torch.equal(counts, regular)
+            assert repeats(length, size, mode) == ((factor, rest) if is_regular else None)
+
+
+REFUSED: dict[str, tuple[Forward, str]] = {
+    "9 from 6": (lambda m, x: F.interpolate(m.conv(x), (12, 9)), "9 from 6 in the mode nearest repeats some values"),
+    "a third more": (lambda m, x: F.interpolate(m.conv(x), (8, 6)), "8 from 6 in the mode nearest repeats some values"),
+    "one and a half": (lambda m, x: F.interpolate(m.conv(x), scale_factor=1.5), "scale factor 1.5 is not whole"),
+    "just over two": (lambda m, x: F.interpolate(m.conv(x), scale_factor=2.1), "scale factor 2.1 is not whole"),
+    "smaller": (lambda m, x: F.interpolate(m.conv(x), (6, 3)), "3 from 6 in the mode nearest repeats some values"),
+    "half-pixel": (
+        lambda m, x: F.interpolate(m.conv(x), (13, 13), mode="nearest-exact"),
+        "13 from 6 in the mode nearest-exact repeats some values",
+    ),
+    "one axis": (lambda m, x: F.interpolate(m.conv(x).flatten(2), scale_factor=2), "has 3 axes, not (N, C, H, W)"),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_other_sizes_are_refused(form: str) -> None:
+    forward, reason = REFUSED[form]
+    x = normal(3, 1, 3, 6, 6)
+    [told] = reasons(UP, Model(layers(), forward), x)
+    assert reason in str(told)
+
+
+def test_repeating_where_values_are_not_repeated_alike_would_be_wrong() -> None:
+    x = normal(3, 1, 3, 6, 6)
+    for size, factors, leads in (((12, 9), (2, 1), (0, 1)), ((12, 9), (2, 2), (0, 0))):
+        made = enlarge(x, factors, leads)[:, :, :, : size[1]]
+        wanted = F.interpolate(x, size)
+        assert made.shape != wanted.shape or not torch.equal(made, wanted)
+    half_pixel = F.interpolate(x, (13, 13), mode="nearest-exact")
+    assert not torch.equal(enlarge(x, (2, 2), (1, 1)), half_pixel)
+    not_whole = F.interpolate(x, scale_factor=2.1)
+    assert not_whole.shape == (1, 3, 12, 12)
+    assert torch.equal(enlarge(x, (2, 2), (0, 0)), not_whole), "right at this size, and at 20 no more"
+    x = normal(3, 1, 3, 20, 6)
+    assert F.interpolate(x, scale_factor=2.1).shape[2] == 42
+
+
+def test_bilinear_upsampling_is_not_its_business() -> None:
+    model = Model(layers(), lambda m, x: m.bilinear(x) + F.interpolate(x, scale_factor=2, mode="bicubic"))
+    assert reasons(UP, model, normal(3, 1, 3, 6, 6)) == []
+
+
+def test_a_batch_and_gradients_pass_through() -> None:
+    """The rewritten model can be trained further."""
+    graph: GraphModule = rewritten(UP, Model(layers(), gated), normal(1, 1, 3, 7, 8)).train()
+    x = normal(2, 4, 3, 7, 8)
+    graph(x).sum().backward()
+    expected = Model(layers(), gated)
+    trace(expected)(x)
+    expected(x).sum().backward()
+    assert graph.get_parameter("conv.weight").grad is not None
+    assert torch.allclose(graph.get_parameter("conv.weight").grad, expected.conv.weight.grad)
