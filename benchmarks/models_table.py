@@ -1,4 +1,4 @@
-"""Write the table of reference models into docs/models.md, measured beside published.
+"""Write the tables of reference models into README.md and docs/models.md, measured beside published.
 
 .venv/bin/python benchmarks/models_table.py
 """
@@ -11,39 +11,90 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs" / "models.md"
+ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- benchmarks/models_table.py -->", "<!-- end -->"
 
+Entry = dict[str, Any]
 
-def make_table() -> str:
-    """Return the table as Markdown."""
+
+def list_models() -> list[Entry]:
+    """Return what `mobilekit models --json` prints."""
     listed = subprocess.run(
         [sys.executable, "-m", "mobilekit", "models", "--json"], check=True, capture_output=True, text=True
     )
-    lines = [
-        "| model | input | params | published | off by | MACs | published | off by | top-1, % | phone, ms |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    entries: list[Entry] = json.loads(listed.stdout)
+    return entries
+
+
+def short_table(models: list[Entry]) -> str:
+    """Return the README's table as Markdown."""
+    head = ["model", "params", "off by", "MACs", "off by", "top-1, %", "phone, ms"]
+    rows = [
+        [
+            entry["name"],
+            f"{entry['params'] / 1e6:.2f}M",
+            _percent(entry["deviation"]["params"]),
+            f"{entry['macs'] / 1e6:.1f}M",
+            _percent(entry["deviation"]["macs"]),
+            _known(entry["published"]["top1"]),
+            _known(entry["published"]["phone_latency_ms"]),
+        ]
+        for entry in models
     ]
-    for entry in json.loads(listed.stdout):
-        published: dict[str, Any] = entry["published"]
-        cells = [
+    return _markdown(head, rows)
+
+
+def long_table(models: list[Entry]) -> str:
+    """Return the table of docs/models.md, and which phones the latencies are of."""
+    head = ["model", "input", "params", "published", "off by", "MACs", "published", "off by", "top-1, %", "phone, ms"]
+    rows = [
+        [
             entry["name"],
             "x".join(map(str, entry["input"])),
             f"{entry['params']:,}",
-            *_compare(entry["params"], published["params"], 1),
+            _millions(entry["published"]["params"], 1),
+            _percent(entry["deviation"]["params"]),
             f"{entry['macs'] / 1e6:.1f}M",
-            *_compare(entry["macs"], published["macs"], 0),
-            str(published["top1"] or "-"),
-            str(published["phone_latency_ms"] or "-"),
+            _millions(entry["published"]["macs"], 0),
+            _percent(entry["deviation"]["macs"]),
+            _known(entry["published"]["top1"]),
+            _known(entry["published"]["phone_latency_ms"]),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for entry in models
+    ]
+    return f"{_markdown(head, rows)}\n\n{_sources(models)}"
 
 
-def _compare(measured: int, published: int | None, digits: int) -> tuple[str, str]:
-    if published is None:
-        return "-", "-"
-    return f"{published / 1e6:.{digits}f}M", f"{100 * (measured / published - 1):+.2f} %"
+def _sources(models: list[Entry]) -> str:
+    """Return where the published figures are from, a line for each source, and its phone."""
+    names: dict[tuple[str, str], list[str]] = {}
+    phones = {
+        entry["published"]["source"]: entry["published"]["phone"] for entry in models if entry["published"]["phone"]
+    }
+    for entry in models:
+        source = entry["published"]["source"]
+        if source:
+            names.setdefault((source, phones.get(source, "")), []).append(entry["name"])
+    return "\n".join(
+        f"- {', '.join(group)}: {source}.{f' Phone: {phone}.' if phone else ''}"
+        for (source, phone), group in names.items()
+    )
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)).replace(" --- ", "---")
+
+
+def _millions(count: int | None, digits: int) -> str:
+    return "-" if count is None else f"{count / 1e6:.{digits}f}M"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.2f} %"
+
+
+def _known(figure: float | None) -> str:
+    return "-" if figure is None else str(figure)
 
 
 def with_table(text: str, table: str) -> str:
@@ -53,5 +104,12 @@ def with_table(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
+def main() -> None:
+    """Write both tables."""
+    models = list_models()
+    for path, table in ((ROOT / "README.md", short_table(models)), (ROOT / "docs" / "models.md", long_table(models))):
+        path.write_text(with_table(path.read_text(), table))
+
+
 if __name__ == "__main__":
-    DOCS.write_text(with_table(DOCS.read_text(), make_table()))
+    main()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.fx import symbolic_trace
 
+import mobilekit.parity.noise as noise_module
 from mobilekit.parity.float_nodes import fused_nodes
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Metrics, compare
@@ -30,7 +31,7 @@ from mobilekit.parity.noise import (
 )
 from mobilekit.recipes.schema import Limit
 
-NOISE = Noise(1e-6, 20.0, 3e-4, 0.02, 0.06, 0.05)
+NOISE = Noise(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
 VALUES = st.floats(-1000, 1000, width=32)
 OUTPUTS = hnp.array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
     lambda shape: st.tuples(*[hnp.arrays(np.float32, shape, elements=VALUES)] * 2)
@@ -119,7 +120,7 @@ def test_float32_limits(stage: str) -> None:
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
-    (bound,) = bounds_for(stage, Noise(1e-7, 20.0, 0, 0, 0, 0), 0.0, None)
+    (bound,) = bounds_for(stage, Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
     assert bound.limit == pytest.approx(floor)
     (bound,) = bounds_for(stage, NOISE, 0.3, None)
     assert (bound.metric, bound.limit) == ("relative_l2", 0.3)
@@ -160,6 +161,12 @@ def test_the_promised_cosine_is_an_error_of_a_third_of_the_output() -> None:
     (_, cosine) = bounds_for("tflite-int8", NOISE, 0.0, None)
     assert cosine.holds(compare(truth, np.float32([[3, 0.98]])))
     assert not cosine.holds(compare(truth, np.float32([[3, 1]])))
+
+
+def test_a_format_that_changes_nothing_may_differ_as_float32_does() -> None:
+    bound, _cosine = bounds_for("tflite-dynamic", replace(NOISE, dynamic_relative_l2=0.0), 0.0, None)
+    assert bound.limit == pytest.approx(8e-7)
+    assert "distance from float64" in bound.derivation
 
 
 def test_a_recipe_replaces_limits_metric_by_metric() -> None:
@@ -297,6 +304,17 @@ def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:
     assert torch.equal(seen[2], model[1](model[0](x))), "depthwise kernels keep float inputs"
 
 
+def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:
+    x = torch.randn(2, 2, 8, 8)
+    model, other = _layers(), _layers()
+    round_weights_to_int8(model, least=109)  # weights of 2 x 6 x 9 = 108, 54, and 480 values
+    round_layer_inputs(model, least=109)
+    assert [torch.equal(model[i].weight, other[i].weight) for i in (0, 2, 5)] == [True, True, False]
+    assert [bool(model[i]._forward_pre_hooks) for i in (0, 2, 5)] == [False, False, True]
+    with torch.no_grad():
+        assert not torch.equal(model(x), other(x))
+
+
 def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
     model, x = _layers(), torch.randn(2, 2, 8, 8)
     with torch.no_grad():
@@ -308,9 +326,10 @@ def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
     assert not torch.allclose(got, model(x), rtol=0, atol=1e-4)
 
 
-def test_noise_is_measured_on_each_format_and_leaves_the_models_alone() -> None:
+def test_noise_is_measured_on_each_format_and_leaves_the_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _layers()
     graph = symbolic_trace(_layers())
+    monkeypatch.setattr(noise_module, "DYNAMIC_LEAST", 1)  # these layers are small
     inputs = np.random.default_rng(0).standard_normal((4, 2, 8, 8), dtype=np.float32)
     with torch.no_grad():
         outputs = model(torch.from_numpy(inputs)).numpy()

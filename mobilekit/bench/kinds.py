@@ -35,6 +35,8 @@ _BY_OP = {
 _RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE")
 # What of a DFC attention (mobilekit.models.dfc) makes its gate; the rest of it is the DFC branch itself.
 _GATES = ("LOGISTIC", "RELU_0_TO_1")
+# What brings a gate to the size or form of the map that it multiplies.
+_CARRIERS = (*_RESIZES, "RESHAPE", "STRIDED_SLICE", "SLICE", "CONCATENATION")
 _DFC = "DFCAttention"
 
 
@@ -78,7 +80,7 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
         kind = _kind(detail["op_name"], [tuple(tensors[index]["shape"]) for index in taken], module, classes)
         if detail["op_name"] == "MUL" and gates.intersection(taken):
             kind = "gate"
-        elif kind == "gate" or (detail["op_name"] in _RESIZES and gates.intersection(taken)):
+        elif kind == "gate" or (detail["op_name"] in _CARRIERS and gates.intersection(taken)):
             gates.update(map(int, detail["outputs"]))
         quantised = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
         ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantised))

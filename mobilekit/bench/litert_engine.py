@@ -83,7 +83,8 @@ def _read(finished: Finished, delegate: str | None) -> Run:
     if delegate == "xnnpack" and not reply["partitions"]:
         return Run(None, "XNNPACK took no op of this file")
     times = reply["raw_ms"]
-    taken = f"XNNPACK: {reply['delegated']} of {reply['total']} ops in {reply['partitions']} partitions"
+    partitions = f"{reply['partitions']} partition{'' if reply['partitions'] == 1 else 's'}"
+    taken = f"XNNPACK: {reply['delegated']} of {reply['total']} ops in {partitions}"
     return Run(
         latency_ms=statistics.median(times),
         count=len(times),

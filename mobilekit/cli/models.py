@@ -36,6 +36,8 @@ def models(
         source = entries[0]["published"]["source"]
         if source:
             out.print(f"published: {source}")
+        if entries[0]["published"]["phone"]:
+            out.print(f"phone: {entries[0]['published']['phone']}")
         out.print(f"options: {', '.join(entries[0]['options'])}\n")
         _print_stages(entries[0]["stages"])
 
@@ -54,7 +56,7 @@ def _print_models(entries: list[dict[str, Any]]) -> None:
             f"{entry['params']:,}",
             f"{entry['macs'] / 1e6:.1f}M",
             f"{macs / 1e6:.0f}M" if macs else "-",
-            f"{100 * (entry['macs'] / macs - 1):+.2f} %" if macs else "-",
+            f"{100 * entry['deviation']['macs']:+.2f} %" if macs else "-",
             f"{published['top1']}" if published["top1"] else "-",
             f"{published['phone_latency_ms']}" if published["phone_latency_ms"] else "-",
         )
@@ -77,6 +79,11 @@ def _print_stages(stages: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
+def _deviation(measured: int, published: int | None) -> float | None:
+    """Return by which share of the published figure ours is larger."""
+    return measured / published - 1 if published else None
+
+
 def _millions(macs: int) -> str:
     if macs < 10_000:
         return f"{macs:,}" if macs else "-"
@@ -92,14 +99,16 @@ def _entry(entry: ModelEntry, with_stages: bool = False) -> dict[str, Any]:
     with torch.device("meta"):
         model = entry.create()
     shape = (entry.in_channels, entry.input_size, entry.input_size)
+    params, macs, published = count_params(model), count_macs(model, (1, *shape)), entry.published
     stages = {"stages": [asdict(row) for row in stage_table(model, (1, *shape))]} if with_stages else {}
     return {
         "name": entry.name,
-        "params": count_params(model),
-        "macs": count_macs(model, (1, *shape)),
+        "params": params,
+        "macs": macs,
         "input": list(shape),
         "classes": entry.num_classes,
-        "published": asdict(entry.published),
+        "published": asdict(published),
+        "deviation": {"params": _deviation(params, published.params), "macs": _deviation(macs, published.macs)},
         "paper": entry.paper,
         "trained_weights": entry.weights is not None,
         "options": entry.option_names(),

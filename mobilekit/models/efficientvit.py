@@ -316,7 +316,8 @@ def translate_key(key: str) -> str:
 
 
 _PAPER = "EfficientViT: Multi-Scale Linear Attention for High-Resolution Dense Prediction, arXiv 2205.14756"
-_SOURCE = "mit-han-lab/efficientvit, ImageNet at 224; latency on Snapdragon 8 Gen 1"
+_PHONE = "Snapdragon 8 Gen 1"
+_SOURCE = "mit-han-lab/efficientvit, ImageNet at 224"
 
 for _name, _widths, _depths, _head_dim, _head_widths, _published in (
     ("b0", (8, 16, 32, 64, 128), (1, 2, 2, 2, 2), 16, (1024, 1280), Published(top1=71.408, source="timm's evaluation")),
@@ -326,7 +327,7 @@ for _name, _widths, _depths, _head_dim, _head_widths, _published in (
         (1, 2, 3, 3, 4),
         16,
         (1536, 1600),
-        Published(9_100_000, 520_000_000, 79.39, 19.0, _SOURCE),
+        Published(9_100_000, 520_000_000, 79.39, 19.0, _PHONE, _SOURCE),
     ),
     (
         "b2",
@@ -334,7 +335,7 @@ for _name, _widths, _depths, _head_dim, _head_widths, _published in (
         (1, 3, 4, 4, 6),
         32,
         (2304, 2560),
-        Published(24_000_000, 1_600_000_000, 82.1, 55.0, _SOURCE),
+        Published(24_000_000, 1_600_000_000, 82.1, 55.0, _PHONE, _SOURCE),
     ),
     (
         "b3",
@@ -342,7 +343,7 @@ for _name, _widths, _depths, _head_dim, _head_widths, _published in (
         (1, 4, 6, 6, 9),
         32,
         (2304, 2560),
-        Published(49_000_000, 4_000_000_000, 83.5, 140.0, _SOURCE),
+        Published(49_000_000, 4_000_000_000, 83.5, 140.0, _PHONE, _SOURCE),
     ),
 ):
     _shape = {"widths": _widths, "depths": _depths, "head_dim": _head_dim, "head_widths": _head_widths}

@@ -23,7 +23,9 @@ class Published:
     top1: float | None = None
     """ImageNet top-1 accuracy in percent."""
     phone_latency_ms: float | None = None
-    """Milliseconds an image on the phone that `source` names."""
+    """Milliseconds an image on `phone`."""
+    phone: str = ""
+    """Device, and what is known of threads and runtime, that the latency was measured with."""
     source: str = ""
     """Where the figures stand."""
 

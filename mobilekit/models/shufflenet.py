@@ -282,7 +282,7 @@ DIALECTS = (
 _PAPER = "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, arXiv 1707.01083"
 _SOURCE = (
     "arXiv 1707.01083: MACs of table 1 (1x; without the classifier), 2 and 5, top-1 of tables 2 and 5, latency of "
-    "table 8 (Snapdragon 820, one thread); parameters: pytorchcv, and megvii's README (1.5x, 2x)"
+    "table 8; parameters: pytorchcv, and megvii's README (1.5x, 2x)"
 )
 
 for _name, _groups, _scale, _params, _macs, _top1, _phone in (
@@ -304,7 +304,7 @@ for _name, _groups, _scale, _params, _macs, _top1, _phone in (
             input_size=224,
             in_channels=3,
             num_classes=1000,
-            published=Published(_params, _macs, _top1, _phone, _SOURCE),
+            published=Published(_params, _macs, _top1, _phone, "Snapdragon 820, one thread" if _phone else "", _SOURCE),
             defaults={"groups": _groups, "scale": _scale},
         )
     )

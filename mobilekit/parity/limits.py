@@ -106,8 +106,14 @@ def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
         name, change = _FORMATS[stage]
         own = getattr(noise, name)
         allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
+        limit, floor = FORMAT_SHARE * own, FLOAT32_DRAWS * noise.float32_relative_l2
         text = f"{FORMAT_SHARE} x {own:.2e}, the change when {change}{allowed}"
-        bounds = [Bound("relative_l2", FORMAT_SHARE * own + drift, text, _TOO_MUCH if stage == "tflite-int8" else "")]
+        if limit < floor:  # a small model's weights stay in float
+            text = (
+                f"{FLOAT32_DRAWS} x {noise.float32_relative_l2:.2e}, the reference's own distance from float64{allowed}"
+            )
+        advice = _TOO_MUCH if stage == "tflite-int8" else ""
+        bounds = [Bound("relative_l2", max(limit, floor) + drift, text, advice)]
         if not drift:
             bounds.append(_promise(stage, noise))
         return bounds

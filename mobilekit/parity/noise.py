@@ -24,6 +24,8 @@ from mobilekit.parity.metrics import compare
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
 
+DYNAMIC_LEAST = 1024
+"""Weights with fewer values stay in float in dynamic files (TensorFlow Lite's `weights_min_num_elements`)."""
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each step of a graph, by its name."""
 
@@ -34,6 +36,8 @@ class Noise:
 
     float32_max_abs: float
     """Largest difference between the model in float32 and in float64."""
+    float32_relative_l2: float
+    """Change of the outputs from float64 to float32."""
     scale: float
     """Largest absolute output."""
     float16_relative_l2: float
@@ -71,20 +75,22 @@ def measure_noise(
     exact = TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
     round_weights_to_float16(halved)
-    round_weights_to_int8(dynamic)
-    round_layer_inputs(dynamic)
+    round_weights_to_int8(dynamic, DYNAMIC_LEAST)
+    round_layer_inputs(dynamic, DYNAMIC_LEAST)
     round_weights_to_int8(static)
 
     def changes(model: nn.Module) -> dict[str, float]:
         outputs = TorchRuntime(model).run(inputs)
         return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
 
+    by_float32 = {name: compare(exact[name], reference_outputs[name]) for name in reference_outputs}
     by_float16, by_dynamic = changes(halved), changes(dynamic)
     by_fitted = changes(EveryTensorRounded(static, keep_float))
     by_int8 = changes(EveryTensorRounded(static, keep_float, ranges)) if ranges else by_fitted
     return {
         name: Noise(
-            float32_max_abs=compare(exact[name], reference_outputs[name]).max_abs,
+            float32_max_abs=by_float32[name].max_abs,
+            float32_relative_l2=by_float32[name].relative_l2,
             scale=float(np.abs(exact[name]).max()),
             float16_relative_l2=by_float16[name],
             dynamic_relative_l2=by_dynamic[name],
@@ -102,30 +108,39 @@ def round_weights_to_float16(model: nn.Module) -> None:
         parameter.data = parameter.data.clamp(-limit, limit).half().to(parameter.dtype)
 
 
-def round_weights_to_int8(model: nn.Module) -> None:
+def round_weights_to_int8(model: nn.Module, least: int = 1) -> None:
     """Round convolutions' and linear layers' weights to -127..127 steps, a scale for each output channel, in place.
 
     Source: TensorFlow Lite 8-bit quantization specification.
+
+    Args:
+        model: What is changed.
+        least: Weights with fewer values are left.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() >= least:
             weight = module.weight.data
             scale = (weight.abs().flatten(1).amax(1) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
             scale = scale.reshape(-1, *([1] * (weight.dim() - 1)))
             module.weight.data = (weight / scale).round() * scale
 
 
-def round_layer_inputs(model: nn.Module) -> None:
+def round_layer_inputs(model: nn.Module, least: int = 1) -> None:
     """Make layers round their inputs as TFLite's dynamic-range kernels do, each image by its own range, in place.
 
-    Depthwise and grouped convolutions keep float inputs there.
+    Depthwise and grouped convolutions keep float inputs there, and so do layers whose weights are in float.
+
+    Args:
+        model: What is changed.
+        least: Layers whose weights have fewer values are left.
     """
 
     def rounded(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (torch.stack([round_to_256_steps(image) for image in inputs[0]]), *inputs[1:])
 
     for module in model.modules():
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+        is_dense = isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
+        if is_dense and module.get_parameter("weight").numel() >= least:
             module.register_forward_pre_hook(rounded)
 
 
