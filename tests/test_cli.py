@@ -189,7 +189,12 @@ def test_models_as_json(run: Run) -> None:
     for entry in entries.values():
         assert entry["params"] > 10_000
         assert entry["macs"] > entry["params"]
-        assert {"params", "macs", "top1", "phone_latency_ms", "source"} <= set(entry["published"])
+        assert {"params", "macs", "top1", "phone_latency_ms", "phone", "source"} <= set(entry["published"])
+        assert (entry["published"]["phone_latency_ms"] is None) == (entry["published"]["phone"] == "")
+        for figure, deviation in entry["deviation"].items():
+            published = entry["published"][figure]
+            assert (deviation is None) == (published is None)
+            assert published is None or entry[figure] == pytest.approx(published * (1 + deviation))
     published = {name: entry["published"]["macs"] for name, entry in entries.items() if entry["published"]["macs"]}
     assert (published["ghostnetv2"], published["ghostnet"]) == (167_000_000, 141_000_000)
     for name, macs in published.items():

@@ -181,7 +181,8 @@ def test_timms_model_has_the_sites_of_the_reference(run: Run) -> None:
         stages = {"project_bn": "1", "horizontal_bn": "3", "vertical_bn": "5"}
         for own, number in stages.items():
             path = path.replace(f"attention.{own}", f"short_conv.{number}")
-        return path.replace("attention.sigmoid", "gate_fn").replace("blocks.9.0.bn1", "blocks.9.0.bn1.norm")
+        path = path.replace("attention.sigmoid", "gate_fn").replace("attention.interpolate", "interpolate")
+        return path.replace("blocks.9.0.bn1", "blocks.9.0.bn1.norm")
 
     steps = {step["name"]: step for step in theirs["steps"]}
     assert steps["dfc-shared"]["notes"] == ["it matches nothing in this model"]

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+from benchmarks import models_table
 from mobilekit.cli.app import app
+from mobilekit.models.registry import model_names
 from tests.conftest import ROOT, Cli
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 
-def test_the_table_of_models_is_the_tools(cli: Cli) -> None:
-    text = (ROOT / "docs" / "models.md").read_text()
-    begin, end = "<!-- benchmarks/models_table.py -->", "<!-- end -->"
-    lines = text.split(begin)[1].split(end)[0].strip().splitlines()[2:]
-    rows = {cells[0]: cells for line in lines if (cells := [cell.strip() for cell in line.strip("|").split("|")])}
-    models = json.loads(cli("models", "--json").stdout)
-    assert set(rows) == {model["name"] for model in models}
-    for model in models:
-        cells = rows[model["name"]]
-        assert cells[2] == f"{model['params']:,}"
-        assert cells[5] == f"{model['macs'] / 1e6:.1f}M"
-        assert cells[8] == str(model["published"]["top1"] or "-")
+def test_both_tables_of_models_are_what_the_script_writes() -> None:
+    models = models_table.list_models()
+    for path, make in ((ROOT / "README.md", models_table.short_table), (DOCS / "models.md", models_table.long_table)):
+        text = path.read_text()
+        assert models_table.with_table(text, make(models)) == text, "run benchmarks/models_table.py"
+
+
+def test_ci_exports_a_model_of_each_family() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    exported = workflow["jobs"]["parity"]["strategy"]["matrix"]["model"]
+    assert (
+        {"ghostnet", "ghostnetv2", "shufflenet", "efficientvit", "efficientvit_b1"}
+        <= set(exported)
+        <= set(model_names())
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
