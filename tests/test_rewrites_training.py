@@ -119,8 +119,8 @@ def test_the_document_runs_and_the_artifact_is_the_tuned_model(tmp_path: Path, m
     tuned = mobilekit.rewrite(mobilekit.load_model("ghostnetv2_digits"), GATES, prove=False)
     tuned.load_state_dict(load_file("tuned.safetensors"))
     with torch.no_grad():
-        logits = tuned(torch.from_numpy(pictures.inputs)).numpy()
+        logits = tuned(torch.from_numpy(pictures.inputs["input"])).numpy()
     artifact = open_artifact(tmp_path / "artifacts" / "tuned_digits_make_tuned" / "model.onnx")
-    [exported] = artifact.run({"input": pictures.inputs}).values()
+    [exported] = artifact.run(pictures.inputs).values()
     assert np.abs(exported - logits).max() <= 1e-4 * np.abs(logits).max()
     assert (logits.argmax(1) == pictures.labels).mean() > 0.95
