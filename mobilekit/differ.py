@@ -56,7 +56,8 @@ def diff(
         StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
-    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress)
+    is_trained = bundle.manifest["model"]["weights"].get("trained", True)
+    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
 
 
 def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
@@ -100,6 +101,7 @@ def measure_folder(
     evaluation: Evaluation | None = None,
     steps: Iterable[StepReport] = (),
     progress: Progress = lambda _message: None,
+    is_trained: bool = True,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it."""
     stages: dict[str, Opener] = {
@@ -120,6 +122,7 @@ def measure_folder(
         steps,
         lambda stage: progress(f"measuring {stage}"),
         bundles.calibrated_ranges(folder),
+        is_trained,
     )
 
 

@@ -178,7 +178,11 @@ def _fill(
         "model": {
             "name": entry.name,
             "options": options,
-            "weights": {"source": reference.weights_source, "sha256": weights_digest(reference.model)},
+            "weights": {
+                "source": reference.weights_source,
+                "trained": reference.is_trained,
+                "sha256": weights_digest(reference.model),
+            },
         },
         "recipe": {"name": request.recipe.name, "content": recipe.model_dump(mode="json")},
         "precision": list(recipe.precision),
@@ -192,7 +196,15 @@ def _fill(
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
         "artifacts": artifact_entries(folder),
     }
-    ledger = measure_folder(folder, recipe, reference.model, rewritten.graph, steps=rewritten.steps, progress=progress)
+    ledger = measure_folder(
+        folder,
+        recipe,
+        reference.model,
+        rewritten.graph,
+        steps=rewritten.steps,
+        progress=progress,
+        is_trained=reference.is_trained,
+    )
     write_json(folder / bundles.LEDGER, ledger.to_json())
     write_manifest(folder, content)
 

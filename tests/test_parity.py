@@ -156,6 +156,15 @@ def test_int8_that_is_of_no_use_comes_with_what_to_do(calibrated: float, fitted:
     assert "keep_float" in relative.advice
 
 
+def test_random_weights_are_promised_nothing_but_what_the_recipe_says() -> None:
+    for stage in ("tflite-dynamic", "tflite-int8"):
+        assert [bound.metric for bound in bounds_for(stage, NOISE, 0.0, None, is_trained=False)] == ["relative_l2"]
+    bounds = bounds_for("tflite-int8", NOISE, 0.0, Limit(cosine=0.9), is_trained=False)
+    assert [(bound.metric, bound.limit) for bound in bounds][1:] == [("cosine", 0.9)]
+    assert "keep_float" in bounds[1].advice
+    assert len(bounds_for("tflite-float16", NOISE, 0.0, None, is_trained=False)) == 2
+
+
 def test_the_promised_cosine_is_an_error_of_a_third_of_the_output() -> None:
     truth = np.float32([[3, 0]])
     (_, cosine) = bounds_for("tflite-int8", NOISE, 0.0, None)
@@ -302,6 +311,12 @@ def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:
         assert not torch.equal(image, exact)
     assert all(len(row.unique()) <= 256 for row in seen[5])
     assert torch.equal(seen[2], model[1](model[0](x))), "depthwise kernels keep float inputs"
+
+
+def test_dynamic_rounds_the_inputs_of_grouped_convolutions_and_not_of_depthwise_ones() -> None:
+    convs = nn.ModuleList([nn.Conv2d(6, 6, 3, groups=2), nn.Conv2d(6, 12, 3, groups=6), nn.Conv2d(1, 6, 3)])
+    round_layer_inputs(convs)
+    assert [bool(conv._forward_pre_hooks) for conv in convs] == [True, False, True]
 
 
 def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:

@@ -33,6 +33,8 @@ class Reference:
 
     model: nn.Module
     weights_source: str
+    is_trained: bool = True
+    """Whether the weights were given, or come with the model; else they are seeded random ones."""
 
 
 def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> dict[str, Any]:
@@ -105,7 +107,8 @@ def build_reference(
         calibrate_batch_norms(model, (dict(zip(calibration, batch, strict=True)) for batch in parts))
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}.", "Give more calibration inputs.") from error
-    return Reference(model, f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing")
+    source = f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing"
+    return Reference(model, source, is_trained=False)
 
 
 def save_state(model: nn.Module, path: Path) -> None:

@@ -99,6 +99,7 @@ def measure(
     steps: Iterable[StepReport] = (),
     progress: Callable[[str], None] = lambda _stage: None,
     ranges: Ranges | None = None,
+    is_trained: bool = True,
 ) -> Ledger:
     """Run every stage on the same inputs and compare.
 
@@ -111,6 +112,7 @@ def measure(
         steps: What the rewrites did.
         progress: Is told each stage.
         ranges: Of the rewritten model's steps on the calibration inputs, where they are known.
+        is_trained: Whether the model has weights that mean something.
 
     Raises:
         ToolError: An artifact cannot be opened or run.
@@ -141,7 +143,7 @@ def measure(
             override = recipe.limits.get(stage)  # type: ignore[call-overload]
             for name in outputs[REFERENCE][0]:
                 pairs = [(outputs[against][kind][name], outputs[stage][kind][name]) for kind in (0, 1)]
-                bounds = [bounds_for(stage, noise[name], own_drift, override) for noise in noises]
+                bounds = [bounds_for(stage, noise[name], own_drift, override, is_trained) for noise in noises]
                 rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1

@@ -24,8 +24,9 @@ they add (sqrt(2) again, if every tensor is rounded twice)."""
 FLOAT16_COSINE = 0.9999
 """What mobilekit promises for float16 artifacts, whatever the model's own noise is."""
 QUANTISED_COSINE = 0.95
-"""What it promises for dynamic and int8 artifacts: below it the error is a third of the output, 10 dB under it, and the
-artifact of little use, even where the format does no better on this model."""
+"""What it promises for dynamic and int8 artifacts of models with weights: below it the error is a third of the output,
+10 dB under it, and the artifact of little use, even where the format does no better on this model. Random weights are
+more sensitive than trained ones, and of no use in any format."""
 _LOST = math.sqrt(1 / QUANTISED_COSINE**2 - 1)  # relative L2 of such an error
 
 
@@ -45,7 +46,9 @@ class Bound:
         return bool(value >= self.limit if self.metric in ("cosine", "top1_agreement") else value <= self.limit)
 
 
-def bounds_for(stage: str, noise: Noise, drift: float | None, override: Limit | None) -> tuple[Bound, ...]:
+def bounds_for(
+    stage: str, noise: Noise, drift: float | None, override: Limit | None, is_trained: bool = True
+) -> tuple[Bound, ...]:
     """Return the limits of one stage.
 
     Args:
@@ -54,18 +57,22 @@ def bounds_for(stage: str, noise: Noise, drift: float | None, override: Limit | 
         drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared; None where
             a rewrite that needs retraining does, which leaves nothing to derive a limit from.
         override: The recipe's own limits; each replaces the derived limit of its metric.
+        is_trained: Whether the model has weights that mean something.
     """
-    derived = [] if drift is None else _derived(stage, noise, drift)
+    derived = [] if drift is None else _derived(stage, noise, drift, is_trained)
     own = override.model_dump(exclude_none=True) if override else {}
     kept = [bound for bound in derived if bound.metric not in own]
-    return (*kept, *(Bound(metric, value, "set by the recipe") for metric, value in own.items()))
+    return (
+        *kept,
+        *(Bound(metric, value, "set by the recipe", _advice(stage, metric, noise)) for metric, value in own.items()),
+    )
 
 
 _FORMATS = {
     "tflite-float16": ("float16_relative_l2", "weights are rounded to float16"),
     "tflite-dynamic": (
         "dynamic_relative_l2",
-        "weights (per channel) and the inputs of dense layers are rounded to 8 bits",
+        "weights (per channel) and the inputs of layers are rounded to 8 bits, but for small weights",
     ),
     "tflite-int8": (
         "int8_relative_l2",
@@ -89,19 +96,27 @@ _RANGES_LOSE = (
 )
 
 
-def _promise(stage: str, noise: Noise) -> Bound:
-    """Return the cosine that an artifact must reach in any case, and what to do where it does not."""
+def _promises(stage: str, noise: Noise, is_trained: bool) -> list[Bound]:
+    """Return the cosine that an artifact must reach in any case."""
     if stage == "tflite-float16":
-        return Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")
-    advice = ""
-    if stage == "tflite-int8":
-        own, fitted = noise.int8_relative_l2, noise.int8_fitted_relative_l2
-        out_of_range, is_lost = own > 2 * fitted, own > _LOST / 2
-        advice = _RANGES_LOSE.format(fitted, own) if out_of_range else _FORMAT_LOSES if is_lost else _TOO_MUCH
-    return Bound("cosine", QUANTISED_COSINE, "mobilekit's promise: an error below a third of the outputs", advice)
+        return [Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")]
+    text = "mobilekit's promise: an error below a third of the outputs"
+    return [Bound("cosine", QUANTISED_COSINE, text, _advice(stage, "cosine", noise))] if is_trained else []
 
 
-def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
+def _advice(stage: str, metric: str, noise: Noise) -> str:
+    """Return what to do where an int8 file is not within a limit."""
+    own, fitted = noise.int8_relative_l2, noise.int8_fitted_relative_l2
+    if stage != "tflite-int8":
+        return ""
+    if metric == "relative_l2":  # which the imitation holds by itself
+        return _TOO_MUCH
+    if own > 2 * fitted:
+        return _RANGES_LOSE.format(fitted, own)
+    return _FORMAT_LOSES if own > _LOST / 2 else _TOO_MUCH
+
+
+def _derived(stage: str, noise: Noise, drift: float, is_trained: bool) -> list[Bound]:
     if stage in _FORMATS:
         name, change = _FORMATS[stage]
         own = getattr(noise, name)
@@ -112,11 +127,8 @@ def _derived(stage: str, noise: Noise, drift: float) -> list[Bound]:
             text = (
                 f"{FLOAT32_DRAWS} x {noise.float32_relative_l2:.2e}, the reference's own distance from float64{allowed}"
             )
-        advice = _TOO_MUCH if stage == "tflite-int8" else ""
-        bounds = [Bound("relative_l2", max(limit, floor) + drift, text, advice)]
-        if not drift:
-            bounds.append(_promise(stage, noise))
-        return bounds
+        bound = Bound("relative_l2", max(limit, floor) + drift, text, _advice(stage, "relative_l2", noise))
+        return [bound, *([] if drift else _promises(stage, noise, is_trained))]
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
     floor = FLOAT32_ULPS * 2**-24 * noise.scale

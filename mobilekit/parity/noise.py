@@ -128,7 +128,7 @@ def round_weights_to_int8(model: nn.Module, least: int = 1) -> None:
 def round_layer_inputs(model: nn.Module, least: int = 1) -> None:
     """Make layers round their inputs as TFLite's dynamic-range kernels do, each image by its own range, in place.
 
-    Depthwise and grouped convolutions keep float inputs there, and so do layers whose weights are in float.
+    Depthwise convolutions keep float inputs there, and so do layers whose weights are in float.
 
     Args:
         model: What is changed.
@@ -139,8 +139,9 @@ def round_layer_inputs(model: nn.Module, least: int = 1) -> None:
         return (torch.stack([round_to_256_steps(image) for image in inputs[0]]), *inputs[1:])
 
     for module in model.modules():
-        is_dense = isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
-        if is_dense and module.get_parameter("weight").numel() >= least:
+        is_depthwise = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
+        is_layer = isinstance(module, nn.Conv2d | nn.Linear) and not is_depthwise
+        if is_layer and module.get_parameter("weight").numel() >= least:
             module.register_forward_pre_hook(rounded)
 
 
