@@ -108,7 +108,7 @@ def test_the_manifest_vouches_for_every_file(ghostnetv2_bundle: Path) -> None:
     assert all(sha256_of(ghostnetv2_bundle / name) == digest for name, digest in manifest["files"].items())
     assert manifest["tools"]["torch"].startswith("2.")
     assert manifest["model"]["weights"]["source"].startswith("seeded random weights")
-    assert manifest["calibration"]["count"] == 42
+    assert manifest["calibration"]["count"] == 84
     tensor = manifest["artifacts"]["model.int8.tflite"]["inputs"][0]
     assert (tensor["name"], tensor["shape"], tensor["layout"], tensor["dtype"]) == (
         "input",
