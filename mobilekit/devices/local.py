@@ -16,6 +16,7 @@ from mobilekit.devices.base import Device, DeviceFacts, DeviceState, Finished, W
 from mobilekit.devices.local_facts import read_facts, read_state
 from mobilekit.devices.lock import locked
 from mobilekit.errors import DeviceError, UsageError
+from mobilekit.interrupts import held_interrupts
 
 # What a shell answers where a program cannot be started.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -63,8 +64,9 @@ class LocalWorkspace(Workspace):
 
     def run(self, arguments: Sequence[str], *, cpu_mask: str | None = None, timeout: float = 600) -> Finished:
         """Run a program in the folder; see `Workspace.run`. It ends with this process, unless that is killed."""
+        process: subprocess.Popen[bytes] | None = None
         try:
-            with _pinned(cpu_mask) if cpu_mask is not None else nullcontext():
+            with held_interrupts(), _pinned(cpu_mask) if cpu_mask is not None else nullcontext():
                 process = subprocess.Popen(  # noqa: S603 - what the user gave to be run, without a shell
                     list(arguments),
                     cwd=self._folder,
@@ -73,19 +75,19 @@ class LocalWorkspace(Workspace):
                     stderr=subprocess.PIPE,
                     start_new_session=True,
                 )
+            stdout, stderr = process.communicate(timeout=timeout)
         except FileNotFoundError:
             return Finished(_NOT_FOUND, "", f"{arguments[0]}: not found\n")
         except OSError as error:
             return Finished(_NOT_EXECUTABLE, "", f"{arguments[0]}: {error.strerror}\n")
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise DeviceError(
                 f"{Path(arguments[0]).name} did not end within {timeout:g} s on this machine; it was killed.",
                 "Give it more time, or less to do.",
             ) from error
         finally:
-            _end(process)
+            if process is not None:
+                _end(process)
         code = process.returncode if process.returncode >= 0 else _KILLED - process.returncode
         return Finished(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
