@@ -13,7 +13,7 @@ from mobilekit.devices.local import LocalWorkspace
 from mobilekit.interrupts import held_interrupts
 
 
-class _Came(Exception):
+class CameError(Exception):
     pass
 
 
@@ -22,7 +22,7 @@ def number(request: pytest.FixtureRequest):
     """A signal whose handler raises, whatever the tests were started with."""
 
     def come(_number, _frame):
-        raise _Came
+        raise CameError
 
     before = signal.signal(request.param, come)
     yield request.param
@@ -31,7 +31,7 @@ def number(request: pytest.FixtureRequest):
 
 def test_a_signal_waits_until_the_block_has_ended(number: signal.Signals) -> None:
     reached = False
-    with pytest.raises(_Came), held_interrupts():
+    with pytest.raises(CameError), held_interrupts():
         signal.raise_signal(number)
         reached = True
     assert reached
@@ -77,7 +77,7 @@ def test_a_signal_while_a_program_is_started_leaves_none(
             signal.raise_signal(number)
 
     monkeypatch.setattr(subprocess, "Popen", Late)
-    with pytest.raises(_Came):
+    with pytest.raises(CameError):
         LocalWorkspace(tmp_path).run(["sleep", "60"])
     assert started
     _, alive = psutil.wait_procs(started, timeout=1)
