@@ -22,7 +22,6 @@ from mobilekit.report.rewrites import explanation, ranking, step_yaml
 from mobilekit.report.terminal import rewrite_lines
 from mobilekit.rewrites import dfc_table as dfc_tables
 from mobilekit.rewrites.rank import step_for
-from tests.oracles import import_timm
 
 Run = Callable[..., tuple[int, str, str]]
 FEW = "input: {size: 16}\ncalibration: {count: 6}\n"
@@ -173,7 +172,6 @@ def test_what_cannot_be_shown_is_said(run: Run, arguments: tuple[str, ...], says
 @pytest.mark.slow
 def test_timms_model_has_the_sites_of_the_reference(run: Run) -> None:
     """Names differ, and timm's DFC is written as convolutions; all else matches one to one."""
-    import_timm()
     ours = content_of(run("explain", "ghostnetv2", "--json"))
     theirs = content_of(run("explain", "timm:ghostnetv2_100", "--recipe", "ghostnetv2", "--json"))
 

@@ -18,9 +18,9 @@ from mobilekit.models.efficientvit import Attention, Backbone, MBConv, Residual
 from mobilekit.models.linear_attention import ReLULinearAttention
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
+from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights
 from mobilekit.rewrites.graph import trace
-from tests.oracles import import_timm
 
 # Parameters exactly, and MACs in millions as measured on the authors' architecture.
 RELEASED = {

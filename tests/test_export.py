@@ -16,9 +16,9 @@ from mobilekit.bundle import find_changes
 from mobilekit.files import sha256_of
 from mobilekit.inputs.builtin import digits
 from mobilekit.models.registry import find_model
+from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms
 from tests.conftest import Cli
-from tests.oracles import import_timm
 
 pytestmark = pytest.mark.slow
 

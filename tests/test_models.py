@@ -19,8 +19,8 @@ from mobilekit.models.dfc import FullyConnected
 from mobilekit.models.layers import SqueezeExcite, ceil_to, make_divisible
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import ModelEntry, Published, find_model, model_names, register
+from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights, weights_digest
-from tests.oracles import import_timm
 
 PARAMS = {
     "ghostnet_050": 2_587_292,

@@ -18,7 +18,6 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.graph import trace
 from tests.conftest import ROOT, Cli
-from tests.oracles import import_timm
 
 DETECTOR = ROOT / "docs" / "examples" / "detector.py"
 
@@ -133,7 +132,6 @@ def test_python_code_on_sizes_is_traced_for_the_size(size: tuple[int, int]) -> N
 
 @pytest.mark.parametrize("name", ["mobilenetv3_large_100", "mobilevit_s", "regnety_004", "convnext_atto"])
 def test_timm_models_are_traced_and_rewritten_exactly(name: str) -> None:
-    import_timm()
     entry = resolve(f"timm:{name}")
     torch.manual_seed(0)
     model = entry.create()
@@ -151,7 +149,6 @@ def test_timm_models_are_traced_and_rewritten_exactly(name: str) -> None:
 
 
 def test_unknown_timm_models_are_told_the_nearest_names() -> None:
-    import_timm()
     with pytest.raises(UsageError, match="mobilenetv3_large_100"):
         resolve("timm:mobilenetv3_large_10")
 
@@ -192,7 +189,6 @@ def test_a_timm_model_goes_all_the_way(tmp_path: Path) -> None:
     from mobilekit.cache import NoCache
     from mobilekit.exporter import ExportRequest, export, recipe_of
 
-    import_timm()
     loaded = recipe_of("timm:mobilenetv3_large_100")
     assert loaded.recipe.input.crop == 0.875
     loaded = type(loaded)("default", loaded.recipe.model_copy(update={"precision": ("float32", "float16")}))

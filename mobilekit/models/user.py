@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError
 from mobilekit.models.registry import ModelEntry, Published, find_model
+from mobilekit.models.timm_models import timm_entry
 
 TIMM = "timm:"
 
@@ -26,7 +27,7 @@ def resolve(spec: str) -> ModelEntry:
         UsageError: There is no such model, file or factory.
     """
     if spec.startswith(TIMM):
-        return _timm_entry(spec)
+        return timm_entry(spec, spec.removeprefix(TIMM))
     if code := file_spec(spec):
         return _file_entry(spec, *code)
     if spec.endswith(".py"):
@@ -44,33 +45,6 @@ def folder_name(spec: str) -> str:
     """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
     code = file_spec(spec)
     return f"{code[0].stem}_{code[1]}" if code else spec.removeprefix(TIMM)
-
-
-def _timm_entry(spec: str) -> ModelEntry:
-    name = spec.removeprefix(TIMM)
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(
-            f"{spec} needs timm, which cannot be imported: {first}.",
-            "Install it with: pip install 'mobilekit[timm]'. torchvision must be of the same build as torch.",
-        ) from error
-    if name not in timm.list_models():
-        raise UsageError(f"timm has no model {name}.", nearest(name, timm.list_models()))
-    settings = timm.get_pretrained_cfg(name)
-    size = settings.input_size if settings else (3, 224, 224)
-
-    def build(**options: Any) -> nn.Module:
-        model: nn.Module = timm.create_model(name, pretrained=False, **options)
-        return model
-
-    classes = settings.num_classes if settings else 1000
-    preprocessing = (
-        {"size": size[-1], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
-    )
-    source = f"timm {timm.__version__}"
-    return ModelEntry(spec, build, source, size[-1], size[0], classes, Published(), preprocessing=preprocessing)
 
 
 def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:

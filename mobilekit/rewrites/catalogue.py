@@ -14,6 +14,7 @@ from mobilekit.rewrites.channel_shuffle import ShuffleForm
 from mobilekit.rewrites.dense_grouped import DenseGrouped
 from mobilekit.rewrites.dfc_dense import DFCDense
 from mobilekit.rewrites.dfc_shared import DFCShared
+from mobilekit.rewrites.explicit_padding import ExplicitPadding
 from mobilekit.rewrites.fuse_hard_swish import FuseHardSwish
 from mobilekit.rewrites.gate import GateBeforeUpsample
 from mobilekit.rewrites.identity import RemoveIdentity
@@ -24,8 +25,10 @@ from mobilekit.rewrites.modes import PoolMode, UpsampleMode
 from mobilekit.rewrites.noop_slice import NoopSlice
 from mobilekit.rewrites.ones_to_sum import OnesToSum
 from mobilekit.rewrites.plugins import installed_names, load_installed
+from mobilekit.rewrites.pool_as_depthwise import PoolAsDepthwise
 from mobilekit.rewrites.pool_order import PoolBeforePointwise
 from mobilekit.rewrites.relu6_gate import ReLU6Gate
+from mobilekit.rewrites.relu_into_concat import ReLUIntoConcat
 from mobilekit.rewrites.safe_denominator import SafeDenominator
 from mobilekit.rewrites.shuffle_into_weights import ShuffleIntoWeights
 from mobilekit.rewrites.upsample_broadcast import UpsampleBroadcast
@@ -46,7 +49,10 @@ REWRITES: dict[str, type[Rewrite[Any]]] = {
         ShuffleForm,
         DenseGrouped,
         MaxPoolPadding,
+        ExplicitPadding,
         PoolBeforePointwise,
+        PoolAsDepthwise,
+        ReLUIntoConcat,
         MatmulOrder,
         OnesToSum,
         HardSwish,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.fx import GraphModule
 from torch.nn import functional as F
@@ -11,7 +9,7 @@ from torch.nn import functional as F
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.graph import input_node, node_named, path_of
 from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.ops import MAX_POOL, arguments, is_call, replace_by_module
+from mobilekit.rewrites.ops import MAX_POOL, arguments, is_call, pair, replace_by_module
 from mobilekit.rewrites.sign import is_nonnegative
 
 
@@ -31,14 +29,14 @@ class MaxPoolPadding(Rewrite[Options]):
         return [
             Site(node.name, path_of(node))
             for node in graph.graph.nodes
-            if is_call(graph, node, MAX_POOL) and any(_pair(arguments(graph, node)["padding"]))
+            if is_call(graph, node, MAX_POOL) and any(pair(arguments(graph, node)["padding"]))
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse an input that may be negative, and windows that are not plain."""
         node = node_named(graph, site.node)
         given = arguments(graph, node)
-        if given["ceil_mode"] or given["return_indices"] or _pair(given["dilation"]) != (1, 1):
+        if given["ceil_mode"] or given["return_indices"] or pair(given["dilation"]) != (1, 1):
             return "its windows have gaps, reach past the padding, or their positions are used"
         if not is_nonnegative(graph, input_node(node)):
             return "its input may be negative, and zero is then larger"
@@ -48,8 +46,8 @@ class MaxPoolPadding(Rewrite[Options]):
         """Put a pool of concatenated zeros there."""
         node = node_named(graph, site.node)
         given = arguments(graph, node)
-        kernel, padding = _pair(given["kernel_size"]), _pair(given["padding"])
-        stride = kernel if given["stride"] is None else _pair(given["stride"])
+        kernel, padding = pair(given["kernel_size"]), pair(given["padding"])
+        stride = kernel if given["stride"] is None else pair(given["stride"])
         replace_by_module(graph, node, ZeroPaddedMaxPool(kernel, stride, padding), input_node(node))
 
 
@@ -76,7 +74,3 @@ class ZeroPaddedMaxPool(Lowered):
 def _zeros(x: torch.Tensor, axis: int, count: int) -> torch.Tensor:
     shape = [count if each == axis else int(length) for each, length in enumerate(x.shape)]
     return x.new_zeros(shape)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])

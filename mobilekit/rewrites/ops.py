@@ -129,6 +129,11 @@ def number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def pair(value: Any) -> tuple[int, int]:
+    """Return a length along H and W, which may be given once for both."""
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
 def is_close(value: float, constant: float) -> bool:
     """Return whether a number is this constant, to rounding."""
     return abs(value - constant) <= CONSTANT_TOLERANCE * abs(constant)

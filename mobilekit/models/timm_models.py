@@ -1,0 +1,78 @@
+"""timm's models, by name."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from mobilekit.errors import UsageError, nearest
+from mobilekit.models.registry import ModelEntry, Published
+
+# The compiled operators that torchvision's Python code names when it is imported, as it declares them itself.
+_OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_declared: list[Any] = []  # a library's operators go when it does
+
+
+def import_timm() -> ModuleType:
+    """Return timm, also where torchvision's compiled part does not fit the installed torch.
+
+    The torchvision of the package index is built for the CUDA build of torch; beside a CPU build its operators cannot
+    be loaded, and its import ends at the first that is missing. timm's models use none of them: that they are declared
+    is enough.
+
+    Raises:
+        ImportError: timm or torchvision is not installed.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        _declare_operators()
+    import timm
+
+    module: ModuleType = timm
+    return module
+
+
+def _declare_operators() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for operator in _OPERATORS:
+        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
+            library.define(operator)  # type: ignore[no-untyped-call]
+    _declared.append(library)
+
+
+def timm_entry(spec: str, name: str) -> ModelEntry:
+    """Return timm's model of this name, with the preprocessing that timm has for it.
+
+    Raises:
+        UsageError: timm cannot be imported, or has no such model.
+    """
+    try:
+        timm = import_timm()
+    except (ImportError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(
+            f"{spec} needs timm, which cannot be imported: {first}.", "Install it with: pip install 'mobilekit[timm]'."
+        ) from error
+    if name not in timm.list_models():
+        raise UsageError(f"timm has no model {name}.", nearest(name, timm.list_models()))
+    settings = timm.get_pretrained_cfg(name)
+    size = settings.input_size if settings else (3, 224, 224)
+
+    def build(**options: Any) -> nn.Module:
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
+        return model
+
+    classes = settings.num_classes if settings else 1000
+    preprocessing = (
+        {"size": size[-1], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
+    )
+    source = f"timm {timm.__version__}"
+    return ModelEntry(spec, build, source, size[-1], size[0], classes, Published(), preprocessing=preprocessing)

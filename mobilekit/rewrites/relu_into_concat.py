@@ -1,0 +1,91 @@
+"""A ReLU after a concatenation as ReLUs of its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.graph import input_node, module_of, node_named, path_of
+from mobilekit.rewrites.ops import CONCATENATE, RELU, is_call, takers
+from mobilekit.rewrites.sign import is_nonnegative
+
+_FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+class ReLUIntoConcat(Rewrite[Options]):
+    """Exact: a ReLU works on each value by itself, before or after a concatenation.
+
+    The ReLU of a part that is a layer's output costs nothing in TFLite, and a part that is never negative needs none;
+    the one after a concatenation is an op of its own, which XNNPACK's int8 leaves.
+    """
+
+    name = "relu-into-concat"
+    exactness = Exactness.EXACT_WHEN
+    summary = "ReLU after a concatenation into the layers that make its parts"
+
+    def find(self, graph: GraphModule) -> list[Site]:
+        """Return the ReLUs of a concatenation."""
+        return [
+            Site(node.name, path_of(node), _detail(graph, input_node(node)))
+            for node in graph.graph.nodes
+            if is_call(graph, node, RELU) and is_call(graph, input_node(node), CONCATENATE)
+        ]
+
+    def why_not(self, graph: GraphModule, site: Site) -> str | None:
+        """Refuse a concatenation that others see, and one of which no part gets rid of the ReLU."""
+        node = node_named(graph, site.node)
+        joined = input_node(node)
+        if len(takers(graph, joined)) > 1:
+            return "the concatenation is used without the ReLU too"
+        parts = _parts(joined)
+        if parts is None:
+            return "the parts of the concatenation are not listed in the graph"
+        costs = [part for part in parts if not is_nonnegative(graph, part) and not _fuses(graph, part)]
+        if costs:
+            return f"the ReLU of its part {costs[0].name} would be an op of its own"
+        return None
+
+    def apply(self, graph: GraphModule, site: Site) -> None:
+        """Put a ReLU before each part that may be negative, and take the one after away."""
+        node = node_named(graph, site.node)
+        joined = input_node(node)
+        parts = _parts(joined)
+        assert parts is not None
+        new = []
+        for part in parts:
+            if not is_nonnegative(graph, part):
+                with graph.graph.inserting_before(joined):
+                    clipped = graph.graph.call_function(F.relu, (part,))
+                clipped.meta = dict(part.meta)
+                part = clipped
+            new.append(part)
+        _set_parts(joined, new)
+        node.replace_all_uses_with(joined)
+        graph.graph.erase_node(node)
+
+
+def _parts(joined: Node) -> list[Node] | None:
+    parts: Any = joined.args[0] if joined.args else joined.kwargs.get("tensors")
+    return list(parts) if isinstance(parts, list | tuple) and all(isinstance(part, Node) for part in parts) else None
+
+
+def _set_parts(joined: Node, parts: list[Node]) -> None:
+    if joined.args:
+        joined.args = (parts, *joined.args[1:])
+    else:
+        joined.kwargs = {**joined.kwargs, "tensors": parts}
+
+
+def _fuses(graph: GraphModule, part: Node) -> bool:
+    """Return whether a ReLU of this part is done by the layer that makes it."""
+    return isinstance(module_of(graph, part), _FUSES) and len(takers(graph, part)) == 1
+
+
+def _detail(graph: GraphModule, joined: Node) -> str:
+    parts = _parts(joined) or []
+    free = sum(is_nonnegative(graph, part) for part in parts)
+    return f"{free} of {len(parts)} parts are never negative" if parts else ""
