@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,12 +11,14 @@ from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
+from mobilekit.describe import inspect
 from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.inputs.extra import random_inputs
 from mobilekit.inputs.own import load_own
 from mobilekit.models.build import load_state
 from mobilekit.models.user import file_spec, resolve
+from mobilekit.parity.gates import GateResult, check_gate
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
@@ -114,7 +117,7 @@ def measure_folder(
     for precision in recipe.precision:
         path = folder / tflite_name(precision)
         stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
-    return measure(
+    ledger = measure(
         stages,
         recipe,
         evaluation or evaluation_inputs(recipe),
@@ -124,6 +127,14 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
+    return replace(ledger, gates=tuple(_check_gates(folder, recipe)))
+
+
+def _check_gates(folder: Path, recipe: Recipe) -> Iterator[GateResult]:
+    for precision, gate in recipe.gates.items():
+        path = folder / tflite_name(precision)
+        if precision in recipe.precision:
+            yield from check_gate(path.name, inspect(path), gate)
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:

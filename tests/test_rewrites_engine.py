@@ -51,6 +51,7 @@ def test_shipped_recipes_find_every_site(shipped: tuple[nn.Module, str, Rewritte
         "noop-slice": (32, 0),
         "upsample-broadcast": (14, 0),
         "relu6-gate": (7, 0),
+        "pool-as-depthwise": (14, 0),
     }
     assert {refusal.reason for refusal in result.steps[1].refused} == {"the gate is on the small map already"}
     assert "blocks.3.0.ghost1.attention.sigmoid" in {refusal.path for refusal in result.steps[1].refused}

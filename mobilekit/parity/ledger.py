@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule
 
 from mobilekit.inputs.builtin import Evaluation
+from mobilekit.parity.gates import GateResult
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise
@@ -73,11 +74,13 @@ class Ledger:
     steps: tuple[StepReport, ...] = ()
     reference_top1: float | None = None
     """The reference's own top-1, where the inputs have labels."""
+    gates: tuple[GateResult, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """`pass` if every row passes, else `fail`."""
-        return "pass" if all(row.verdict == "pass" for row in self.rows) else "fail"
+        """`pass` if every row and every gate passes, else `fail`."""
+        verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
+        return "pass" if all(verdict == "pass" for verdict in verdicts) else "fail"
 
     def to_json(self) -> dict[str, Any]:
         """Return the ledger as JSON data."""
@@ -88,6 +91,7 @@ class Ledger:
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
             "stages": [row.to_json() for row in self.rows],
+            "gates": [gate.to_json() for gate in self.gates],
         }
 
 

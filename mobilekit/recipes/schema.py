@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from mobilekit.bundle import INPUT
+from mobilekit.errors import nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish"]
@@ -117,6 +118,27 @@ class Limit(_Part):
     top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+class Gate(_Part):
+    """What a TFLite file must be like, besides giving the right outputs."""
+
+    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Parts in which XNNPACK runs the graph; 1 is all of it, with nothing left."
+    )
+    forbid_ops: tuple[str, ...] = Field((), description="Ops that must not be in it, as TFLite names them.")
+    max_size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the file in MB (10^6 bytes).")
+
+    @field_validator("forbid_ops")
+    @classmethod
+    def _ops_exist(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
+        from ai_edge_litert.schema_py_generated import BuiltinOperator  # takes a moment, and few recipes need it
+
+        known = [name for name in vars(BuiltinOperator) if name.isupper()]
+        for op in ops:
+            if op not in known:
+                raise ValueError(f"TFLite has no op {op}. {nearest(op, known)}")
+        return ops
+
+
 StageName = Literal[
     "rewritten",
     "onnx",
@@ -147,6 +169,9 @@ class Recipe(_Part):
     int8: Int8 = Field(default_factory=Int8)
     limits: dict[StageName, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
+    )
+    gates: dict[Precision, Gate] = Field(
+        default_factory=dict, description="What each TFLite file must be like, by its precision."
     )
 
     @property

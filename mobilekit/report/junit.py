@@ -92,8 +92,11 @@ def diff_junit(ledger: dict[str, Any], name: str) -> str:
 
 
 def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
-    from mobilekit.report.terminal import misses
+    from mobilekit.report.terminal import gate_line, misses
 
+    for gate in ledger.get("gates", ()):
+        failure = None if gate["verdict"] == "pass" else gate_line(gate)
+        yield Case(suite, f"{gate['artifact']}: {gate['gate']}", failure, output=f"{gate['value']:g}")
     for row in ledger["stages"]:
         name = f"{row['stage']} against {row['against']} ({row['output']})"
         figures = {key: row[key] for key in ("max_abs", "relative_l2", "cosine", "top1_agreement")}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mobilekit.report.bench import change, count, limit, ms, unsure
-from mobilekit.report.terminal import misses
+from mobilekit.report.terminal import gate_line, misses
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 
@@ -93,6 +93,7 @@ def diff_markdown(ledger: dict[str, Any], name: str) -> str:
     ]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
     lines += ["", *(f"- {row['stage']} against {row['against']} ({row['output']}): {misses(row)}" for row in failed)]
+    lines += [f"- {_plain(gate_line(gate))}" for gate in ledger.get("gates", ())]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -79,11 +79,22 @@ def _explanation(ledger: dict[str, Any]) -> str:
     lines.append("Limits:")
     bounds = {_limit(bound, _LONG): bound["derivation"] for row in ledger["stages"] for bound in row["limits"]}
     lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
+    lines += [gate_line(gate) for gate in ledger.get("gates", ())]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
     lines += [f"{row['stage']} against {row['against']} ({row['output']}): {misses(row)}." for row in failed]
     lines += dict.fromkeys(bound["advice"] for row in failed for bound in _missed(row) if bound.get("advice"))
     lines.append(f"Verdict: {ledger['verdict']}.")
     return "\n".join(lines)
+
+
+_GATES = {"max_partitions": "partitions", "forbid_ops": "forbidden ops", "max_size_mb": "MB"}
+
+
+def gate_line(gate: dict[str, Any]) -> str:
+    """Say what an artifact has of what a gate limits."""
+    why = f": {gate['why']}" if gate["why"] else ""
+    figures = f"{gate['value']:g} {_GATES[gate['gate']]}, at most {gate['limit']:g}"
+    return f"{gate['artifact']}: {figures}: {gate['verdict']}{why}"
 
 
 def misses(row: dict[str, Any]) -> str:

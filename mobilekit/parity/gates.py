@@ -1,0 +1,68 @@
+"""Gates on an artifact's form: how it runs on the delegate, which ops it has, how large it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mobilekit.recipes.schema import Gate
+
+_REASONS = 3  # of ops that the delegate left, in a sentence
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate and what the artifact has."""
+
+    artifact: str
+    gate: str
+    limit: float
+    value: float
+    verdict: str
+    why: str = ""
+    """What makes the value, where it is beyond the limit."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON data."""
+        return asdict(self)
+
+
+def check_gate(artifact: str, described: Mapping[str, Any], gate: Gate) -> tuple[GateResult, ...]:
+    """Hold an artifact to a gate of the recipe.
+
+    Args:
+        artifact: Its file name.
+        described: What `mobilekit inspect` says of it.
+        gate: What it must be like.
+    """
+    results = []
+    if gate.max_partitions is not None:
+        delegate = described["delegate"]
+        # Without a delegate the whole graph is outside one, and so is what a delegate leaves.
+        partitions = delegate["partitions"] if delegate["name"] else 0
+        whole = partitions > 0 and (gate.max_partitions > 1 or not delegate["undelegated"])
+        passed = whole and partitions <= gate.max_partitions
+        why = _left(delegate["undelegated"]) if delegate["name"] else "no delegate took anything"
+        results.append(_result(artifact, "max_partitions", gate.max_partitions, partitions, passed, why))
+    if gate.forbid_ops:
+        found = {op: described["ops"][op] for op in gate.forbid_ops if op in described["ops"]}
+        why = ", ".join(f"{count} {op}" for op, count in found.items())
+        results.append(_result(artifact, "forbid_ops", 0, sum(found.values()), not found, why))
+    if gate.max_size_mb is not None:
+        size = described["size_bytes"] / _MEGABYTE
+        results.append(_result(artifact, "max_size_mb", gate.max_size_mb, size, size <= gate.max_size_mb, ""))
+    return tuple(results)
+
+
+def _result(artifact: str, gate: str, limit: float, value: float, passed: bool, why: str) -> GateResult:
+    return GateResult(artifact, gate, limit, value, "pass" if passed else "fail", "" if passed else why)
+
+
+def _left(nodes: list[dict[str, Any]]) -> str:
+    """Say what ends partitions, the most frequent first."""
+    counts = Counter((node["op"], node["reason"]) for node in nodes).most_common()
+    parts = [f"{count} {op} left ({reason})" for (op, reason), count in counts[:_REASONS]]
+    return "; ".join([*parts, *([f"and {len(counts) - _REASONS} kinds more"] if len(counts) > _REASONS else [])])
