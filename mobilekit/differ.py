@@ -127,9 +127,10 @@ def measure_folder(
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:
-    """Read the user's own inputs, a folder of pictures or an .npz file.
+    """Read the user's own inputs: pictures in folders or in a CSV, or an .npz file.
 
     Raises:
         UsageError: The file is no .npz, an input is missing or does not fit, or labels do not belong to the inputs.
     """
-    return Evaluation(str(path), *load_own(path, recipe))
+    own = load_own(path, recipe)
+    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True)

@@ -227,7 +227,7 @@ class _Calibration:
 def _calibration(request: ExportRequest) -> _Calibration:
     recipe = request.recipe.recipe
     if request.calibration:
-        arrays, _labels = load_own(request.calibration, recipe, recipe.calibration.count)
+        arrays = load_own(request.calibration, recipe, recipe.calibration.count).arrays
     else:
         arrays = calibration_inputs(recipe)
     digest = hashlib.sha256()
