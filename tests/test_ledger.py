@@ -175,8 +175,8 @@ def test_a_recipe_sets_its_own_limits() -> None:
     ledger = _measure(drifted, Recipe(limits={"tflite-int8": loose}))
     assert _failed(ledger) == []
     assert "relative L2 <= 3.1e-01: loosened by the recipe (a demo); derived is" in _shown(ledger)
-    assert [text[:37] for text in loosened(ledger.to_json())][0] == "tflite-int8: relative L2 <= 3.1e-01, "
-    with pytest.raises(UsageError, match="loosens the limit of tflite-int8 on relative_l2 to 0.31"):
+    assert next(text[:37] for text in loosened(ledger.to_json())) == "tflite-int8: relative L2 <= 3.1e-01, "
+    with pytest.raises(UsageError, match=r"loosens the limit of tflite-int8 on relative_l2 to 0\.31"):
         _measure(drifted, Recipe(limits={"tflite-int8": Limit(relative_l2=0.31)}))
     strict = Recipe(limits={"onnx": Limit(max_abs=1e-9)})
     near = {"onnx": Faulty(lambda outputs: outputs + np.float32(1e-7))}

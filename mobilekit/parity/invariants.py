@@ -24,7 +24,7 @@ INT8_SOFTMAX_STEP = 1 / 256
 INT8_LOG_SOFTMAX_STEP, INT8_LOG_SOFTMAX_LOW = 16 / 256, -16.0
 """Step of an int8 log-softmax's outputs, and what lower ones are cut to (the same specification)."""
 CHANCE = 0.001
-"""Of inputs like the calibration's, some go beyond its range by chance; a count that is less likely than this is none."""
+"""Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
 _LOST_IN_8_BITS = (
     "Leave what leads there in float: `int8: {keep_float: [quotients, attention, normalisations]}` in the recipe."
@@ -60,7 +60,7 @@ def probabilities_of(outputs: Floats) -> Probabilities | None:
     for kind in ("softmax", "log_softmax"):
         is_possible = values.min() >= 0 if kind == "softmax" else values.max() <= 0
         if is_possible and any(_sums_to_one(values, kind, axis) for axis in _axes(values)):
-            return kind  # type: ignore[return-value]
+            return kind
     return None
 
 
@@ -185,8 +185,8 @@ def _saturated(stage: str, reference: Floats, candidate: Floats, least: float, c
         inputs = int(stuck.any(1).sum())
         if inputs >= fewest:  # something is at the end of any range
             text = (
-                f"{inputs} of {len(ours)} inputs have outputs stuck at {sign * end:.3g}, the {word} end of their range, "
-                f"where those compared with go to {sign * (sign * ours)[stuck].max():.3g}"
+                f"{inputs} of {len(ours)} inputs have outputs stuck at {sign * end:.3g}, the {word} end of their range,"
+                f" where those compared with go to {sign * (sign * ours)[stuck].max():.3g}"
             )
             yield Finding("saturated", text, _RANGES_ARE_SHORT if stage == INT8_STAGE else "")
 

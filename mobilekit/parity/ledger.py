@@ -223,7 +223,8 @@ class _Measured:
         passed = not findings and all(bound.holds(figures[0]) for bound in held[0])
         if stage not in QUANTISED:
             passed = passed and all(bound.holds(figures[1]) for bound in held[1])
-        return Row(stage, against, *figures, name, tuple(held[0]), "pass" if passed else "fail", findings)
+        real, random = figures
+        return Row(stage, against, real, random, name, tuple(held[0]), "pass" if passed else "fail", findings)
 
     def _figures(self, stage: str, against: str, name: str, before: Floats, after: Floats, kind: int) -> Metrics:
         k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None

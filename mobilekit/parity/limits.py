@@ -198,5 +198,5 @@ def _task(stage: str, noise: Noise) -> list[Bound]:
     return [
         Bound(metric, share, f"{what} {far}", _advice(stage, metric, noise))
         for metric, (share, what) in shares.items()
-        if share is not None
+        if share  # none is certain where noise is larger than every lead, as of random weights
     ]

@@ -160,6 +160,8 @@ def _limit(bound: dict[str, Any], names: dict[str, str]) -> str:
 
 def _value(bound: dict[str, Any], value: float | None) -> str:
     """Return a figure of a limit's metric: shares and cosines as they are, errors with their power of ten."""
+    if value is not None and bound["metric"] == "float64_ulps":
+        return f"{value:.3g} ulps"
     return f"{value:.4g}" if value is not None and bound["metric"] in HIGHER_IS_BETTER else _figure(value)
 
 
