@@ -18,6 +18,7 @@ from torch.fx import symbolic_trace
 
 import mobilekit.parity.noise as noise_module
 from mobilekit.errors import UsageError
+from mobilekit.parity.activations import record
 from mobilekit.parity.float_nodes import fused_nodes
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Metrics, compare
@@ -25,7 +26,6 @@ from mobilekit.parity.noise import (
     EveryTensorRounded,
     Noise,
     measure_noise,
-    record_ranges,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -332,7 +332,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
             return self.swish(self.identity(twice)) + self.swish(x)
 
     inputs = {"input": np.float32([[-8, 1], [2, 3]])}
-    net, one = record_ranges(symbolic_trace(Net()), inputs), record_ranges(symbolic_trace(nn.Identity()), inputs)
+    net, one = (record(symbolic_trace(module), inputs).ranges for module in (Net(), nn.Identity()))
     assert one["input_1"] == (-8.0, 3.0)
     assert net["x"] == (-8.0, 3.0), "the product reads it too"
     assert net["mul"] == net["identity"] == (-3.0, 6.0)
@@ -343,7 +343,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
 def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
     graph = symbolic_trace(_layers())
     small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
-    ranges = record_ranges(graph, {"input": small.numpy()})
+    ranges = record(graph, {"input": small.numpy()}).ranges
     with torch.no_grad():
         own, same = EveryTensorRounded(graph)(small), EveryTensorRounded(graph, (), ranges)(small)
         fitted, beyond = EveryTensorRounded(graph)(large), EveryTensorRounded(graph, (), ranges)(large)

@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.float_nodes import float_nodes, fused_nodes, hard_swished_nodes
+from mobilekit.parity.float_nodes import float_nodes, fused_nodes
 from mobilekit.parity.metrics import Floats, compare
 from mobilekit.parity.task import Certain, Labels, certain, k_for
 from mobilekit.runtimes.base import Arrays
@@ -85,7 +85,7 @@ def measure_noise(
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
         keep_float: What int8 leaves in float, in the words of the recipe.
-        ranges: What `record_ranges` gave for the calibration inputs; where they are not known, int8 has ranges of
+        ranges: What `activations.record` gave for the calibration inputs; where they are not known, int8 has ranges of
             these inputs' own.
         exact: What `run_exactly` gave; it is run without.
         labels: Class numbers (N,), where they are known.
@@ -210,21 +210,7 @@ def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | 
     return ((x / scale).round().clamp(-zero, 255 - zero)) * scale
 
 
-def record_ranges(graph: GraphModule, inputs: Arrays) -> Ranges:
-    """Return the range of each step of the graph for int8: its lowest and highest value.
-
-    What only Hard-Swishes read begins at -3: they are 0 below it.
-
-    Args:
-        graph: float32.
-        inputs: Calibration inputs, float32 (N, ...) by name.
-    """
-    recorder = _Recorder(graph)
-    TorchRuntime(recorder).run(inputs)
-    return recorder.ranges
-
-
-class _EachStep(nn.Module):
+class EachStep(nn.Module):
     """A graph in which `treat` sees the tensor that each step makes, and returns what the next steps get."""
 
     def __init__(self, graph: GraphModule) -> None:
@@ -242,7 +228,7 @@ class _EachStep(nn.Module):
 
 
 class _Stepper(Interpreter):
-    def __init__(self, steps: _EachStep) -> None:
+    def __init__(self, steps: EachStep) -> None:
         super().__init__(steps.graph)
         self.steps = steps
 
@@ -252,7 +238,7 @@ class _Stepper(Interpreter):
         return self.steps.treat(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
-class EveryTensorRounded(_EachStep):
+class EveryTensorRounded(EachStep):
     """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
 
     Args:
@@ -271,18 +257,3 @@ class EveryTensorRounded(_EachStep):
         if node in self.unrounded:
             return value
         return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))
-
-
-class _Recorder(_EachStep):
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph)
-        self.ranges: dict[str, tuple[float, float]] = {}
-        self.lowest = {node.name: -3.0 for node in hard_swished_nodes(graph)}
-
-    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
-        """Widen the step's range by the tensor."""
-        low, high = self.ranges.get(node.name, (0.0, 0.0))
-        least, most = value.nan_to_num().aminmax()  # JSON has finite numbers alone
-        lowest = max(float(least), self.lowest.get(node.name, -math.inf))
-        self.ranges[node.name] = (min(low, lowest), max(high, float(most)))
-        return value
