@@ -49,10 +49,10 @@ def diff(
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
         ToolError: An artifact cannot be run.
     """
-    loaded = _recipe_of(bundle)
+    loaded = recipe_of(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
-    model = _reference_of(bundle, reference)
+    model = reference_of(bundle, reference)
     rewritten = rewrite(model, loaded, prove=False)
     load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
     steps = tuple(
@@ -63,8 +63,16 @@ def diff(
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
 
 
-def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
-    """Build a bundle's reference model, and fill it with the weights in the bundle."""
+def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
+    """Build a bundle's reference model, and fill it with the weights in the bundle.
+
+    Args:
+        bundle: The bundle.
+        name: Names the model anew, as a bundle of `FILE.py:FACTORY` needs it.
+
+    Raises:
+        UsageError: It needs a name, or the named model is another one.
+    """
     spec = bundle.manifest["model"]
     if name is None and file_spec(spec["name"]):
         raise UsageError(
@@ -79,7 +87,7 @@ def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
     return model
 
 
-def _recipe_of(bundle: Bundle) -> LoadedRecipe:
+def recipe_of(bundle: Bundle) -> LoadedRecipe:
     """Return the recipe in a bundle's manifest.
 
     Raises:
@@ -138,9 +146,10 @@ def _check_gates(folder: Path, recipe: Recipe) -> Iterator[GateResult]:
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:
-    """Read the user's own inputs, a folder of pictures or an .npz file.
+    """Read the user's own inputs: pictures in folders or in a CSV, or an .npz file.
 
     Raises:
         UsageError: The file is no .npz, an input is missing or does not fit, or labels do not belong to the inputs.
     """
-    return Evaluation(str(path), *load_own(path, recipe))
+    own = load_own(path, recipe)
+    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True)

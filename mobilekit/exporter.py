@@ -34,7 +34,7 @@ from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.alignment import align
-from mobilekit.parity.noise import record_ranges
+from mobilekit.parity.range_lint import lint
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
@@ -169,8 +169,10 @@ def _fill(
     _convert(folder, scratch, rewritten, request, calibration, cache, progress)
     shutil.rmtree(scratch)
     _align(folder, rewritten, recipe)
+    progress("ranges of the activations")
+    ranges, recording = lint(rewritten.graph, calibration.arrays, recipe)
     if "int8" in recipe.precision:
-        write_json(folder / bundles.RANGES, record_ranges(rewritten.graph, calibration.arrays))
+        write_json(folder / bundles.RANGES, recording.ranges)
 
     content = {
         "format": 1,
@@ -205,7 +207,7 @@ def _fill(
         progress=progress,
         is_trained=reference.is_trained,
     )
-    write_json(folder / bundles.LEDGER, ledger.to_json())
+    write_json(folder / bundles.LEDGER, {**ledger.to_json(), "ranges": ranges.to_json()})
     write_manifest(folder, content)
 
 
@@ -227,7 +229,7 @@ class _Calibration:
 def _calibration(request: ExportRequest) -> _Calibration:
     recipe = request.recipe.recipe
     if request.calibration:
-        arrays, _labels = load_own(request.calibration, recipe, recipe.calibration.count)
+        arrays = load_own(request.calibration, recipe, recipe.calibration.count).arrays
     else:
         arrays = calibration_inputs(recipe)
     digest = hashlib.sha256()

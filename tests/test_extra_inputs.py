@@ -154,14 +154,14 @@ def arrays_of(text: str, count: int = 3) -> dict[str, Array]:
 def test_an_npz_is_read_by_names(tmp_path: Path) -> None:
     arrays = arrays_of(MASKED)
     np.savez(tmp_path / "a.npz", labels=np.arange(3), unused=np.zeros(4), **dict(reversed(arrays.items())))
-    read, labels = load_own(tmp_path / "a.npz", recipe(MASKED))
-    assert list(read) == ["input", "mask", "features", "prior"]
+    read = load_own(tmp_path / "a.npz", recipe(MASKED))
+    assert list(read.arrays) == ["input", "mask", "features", "prior"]
     for name, array in arrays.items():
-        np.testing.assert_array_equal(read[name], array)
-    np.testing.assert_array_equal(labels, [0, 1, 2])
-    few, labels = load_own(tmp_path / "a.npz", recipe(MASKED), count=2)
-    assert {len(array) for array in few.values()} == {2}
-    np.testing.assert_array_equal(labels, [0, 1])
+        np.testing.assert_array_equal(read.arrays[name], array)
+    np.testing.assert_array_equal(read.labels, [0, 1, 2])
+    few = load_own(tmp_path / "a.npz", recipe(MASKED), count=2)
+    assert {len(array) for array in few.arrays.values()} == {2}
+    np.testing.assert_array_equal(few.labels, [0, 1])
     assert own_files(tmp_path / "a.npz") == [tmp_path / "a.npz"]
     with pytest.raises(UsageError, match=r"There is no file .*b.npz"):
         own_files(tmp_path / "b.npz")
@@ -195,10 +195,10 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, change: dict[str, Any]
 def test_a_folder_of_pictures_gives_the_pictures(tmp_path: Path) -> None:
     for value in (0, 100, 200):
         Image.new("RGB", (40, 40), (value, value, value)).save(tmp_path / f"{value}.png")
-    arrays, labels = load_own(tmp_path, recipe(STEREO))
-    assert labels is None
-    np.testing.assert_array_equal(arrays["another"], arrays["input"][[1, 2, 0]])
-    assert not np.array_equal(arrays["another"], arrays["input"])
+    own = load_own(tmp_path, recipe(STEREO))
+    assert own.labels is None
+    np.testing.assert_array_equal(own.arrays["another"], own.arrays["input"][[1, 2, 0]])
+    assert not np.array_equal(own.arrays["another"], own.arrays["input"])
 
 
 # -- the model's side --------------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from mobilekit.inputs.builtin import (
     varied_views,
 )
 from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.preprocess import list_pictures, load_folder, open_picture, preprocess, stack
+from mobilekit.inputs.own import load_own
+from mobilekit.inputs.preprocess import Array, list_pictures, open_picture, preprocess, stack
 from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Calibration, Input, Recipe
 
@@ -34,6 +35,10 @@ PLAIN = Input(size=8, crop=1.0, mean=(0, 0, 0), std=(1, 1, 1))
 
 def _expected(colour: tuple[int, ...], spec: Input) -> NDArray[np.float64]:
     return (np.array(colour) / 255 - np.array(spec.mean)) / np.array(spec.std)
+
+
+def load_folder(folder: Path, spec: Input, count: int | None = None) -> Array:
+    return load_own(folder, Recipe(input=spec), count).arrays["input"]
 
 
 def test_a_plain_colour_has_the_exact_values() -> None:

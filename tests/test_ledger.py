@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from rich.console import Console
 from torch import nn
 from torch.fx import GraphModule, symbolic_trace
 
+from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation
-from mobilekit.parity.ledger import MADE_FROM, Ledger, measure
+from mobilekit.parity.ledger import MADE_FROM, Ledger, Row, check_labels, measure
 from mobilekit.recipes.schema import Limit, Recipe
-from mobilekit.report.terminal import ledger_table
+from mobilekit.report.junit import diff_junit
+from mobilekit.report.markdown import diff_markdown
+from mobilekit.report.terminal import ledger_table, loosened
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.runtimes.base import Arrays, Runtime
@@ -167,7 +171,13 @@ def test_random_inputs_gate_float_stages_and_not_quantised_ones() -> None:
 def test_a_recipe_sets_its_own_limits() -> None:
     drifted = {"tflite-int8": _larger_by(0.3)}
     assert _failed(_measure(drifted)) != []
-    assert _failed(_measure(drifted, Recipe(limits={"tflite-int8": Limit(relative_l2=0.31)}))) == []
+    loose = Limit(relative_l2=0.31, cosine=0.0, top1_agreement=0.0, topk_agreement=0.0, top1=0.0, reason="a demo")
+    ledger = _measure(drifted, Recipe(limits={"tflite-int8": loose}))
+    assert _failed(ledger) == []
+    assert "relative L2 <= 3.1e-01: loosened by the recipe (a demo); derived is" in _shown(ledger)
+    assert next(text[:37] for text in loosened(ledger.to_json())) == "tflite-int8: relative L2 <= 3.1e-01, "
+    with pytest.raises(UsageError, match=r"loosens the limit of tflite-int8 on relative_l2 to 0\.31"):
+        _measure(drifted, Recipe(limits={"tflite-int8": Limit(relative_l2=0.31)}))
     strict = Recipe(limits={"onnx": Limit(max_abs=1e-9)})
     near = {"onnx": Faulty(lambda outputs: outputs + np.float32(1e-7))}
     assert _failed(_measure(near)) == []
@@ -202,13 +212,111 @@ def _shown(ledger: Ledger) -> str:
     return text.getvalue()
 
 
+def _row(ledger: Ledger, stage: str, against: str = "reference") -> Row:
+    return next(row for row in ledger.rows if (row.stage, row.against) == (stage, against))
+
+
+@pytest.mark.parametrize("stage", ["onnx", "tflite-float16", "tflite-int8"])
+def test_a_broken_invariant_fails_the_stage_that_broke_it_in_every_report(stage: str) -> None:
+    def kill(outputs: Array) -> Array:
+        outputs[:, 3] = 0.25
+        return outputs
+
+    loose = Limit(
+        relative_l2=0.02 if stage != "onnx" else None,
+        cosine=-1,
+        max_abs=1e-3,
+        float64_ulps=1e9,
+        top1_agreement=0,
+        top1=0,
+        topk_agreement=0,
+        reason="to see the invariant alone",
+    )
+    ledger = _measure({stage: Faulty(kill)}, Recipe(limits={stage: loose}))
+    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(_failed(ledger))
+    assert {row.stage for row in ledger.rows if row.findings} == {stage}
+    sentence = _row(ledger, stage).findings[0].text
+    assert sentence.startswith("1 of 5 outputs are dead: output 3 is 0.25 for every input")
+    content = ledger.to_json()
+    row = next(row for row in content["stages"] if row["findings"])
+    assert row["findings"][0]["invariant"] == "dead"
+    for text in (_shown(ledger), diff_junit(content, "net"), diff_markdown(content, "net")):
+        assert sentence in text
+    assert "(to see the invariant alone)" in diff_markdown(content, "net")
+
+
+def test_probabilities_that_no_longer_sum_to_one_fail() -> None:
+    def model() -> GraphModule:
+        return symbolic_trace(nn.Sequential(_model(), nn.Softmax(1)).eval())
+
+    double = Faulty(lambda outputs: outputs * 2)
+    double.inner = TorchRuntime(model())
+    whole = {stage: Faulty() for stage in MADE_FROM}
+    for runtime in whole.values():
+        runtime.inner = TorchRuntime(model())
+    assert _measure(dict(whole), models=(model(), model())).verdict == "pass"
+    ledger = _measure({**whole, "tflite-dynamic": double}, models=(model(), model()))
+    (found,) = _row(ledger, "tflite-dynamic").findings
+    assert "sum to 2, not to 1" in found.text
+
+
+def test_float32_is_held_to_an_ulp_budget_against_float64() -> None:
+    ledger = _measure()
+    (noise,) = ledger.noise.values()
+    exact = TorchRuntime(_model().double()).run_single(_inputs(REAL, 1))
+    got = TorchRuntime(_model()).run_single(_inputs(REAL, 1))
+    ulps = float(np.abs(got.astype(np.float64) - exact).max() / (np.abs(exact).max() * 2.0**-24))
+    for row in ledger.rows:
+        is_held = row.against == "reference" and row.stage in ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
+        assert (row.metrics.float64_ulps is not None) == is_held
+        budget = [bound.limit for bound in row.bounds if bound.metric == "float64_ulps"]
+        assert budget == ([pytest.approx(max(6 * ulps, 4))] if is_held else [])
+        if is_held:
+            assert row.metrics.float64_ulps == pytest.approx(ulps)
+    off = np.float32(1.3 * max(6 * ulps, 4) * noise.scale / 2**24)
+    worse = _measure({"onnx": Faulty(lambda outputs: outputs + off)})
+    assert ("onnx", "reference") in _failed(worse)
+
+
+def test_a_classifier_must_keep_what_its_format_cannot_change() -> None:
+    def swap(outputs: Array) -> Array:
+        """Exchange the first and the second class of one input, by as little as can be."""
+        first, second = np.argsort(-outputs[0])[:2]
+        outputs[0, [first, second]] = outputs[0, [second, first]]
+        return outputs
+
+    loose = Limit(relative_l2=1, cosine=-1, reason="to see the task's limits alone")
+    ledger = _measure({"tflite-float16": Faulty(swap)}, Recipe(limits={"tflite-float16": loose}, top_k=2))
+    row = _row(ledger, "tflite-float16")
+    missed = [bound.metric for bound in row.bounds if not bound.holds(row.metrics)]
+    assert missed == ["top1_agreement", "top1"]
+    assert (row.metrics.top1_agreement, row.metrics.topk_agreement) == (pytest.approx(5 / 6), 1.0)
+    assert row.metrics.top_k == 2
+    assert "top-1 agreement is 0.8333, and top-1 agreement >= 1 is the limit" in _shown(ledger)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "says"),
+    [
+        ([0, 5], None, "has labels from 0 to 5, and the model has the classes 0 to 4"),
+        ([-1, 2], None, "labels from -1 to 2"),
+        ([0, 1], 2, "has folders of 2 classes, and the model has 5"),
+    ],
+)
+def test_labels_number_the_models_classes(labels: list[int], classes: int | None, says: str) -> None:
+    evaluation = Evaluation("mine", {"input": _inputs(2, 1)}, np.array(labels), classes)
+    with pytest.raises(UsageError, match=says):
+        check_labels(evaluation, np.zeros((2, 5), np.float32))
+    check_labels(replace(evaluation, labels=np.array([0, 4]), classes=5), np.zeros((2, 5), np.float32))
+
+
 def test_json_has_the_keys_of_the_contract() -> None:
     content = json.loads(json.dumps(_measure({"tflite-int8": _larger_by(0.01)}).to_json(), allow_nan=False))
     assert content["verdict"] == "pass"
     assert content["inputs"] == {"real": "six made-up pictures", "count": REAL}
     for row in content["stages"]:
         assert set(CONTRACT) <= set(row)
-        assert {"metric", "limit", "derivation", "advice"} == set(row["limits"][0])
+        assert {"metric", "limit", "derivation", "advice", "reason"} == set(row["limits"][0])
     int8 = next(row for row in content["stages"] if row["stage"] == "tflite-int8")
     assert int8["relative_l2"] == pytest.approx(0.01, rel=1e-4)
     assert int8["psnr_db"] > 20

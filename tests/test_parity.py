@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 from torch.fx import symbolic_trace
 
 import mobilekit.parity.noise as noise_module
+from mobilekit.errors import UsageError
+from mobilekit.parity.activations import record
 from mobilekit.parity.float_nodes import fused_nodes
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Metrics, compare
@@ -23,12 +26,12 @@ from mobilekit.parity.noise import (
     EveryTensorRounded,
     Noise,
     measure_noise,
-    record_ranges,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
     round_weights_to_int8,
 )
+from mobilekit.parity.task import Certain, certain, k_for, topk_agreement
 from mobilekit.recipes.schema import Limit
 
 NOISE = Noise(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
@@ -63,7 +66,9 @@ def test_metrics_are_their_formulas(pair: tuple[NDArray[np.float32], NDArray[np.
 def test_metrics_by_hand() -> None:
     got = compare(np.float32([[3, 4], [0, 2]]), np.float32([[3, 4], [2, 0]]), np.array([1, 1]))
     wanted = Metrics(2.0, 1.0, math.sqrt(8 / 29), 0.0, 20 * math.log10(4 / math.sqrt(2)), 0.5, 0.5, True)
-    assert got.to_json() == pytest.approx(wanted.to_json(), rel=1e-12)
+    assert {name: value for name, value in got.to_json().items() if value is not None} == pytest.approx(
+        {name: value for name, value in wanted.to_json().items() if value is not None}, rel=1e-12
+    )
 
 
 def test_identical_outputs() -> None:
@@ -106,7 +111,7 @@ def test_labels_give_top1_of_the_candidate() -> None:
 HELD = {"max_abs": (0.5, 0.6, math.nan), "relative_l2": (0.4, 0.51, math.inf), "cosine": (0.5, 0.4, -1.0)}
 
 
-@pytest.mark.parametrize("metric", [*HELD, "top1_agreement"])
+@pytest.mark.parametrize("metric", [*HELD, "top1_agreement", "topk_agreement", "top1"])
 def test_bounds_hold_on_the_right_side(metric: str) -> None:
     fine = Metrics(0.0, 0.0, 0.0, 1.0, None, 1.0)
     inside, outside, worse = HELD.get(metric, (0.9, 0.4, math.nan))
@@ -116,12 +121,17 @@ def test_bounds_hold_on_the_right_side(metric: str) -> None:
 
 @pytest.mark.parametrize("stage", ["rewritten", "onnx", "onnx-simplified", "tflite-float32"])
 def test_float32_limits(stage: str) -> None:
-    (bound,) = bounds_for(stage, NOISE, 0.0, None)
+    bound, ulps = bounds_for(stage, NOISE, 0.0, None)
+    assert (ulps.metric, ulps.limit) == ("float64_ulps", pytest.approx(6 * 1e-6 / (20 / 2**24)))
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
-    (bound,) = bounds_for(stage, Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
+    bound, ulps = bounds_for(stage, Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
     assert bound.limit == pytest.approx(floor)
+    assert ulps.limit == 4, "6 x 0.084 is below it"
+    _bound, ulps = bounds_for(stage, replace(NOISE, float32_max_abs=20 * 7 / 2**24), 0.0, None)
+    assert ulps.limit == pytest.approx(6 * 7)
+    assert "6 x 7, the reference's own distance from its float64 run" in ulps.derivation
     (bound,) = bounds_for(stage, NOISE, 0.3, None)
     assert (bound.metric, bound.limit) == ("relative_l2", 0.3)
 
@@ -178,13 +188,78 @@ def test_a_format_that_changes_nothing_may_differ_as_float32_does() -> None:
     assert "distance from float64" in bound.derivation
 
 
-def test_a_recipe_replaces_limits_metric_by_metric() -> None:
-    bounds = {bound.metric: bound for bound in bounds_for("tflite-float16", NOISE, 0.0, Limit(cosine=0.5))}
-    assert bounds["cosine"].limit == 0.5
+def test_a_recipe_tightens_limits_metric_by_metric() -> None:
+    bounds = {bound.metric: bound for bound in bounds_for("tflite-float16", NOISE, 0.0, Limit(cosine=0.99999))}
+    assert bounds["cosine"].limit == 0.99999
     assert bounds["cosine"].derivation == "set by the recipe"
     assert bounds["relative_l2"].limit == pytest.approx(6e-4)
     bounds = {bound.metric: bound for bound in bounds_for("onnx", NOISE, 0.0, Limit(max_abs=0, top1_agreement=1))}
-    assert {metric: bound.limit for metric, bound in bounds.items()} == {"max_abs": 0, "top1_agreement": 1}
+    assert {metric: bound.limit for metric, bound in bounds.items()} == {
+        "max_abs": 0,
+        "float64_ulps": pytest.approx(5.033, rel=1e-3),
+        "top1_agreement": 1,
+    }
+
+
+@pytest.mark.parametrize(("metric", "looser"), [("cosine", 0.5), ("relative_l2", 0.1), ("top1_agreement", 0.6)])
+def test_a_recipe_loosens_a_limit_with_a_reason_alone(metric: str, looser: float) -> None:
+    noise = replace(NOISE, certain={"float16": Certain(0.75, None, None)})
+    derived = {bound.metric: bound for bound in bounds_for("tflite-float16", noise, 0.0, None)}[metric]
+    given = Limit(**{metric: looser})
+    with pytest.raises(UsageError, match=f"loosens the limit of tflite-float16 on {metric} to {looser:g}") as caught:
+        bounds_for("tflite-float16", noise, 0.0, given, asks_why=True)
+    assert "reason: " in caught.value.hint
+    kept = {bound.metric: bound for bound in bounds_for("tflite-float16", noise, 0.0, given)}
+    assert kept[metric] == derived, "on others' inputs, what is derived counts"
+    why = Limit(**{metric: looser}, reason=" it is a demo ")
+    bound = {one.metric: one for one in bounds_for("tflite-float16", noise, 0.0, why, asks_why=True)}[metric]
+    assert (bound.limit, bound.reason) == (looser, "it is a demo")
+    assert bound.derivation.startswith(f"loosened by the recipe (it is a demo); derived is {derived.limit:.3g}: ")
+
+
+def test_a_reason_says_something() -> None:
+    with pytest.raises(ValidationError):
+        Limit(cosine=0.5, reason="  ")
+
+
+def test_what_cannot_be_overtaken_is_certain() -> None:
+    outputs = np.float32([[9, 5, 0, 0], [5, 4, 0, 0], [3, 2, 1, 0]])
+    change = np.float32([[1, -1, 0, 0], [0, 0, 0, 0], [0.5, -0.5, 0, 0]])  # differences change by up to 2, 0 and 1
+    got = certain(outputs, [(1, outputs, outputs + change)], 2, np.array([0, 0, 0]))
+    # The second input is taken to change as the mean one: by 1, which is all of its lead. So is the third's.
+    assert got == Certain(top1=1 / 3, topk=5 / 6, right=1 / 3)
+    twice = certain(outputs, [(1, outputs, outputs), (2, outputs, outputs + change)], 2, np.array([1, 0, 0]))
+    assert twice == Certain(top1=0.0, topk=4 / 6, right=0.0)
+    assert certain(outputs, [(1, outputs, outputs)], None, None) == Certain(1.0, None, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.floats(0.01, 3))
+def test_a_change_within_reach_keeps_what_is_certain(seed: int, classes: int, size: float) -> None:
+    random = np.random.default_rng(seed)
+    outputs, change = (random.standard_normal((20, classes)).astype(np.float32) for _ in range(2))
+    after = outputs + np.float32(size) * change
+    k = 2 if classes > 2 else None
+    kept = certain(outputs, [(1.001, outputs, after)], k, outputs.argmax(1))
+    got = compare(outputs, after, outputs.argmax(1), k)
+    assert got.top1_agreement >= kept.top1
+    assert got.top1 is not None and kept.right is not None and got.top1 >= kept.right
+    if k:
+        assert got.topk_agreement is not None and kept.topk is not None and got.topk_agreement >= kept.topk
+
+
+def test_top_k_by_hand() -> None:
+    reference, candidate = np.float64([[4, 3, 2, 1], [1, 2, 3, 4]]), np.float64([[3, 4, 0, 1], [1, 4, 0, 0]])
+    assert topk_agreement(reference, candidate, 2) == 0.5
+    assert topk_agreement(reference, candidate, 1) == 0.0
+    assert [k_for(*each) for each in ((9, None), (10, None), (1000, None), (3, 2), (3, 3), (1000, 1))] == [
+        None,
+        5,
+        5,
+        2,
+        None,
+        1,
+    ]
 
 
 def _layers() -> nn.Sequential:
@@ -257,7 +332,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
             return self.swish(self.identity(twice)) + self.swish(x)
 
     inputs = {"input": np.float32([[-8, 1], [2, 3]])}
-    net, one = record_ranges(symbolic_trace(Net()), inputs), record_ranges(symbolic_trace(nn.Identity()), inputs)
+    net, one = (record(symbolic_trace(module), inputs).ranges for module in (Net(), nn.Identity()))
     assert one["input_1"] == (-8.0, 3.0)
     assert net["x"] == (-8.0, 3.0), "the product reads it too"
     assert net["mul"] == net["identity"] == (-3.0, 6.0)
@@ -268,7 +343,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
 def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
     graph = symbolic_trace(_layers())
     small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
-    ranges = record_ranges(graph, {"input": small.numpy()})
+    ranges = record(graph, {"input": small.numpy()}).ranges
     with torch.no_grad():
         own, same = EveryTensorRounded(graph)(small), EveryTensorRounded(graph, (), ranges)(small)
         fitted, beyond = EveryTensorRounded(graph)(large), EveryTensorRounded(graph, (), ranges)(large)

@@ -14,7 +14,11 @@ from mobilekit.cli.output import err, out, print_json, progress
 def diff(
     bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
     inputs: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or .npz with arrays by input names, perhaps `labels`.")
+        Path | None,
+        typer.Option(
+            help="Folder of pictures, or of a folder for each class; CSV of files and labels; or .npz with arrays by "
+            "input names, perhaps `labels`."
+        ),
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="The model's FILE.py:FACTORY, for a bundle that was exported from one.")

@@ -87,12 +87,15 @@ def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(exported: Exported, ledger: dict[str, Any]) -> None:
+    from mobilekit.report.ranges import range_lines
     from mobilekit.report.terminal import ledger_table, rewrite_lines
 
     bundle = exported.bundle
     for line in rewrite_lines(ledger):
         out.print(line, markup=False)
     out.print(ledger_table(ledger))
+    for line in range_lines(ledger["ranges"]):
+        out.print(line, markup=False)
     source = bundle.manifest["model"]["weights"]["source"]
     if "random" in source:
         err.print(f"note: no weights were given: {source}.", markup=False)

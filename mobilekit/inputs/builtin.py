@@ -53,6 +53,10 @@ class Evaluation:
     name: str
     inputs: Arrays
     labels: NDArray[np.int64] | None = None
+    classes: int | None = None
+    """How many classes the labels number, where they are the places of folders in their order."""
+    is_own: bool = False
+    """Whether the user brought them."""
 
     @property
     def count(self) -> int:

@@ -1,8 +1,9 @@
-"""Inputs that the user brings: a folder of pictures, or arrays in an .npz file."""
+"""Inputs that the user brings: pictures in folders or in a CSV, or arrays in an .npz file."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,44 +14,57 @@ from numpy.typing import NDArray
 from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
 from mobilekit.inputs.extra import with_extras
-from mobilekit.inputs.preprocess import Array, Arrays, list_pictures, load_folder
+from mobilekit.inputs.labelled import find_pictures
+from mobilekit.inputs.preprocess import Array, Arrays, load_pictures
 from mobilekit.recipes.schema import Recipe
 
 LABELS = "labels"
 Labels = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Own:
+    """Inputs that the user brought."""
+
+    arrays: Arrays
+    """float32 (N, ...) by name."""
+    labels: Labels | None = None
+    """Class numbers (N,)."""
+    classes: int | None = None
+    """How many classes there are, where labels are the places of folders in their order."""
+
+
 def own_files(path: Path) -> list[Path]:
-    """Return the files that hold the inputs: the .npz itself, or the pictures in a folder.
+    """Return the files that hold the inputs: the .npz itself, or the pictures.
 
     Raises:
         UsageError: There is no such file, folder or picture.
     """
     if path.suffix != ".npz":
-        return list_pictures(path)
+        return find_pictures(path).files
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     return [path]
 
 
-def load_own(path: Path, recipe: Recipe, count: int | None = None) -> tuple[Arrays, Labels | None]:
-    """Read the inputs in a folder of pictures, with seeded extra ones, or all inputs in an .npz.
+def load_own(path: Path, recipe: Recipe, count: int | None = None) -> Own:
+    """Read pictures, with seeded extra inputs, or all inputs in an .npz.
 
     Args:
-        path: The folder, or a file that ends in .npz.
+        path: A folder of pictures, or of a folder for each class; a CSV of files and labels; or an .npz.
         recipe: Describes the inputs.
         count: How many to take, the first; all without.
-
-    Returns:
-        float32 (N, ...) by name, and class numbers (N,) or None.
 
     Raises:
         UsageError: They cannot be read, or do not fit.
     """
-    if path.suffix != ".npz":
-        return with_extras(load_folder(path, recipe.input, count), recipe), None
-    arrays, labels = load_npz(path, recipe)
-    return {name: array[:count] for name, array in arrays.items()}, None if labels is None else labels[:count]
+    if path.suffix == ".npz":
+        arrays, labels = load_npz(path, recipe)
+        return Own({name: array[:count] for name, array in arrays.items()}, None if labels is None else labels[:count])
+    found = find_pictures(path)
+    pictures = load_pictures(found.files[:count], recipe.input)
+    labels = None if found.labels is None else np.array(found.labels[:count], np.int64)
+    return Own(with_extras(pictures, recipe), labels, found.classes)
 
 
 def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:

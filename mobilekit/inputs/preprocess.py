@@ -89,7 +89,10 @@ def open_picture(path: Path) -> Image.Image:
         raise UsageError(f"{path} is not a picture that can be read: {error}.", "Replace or remove it.") from error
 
 
-def load_folder(folder: Path, spec: Input, count: int | None = None) -> Array:
-    """Preprocess the first `count` pictures of a folder, or all: float32 (N, channels, size, size)."""
-    paths = list_pictures(folder)[:count]
+def load_pictures(paths: Iterable[Path], spec: Input) -> Array:
+    """Preprocess picture files: float32 (N, channels, size, size).
+
+    Raises:
+        UsageError: One cannot be read, or is grey where the model takes colour.
+    """
     return np.stack([preprocess(open_picture(path), spec, str(path)) for path in paths])

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 from torch.fx import GraphModule
 
+from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation
+from mobilekit.parity import invariants
 from mobilekit.parity.gates import GateResult
+from mobilekit.parity.invariants import Finding
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
-from mobilekit.parity.noise import Noise, Ranges, measure_noise
+from mobilekit.parity.noise import Noise, Ranges, measure_noise, run_exactly
+from mobilekit.parity.task import k_for
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
+from mobilekit.rewrites.float32 import ULP
 from mobilekit.runtimes.base import Arrays, Runtime
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -30,7 +35,9 @@ MADE_FROM = {
     "tflite-dynamic": "tflite-float32",
     "tflite-int8": "tflite-float32",
 }
+FLOAT32 = ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
 QUANTISED = ("tflite-dynamic", "tflite-int8")
+KINDS = (0, 1)  # of inputs: real and random
 
 Opener = Callable[[], Runtime]
 
@@ -48,6 +55,8 @@ class Row:
     """Which of the model's outputs."""
     bounds: tuple[Bound, ...]
     verdict: str
+    findings: tuple[Finding, ...] = ()
+    """Invariants that the stage's outputs break."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data, the metrics on real inputs at its top."""
@@ -58,6 +67,7 @@ class Row:
             **self.metrics.to_json(),
             "verdict": self.verdict,
             "limits": [plain_figures(asdict(bound)) for bound in self.bounds],
+            "findings": [finding.to_json() for finding in self.findings],
             "random": self.random.to_json(),
         }
 
@@ -120,6 +130,7 @@ def measure(
 
     Raises:
         ToolError: An artifact cannot be opened or run.
+        UsageError: Labels do not fit the model, or the recipe loosens a limit without a reason.
     """
     outputs: dict[str, tuple[Arrays, Arrays]] = {}
     models: dict[str, TorchRuntime] = {}
@@ -129,29 +140,60 @@ def measure(
         if isinstance(runtime, TorchRuntime):
             models[stage] = runtime
         outputs[stage] = (runtime.run(evaluation.inputs), runtime.run(random))
+        if stage == REFERENCE:
+            check_labels(evaluation, next(iter(outputs[stage][0].values())))
     progress("noise of the formats")
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
+    exact = (run_exactly(reference, evaluation.inputs), run_exactly(reference, random))
     noises = tuple(
-        measure_noise(reference, rewritten, inputs, before, after, recipe.int8.keep_float, ranges)
-        for inputs, before, after in zip(
-            (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
+        measure_noise(
+            reference,
+            rewritten,
+            inputs,
+            outputs[REFERENCE][kind],
+            outputs["rewritten"][kind],
+            recipe.int8.keep_float,
+            ranges,
+            exact=exact[kind],
+            labels=None if kind else evaluation.labels,
+            top_k=recipe.top_k,
         )
+        for kind, inputs in enumerate((evaluation.inputs, random))
     )
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
-    rows = []
-    for stage in stages:
-        for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():
-            own_drift = drift if against == REFERENCE else 0.0
-            override = recipe.limits.get(stage)  # type: ignore[call-overload]
-            for name in outputs[REFERENCE][0]:
-                pairs = [(outputs[against][kind][name], outputs[stage][kind][name]) for kind in (0, 1)]
-                bounds = [bounds_for(stage, noise[name], own_drift, override, is_trained) for noise in noises]
-                rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
+    measured = _Measured(recipe, evaluation, outputs, exact, noises, drift, is_trained)
+    rows = [
+        measured.row(stage, against, name)
+        for stage in stages
+        for against in (dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ())
+        for name in outputs[REFERENCE][0]
+    ]
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
     return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1)
+
+
+def check_labels(evaluation: Evaluation, outputs: Floats) -> None:
+    """Check that the labels number the classes of a model with these outputs.
+
+    Raises:
+        UsageError: They do not.
+    """
+    classes = outputs[0].size
+    if evaluation.labels is not None and not 0 <= evaluation.labels.min() <= evaluation.labels.max() < classes:
+        raise UsageError(
+            f"{evaluation.name} has labels from {evaluation.labels.min()} to {evaluation.labels.max()}, and the model "
+            f"has the classes 0 to {classes - 1}.",
+            "Number the classes as the model's outputs are.",
+        )
+    if evaluation.classes is not None and evaluation.classes != classes:
+        raise UsageError(
+            f"{evaluation.name} has folders of {evaluation.classes} classes, and the model has {classes}.",
+            "Which output is which class's? Write the names of all classes into classes.txt there, in the order of the "
+            "model's outputs, a line each.",
+        )
 
 
 def _made_from(stage: str, stages: Iterable[str]) -> str:
@@ -160,17 +202,72 @@ def _made_from(stage: str, stages: Iterable[str]) -> str:
     return source if source in stages else _made_from(source, stages)
 
 
-def _row(
-    stage: str,
-    against: str,
-    output: str,
-    pairs: Sequence[tuple[Floats, Floats]],
-    bounds: Sequence[tuple[Bound, ...]],
-    labels: NDArray[Any] | None,
-) -> Row:
-    """Compare one output, on the real inputs (first of `pairs` and `bounds`) and on the random ones."""
-    real, random = compare(*pairs[0], labels), compare(*pairs[1])
-    passed = real.finite and random.finite and all(bound.holds(real) for bound in bounds[0])
-    if stage not in QUANTISED:
-        passed = passed and all(bound.holds(random) for bound in bounds[1])
-    return Row(stage, against, real, random, output, bounds[0], "pass" if passed else "fail")
+@dataclass(frozen=True)
+class _Measured:
+    """All that rows are made of; pairs are of the real and of the random inputs."""
+
+    recipe: Recipe
+    evaluation: Evaluation
+    outputs: Mapping[str, tuple[Arrays, Arrays]]
+    exact: tuple[Arrays, Arrays]
+    """What the reference gives in float64."""
+    noises: Sequence[Mapping[str, Noise]]
+    drift: float | None
+    is_trained: bool
+
+    def row(self, stage: str, against: str, name: str) -> Row:
+        """Compare one output of a stage with that of another."""
+        before, after = ([self.outputs[one][kind][name] for kind in KINDS] for one in (against, stage))
+        figures = [self._figures(stage, against, name, before[kind], after[kind], kind) for kind in KINDS]
+        bounds = [self._bounds(stage, against, name, kind) for kind in KINDS]
+        held = [[one for one in bounds[kind] if getattr(figures[kind], one.metric) is not None] for kind in KINDS]
+        allowed, kind = _allowed(held[0], before[0]), self._probabilities(name)
+        findings = invariants.check(stage, before[0], after[0], allowed, kind, self.recipe.calibration.count)
+        findings = findings or invariants.not_finite_on_random(after[1])
+        passed = not findings and all(bound.holds(figures[0]) for bound in held[0])
+        if stage not in QUANTISED:
+            passed = passed and all(bound.holds(figures[1]) for bound in held[1])
+        real, random = figures
+        return Row(stage, against, real, random, name, tuple(held[0]), "pass" if passed else "fail", findings)
+
+    def _figures(self, stage: str, against: str, name: str, before: Floats, after: Floats, kind: int) -> Metrics:
+        k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None
+        figures = compare(before, after, None if kind else self.evaluation.labels, k)
+        if against == REFERENCE and stage in FLOAT32 and self.drift == 0:
+            exact = self.exact[kind][name]
+            figures = replace(figures, float64_ulps=_ulps(exact, after))
+        return figures
+
+    def _bounds(self, stage: str, against: str, name: str, kind: int) -> tuple[Bound, ...]:
+        override = self.recipe.limits.get(stage)  # type: ignore[call-overload]
+        is_total = against == REFERENCE
+        return bounds_for(
+            stage,
+            self.noises[kind][name],
+            self.drift if is_total else 0.0,
+            override,
+            self.is_trained,
+            # A recipe's limits are for its own data; on others a derived limit may well be the stricter one.
+            asks_why=is_total and kind == 0 and not self.evaluation.is_own,
+        )
+
+    def _probabilities(self, name: str) -> invariants.Probabilities | None:
+        """Return what kind of probabilities the model's outputs are, on all inputs."""
+        real, random = (invariants.probabilities_of(self.outputs["rewritten"][kind][name]) for kind in KINDS)
+        return real if real == random else None
+
+
+def _allowed(bounds: Iterable[Bound], reference: Floats) -> float | None:
+    """Return the root mean square error that limits allow; None if they do not limit it."""
+    rms = float(np.sqrt(np.mean(reference.astype(np.float64) ** 2)))
+    scales = {"relative_l2": rms, "max_abs": 1.0}
+    return min((bound.limit * scales[bound.metric] for bound in bounds if bound.metric in scales), default=None)
+
+
+def _ulps(exact: Floats, outputs: Floats) -> float:
+    """Return the largest distance from the float64 run in units of 2^-24 of its largest output."""
+    scale = float(np.abs(exact).max())
+    distance = float(np.abs(outputs.astype(np.float64) - exact).max())
+    if not scale:
+        return np.inf if distance else 0.0
+    return distance / (ULP * scale)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mobilekit.parity.metrics import Metrics
-from mobilekit.parity.noise import Noise
+from mobilekit.errors import UsageError
+from mobilekit.parity.metrics import HIGHER_IS_BETTER, Metrics
+from mobilekit.parity.noise import FLOAT32_DRAWS, FORMAT_SHARE, Noise
 from mobilekit.recipes.schema import Limit
+from mobilekit.rewrites.float32 import DRAWS, FLOOR, ULP
 
-FLOAT32_DRAWS = 8
-"""How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
-the same noise, so their difference has sqrt(2) of its deviation; the unit is the largest of some thousand outputs, and
-another draw's largest may be twice that; kernels that add in longer chains than PyTorch's have up to about 3 times the
-deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
 FLOAT32_ULPS = 4
 """Floor of the float32 limit: an output's own rounding, in units of 2^-24 of the largest output, on both sides of the
 two evaluations that are compared."""
-FORMAT_SHARE = 2
-"""The artifact of a format rounds as its imitation does, with other draws (sqrt(2) between two of them), and it rounds
-in places where the imitation does not: dynamic and int8 kernels round their scales, their fused activations, and what
-they add (sqrt(2) again, if every tensor is rounded twice)."""
 FLOAT16_COSINE = 0.9999
 """What mobilekit promises for float16 artifacts, whatever the model's own noise is."""
 QUANTISED_COSINE = 0.95
@@ -39,15 +32,22 @@ class Bound:
     derivation: str
     advice: str = ""
     """What to do where it does not hold."""
+    reason: str = ""
+    """Why the recipe may be less strict than what is derived."""
 
     def holds(self, metrics: Metrics) -> bool:
         """Whether the metric is within the limit; a figure that is not a number is not."""
         value = getattr(metrics, self.metric)
-        return bool(value >= self.limit if self.metric in ("cosine", "top1_agreement") else value <= self.limit)
+        return bool(value >= self.limit if self.metric in HIGHER_IS_BETTER else value <= self.limit)
 
 
 def bounds_for(
-    stage: str, noise: Noise, drift: float | None, override: Limit | None, is_trained: bool = True
+    stage: str,
+    noise: Noise,
+    drift: float | None,
+    override: Limit | None,
+    is_trained: bool = True,
+    asks_why: bool = False,
 ) -> tuple[Bound, ...]:
     """Return the limits of one stage.
 
@@ -56,16 +56,45 @@ def bounds_for(
         noise: Measured on the inputs at hand.
         drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared; None where
             a rewrite that needs retraining does, which leaves nothing to derive a limit from.
-        override: The recipe's own limits; each replaces the derived limit of its metric.
+        override: The recipe's own limits. A stricter one replaces what is derived, and so does a looser one that
+            comes with a reason.
         is_trained: Whether the model has weights that mean something.
+        asks_why: Whether a looser one without a reason is an error; it is left aside otherwise.
+
+    Raises:
+        UsageError: The recipe loosens a limit without a reason.
     """
     derived = [] if drift is None else _derived(stage, noise, drift, is_trained)
-    own = override.model_dump(exclude_none=True) if override else {}
-    kept = [bound for bound in derived if bound.metric not in own]
-    return (
-        *kept,
-        *(Bound(metric, value, "set by the recipe", _advice(stage, metric, noise)) for metric, value in own.items()),
-    )
+    bounds = {bound.metric: bound for bound in derived}
+    for metric, value in (override.figures() if override else {}).items():
+        own = Bound(metric, value, "set by the recipe", _advice(stage, metric, noise))
+        bounds[metric] = _chosen(stage, own, bounds.get(metric), override.reason if override else None, asks_why)
+    return tuple(bounds.values())
+
+
+def _chosen(stage: str, own: Bound, derived: Bound | None, reason: str | None, asks_why: bool) -> Bound:
+    """Return the limit that counts, of the recipe's and the derived one.
+
+    Raises:
+        UsageError: The recipe's is looser, and it must say why.
+    """
+    if derived is None or not _is_looser(own, derived):
+        return own
+    if reason:
+        text = f"loosened by the recipe ({reason}); derived is {derived.limit:.3g}: {derived.derivation}"
+        return replace(own, derivation=text, reason=reason)
+    if asks_why:
+        raise UsageError(
+            f"The recipe loosens the limit of {stage} on {own.metric} to {own.limit:g}, and does not say why: it is "
+            f"{derived.limit:.3g} ({derived.derivation}).",
+            f"Leave it out, or give a reason, which the report shows: `{stage}: {{{own.metric}: {own.limit:g}, reason: "
+            '"..."}` under `limits`.',
+        )
+    return derived
+
+
+def _is_looser(one: Bound, other: Bound) -> bool:
+    return one.limit < other.limit if one.metric in HIGHER_IS_BETTER else one.limit > other.limit
 
 
 _FORMATS = {
@@ -128,13 +157,46 @@ def _derived(stage: str, noise: Noise, drift: float, is_trained: bool) -> list[B
                 f"{FLOAT32_DRAWS} x {noise.float32_relative_l2:.2e}, the reference's own distance from float64{allowed}"
             )
         bound = Bound("relative_l2", max(limit, floor) + drift, text, _advice(stage, "relative_l2", noise))
-        return [bound, *([] if drift else _promises(stage, noise, is_trained))]
+        return [bound, *([] if drift else [*_promises(stage, noise, is_trained), *_task(stage, noise)])]
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
-    floor = FLOAT32_ULPS * 2**-24 * noise.scale
+    floor = FLOAT32_ULPS * ULP * noise.scale
     limit = max(FLOAT32_DRAWS * noise.float32_max_abs, floor)
     text = (
         f"larger of {FLOAT32_DRAWS} x {noise.float32_max_abs:.2e}, the reference's own distance from float64, and "
         f"{FLOAT32_ULPS} x 2^-24 of the largest output, {noise.scale:.3g}"
     )
-    return [Bound("max_abs", limit, text)]
+    return [Bound("max_abs", limit, text), _ulp_budget(noise), *_task(stage, noise)]
+
+
+def _ulp_budget(noise: Noise) -> Bound:
+    """Return how far a float32 stage may be from the reference's float64 run.
+
+    Both are exact but for rounding, so the stage's distance is another draw of the reference's own: the same budget
+    that rewrites are held to.
+    """
+    own = noise.float32_max_abs / (ULP * noise.scale) if noise.scale else 0.0
+    text = (
+        f"larger of {DRAWS} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in units of "
+        f"2^-24 of the largest output"
+    )
+    return Bound("float64_ulps", max(DRAWS * own, FLOOR), text)
+
+
+def _task(stage: str, noise: Noise) -> list[Bound]:
+    """Return what the classification must keep, where the outputs are one."""
+    word = stage.removeprefix("tflite-") if stage in _FORMATS else "float32"
+    certain = noise.certain.get(word)
+    if certain is None:
+        return []
+    far = f"{FLOAT32_DRAWS} x rounding" if word == "float32" else f"{FORMAT_SHARE} x what {word} changes"
+    shares = {
+        "top1_agreement": (certain.top1, "share of inputs whose first class leads by more than"),
+        "topk_agreement": (certain.topk, "share of the first k places that lead the next by more than"),
+        "top1": (certain.right, "share of inputs whose label's class leads by more than"),
+    }
+    return [
+        Bound(metric, share, f"{what} {far}", _advice(stage, metric, noise))
+        for metric, (share, what) in shares.items()
+        if share  # none is certain where noise is larger than every lead, as of random weights
+    ]

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.parity.task import topk_agreement
+
+HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
 Floats = NDArray[np.float32]
 
 
@@ -32,6 +35,13 @@ class Metrics:
     """Share of inputs whose largest output is the label's, where there are labels."""
     finite: bool = True
     """Whether every output of the candidate is a finite number."""
+    top_k: int | None = None
+    """k of top-k; None where the outputs are no (N, classes), or have few classes."""
+    topk_agreement: float | None = None
+    """Share of the reference's first k classes that are among the candidate's first k."""
+    float64_ulps: float | None = None
+    """Largest distance from the reference's float64 run, in units of 2^-24 of the largest output there; of float32
+    stages against the reference."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the metrics as JSON data."""
@@ -45,8 +55,10 @@ def plain_figures(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(reference: Floats, candidate: Floats, labels: NDArray[np.int64] | None = None) -> Metrics:
-    """Measure outputs of shape (N, ...) against each other, in float64.
+def compare(
+    reference: Floats, candidate: Floats, labels: NDArray[np.int64] | None = None, k: int | None = None
+) -> Metrics:
+    """Measure outputs of shape (N, ...) against each other, in float64; class numbers (N,) and k of top-k perhaps.
 
     Raises:
         ValueError: The shapes differ.
@@ -70,4 +82,6 @@ def compare(reference: Floats, candidate: Floats, labels: NDArray[np.int64] | No
         top1_agreement=float((truth.argmax(1) == other.argmax(1)).mean()),
         top1=float((other.argmax(1) == labels).mean()) if labels is not None else None,
         finite=bool(np.isfinite(other).all()),
+        top_k=k,
+        topk_agreement=None if k is None else topk_agreement(truth, other, k),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,11 +19,21 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.float_nodes import float_nodes, fused_nodes, hard_swished_nodes
-from mobilekit.parity.metrics import compare
+from mobilekit.parity.float_nodes import float_nodes, fused_nodes
+from mobilekit.parity.metrics import Floats, compare
+from mobilekit.parity.task import Certain, Labels, certain, k_for
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
 
+FLOAT32_DRAWS = 8
+"""How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
+the same noise, so their difference has sqrt(2) of its deviation; the unit is the largest of some thousand outputs, and
+another draw's largest may be twice that; kernels that add in longer chains than PyTorch's have up to about 3 times the
+deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
+FORMAT_SHARE = 2
+"""The artifact of a format rounds as its imitation does, with other draws (sqrt(2) between two of them), and it rounds
+in places where the imitation does not: dynamic and int8 kernels round their scales, their fused activations, and what
+they add (sqrt(2) again, if every tensor is rounded twice)."""
 DYNAMIC_LEAST = 1024
 """Weights with fewer values stay in float in dynamic files (TensorFlow Lite's `weights_min_num_elements`)."""
 Ranges = Mapping[str, tuple[float, float]]
@@ -49,6 +59,8 @@ class Noise:
     calibration."""
     int8_fitted_relative_l2: float
     """The same in ranges of these inputs' own: more calibration cannot do better."""
+    certain: Mapping[str, Certain] = field(default_factory=dict)
+    """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
 
 
 def measure_noise(
@@ -59,6 +71,10 @@ def measure_noise(
     rewritten_outputs: Arrays,
     keep_float: Collection[str] = (),
     ranges: Ranges | None = None,
+    *,
+    exact: Arrays | None = None,
+    labels: Labels | None = None,
+    top_k: int | None = None,
 ) -> dict[str, Noise]:
     """Run the model in each format, and return what that does to each output.
 
@@ -69,36 +85,66 @@ def measure_noise(
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
         keep_float: What int8 leaves in float, in the words of the recipe.
-        ranges: What `record_ranges` gave for the calibration inputs; where they are not known, int8 has ranges of
+        ranges: What `activations.record` gave for the calibration inputs; where they are not known, int8 has ranges of
             these inputs' own.
+        exact: What `run_exactly` gave; it is run without.
+        labels: Class numbers (N,), where they are known.
+        top_k: The recipe's.
     """
-    exact = TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
+    exact = run_exactly(reference, inputs) if exact is None else exact
     halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
     round_weights_to_float16(halved)
     round_weights_to_int8(dynamic, DYNAMIC_LEAST)
     round_layer_inputs(dynamic, DYNAMIC_LEAST)
     round_weights_to_int8(static)
 
-    def changes(model: nn.Module) -> dict[str, float]:
-        outputs = TorchRuntime(model).run(inputs)
-        return {name: compare(rewritten_outputs[name], outputs[name]).relative_l2 for name in rewritten_outputs}
+    def run(model: nn.Module) -> Arrays:
+        return TorchRuntime(model).run(inputs)
 
-    by_float32 = {name: compare(exact[name], reference_outputs[name]) for name in reference_outputs}
-    by_float16, by_dynamic = changes(halved), changes(dynamic)
-    by_fitted = changes(EveryTensorRounded(static, keep_float))
-    by_int8 = changes(EveryTensorRounded(static, keep_float, ranges)) if ranges else by_fitted
-    return {
-        name: Noise(
-            float32_max_abs=by_float32[name].max_abs,
-            float32_relative_l2=by_float32[name].relative_l2,
+    by_format = {"float16": run(halved), "dynamic": run(dynamic)}
+    fitted = run(EveryTensorRounded(static, keep_float))
+    by_format["int8"] = run(EveryTensorRounded(static, keep_float, ranges)) if ranges else fitted
+
+    def noise(name: str) -> Noise:
+        before, made = rewritten_outputs[name], {word: outputs[name] for word, outputs in by_format.items()}
+        by_float32 = compare(exact[name], reference_outputs[name])
+        lost = {word: compare(before, after).relative_l2 for word, after in made.items()}
+        return Noise(
+            float32_max_abs=by_float32.max_abs,
+            float32_relative_l2=by_float32.relative_l2,
             scale=float(np.abs(exact[name]).max()),
-            float16_relative_l2=by_float16[name],
-            dynamic_relative_l2=by_dynamic[name],
-            int8_relative_l2=by_int8[name],
-            int8_fitted_relative_l2=by_fitted[name],
+            float16_relative_l2=lost["float16"],
+            dynamic_relative_l2=lost["dynamic"],
+            int8_relative_l2=lost["int8"],
+            int8_fitted_relative_l2=compare(before, fitted[name]).relative_l2,
+            certain=_certain((exact[name], reference_outputs[name]), before, made, top_k, labels),
         )
-        for name in reference_outputs
-    }
+
+    return {name: noise(name) for name in reference_outputs}
+
+
+def _certain(
+    rounded: tuple[Floats, Floats], before: Floats, made: Mapping[str, Floats], top_k: int | None, labels: Labels | None
+) -> dict[str, Certain]:
+    """Return what stays of the classification in each format; nothing where the outputs are no classes.
+
+    Args:
+        rounded: The reference in float64 and in float32.
+        before: The rewritten model's outputs.
+        made: Those of the imitation of each format.
+        top_k: The recipe's.
+        labels: Class numbers.
+    """
+    if before.ndim != 2 or before.shape[1] < 2:
+        return {}
+    k, rounding = k_for(before.shape[1], top_k), (FLOAT32_DRAWS, *rounded)
+    changes = {"float32": [rounding], **{word: [rounding, (FORMAT_SHARE, before, one)] for word, one in made.items()}}
+    return {word: certain(before, each, k, labels) for word, each in changes.items()}
+
+
+def run_exactly(reference: nn.Module, inputs: Arrays) -> Arrays:
+    """Return what a model gives for inputs (N, ...) by name in float64, each value rounded to float32 last."""
+    return TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
 
 
 def round_weights_to_float16(model: nn.Module) -> None:
@@ -164,21 +210,7 @@ def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | 
     return ((x / scale).round().clamp(-zero, 255 - zero)) * scale
 
 
-def record_ranges(graph: GraphModule, inputs: Arrays) -> Ranges:
-    """Return the range of each step of the graph for int8: its lowest and highest value.
-
-    What only Hard-Swishes read begins at -3: they are 0 below it.
-
-    Args:
-        graph: float32.
-        inputs: Calibration inputs, float32 (N, ...) by name.
-    """
-    recorder = _Recorder(graph)
-    TorchRuntime(recorder).run(inputs)
-    return recorder.ranges
-
-
-class _EachStep(nn.Module):
+class EachStep(nn.Module):
     """A graph in which `treat` sees the tensor that each step makes, and returns what the next steps get."""
 
     def __init__(self, graph: GraphModule) -> None:
@@ -196,7 +228,7 @@ class _EachStep(nn.Module):
 
 
 class _Stepper(Interpreter):
-    def __init__(self, steps: _EachStep) -> None:
+    def __init__(self, steps: EachStep) -> None:
         super().__init__(steps.graph)
         self.steps = steps
 
@@ -206,7 +238,7 @@ class _Stepper(Interpreter):
         return self.steps.treat(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
-class EveryTensorRounded(_EachStep):
+class EveryTensorRounded(EachStep):
     """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
 
     Args:
@@ -225,18 +257,3 @@ class EveryTensorRounded(_EachStep):
         if node in self.unrounded:
             return value
         return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))
-
-
-class _Recorder(_EachStep):
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph)
-        self.ranges: dict[str, tuple[float, float]] = {}
-        self.lowest = {node.name: -3.0 for node in hard_swished_nodes(graph)}
-
-    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
-        """Widen the step's range by the tensor."""
-        low, high = self.ranges.get(node.name, (0.0, 0.0))
-        least, most = value.nan_to_num().aminmax()  # JSON has finite numbers alone
-        lowest = max(float(least), self.lowest.get(node.name, -math.inf))
-        self.ranges[node.name] = (min(low, lowest), max(high, float(most)))
-        return value

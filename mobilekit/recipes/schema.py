@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     field_validator,
     model_serializer,
     model_validator,
@@ -110,12 +111,24 @@ class Int8(_Part):
 
 
 class Limit(_Part):
-    """Limits of one stage; what is left out is derived."""
+    """Limits of one stage; what is left out is derived, and what is looser than derived needs a reason."""
 
     max_abs: Annotated[float, Field(ge=0)] | None = None
     relative_l2: Annotated[float, Field(ge=0)] | None = None
     cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
     top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    topk_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    top1: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Against labels, where there are any.")
+    float64_ulps: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Distance from the reference's float64 run, in units of 2^-24 of the largest output."
+    )
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
+        None, description="Why a limit is looser than the derived one."
+    )
+
+    def figures(self) -> dict[str, float]:
+        """Return the limits that are set, by their metrics."""
+        return self.model_dump(exclude_none=True, exclude={"reason"})
 
 
 class Gate(_Part):
@@ -172,6 +185,9 @@ class Recipe(_Part):
     )
     gates: dict[Precision, Gate] = Field(
         default_factory=dict, description="What each TFLite file must be like, by its precision."
+    )
+    top_k: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="k of top-k agreement; 5 without, where there are 10 classes or more."
     )
 
     @property

@@ -91,6 +91,9 @@ def diff_junit(ledger: dict[str, Any], name: str) -> str:
     return to_junit(_diff_cases(ledger, f"diff {name}"))
 
 
+_DIFF_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agreement", "top1", "float64_ulps")
+
+
 def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
     from mobilekit.report.terminal import gate_line, misses
 
@@ -99,6 +102,6 @@ def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
         yield Case(suite, f"{gate['artifact']}: {gate['gate']}", failure, output=f"{gate['value']:g}")
     for row in ledger["stages"]:
         name = f"{row['stage']} against {row['against']} ({row['output']})"
-        figures = {key: row[key] for key in ("max_abs", "relative_l2", "cosine", "top1_agreement")}
+        figures = {key: row.get(key) for key in _DIFF_FIGURES}
         shown = ", ".join(f"{key} {value:.6g}" for key, value in figures.items() if value is not None)
         yield Case(suite, name, None if row["verdict"] == "pass" else misses(row), output=shown)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mobilekit.report.bench import change, count, limit, ms, unsure
-from mobilekit.report.terminal import gate_line, misses
+from mobilekit.report.terminal import gate_line, loosened, misses
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 
@@ -70,6 +70,8 @@ def _result_row(result: dict[str, Any]) -> tuple[str, ...]:
 def diff_markdown(ledger: dict[str, Any], name: str) -> str:
     """Return a ledger as a section: a line a stage against the reference, and what failed."""
     totals = [row for row in ledger["stages"] if row["against"] == "reference"]
+    k = next((row["top_k"] for row in totals if row.get("top_k")), None)
+    labelled = any(row.get("top1") is not None for row in totals)
     rows = (
         (
             row["stage"],
@@ -78,11 +80,14 @@ def diff_markdown(ledger: dict[str, Any], name: str) -> str:
             _figure(row["relative_l2"]),
             _figure(row["cosine"], ".6f"),
             f"{100 * row['top1_agreement']:.1f}",
+            *([_percent(row.get("topk_agreement"))] if k else []),
+            *([_percent(row.get("top1"))] if labelled else []),
             _mark(row),
         )
         for row in totals
     )
-    head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", "verdict")
+    tasks = (*([f"same top-{k} %"] if k else []), *(["top-1 %"] if labelled else []))
+    head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict")
     inputs = ledger["inputs"]
     lines = [
         f"## Parity of {name}: {_mark(ledger)}",
@@ -94,6 +99,7 @@ def diff_markdown(ledger: dict[str, Any], name: str) -> str:
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
     lines += ["", *(f"- {row['stage']} against {row['against']} ({row['output']}): {misses(row)}" for row in failed)]
     lines += [f"- {_plain(gate_line(gate))}" for gate in ledger.get("gates", ())]
+    lines += [f"- Loosened: {_plain(text)}" for text in loosened(ledger)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -116,3 +122,7 @@ def _mark(row: dict[str, Any]) -> str:
 
 def _figure(value: float | None, form: str = ".1e") -> str:
     return "" if value is None else format(value, form)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"

@@ -9,8 +9,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-_SHORT = {"max_abs": "abs", "relative_l2": "L2", "cosine": "cosine", "top1_agreement": "same"}
-_LONG = {"max_abs": "max abs", "relative_l2": "relative L2", "cosine": "cosine", "top1_agreement": "top-1 agreement"}
+from mobilekit.parity.metrics import HIGHER_IS_BETTER
+
+_LONG = {
+    "max_abs": "max abs",
+    "relative_l2": "relative L2",
+    "cosine": "cosine",
+    "top1_agreement": "top-1 agreement",
+    "topk_agreement": "top-k agreement",
+    "top1": "top-1",
+    "float64_ulps": "distance from float64",
+}
+_SHORT = {**_LONG, "max_abs": "abs", "relative_l2": "L2", "top1_agreement": "same", "float64_ulps": "ulps"}
 
 
 def ledger_table(ledger: dict[str, Any]) -> Group:
@@ -76,13 +86,16 @@ def _explanation(ledger: dict[str, Any]) -> str:
     lines = [f"\nMeasured on {inputs['count']} inputs ({inputs['real']}); float stages on random inputs as well."]
     if ledger["reference_top1"] is not None:
         lines.append(f"The reference's own top-1 is {100 * ledger['reference_top1']:.2f} %.")
+    lines += _topk(ledger)
     lines.append("Limits:")
     bounds = {_limit(bound, _LONG): bound["derivation"] for row in ledger["stages"] for bound in row["limits"]}
     lines += [f"  {limit}: {why}" for limit, why in bounds.items()]
     lines += [gate_line(gate) for gate in ledger.get("gates", ())]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
     lines += [f"{row['stage']} against {row['against']} ({row['output']}): {misses(row)}." for row in failed]
-    lines += dict.fromkeys(bound["advice"] for row in failed for bound in _missed(row) if bound.get("advice"))
+    lines += dict.fromkeys(
+        each["advice"] for row in failed for each in (*row.get("findings", ()), *_missed(row)) if each.get("advice")
+    )
     lines.append(f"Verdict: {ledger['verdict']}.")
     return "\n".join(lines)
 
@@ -97,13 +110,38 @@ def gate_line(gate: dict[str, Any]) -> str:
     return f"{gate['artifact']}: {figures}: {gate['verdict']}{why}"
 
 
-def misses(row: dict[str, Any]) -> str:
-    """Say what a failed row missed."""
-    if not row["finite"] or not row["random"]["finite"]:
-        return "some outputs are not finite numbers"
+def _topk(ledger: dict[str, Any]) -> list[str]:
+    """Return a line on top-k agreement, where there is one."""
+    rows = [row for row in ledger["stages"] if row["against"] == "reference" and row.get("top_k")]
+    if not rows:
+        return []
+    worst = min(rows, key=lambda row: row["topk_agreement"])
+    agreement = f"{100 * worst['topk_agreement']:.1f} %"
+    return [
+        f"Of the reference's first {worst['top_k']} classes, each stage has {agreement} or more ({worst['stage']})."
+    ]
 
-    missed = [
-        f"{_LONG[bound['metric']]} is {_figure(row[bound['metric']])}, and {_limit(bound, _LONG)} is the limit"
+
+def loosened(ledger: dict[str, Any]) -> list[str]:
+    """Return a sentence for each limit that the recipe loosened, with its reason."""
+    return list(
+        dict.fromkeys(
+            f"{row['stage']}: {_limit(bound, _LONG)}, {bound['derivation']}"
+            for row in ledger["stages"]
+            for bound in row["limits"]
+            if bound.get("reason")
+        )
+    )
+
+
+def misses(row: dict[str, Any]) -> str:
+    """Say what a failed row missed: the invariants that it breaks, then its limits."""
+    broken = [finding["text"] for finding in row.get("findings", ())]
+    if not row["finite"] or not row["random"]["finite"]:
+        return "; ".join(broken) or "some outputs are not finite numbers"
+
+    missed = broken + [
+        f"{_LONG[bound['metric']]} is {_value(bound, row[bound['metric']])}, and {_limit(bound, _LONG)} is the limit"
         for bound in _missed(row)
     ]
     return "; ".join(missed) or "within its limits on these inputs, and outside them on the random ones"
@@ -116,7 +154,7 @@ def _missed(row: dict[str, Any]) -> list[dict[str, Any]]:
         value, limit = row[bound["metric"]], bound["limit"]
         if value is None or limit is None:
             return True
-        return bool(value < limit if bound["metric"] in ("cosine", "top1_agreement") else value > limit)
+        return bool(value < limit if bound["metric"] in HIGHER_IS_BETTER else value > limit)
 
     return [bound for bound in row["limits"] if beyond(bound)]
 
@@ -126,9 +164,16 @@ def _sites(count: int) -> str:
 
 
 def _limit(bound: dict[str, Any], names: dict[str, str]) -> str:
-    sign = ">=" if bound["metric"] in ("cosine", "top1_agreement") else "<="
-    figure = f"{bound['limit']:g}" if sign == ">=" else _figure(bound["limit"])
+    sign = ">=" if bound["metric"] in HIGHER_IS_BETTER else "<="
+    figure = _value(bound, bound["limit"])
     return f"{names[bound['metric']]} {sign} {figure}" if names is _LONG else f"{names[bound['metric']]} {figure}"
+
+
+def _value(bound: dict[str, Any], value: float | None) -> str:
+    """Return a figure of a limit's metric: shares and cosines as they are, errors with their power of ten."""
+    if value is not None and bound["metric"] == "float64_ulps":
+        return f"{value:.3g} ulps"
+    return f"{value:.4g}" if value is not None and bound["metric"] in HIGHER_IS_BETTER else _figure(value)
 
 
 def _figure(value: float | None) -> str:

@@ -1,0 +1,61 @@
+"""`mobilekit ranges`: what float16 and int8 will do to a model's activations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.bundle import MANIFEST
+from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.errors import UsageError
+
+
+def ranges(
+    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, FILE.py:FACTORY, or a bundle's folder.")],
+    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Pictures or .npz to record the ranges on; the recipe's built-in data without.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The model's FILE.py:FACTORY, for a bundle that was exported from one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Record a model's activations on calibration inputs, and warn of what float16 and int8 will do to them.
+
+    Nothing is converted. Each warning names the module and what helps. Exit code 0, whatever is found.
+
+    Examples: `mobilekit ranges efficientvit_b1` · `mobilekit ranges artifacts/ghostnetv2 --calibration photos --json` ·
+    `mobilekit ranges timm:mobilevit_s --recipe mine.yaml`
+    """
+    import torch
+
+    from mobilekit.ranges import ranges_of_bundle, ranges_of_model
+    from mobilekit.recipes.load import load_recipe
+    from mobilekit.report.ranges import range_lines, verdict_line
+
+    torch.set_num_threads(1)
+    is_bundle = (Path(model) / MANIFEST).is_file()
+    if is_bundle and (recipe or weights):
+        raise UsageError(
+            f"{model} is a bundle, with a recipe and weights of its own.", "Leave --recipe and --weights out."
+        )
+    if reference and not is_bundle:
+        raise UsageError("--reference names the code of a bundle's model.", "Name the code in place of the model.")
+    with progress(f"reading {model}") as tell:
+        if is_bundle:
+            found = ranges_of_bundle(Path(model), calibration, reference, tell)
+        else:
+            loaded = load_recipe(recipe) if recipe else None
+            found = ranges_of_model(model, loaded, weights, calibration, tell)
+    content = {"model": found.model, "recipe": found.recipe, "weights": found.weights, **found.lint.to_json()}
+    if as_json:
+        print_json(content)
+        return
+    for line in (*range_lines(content, in_full=True), verdict_line(content)):
+        out.print(line, markup=False)
+    if "random" in found.weights:
+        err.print(f"note: no weights were given: {found.weights}.", markup=False)
