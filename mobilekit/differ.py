@@ -46,10 +46,10 @@ def diff(
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
         ToolError: An artifact cannot be run.
     """
-    loaded = _recipe_of(bundle)
+    loaded = recipe_of(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
-    model = _reference_of(bundle, reference)
+    model = reference_of(bundle, reference)
     rewritten = rewrite(model, loaded, prove=False)
     load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
     steps = tuple(
@@ -60,8 +60,16 @@ def diff(
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
 
 
-def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
-    """Build a bundle's reference model, and fill it with the weights in the bundle."""
+def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
+    """Build a bundle's reference model, and fill it with the weights in the bundle.
+
+    Args:
+        bundle: The bundle.
+        name: Names the model anew, as `diff` has it.
+
+    Raises:
+        UsageError: The model is code that was not named, or is another one.
+    """
     spec = bundle.manifest["model"]
     if name is None and file_spec(spec["name"]):
         raise UsageError(
@@ -76,7 +84,7 @@ def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:
     return model
 
 
-def _recipe_of(bundle: Bundle) -> LoadedRecipe:
+def recipe_of(bundle: Bundle) -> LoadedRecipe:
     """Return the recipe in a bundle's manifest.
 
     Raises:
