@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from mobilekit.files import sha256_of, sha256_of_json, write_json
 from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.inputs.extra import random_inputs
 from mobilekit.inputs.own import load_own
-from mobilekit.inputs.preprocess import Arrays
+from mobilekit.inputs.preprocess import Arrays, digest_of
 from mobilekit.models.build import save_state
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.alignment import align
@@ -45,10 +44,7 @@ def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
         UsageError: They cannot be read, or do not fit.
     """
     arrays = load_own(path, recipe, recipe.calibration.count)[0] if path else calibration_inputs(recipe)
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(array.tobytes())
-    return Calibration(arrays, digest.hexdigest())
+    return Calibration(arrays, digest_of(arrays))
 
 
 def make_artifacts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
+from mobilekit.describe import artifact_summary
 from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.inputs.extra import random_inputs
@@ -122,7 +124,7 @@ def measure_folder(
     for precision in recipe.precision:
         path = folder / tflite_name(precision)
         stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
-    return measure(
+    ledger = measure(
         stages,
         recipe,
         evaluation or evaluation_inputs(recipe),
@@ -132,6 +134,8 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
+    files = [bundles.ONNX, *(tflite_name(precision) for precision in recipe.precision)]
+    return replace(ledger, artifacts={name: artifact_summary(folder / name) for name in files})
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:

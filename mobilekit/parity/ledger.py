@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 from torch.fx import GraphModule
 
 from mobilekit.inputs.builtin import Evaluation
+from mobilekit.inputs.preprocess import digest_of
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise
@@ -73,6 +74,10 @@ class Ledger:
     steps: tuple[StepReport, ...] = ()
     reference_top1: float | None = None
     """The reference's own top-1, where the inputs have labels."""
+    inputs_sha256: str = ""
+    """SHA-256 of the real inputs' bytes."""
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Ops and size of each file that was measured, by its name."""
 
     @property
     def verdict(self) -> str:
@@ -83,11 +88,12 @@ class Ledger:
         """Return the ledger as JSON data."""
         return {
             "verdict": self.verdict,
-            "inputs": {"real": self.evaluation, "count": self.count},
+            "inputs": {"real": self.evaluation, "count": self.count, "sha256": self.inputs_sha256},
             "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
             "stages": [row.to_json() for row in self.rows],
+            "artifacts": {name: dict(artifact) for name, artifact in self.artifacts.items()},
         }
 
 
@@ -147,7 +153,8 @@ def measure(
                 rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
-    return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1)
+    digest = digest_of(evaluation.inputs)
+    return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1, digest)
 
 
 def _made_from(stage: str, stages: Iterable[str]) -> str:
