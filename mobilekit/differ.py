@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport, rewrite
-from mobilekit.runtimes.base import open_artifact
+from mobilekit.runtimes.base import Runtime, open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
 Progress = Callable[[str], None]
+OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
 
 
 def diff(
@@ -33,6 +34,7 @@ def diff(
     inputs: Path | None = None,
     progress: Progress = lambda _message: None,
     reference: str | None = None,
+    device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Measure every stage of a bundle anew.
 
@@ -43,6 +45,7 @@ def diff(
         progress: Is told what goes on.
         reference: Names the model anew. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run code
             that only the folder names.
+        device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
 
     Raises:
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
@@ -59,7 +62,7 @@ def diff(
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
-    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
+    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
 
 
 def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
@@ -112,6 +115,7 @@ def measure_folder(
     steps: Iterable[StepReport] = (),
     progress: Progress = lambda _message: None,
     is_trained: bool = True,
+    device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it."""
     stages: dict[str, Opener] = {
@@ -124,6 +128,8 @@ def measure_folder(
     for precision in recipe.precision:
         path = folder / tflite_name(precision)
         stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
+        if device:
+            stages[f"device-{precision}"] = lambda path=path: device(path, layouts)  # type: ignore[misc]
     ledger = measure(
         stages,
         recipe,

@@ -21,6 +21,9 @@ def diff(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit file: a test for each comparison.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.")
+    ] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.")] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="ledger.json of an earlier bundle: fail if any stage got worse since.")
@@ -33,7 +36,8 @@ def diff(
 
     Examples: `mobilekit diff artifacts/ghostnetv2` · `mobilekit diff artifacts/ghostnetv2 --inputs photos --json` ·
     `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY` ·
-    `mobilekit diff artifacts/ghostnetv2 --baseline main/ledger.json --sarif parity.sarif`
+    `mobilekit diff artifacts/ghostnetv2 --baseline main/ledger.json --sarif parity.sarif` ·
+    `mobilekit diff artifacts/ghostnetv2 --device emulated`
     """
     opened = open_bundle(bundle)
     for change in find_changes(bundle):
@@ -42,6 +46,7 @@ def diff(
 
     from mobilekit.differ import diff as measure
     from mobilekit.files import write_atomic
+    from mobilekit.on_device import open_device
     from mobilekit.parity.baseline import against_baseline, load_ledger
     from mobilekit.report.baseline import baseline_lines
     from mobilekit.report.junit import diff_junit
@@ -51,8 +56,8 @@ def diff(
 
     kept = load_ledger(baseline) if baseline else None
     torch.set_num_threads(1)
-    with progress("opening the bundle") as tell:
-        ledger = measure(opened, inputs, tell, reference)
+    with progress("opening the bundle") as tell, open_device(device) as opener:
+        ledger = measure(opened, inputs, tell, reference, opener)
     content, name = ledger.to_json(), bundle.resolve().name
     if kept:
         content["baseline"] = against_baseline(content, kept).to_json()

@@ -11,10 +11,11 @@ from torch.fx import GraphModule
 
 from mobilekit.inputs.builtin import Evaluation
 from mobilekit.inputs.preprocess import digest_of
+from mobilekit.parity.device_limits import device_bounds, is_device, source_of
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise
-from mobilekit.recipes.schema import Recipe
+from mobilekit.recipes.schema import PRECISIONS, Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.runtimes.base import Arrays, Runtime
 from mobilekit.runtimes.pytorch import TorchRuntime
@@ -29,8 +30,9 @@ MADE_FROM = {
     "tflite-float16": "tflite-float32",
     "tflite-dynamic": "tflite-float32",
     "tflite-int8": "tflite-float32",
+    **{f"device-{precision}": f"tflite-{precision}" for precision in PRECISIONS},
 }
-QUANTISED = ("tflite-dynamic", "tflite-int8")
+QUANTISED = ("tflite-dynamic", "tflite-int8", "device-dynamic", "device-int8")
 
 Opener = Callable[[], Runtime]
 
@@ -146,10 +148,14 @@ def measure(
     for stage in stages:
         for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():
             own_drift = drift if against == REFERENCE else 0.0
-            override = recipe.limits.get(stage)  # type: ignore[call-overload]
+            source = source_of(stage)
+            override = recipe.limits.get(source)  # type: ignore[call-overload]
             for name in outputs[REFERENCE][0]:
                 pairs = [(outputs[against][kind][name], outputs[stage][kind][name]) for kind in (0, 1)]
-                bounds = [bounds_for(stage, noise[name], own_drift, override, is_trained) for noise in noises]
+                if is_device(stage) and against != REFERENCE:
+                    bounds = [device_bounds(stage, noise[name]) for noise in noises]
+                else:
+                    bounds = [bounds_for(source, noise[name], own_drift, override, is_trained) for noise in noises]
                 rows.append(_row(stage, against, name, pairs, bounds, evaluation.labels))
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
