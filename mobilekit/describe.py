@@ -53,6 +53,17 @@ def artifact_entries(folder: Path) -> dict[str, Described]:
     return entries
 
 
+def artifact_summary(path: Path) -> Described:
+    """Return a file's `size_bytes`, `ops` (count by name) and XNNPACK's `partitions` (None for ONNX): for ledgers."""
+    described = inspect(path)
+    delegate = described["delegate"]
+    return {
+        "size_bytes": described["size_bytes"],
+        "ops": described["ops"],
+        "partitions": delegate["partitions"] if delegate else None,
+    }
+
+
 def inspect(path: Path) -> Described:
     """Look into an .onnx or .tflite file.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
-from mobilekit.describe import inspect
+from mobilekit.describe import artifact_summary, inspect
 from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.inputs.extra import random_inputs
@@ -23,10 +23,11 @@ from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport, rewrite
-from mobilekit.runtimes.base import open_artifact
+from mobilekit.runtimes.base import Runtime, open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
 Progress = Callable[[str], None]
+OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
 
 
 def diff(
@@ -34,6 +35,7 @@ def diff(
     inputs: Path | None = None,
     progress: Progress = lambda _message: None,
     reference: str | None = None,
+    device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Measure every stage of a bundle anew.
 
@@ -44,6 +46,7 @@ def diff(
         progress: Is told what goes on.
         reference: Names the model anew. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run code
             that only the folder names.
+        device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
 
     Raises:
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
@@ -60,7 +63,7 @@ def diff(
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
-    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
+    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
 
 
 def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
@@ -68,10 +71,10 @@ def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
 
     Args:
         bundle: The bundle.
-        name: Names the model anew, as a bundle of `FILE.py:FACTORY` needs it.
+        name: Names the model anew, as `diff` has it.
 
     Raises:
-        UsageError: It needs a name, or the named model is another one.
+        UsageError: The model is code that was not named, or is another one.
     """
     spec = bundle.manifest["model"]
     if name is None and file_spec(spec["name"]):
@@ -113,6 +116,7 @@ def measure_folder(
     steps: Iterable[StepReport] = (),
     progress: Progress = lambda _message: None,
     is_trained: bool = True,
+    device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it."""
     stages: dict[str, Opener] = {
@@ -125,6 +129,8 @@ def measure_folder(
     for precision in recipe.precision:
         path = folder / tflite_name(precision)
         stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
+        if device:
+            stages[f"device-{precision}"] = lambda path=path: device(path, layouts)  # type: ignore[misc]
     ledger = measure(
         stages,
         recipe,
@@ -135,7 +141,9 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
-    return replace(ledger, gates=tuple(_check_gates(folder, recipe)))
+    files = [bundles.ONNX, *(tflite_name(precision) for precision in recipe.precision)]
+    artifacts = {name: artifact_summary(folder / name) for name in files}
+    return replace(ledger, artifacts=artifacts, gates=tuple(_check_gates(folder, recipe)))
 
 
 def _check_gates(folder: Path, recipe: Recipe) -> Iterator[GateResult]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,30 +14,23 @@ import torch
 from torch import nn
 
 from mobilekit import bundle as bundles
-from mobilekit import memory
-from mobilekit.bundle import INPUT, Bundle, find_changes, open_bundle, tflite_name, write_manifest
+from mobilekit.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.cache import Cache
-from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_tflite
+from mobilekit.conversion import make_artifacts, read_calibration
 from mobilekit.describe import artifact_entries, extra_input_entries, input_entry
 from mobilekit.differ import measure_folder
 from mobilekit.errors import ToolError, UsageError, nearest
 from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
-from mobilekit.inputs.builtin import calibration_inputs
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.own import load_own, own_files
-from mobilekit.inputs.preprocess import Arrays
+from mobilekit.inputs.own import own_files
 from mobilekit.models.build import build_reference, check_inputs, effective_options, save_state
 from mobilekit.models.inputs import resized
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
-from mobilekit.parity.alignment import align
-from mobilekit.parity.range_lint import lint
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
-from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.versions import source_digest, tool_versions
 
@@ -155,7 +147,7 @@ def _fill(
     """Make all files of the bundle in `folder`."""
     recipe = request.recipe.recipe
     progress("reading calibration inputs")
-    calibration = _calibration(request)
+    calibration = read_calibration(recipe, request.calibration)
     options = effective_options(entry, recipe.model_options, recipe.input.size)
     tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
     reference = build_reference(entry, options, request.weights, tensors)
@@ -163,16 +155,7 @@ def _fill(
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / bundles.REFERENCE)
-    save_state(rewritten.graph, folder / bundles.REWRITTEN)
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    _convert(folder, scratch, rewritten, request, calibration, cache, progress)
-    shutil.rmtree(scratch)
-    _align(folder, rewritten, recipe)
-    progress("ranges of the activations")
-    ranges, recording = lint(rewritten.graph, calibration.arrays, recipe)
-    if "int8" in recipe.precision:
-        write_json(folder / bundles.RANGES, recording.ranges)
+    ranges = make_artifacts(folder, rewritten, recipe, calibration, cache, progress)
 
     content = {
         "format": 1,
@@ -209,82 +192,6 @@ def _fill(
     )
     write_json(folder / bundles.LEDGER, {**ledger.to_json(), "ranges": ranges.to_json()})
     write_manifest(folder, content)
-
-
-def _align(folder: Path, rewritten: Rewritten, recipe: Recipe) -> None:
-    """Note which module each TFLite tensor comes from, where there is a float32 file to tell it."""
-    path = folder / tflite_name("float32")
-    if path.exists():
-        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
-
-
-@dataclass(frozen=True)
-class _Calibration:
-    """The inputs to calibrate on, float32 (N, ...) by name, and the SHA-256 of their bytes."""
-
-    arrays: Arrays
-    digest: str
-
-
-def _calibration(request: ExportRequest) -> _Calibration:
-    recipe = request.recipe.recipe
-    if request.calibration:
-        arrays = load_own(request.calibration, recipe, recipe.calibration.count).arrays
-    else:
-        arrays = calibration_inputs(recipe)
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(array.tobytes())
-    return _Calibration(arrays, digest.hexdigest())
-
-
-def _convert(
-    folder: Path,
-    scratch: Path,
-    rewritten: Rewritten,
-    request: ExportRequest,
-    calibration: _Calibration,
-    cache: Cache,
-    progress: Progress,
-) -> None:
-    """Write the ONNX and TFLite files, those that the cache has from there."""
-    recipe = request.recipe.recipe
-    tools = {"tools": tool_versions(), "convert": source_digest("convert")}
-
-    key = sha256_of_json(
-        {
-            "stage": "onnx",
-            "code": rewritten.graph.code,
-            "weights": weights_digest(rewritten.graph),
-            "shapes": list(recipe.shapes.items()),
-            **tools,
-        }
-    )
-    if not cache.take(key, folder):
-        progress("torch.onnx")
-        write_onnx(rewritten.graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
-        progress("onnxsim")
-        simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
-        cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
-
-    graph = sha256_of(folder / bundles.ONNX)
-    keys: dict[str, str] = {}
-    for precision in recipe.precision:
-        data = calibration.digest if precision == "int8" else None
-        mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
-        keys[precision] = sha256_of_json(
-            {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
-        )
-    missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
-    if missing:
-        progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
-        memory.release()
-        files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration.arrays if "int8" in missing else None
-        layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
-        write_json(folder / bundles.LAYOUTS, layouts)
-        for name, path in files.items():
-            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
 
 
 def _request_digest(request: ExportRequest) -> str:

@@ -72,7 +72,8 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield part
         for path in [*part.rglob("*"), part]:
-            sync(path)
+            if not path.is_symlink():  # it may lead nowhere
+                sync(path)
         _put_in_place(part, target, replace)
         sync(target.parent)
     finally:

@@ -1,35 +1,78 @@
-"""`mobilekit verify`: is a bundle what its manifest says?"""
+"""`mobilekit verify`: is a bundle what its manifest says, and does an export give it again?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mobilekit.bundle import find_changes, open_bundle
-from mobilekit.cli.output import fail, out, print_json
+from mobilekit.bundle import Bundle, find_changes, open_bundle
+from mobilekit.cli.output import err, fail, out, print_json, progress
 from mobilekit.errors import UsageError
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Export again, without the cache, and compare each file.")
+    ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="With --rebuild: your own calibration inputs, if it was exported with such.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="With --rebuild: FILE.py:FACTORY, if it was exported from one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check every byte of a bundle against its manifest. Exit code 1 if anything changed.
 
-    Example: `mobilekit verify artifacts/ghostnetv2`
+    With --rebuild, also make its artifacts again from the weights and the recipe in it, and compare them by SHA-256.
+
+    Examples: `mobilekit verify artifacts/ghostnetv2` · `mobilekit verify artifacts/ghostnetv2 --rebuild` ·
+    `mobilekit verify artifacts/mine_small --rebuild --calibration photos --reference nets/mine.py:small`
     """
     if not bundle.is_dir():
         raise UsageError(f"There is no folder {bundle}.", "`mobilekit export MODEL` makes a bundle.")
+    if not rebuild and (calibration or reference):
+        raise UsageError("--calibration and --reference belong to --rebuild.", "Add --rebuild.")
     changes = find_changes(bundle)
-    if not changes:
-        count = len(open_bundle(bundle).manifest["files"])
+    rebuilt = None if changes or not rebuild else _rebuild(open_bundle(bundle), calibration, reference)
+    failed = bool(changes) or (rebuilt is not None and rebuilt["verdict"] != "pass")
     if as_json:
-        print_json({"bundle": str(bundle), "verdict": "fail" if changes else "pass", "changes": changes})
+        content = {"bundle": str(bundle), "verdict": "fail" if failed else "pass", "changes": changes}
+        print_json({**content, "rebuild": rebuilt} if rebuild else content)
     elif changes:
         fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
+        if rebuild:
+            err.print("It was not rebuilt: there is nothing left to compare with.", markup=False)
     else:
+        count = len(open_bundle(bundle).manifest["files"])
         out.print(f"{bundle} is as it was exported: {count} files agree with the manifest.", markup=False)
-    if changes:
+        if rebuilt:
+            _print(rebuilt)
+    if failed:
         raise typer.Exit(1)
+
+
+def _rebuild(bundle: Bundle, calibration: Path | None, reference: str | None) -> dict[str, Any]:
+    import torch
+
+    from mobilekit.rebuilder import rebuild
+
+    torch.set_num_threads(1)
+    with progress("rebuilding") as tell:
+        return rebuild(bundle, calibration, reference, tell).to_json()
+
+
+def _print(rebuilt: dict[str, Any]) -> None:
+    files = rebuilt["files"]
+    other = [file for file in files if not file["same"]]
+    for file in other:
+        out.print(f"{file['file']}: {'; '.join(file['differences'])}", markup=False)
+    for name, (before, now) in rebuilt["tools"].items():
+        out.print(f"{name}: {before} at the export, {now} now", markup=False)
+    if other:
+        fail(f"{len(other)} of {len(files)} files came out differently.")
+    else:
+        out.print(f"Rebuilt: all {len(files)} files came out the same, byte for byte.", markup=False)

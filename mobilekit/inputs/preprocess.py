@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
 def stack(images: Iterable[tuple[str, Image.Image]], spec: Input) -> Array:
     """Preprocess named pictures into one float32 array of shape (N, channels, size, size)."""
     return np.stack([preprocess(image, spec, name) for name, image in images])
+
+
+def digest_of(arrays: Arrays) -> str:
+    """Return the SHA-256 of the arrays' bytes, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def list_pictures(folder: Path) -> list[Path]:

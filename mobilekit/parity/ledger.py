@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,16 @@ from torch.fx import GraphModule
 
 from mobilekit.errors import UsageError
 from mobilekit.inputs.builtin import Evaluation
+from mobilekit.inputs.preprocess import digest_of
 from mobilekit.parity import invariants
+from mobilekit.parity.device_limits import device_bounds, is_device, source_of
 from mobilekit.parity.gates import GateResult
 from mobilekit.parity.invariants import Finding
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise, run_exactly
 from mobilekit.parity.task import k_for
-from mobilekit.recipes.schema import Recipe
+from mobilekit.recipes.schema import PRECISIONS, Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.rewrites.float32 import ULP
 from mobilekit.runtimes.base import Arrays, Runtime
@@ -34,10 +36,11 @@ MADE_FROM = {
     "tflite-float16": "tflite-float32",
     "tflite-dynamic": "tflite-float32",
     "tflite-int8": "tflite-float32",
+    **{f"device-{precision}": f"tflite-{precision}" for precision in PRECISIONS},
 }
 FLOAT32 = ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
-QUANTISED = ("tflite-dynamic", "tflite-int8")
 KINDS = (0, 1)  # of inputs: real and random
+QUANTISED = ("tflite-dynamic", "tflite-int8", "device-dynamic", "device-int8")
 
 Opener = Callable[[], Runtime]
 
@@ -85,6 +88,10 @@ class Ledger:
     reference_top1: float | None = None
     """The reference's own top-1, where the inputs have labels."""
     gates: tuple[GateResult, ...] = ()
+    inputs_sha256: str = ""
+    """SHA-256 of the real inputs' bytes."""
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Ops and size of each file that was measured, by its name."""
 
     @property
     def verdict(self) -> str:
@@ -96,12 +103,13 @@ class Ledger:
         """Return the ledger as JSON data."""
         return {
             "verdict": self.verdict,
-            "inputs": {"real": self.evaluation, "count": self.count},
+            "inputs": {"real": self.evaluation, "count": self.count, "sha256": self.inputs_sha256},
             "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
             "stages": [row.to_json() for row in self.rows],
             "gates": [gate.to_json() for gate in self.gates],
+            "artifacts": {name: dict(artifact) for name, artifact in self.artifacts.items()},
         }
 
 
@@ -172,7 +180,16 @@ def measure(
     ]
     truth = next(iter(outputs[REFERENCE][0].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
-    return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1)
+    digest = digest_of(evaluation.inputs)
+    return Ledger(
+        evaluation.name,
+        evaluation.count,
+        noises[0],
+        tuple(rows),
+        tuple(steps),
+        reference_top1=top1,
+        inputs_sha256=digest,
+    )
 
 
 def check_labels(evaluation: Evaluation, outputs: Floats) -> None:
@@ -222,7 +239,7 @@ class _Measured:
         bounds = [self._bounds(stage, against, name, kind) for kind in KINDS]
         held = [[one for one in bounds[kind] if getattr(figures[kind], one.metric) is not None] for kind in KINDS]
         allowed, kind = _allowed(held[0], before[0]), self._probabilities(name)
-        findings = invariants.check(stage, before[0], after[0], allowed, kind, self.recipe.calibration.count)
+        findings = invariants.check(source_of(stage), before[0], after[0], allowed, kind, self.recipe.calibration.count)
         findings = findings or invariants.not_finite_on_random(after[1])
         passed = not findings and all(bound.holds(figures[0]) for bound in held[0])
         if stage not in QUANTISED:
@@ -233,17 +250,19 @@ class _Measured:
     def _figures(self, stage: str, against: str, name: str, before: Floats, after: Floats, kind: int) -> Metrics:
         k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None
         figures = compare(before, after, None if kind else self.evaluation.labels, k)
-        if against == REFERENCE and stage in FLOAT32 and self.drift == 0:
+        if against == REFERENCE and source_of(stage) in FLOAT32 and self.drift == 0:
             exact = self.exact[kind][name]
             figures = replace(figures, float64_ulps=_ulps(exact, after))
         return figures
 
     def _bounds(self, stage: str, against: str, name: str, kind: int) -> tuple[Bound, ...]:
-        override = self.recipe.limits.get(stage)  # type: ignore[call-overload]
-        is_total = against == REFERENCE
+        is_total, noise, source = against == REFERENCE, self.noises[kind][name], source_of(stage)
+        if is_device(stage) and not is_total:
+            return device_bounds(stage, noise)
+        override = self.recipe.limits.get(source)  # type: ignore[call-overload]
         return bounds_for(
-            stage,
-            self.noises[kind][name],
+            source,
+            noise,
             self.drift if is_total else 0.0,
             override,
             self.is_trained,

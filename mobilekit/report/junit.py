@@ -95,6 +95,7 @@ _DIFF_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agr
 
 
 def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
+    from mobilekit.report.baseline import place
     from mobilekit.report.terminal import gate_line, misses
 
     for gate in ledger.get("gates", ()):
@@ -105,3 +106,7 @@ def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
         figures = {key: row.get(key) for key in _DIFF_FIGURES}
         shown = ", ".join(f"{key} {value:.6g}" for key, value in figures.items() if value is not None)
         yield Case(suite, name, None if row["verdict"] == "pass" else misses(row), output=shown)
+    for row in (ledger.get("baseline") or {}).get("stages", ()):
+        failure = f"relative L2 {row['why']}" if row["verdict"] == "regressed" else None
+        skipped = f"{row['verdict']}: {row['why']}" if row["verdict"] in ("new", "missing") else None
+        yield Case(f"{suite}: against the baseline", place(row), failure, skipped)

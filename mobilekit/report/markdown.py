@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mobilekit.report.baseline import artifact_change, place
 from mobilekit.report.bench import change, count, limit, ms, unsure
 from mobilekit.report.terminal import gate_line, loosened, misses
 
@@ -97,10 +98,28 @@ def diff_markdown(ledger: dict[str, Any], name: str) -> str:
         *_table(head, rows),
     ]
     failed = [row for row in ledger["stages"] if row["verdict"] != "pass"]
-    lines += ["", *(f"- {row['stage']} against {row['against']} ({row['output']}): {misses(row)}" for row in failed)]
+    lines += ["", *(f"- {place(row)}: {misses(row)}" for row in failed)]
     lines += [f"- {_plain(gate_line(gate))}" for gate in ledger.get("gates", ())]
     lines += [f"- Loosened: {_plain(text)}" for text in loosened(ledger)]
+    if ledger.get("baseline"):
+        lines += _baseline(ledger["baseline"])
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _baseline(report: dict[str, Any]) -> list[str]:
+    """Return what changed since an earlier ledger: stages beyond their noise, and files."""
+    changed = [row for row in report["stages"] if row["verdict"] != "same"]
+    within = f"{len(report['stages']) - len(changed)} of {len(report['stages'])} comparisons are within their noise."
+    lines = ["", f"### Against the baseline: {_mark(report)}", "", within]
+    if changed:
+        drifts = (
+            (place(row), _figure(row["before"], ".2e"), _figure(row["now"], ".2e"), _mark(row), row["why"])
+            for row in changed
+        )
+        lines += ["", *_table(("comparison", "relative L2 then", "now", "verdict", "why"), drifts)]
+    if report["artifacts"]:
+        lines += ["", *(f"- {_plain(row['file'])}: {_plain(artifact_change(row))}" for row in report["artifacts"])]
+    return lines
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -78,6 +78,10 @@ class LiteRTRuntime(Runtime):
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
 
+    def partitions(self) -> int:
+        """Return the number of parts of the graph that a delegate runs."""
+        return sum(node["op_name"] == "DELEGATE" for node in self.interpreter._get_ops_details())
+
     def _output(self, info: TensorInfo) -> NDArray[np.float32]:
         array = _decode(self.interpreter.get_tensor(info.index), info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array

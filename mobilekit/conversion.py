@@ -1,0 +1,123 @@
+"""From a rewritten model to the files of a bundle: what an export makes, and a rebuild makes again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilekit import bundle as bundles
+from mobilekit import memory
+from mobilekit.bundle import tflite_name
+from mobilekit.cache import Cache
+from mobilekit.convert.onnx import simplify, write_onnx
+from mobilekit.convert.tflite import write_tflite
+from mobilekit.files import sha256_of, sha256_of_json, write_json
+from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.inputs.extra import random_inputs
+from mobilekit.inputs.own import load_own
+from mobilekit.inputs.preprocess import Arrays, digest_of
+from mobilekit.models.build import save_state
+from mobilekit.models.weights import weights_digest
+from mobilekit.parity.alignment import align
+from mobilekit.parity.range_lint import RangeLint, lint
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.engine import Rewritten
+from mobilekit.versions import source_digest, tool_versions
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The inputs to calibrate on, float32 (N, ...) by name, and the SHA-256 of their bytes."""
+
+    arrays: Arrays
+    digest: str
+
+
+def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
+    """Return the recipe's built-in calibration inputs, or the user's in a folder of pictures or an .npz.
+
+    Raises:
+        UsageError: They cannot be read, or do not fit.
+    """
+    arrays = load_own(path, recipe, recipe.calibration.count).arrays if path else calibration_inputs(recipe)
+    return Calibration(arrays, digest_of(arrays))
+
+
+def make_artifacts(
+    folder: Path, rewritten: Rewritten, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
+) -> RangeLint:
+    """Write all files that are made of a rewritten model into `folder`, which has a subfolder `stages`.
+
+    Returns:
+        What float16 and int8 will do to the activations.
+
+    Raises:
+        ToolError: A converter failed.
+    """
+    save_state(rewritten.graph, folder / bundles.REWRITTEN)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    _write_onnx(folder, scratch, rewritten, recipe, cache, progress)
+    _write_tflite(folder, scratch, recipe, calibration, cache, progress)
+    shutil.rmtree(scratch)
+    path = folder / tflite_name("float32")
+    if path.exists():
+        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
+    progress("ranges of the activations")
+    report, recording = lint(rewritten.graph, calibration.arrays, recipe)
+    if "int8" in recipe.precision:
+        write_json(folder / bundles.RANGES, recording.ranges)
+    return report
+
+
+def _write_onnx(
+    folder: Path, scratch: Path, rewritten: Rewritten, recipe: Recipe, cache: Cache, progress: Progress
+) -> None:
+    """Write the ONNX files, those that the cache has from there."""
+    key = sha256_of_json(
+        {
+            "stage": "onnx",
+            "code": rewritten.graph.code,
+            "weights": weights_digest(rewritten.graph),
+            "shapes": list(recipe.shapes.items()),
+            **_tools(),
+        }
+    )
+    if not cache.take(key, folder):
+        progress("torch.onnx")
+        write_onnx(rewritten.graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
+        progress("onnxsim")
+        simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
+        cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
+
+
+def _write_tflite(
+    folder: Path, scratch: Path, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
+) -> None:
+    """Write the TFLite files, those that the cache has from there."""
+    graph, tools = sha256_of(folder / bundles.ONNX), _tools()
+    keys: dict[str, str] = {}
+    for precision in recipe.precision:
+        data = calibration.digest if precision == "int8" else None
+        mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
+        keys[precision] = sha256_of_json(
+            {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
+        )
+    missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
+    if missing:
+        progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
+        memory.release()
+        files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
+        ranges = calibration.arrays if "int8" in missing else None
+        layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
+        write_json(folder / bundles.LAYOUTS, layouts)
+        for name, path in files.items():
+            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+
+
+def _tools() -> dict[str, object]:
+    return {"tools": tool_versions(), "convert": source_digest("convert")}

@@ -1,0 +1,205 @@
+"""A ledger kept from earlier, and whether any stage has become worse since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mobilekit.contents import op_changes
+from mobilekit.errors import UsageError
+
+FLOAT32_SPREAD = 4
+"""How far float32 stages may be from one another, in units of one evaluation's distance from float64: two draws of the
+same noise are sqrt(2) apart, and kernels that add in longer chains have up to about 3 times the deviation: 4.2, rounded
+down. (Limits on the largest output allow twice that; this is about the L2 norm, which no single output decides.)"""
+FLOAT32_ROUNDING = 2.0**-24
+"""Relative rounding of an output itself, which a model as small as its own outputs has in any case."""
+
+_AGAIN = "Give the ledger.json of an earlier bundle, or what `mobilekit diff BUNDLE --json` printed."
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Inputs(_Part):
+    real: str
+    count: int
+    sha256: str | None = None
+
+
+class _Stage(_Part):
+    stage: str
+    against: str
+    output: str
+    relative_l2: float | None
+    finite: bool
+
+
+class _Artifact(_Part):
+    ops: dict[str, int]
+    size_bytes: int
+
+
+class KeptLedger(_Part):
+    """What is compared of a ledger's JSON."""
+
+    inputs: _Inputs
+    noise: dict[str, dict[str, float | None]]
+    stages: tuple[_Stage, ...] = Field(min_length=1)
+    artifacts: dict[str, _Artifact] = {}
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """How one comparison changed: the relative L2 then and now, and by how much it may grow."""
+
+    stage: str
+    against: str
+    output: str
+    verdict: str
+    """`regressed`, `improved`, `same`, `new` or `missing`."""
+    before: float | None
+    now: float | None
+    noise: float | None
+    """Of the stage's format, as the baseline measured it."""
+    why: str
+
+
+@dataclass(frozen=True)
+class ArtifactChange:
+    """How one file changed."""
+
+    file: str
+    size_before: int | None
+    size_now: int | None
+    ops: dict[str, tuple[int, int]]
+    """Count before and now, of each kind of op whose count changed."""
+
+
+@dataclass(frozen=True)
+class BaselineReport:
+    """All that changed between two ledgers."""
+
+    stages: tuple[StageChange, ...]
+    artifacts: tuple[ArtifactChange, ...]
+
+    @property
+    def verdict(self) -> str:
+        """`fail` if any stage regressed."""
+        return "fail" if any(each.verdict == "regressed" for each in self.stages) else "pass"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        return {
+            "verdict": self.verdict,
+            "stages": [asdict(each) for each in self.stages],
+            "artifacts": [asdict(each) for each in self.artifacts],
+        }
+
+
+def load_ledger(path: Path) -> KeptLedger:
+    """Read a ledger that was kept.
+
+    Raises:
+        UsageError: There is none, or it is something else.
+    """
+    try:
+        return KeptLedger.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}.", _AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its top"
+        raise UsageError(f"{path} is no ledger: {place}: {first['msg'].lower()}.", _AGAIN) from error
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
+        raise UsageError(f"{path} is no ledger: it is not JSON.", _AGAIN) from error
+
+
+def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> BaselineReport:
+    """Compare a ledger, as `Ledger.to_json` gives it, with one that was kept.
+
+    A stage has regressed where its relative L2 grew by more than the noise of its format. Two sound artifacts are two
+    draws of the same rounding noise: the norms of their errors differ by less than the errors themselves, which have
+    about the size of that noise. The noise is the baseline's, so that a model that became more sensitive shows too.
+
+    Raises:
+        UsageError: The two were measured on other inputs, or have nothing in common.
+    """
+    now = KeptLedger.model_validate(ledger)
+    _check_inputs(now.inputs, baseline.inputs)
+    old, new = ({(row.stage, row.against, row.output): row for row in each.stages} for each in (baseline, now))
+    if not old.keys() & new.keys():
+        raise UsageError("The baseline has no stage or output in common with this bundle: it is of another model.")
+    places = [*new, *(place for place in old if place not in new)]
+    stages = tuple(_stage_change(place, old.get(place), new.get(place), baseline.noise) for place in places)
+    return BaselineReport(stages, tuple(_artifact_changes(baseline.artifacts, now.artifacts)))
+
+
+def stage_noise(stage: str, noise: Mapping[str, float | None]) -> float | None:
+    """Return the relative L2 of a stage's format, of a ledger's `noise` of one output; None where it has no figure."""
+    own = noise.get("float32_relative_l2")
+    least = None if own is None else FLOAT32_SPREAD * max(own, FLOAT32_ROUNDING)
+    precision = stage.rpartition("-")[2]
+    if precision not in ("float16", "dynamic", "int8"):
+        return least
+    figure = noise.get(f"{precision}_relative_l2")
+    return figure if least is None or figure is None else max(figure, least)
+
+
+def _check_inputs(now: _Inputs, before: _Inputs) -> None:
+    if now.sha256 and before.sha256:
+        same = now.sha256 == before.sha256
+    else:
+        same = (now.real, now.count) == (before.real, before.count)
+    if not same:
+        raise UsageError(
+            f"The baseline was measured on other inputs: {before.count} of {before.real}, here {now.count} of "
+            f"{now.real}.",
+            "Measure both on the same ones; --inputs chooses them.",
+        )
+
+
+def _stage_change(
+    place: tuple[str, str, str], old: _Stage | None, new: _Stage | None, noises: Mapping[str, Mapping[str, Any]]
+) -> StageChange:
+    stage, _against, output = place
+    noise = stage_noise(stage, noises.get(output, {}))
+    before, now = old.relative_l2 if old else None, new.relative_l2 if new else None
+    if old is None or new is None:
+        verdict, why = ("new", "the baseline has no such stage") if old is None else ("missing", "it is only there")
+    else:
+        verdict, why = _judge(old, new, noise)
+    return StageChange(*place, verdict, before, now, noise, why)
+
+
+def _judge(old: _Stage, new: _Stage, noise: float | None) -> tuple[str, str]:
+    if old.finite and not new.finite:
+        return "regressed", "some outputs are no longer finite numbers"
+    if not old.finite:
+        return ("improved", "all outputs are finite numbers now") if new.finite else ("same", "not finite, as before")
+    if old.relative_l2 is None or new.relative_l2 is None or noise is None:
+        return "same", "there is no figure to compare"
+    growth = new.relative_l2 - old.relative_l2
+    if growth > noise:
+        return "regressed", f"grew by {growth:.1e}, more than the noise of its format, {noise:.1e}"
+    if growth < -noise:
+        return "improved", f"fell by {-growth:.1e}, more than the noise of its format, {noise:.1e}"
+    return "same", f"within the noise of its format, {noise:.1e}"
+
+
+def _artifact_changes(old: Mapping[str, _Artifact], new: Mapping[str, _Artifact]) -> list[ArtifactChange]:
+    """Return the files whose size or ops changed; none for a baseline that does not know of files."""
+    changes = []
+    for file in sorted({*old, *new}) if old else ():
+        before, now = old.get(file), new.get(file)
+        ops = op_changes(before.ops if before else {}, now.ops if now else {})
+        if before != now:
+            sizes = (before.size_bytes if before else None, now.size_bytes if now else None)
+            changes.append(ArtifactChange(file, *sizes, ops))
+    return changes

@@ -1,0 +1,135 @@
+"""Make a bundle's artifacts again from what the bundle holds, and compare every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from mobilekit import bundle as bundles
+from mobilekit.bundle import Bundle
+from mobilekit.cache import NoCache
+from mobilekit.contents import differences
+from mobilekit.conversion import Calibration, make_artifacts, read_calibration
+from mobilekit.differ import recipe_of, reference_of
+from mobilekit.errors import UsageError
+from mobilekit.files import sha256_of
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.versions import tool_versions
+
+Progress = Callable[[str], None]
+
+_NOT_REBUILT = (bundles.LEDGER, bundles.REFERENCE)
+"""What a rebuild starts from, and what `mobilekit diff` measures."""
+
+
+@dataclass(frozen=True)
+class RebuiltFile:
+    """One file of the bundle, and the same made again."""
+
+    file: str
+    sha256: str
+    """As the manifest has it."""
+    rebuilt_sha256: str | None
+    """None where the rebuild made no such file."""
+    differences: tuple[str, ...] = ()
+    """What differs, where the two are not the same."""
+
+    @property
+    def same(self) -> bool:
+        """Whether every byte is the same."""
+        return self.sha256 == self.rebuilt_sha256
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """All files that a rebuild compared, and the tools that changed since the export."""
+
+    files: tuple[RebuiltFile, ...]
+    tools: dict[str, tuple[str | None, str | None]]
+    """Version at the export and now, of each tool whose version changed."""
+
+    @property
+    def verdict(self) -> str:
+        """`pass` if every file is the same."""
+        return "pass" if all(file.same for file in self.files) else "fail"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rebuild as JSON data."""
+        return {
+            "verdict": self.verdict,
+            "files": [{**asdict(file), "same": file.same} for file in self.files],
+            "tools": self.tools,
+        }
+
+
+def rebuild(
+    bundle: Bundle,
+    calibration: Path | None = None,
+    reference: str | None = None,
+    progress: Progress = lambda _message: None,
+) -> Rebuild:
+    """Export a bundle's model again, from the weights and the recipe in the bundle and without the cache.
+
+    Args:
+        bundle: The bundle, as it was written.
+        calibration: The user's own calibration inputs, for a bundle that was calibrated on such.
+        reference: `FILE.py:FACTORY`, for a bundle that was exported from one.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: The calibration is missing or another one, or the bundle's model or recipe is unknown here.
+        ToolError: A converter failed.
+    """
+    loaded = recipe_of(bundle)
+    model = reference_of(bundle, reference)
+    progress("reading calibration inputs")
+    inputs = _calibration(bundle, loaded.recipe, calibration)
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.arrays.items()}
+    rewritten = rewrite(model, loaded, tensors, prove=False, progress=progress)
+    with TemporaryDirectory(prefix="mobilekit-rebuild-") as scratch:
+        folder = Path(scratch)
+        (folder / "stages").mkdir()
+        make_artifacts(folder, rewritten, loaded.recipe, inputs, NoCache(), progress)
+        expected = {name: digest for name, digest in bundle.manifest["files"].items() if name not in _NOT_REBUILT}
+        files = tuple(_compared(bundle.path, folder, name, digest) for name, digest in expected.items())
+    return Rebuild(files, _changed_tools(bundle))
+
+
+def _calibration(bundle: Bundle, recipe: Recipe, path: Path | None) -> Calibration:
+    written = bundle.manifest["calibration"]
+    source = written["source"]
+    if path is None and not source.startswith("built-in "):
+        raise UsageError(
+            f"{bundle.path} was calibrated on {written['count']} inputs of yours, {source}, which it does not hold.",
+            "Give them again: --calibration PATH.",
+        )
+    inputs = read_calibration(recipe, path)
+    if inputs.digest == written["sha256"]:
+        return inputs
+    if path:
+        raise UsageError(f"{path} holds other inputs than {bundle.path} was calibrated on ({source}).")
+    changed = [name for name in _changed_tools(bundle) if name in ("pillow", "scikit-image", "scikit-learn", "numpy")]
+    raise UsageError(
+        f"The built-in calibration inputs are no longer those that {bundle.path} was calibrated on.",
+        f"Other versions now: {', '.join(changed)}." if changed else "",
+    )
+
+
+def _compared(bundle: Path, rebuilt: Path, name: str, digest: str) -> RebuiltFile:
+    made = rebuilt / name
+    if not made.is_file():
+        return RebuiltFile(name, digest, None, ("the rebuild made no such file",))
+    again = sha256_of(made)
+    return RebuiltFile(name, digest, again, () if again == digest else tuple(differences(bundle / name, made)))
+
+
+def _changed_tools(bundle: Bundle) -> dict[str, tuple[str | None, str | None]]:
+    before, now = bundle.manifest.get("tools", {}), tool_versions()
+    names = sorted({*before, *now})
+    return {name: (before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)}
