@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from mobilekit import bundle as bundles
 from mobilekit import memory
@@ -155,7 +156,7 @@ def _fill(
     """Make all files of the bundle in `folder`."""
     recipe = request.recipe.recipe
     progress("reading calibration inputs")
-    calibration = _calibration(request)
+    calibration = read_calibration(recipe, request.calibration)
     options = effective_options(entry, recipe.model_options, recipe.input.size)
     tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
     reference = build_reference(entry, options, request.weights, tensors)
@@ -166,7 +167,7 @@ def _fill(
     save_state(rewritten.graph, folder / bundles.REWRITTEN)
     scratch = folder / "scratch"
     scratch.mkdir()
-    _convert(folder, scratch, rewritten, request, calibration, cache, progress)
+    convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
     shutil.rmtree(scratch)
     _align(folder, rewritten, recipe)
     if "int8" in recipe.precision:
@@ -217,68 +218,84 @@ def _align(folder: Path, rewritten: Rewritten, recipe: Recipe) -> None:
 
 
 @dataclass(frozen=True)
-class _Calibration:
+class Calibration:
     """The inputs to calibrate on, float32 (N, ...) by name, and the SHA-256 of their bytes."""
 
     arrays: Arrays
     digest: str
 
 
-def _calibration(request: ExportRequest) -> _Calibration:
-    recipe = request.recipe.recipe
-    if request.calibration:
-        arrays, _labels = load_own(request.calibration, recipe, recipe.calibration.count)
+def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
+    """Read the inputs to calibrate on: a folder of pictures or an .npz, or the recipe's built-in ones without a path.
+
+    Raises:
+        UsageError: They cannot be read, or do not fit.
+    """
+    if path:
+        arrays, _labels = load_own(path, recipe, recipe.calibration.count)
     else:
         arrays = calibration_inputs(recipe)
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(array.tobytes())
-    return _Calibration(arrays, digest.hexdigest())
+    return Calibration(arrays, digest.hexdigest())
 
 
-def _convert(
+def convert(
     folder: Path,
     scratch: Path,
-    rewritten: Rewritten,
-    request: ExportRequest,
-    calibration: _Calibration,
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
 ) -> None:
-    """Write the ONNX and TFLite files, those that the cache has from there."""
-    recipe = request.recipe.recipe
+    """Write the ONNX and TFLite files, those that the cache has from there.
+
+    Args:
+        folder: Where to write; its `stages` must exist.
+        scratch: A folder for the tools' own files.
+        graph: The rewritten model, float32.
+        recipe: Its precisions are made.
+        calibration: For int8; not needed where that is not made.
+        cache: Has what was made before.
+        progress: Is told what goes on.
+
+    Raises:
+        ToolError: A converter failed.
+    """
     tools = {"tools": tool_versions(), "convert": source_digest("convert")}
 
     key = sha256_of_json(
         {
             "stage": "onnx",
-            "code": rewritten.graph.code,
-            "weights": weights_digest(rewritten.graph),
+            "code": graph.code,
+            "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
             **tools,
         }
     )
     if not cache.take(key, folder):
         progress("torch.onnx")
-        write_onnx(rewritten.graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
+        write_onnx(graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
         progress("onnxsim")
         simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
         cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
 
-    graph = sha256_of(folder / bundles.ONNX)
+    source = sha256_of(folder / bundles.ONNX)
     keys: dict[str, str] = {}
     for precision in recipe.precision:
-        data = calibration.digest if precision == "int8" else None
+        data = calibration.digest if calibration and precision == "int8" else None
         mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
         keys[precision] = sha256_of_json(
-            {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
+            {"stage": precision, "graph": source, "calibration": data, "int8": mixed, **tools}
         )
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if missing:
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration.arrays if "int8" in missing else None
+        ranges = calibration.arrays if calibration and "int8" in missing else None
         layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
         for name, path in files.items():

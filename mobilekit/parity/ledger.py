@@ -138,7 +138,7 @@ def measure(
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
     rows = []
     for stage in stages:
-        for against in dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ():
+        for against in dict.fromkeys((REFERENCE, made_from(stage, stages))) if stage != REFERENCE else ():
             own_drift = drift if against == REFERENCE else 0.0
             override = recipe.limits.get(stage)  # type: ignore[call-overload]
             for name in outputs[REFERENCE][0]:
@@ -150,10 +150,10 @@ def measure(
     return Ledger(evaluation.name, evaluation.count, noises[0], tuple(rows), tuple(steps), top1)
 
 
-def _made_from(stage: str, stages: Iterable[str]) -> str:
+def made_from(stage: str, stages: Iterable[str]) -> str:
     """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
     source = MADE_FROM[stage]
-    return source if source in stages else _made_from(source, stages)
+    return source if source in stages else made_from(source, stages)
 
 
 def _row(
