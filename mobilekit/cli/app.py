@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, recipes, rewrites, verify
+from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, recipes, report, rewrites, verify
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError
 
@@ -30,6 +30,7 @@ app.command("bench")(bench.bench)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
+app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.add_typer(rewrites.app, name="rewrites")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.bundle import find_changes, open_bundle
+from mobilekit.cli.layers import look_inside, refuse_without_layers
 from mobilekit.cli.output import err, out, print_json, progress
 
 
@@ -21,6 +22,17 @@ def diff(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit file: a test for each comparison.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.")] = None,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Look inside too: convert a tapped copy, and compare every module's values."),
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="With --layers: draw error over depth, .png or .svg.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="With --layers: of float32,float16,dynamic,int8; all of the bundle's without.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure every stage of a bundle against the stage it was made from and against the PyTorch reference.
@@ -28,8 +40,11 @@ def diff(
     Exit code 1 if any stage is outside its limit.
 
     Examples: `mobilekit diff artifacts/ghostnetv2` · `mobilekit diff artifacts/ghostnetv2 --inputs photos --json` ·
-    `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY`
+    `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY` ·
+    `mobilekit diff artifacts/ghostnetv2 --layers --precision float32,int8 --plot layers.png`
     """
+    if not layers:
+        refuse_without_layers(plot=plot, calibration=calibration, precision=precision)
     opened = open_bundle(bundle)
     for change in find_changes(bundle):
         err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
@@ -38,20 +53,31 @@ def diff(
     from mobilekit.differ import diff as measure
     from mobilekit.files import write_atomic
     from mobilekit.report.junit import diff_junit
+    from mobilekit.report.layers import layers_table
+    from mobilekit.report.layers_chart import check_suffix, draw_layers
     from mobilekit.report.markdown import diff_markdown
     from mobilekit.report.terminal import ledger_table
 
     torch.set_num_threads(1)
+    if plot:
+        check_suffix(plot)
     with progress("opening the bundle") as tell:
         ledger = measure(opened, inputs, tell, reference)
+        inside = look_inside(opened, inputs, reference, calibration, precision, tell) if layers else None
     content, name = ledger.to_json(), bundle.resolve().name
+    if inside:
+        content["layers"] = inside
     if junit:
         write_atomic(junit, diff_junit(content, name))
     if markdown:
         write_atomic(markdown, diff_markdown(content, name))
+    if plot and inside:
+        draw_layers(inside, plot, name)
     if as_json:
         print_json(content)
     else:
         out.print(ledger_table(content))
+        if inside:
+            out.print(layers_table(inside))
     if ledger.verdict != "pass":
         raise typer.Exit(1)

@@ -17,10 +17,6 @@ from mobilekit.parity.taps import Tap
 from mobilekit.parity.tensor_error import ErrorSum, TensorError
 from mobilekit.runtimes.base import Arrays
 
-LAYER_SHARE = 2 * FORMAT_SHARE
-"""How far a value inside may be off, in units of what imitating the format does to it. At the outputs the roundings of
-all layers have averaged, and `FORMAT_SHARE` holds; a value inside has the roundings of a few, in other draws and in
-tensors that the imitation rounds elsewhere. Measured: docs/layers.md."""
 LEAST = 2.0**-24
 """The rounding of one float32 operation: the least that is expected anywhere."""
 FLOAT32 = "float32"
@@ -237,18 +233,31 @@ class _Sums:
 
 
 def _rows(stage: str, taps: Sequence[Tap], sums: _Sums) -> list[LayerRow]:
-    steps = {tap.name: sums.error((stage, "step"), tap.name) for tap in taps}
-    rows = []
+    rows: dict[str, LayerRow] = {}
+    floats: dict[str, float] = {}
     for tap in taps:
-        step = steps[tap.name]
-        rounding, own = (sums.error((name, "expected"), tap.name) for name in (FLOAT32, stage))
+        step, total, rounding, own = (
+            sums.error(kind, tap.name)
+            for kind in ((stage, "step"), (stage, "total"), (FLOAT32, "expected"), (stage, "expected"))
+        )
+        before = [rows[source] for source in tap.sources if source in rows]
         float32 = max(rounding.relative_l2 if rounding else 0.0, LEAST)
+        floats[tap.name] = max(_float_limit(tap, float32), *(floats[row.tap] for row in before), 0.0)
         expected = max(own.relative_l2, float32) if own else float32
-        limit = max(FLOAT32_DRAWS * float32, LAYER_SHARE * expected if own else 0.0)
-        before = max((one.relative_l2 for source in tap.sources if (one := steps[source])), default=0.0)
-        total = sums.error((stage, "total"), tap.name)
-        rows.append(LayerRow(tap.name, tap.module, step, total, expected, limit, _added(step, before)))
-    return rows
+        limit = max(floats[tap.name], FORMAT_SHARE * expected if own else 0.0)
+        carried = max((row.step.relative_l2 for row in before if row.step), default=0.0)
+        rows[tap.name] = LayerRow(tap.name, tap.module, step, total, expected, limit, _added(step, carried))
+    return list(rows.values())
+
+
+def _float_limit(tap: Tap, rounding: float) -> float:
+    """Return how far two float32 evaluations of a value may be apart.
+
+    `rounding` is one evaluation's distance from float64, by kernels of PyTorch, which add in short chains. A kernel
+    that adds n numbers one after another makes errors that grow as a random walk does, sqrt(n) roundings (N. J.
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 2.8).
+    """
+    return FLOAT32_DRAWS * max(rounding, math.sqrt(tap.terms) * LEAST)
 
 
 def _added(step: TensorError | None, before: float) -> float:

@@ -8,6 +8,7 @@ is those values, whatever became of their names.
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Tap:
     """Path of the module that it is the result of: the first of the steps that a kernel may do in one."""
     sources: tuple[str, ...]
     """Names of the taps that it is computed from, with nothing tapped between."""
+    terms: int = 1
+    """How many products or values the first of those steps adds up for one of its results."""
     is_output: bool = False
 
     @property
@@ -92,7 +95,9 @@ def find_taps(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> list[
             if any(roots[reader] is not root for reader in readers) and not is_overwritten(graph, node):
                 chosen[node] = f"{PREFIX}{len(chosen)}"
     return [
-        Tap(name, node, path_of(roots[node]), _sources(node, chosen), node in outputs) for node, name in chosen.items()
+        Tap(name, node, path_of(root), _sources(node, chosen), _terms(graph, root), node in outputs)
+        for node, name in chosen.items()
+        for root in (roots[node],)
     ]
 
 
@@ -163,6 +168,18 @@ def _readers(graph: GraphModule, node: Node) -> list[Node]:
 def _is_float(node: Node) -> bool:
     dtype = getattr(node.meta.get("tensor_meta"), "dtype", None)
     return isinstance(dtype, torch.dtype) and dtype.is_floating_point
+
+
+def _terms(graph: GraphModule, root: Node) -> int:
+    """Return the length of a step's sums: of a dense layer's by its weight, else by how much smaller its result is."""
+    module = module_of(graph, root)
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, torch.Tensor) and weight.dim() > 1:
+        return weight[0].numel()
+    if ops.is_call(graph, root, ops.MATRIX_PRODUCT):
+        return (shape_of(root.all_input_nodes[0]) or (1,))[-1]
+    sizes = [math.prod(shape) for node in (root, *root.all_input_nodes) if (shape := shape_of(node))]
+    return max(1, max(sizes) // max(1, sizes[0])) if sizes else 1
 
 
 def _sources(node: Node, chosen: Mapping[Node, str]) -> tuple[str, ...]:
