@@ -123,7 +123,12 @@ def tapped(graph: GraphModule, steps: Mapping[str, str], examples: Mapping[str, 
 
 def is_overwritten(graph: GraphModule, node: Node) -> bool:
     """Return whether a later step works in place on a node's value, so that it is no longer there at the end."""
-    return any(ops.works_in_place(graph, reader) for reader in _readers(graph, node))
+    return any(ops.works_in_place(graph, reader) or _is_in_place(reader.target) for reader in _readers(graph, node))
+
+
+def _is_in_place(target: Any) -> bool:
+    """Return whether this is a function as `torch.relu_`; `operator.and_` and its like only end as these do."""
+    return getattr(target, "__name__", "").endswith("_") and getattr(target, "__module__", "") != "_operator"
 
 
 def _named_outputs(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> dict[str, Node]:
@@ -142,7 +147,8 @@ def _roots(graph: GraphModule) -> dict[Node, Node]:
         before = {roots[source] for source in node.all_input_nodes if source.op != "get_attr"}
         is_chained = len(before) == 1 and ops.is_call(graph, node, *_ELEMENTWISE)
         first = next(iter(before), node)
-        roots[node] = first if is_chained and shape_of(node) == shape_of(first) else node
+        is_chained = is_chained and _is_computed(graph, first) and shape_of(node) == shape_of(first)
+        roots[node] = first if is_chained else node
     return roots
 
 

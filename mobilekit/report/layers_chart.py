@@ -29,6 +29,7 @@ _COLOURS = {
 _TICKS = 24
 _SIZE = (13.0, 8.5)  # inches
 _DPI = 110
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def check_suffix(path: Path) -> None:
@@ -68,7 +69,7 @@ def _render(content: dict[str, Any], title: str, kind: str) -> bytes:
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "mobilekit"}):  # the same picture has the same bytes
         figure = _figure(content, title)
-        figure.savefig(picture, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(picture, format=kind, dpi=_DPI, metadata=_NO_METADATA if kind == "svg" else None)
     return picture.getvalue()
 
 
@@ -127,10 +128,13 @@ def _mark_jump(axis: Axes, stage: dict[str, Any], colour: str) -> None:
 
 
 def tick_places(modules: Sequence[str], most: int = _TICKS) -> list[int]:
-    """Return where the blocks of a model begin; of many, as many as can be read, evenly taken."""
-    starts = [place for place, name in enumerate(modules) if not place or _block(name) != _block(modules[place - 1])]
-    stride = math.ceil(len(starts) / most)
-    return starts[::stride]
+    """Return where the blocks of a model begin; where they are short, only those whose names do not overlap."""
+    places: list[int] = []
+    for place, name in enumerate(modules):
+        begins = not place or _block(name) != _block(modules[place - 1])
+        if begins and (not places or place - places[-1] >= len(modules) / most):
+            places.append(place)
+    return places
 
 
 def _block(module: str) -> str:
