@@ -54,16 +54,16 @@ def diff(
     from mobilekit.files import write_atomic
     from mobilekit.report.junit import diff_junit
     from mobilekit.report.layers import layers_table
-    from mobilekit.report.layers_chart import check_suffix, draw_layers
+    from mobilekit.report.layers_chart import check_place, draw_layers
     from mobilekit.report.markdown import diff_markdown
     from mobilekit.report.terminal import ledger_table
 
     torch.set_num_threads(1)
     if plot:
-        check_suffix(plot)
+        check_place(plot)
     with progress("opening the bundle") as tell:
-        ledger = measure(opened, inputs, tell, reference)
         inside = look_inside(opened, inputs, reference, calibration, precision, tell) if layers else None
+        ledger = measure(opened, inputs, tell, reference)
     content, name = ledger.to_json(), bundle.resolve().name
     if inside:
         content["layers"] = inside

@@ -164,6 +164,7 @@ def measure_layers(
     """
     count = len(next(iter(inputs.values())))
     singles = [{name: array[number : number + 1] for name, array in inputs.items()} for number in range(count)]
+    sources = {stage: made_from(stage, stages) for stage in stages if stage != REFERENCE}
     observed = _observe(stages, singles, progress)
     runtimes = {name: stage.tapped() for name, stage in stages.items()}
     models = {name: opener() for name, opener in imitations.items()}
@@ -175,17 +176,18 @@ def measure_layers(
         values = {name: runtime.run(one) for name, runtime in runtimes.items()}
         for stage, result in values.items():
             outputs[stage].append({name: result[name] for name in observed[stage][number]})
-            if stage != REFERENCE:
-                sums.add((stage, "step"), values[made_from(stage, stages)], result)
-                sums.add((stage, "total"), values[REFERENCE], result)
+            if stage in sources:
+                sums.add((stage, "step"), values[sources[stage]], result)
+                if sources[stage] != REFERENCE:
+                    sums.add((stage, "total"), values[REFERENCE], result)
         for name, model in models.items():
             sums.add((name, "expected"), values["rewritten"], model.run(one))
     return tuple(
         StageLayers(
             stage,
-            made_from(stage, stages) if stage != REFERENCE else REFERENCE,
+            sources.get(stage, REFERENCE),
             _compare_outputs(observed[stage], outputs[stage]),
-            tuple(_rows(stage, taps, sums)) if stage != REFERENCE else (),
+            tuple(_rows(stage, sources[stage], taps, sums)) if stage in sources else (),
         )
         for stage in stages
     )
@@ -232,13 +234,14 @@ class _Sums:
         return found.result() if found else None
 
 
-def _rows(stage: str, taps: Sequence[Tap], sums: _Sums) -> list[LayerRow]:
+def _rows(stage: str, against: str, taps: Sequence[Tap], sums: _Sums) -> list[LayerRow]:
+    total_kind = "step" if against == REFERENCE else "total"
     rows: dict[str, LayerRow] = {}
     floats: dict[str, float] = {}
     for tap in taps:
         step, total, rounding, own = (
             sums.error(kind, tap.name)
-            for kind in ((stage, "step"), (stage, "total"), (FLOAT32, "expected"), (stage, "expected"))
+            for kind in ((stage, "step"), (stage, total_kind), (FLOAT32, "expected"), (stage, "expected"))
         )
         before = [rows[source] for source in tap.sources if source in rows]
         float32 = max(rounding.relative_l2 if rounding else 0.0, LEAST)

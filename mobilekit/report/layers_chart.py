@@ -32,14 +32,16 @@ _DPI = 110
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a file of a kind that is not drawn.
+def check_place(path: Path) -> None:
+    """Refuse a file of a kind that is not drawn, or in a folder that is not there.
 
     Raises:
-        UsageError: The suffix is neither .png nor .svg.
+        UsageError: The suffix is neither .png nor .svg, or there is no such folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another place.")
 
 
 def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
@@ -51,9 +53,9 @@ def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
         title: What was measured.
 
     Raises:
-        UsageError: The suffix is neither .png nor .svg.
+        UsageError: As `check_place` raises.
     """
-    check_suffix(path)
+    check_place(path)
     write_atomic(path, _render(content, title, path.suffix.lower().removeprefix(".")))
 
 
