@@ -126,7 +126,16 @@ def _mark_jump(axis: Axes, stage: dict[str, Any], colour: str) -> None:
     if found and value is not None and math.isfinite(value):
         axis.plot([found[0]], [value], "o", color=colour, markersize=8, fillstyle="none")
         text = f"jump at {found[1]['module']}".replace("$", r"\$")
-        axis.annotate(text, (found[0], value), (8, 6), textcoords="offset points", fontsize="small", color=colour)
+        side = 1 if found[0] < len(stage["layers"]) / 2 else -1  # where there is room
+        axis.annotate(
+            text,
+            (found[0], value),
+            (8 * side, 8),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            fontsize="small",
+            color=colour,
+        )
 
 
 def tick_places(modules: Sequence[str], most: int = _TICKS) -> list[int]:
@@ -140,7 +149,7 @@ def tick_places(modules: Sequence[str], most: int = _TICKS) -> list[int]:
 
 
 def _block(module: str) -> str:
-    """Return the part of a path that names a block: up to its last number among the first three words."""
-    words = module.split(".")[:3]
+    """Return the part of a path that names a block: up to its last number among the first four words."""
+    words = module.split(".")[:4]
     numbered = [place for place, word in enumerate(words) if word.isdigit()]
     return ".".join(words[: numbered[-1] + 1]) if numbered else words[0]
