@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.fx import GraphModule
+
 from mobilekit import bundle as bundles
 from mobilekit import memory
 from mobilekit.bundle import tflite_name
@@ -61,8 +63,7 @@ def make_artifacts(
     save_state(rewritten.graph, folder / bundles.REWRITTEN)
     scratch = folder / "scratch"
     scratch.mkdir()
-    _write_onnx(folder, scratch, rewritten, recipe, cache, progress)
-    _write_tflite(folder, scratch, recipe, calibration, cache, progress)
+    convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
     shutil.rmtree(scratch)
     path = folder / tflite_name("float32")
     if path.exists():
@@ -74,45 +75,70 @@ def make_artifacts(
     return report
 
 
-def _write_onnx(
-    folder: Path, scratch: Path, rewritten: Rewritten, recipe: Recipe, cache: Cache, progress: Progress
+def convert(
+    folder: Path,
+    scratch: Path,
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    cache: Cache,
+    progress: Progress,
 ) -> None:
-    """Write the ONNX files, those that the cache has from there."""
+    """Write the ONNX and TFLite files, those that the cache has from there.
+
+    Args:
+        folder: Where to write; its `stages` must exist.
+        scratch: A folder for the tools' own files.
+        graph: The rewritten model, float32.
+        recipe: Its precisions are made.
+        calibration: For int8; not needed where that is not made.
+        cache: Has what was made before.
+        progress: Is told what goes on.
+
+    Raises:
+        ToolError: A converter failed.
+    """
+    _write_onnx(folder, scratch, graph, recipe, cache, progress)
+    _write_tflite(folder, scratch, recipe, calibration, cache, progress)
+
+
+def _write_onnx(
+    folder: Path, scratch: Path, graph: GraphModule, recipe: Recipe, cache: Cache, progress: Progress
+) -> None:
     key = sha256_of_json(
         {
             "stage": "onnx",
-            "code": rewritten.graph.code,
-            "weights": weights_digest(rewritten.graph),
+            "code": graph.code,
+            "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
             **_tools(),
         }
     )
     if not cache.take(key, folder):
         progress("torch.onnx")
-        write_onnx(rewritten.graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
+        write_onnx(graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
         progress("onnxsim")
         simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
         cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
 
 
 def _write_tflite(
-    folder: Path, scratch: Path, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
+    folder: Path, scratch: Path, recipe: Recipe, calibration: Calibration | None, cache: Cache, progress: Progress
 ) -> None:
-    """Write the TFLite files, those that the cache has from there."""
-    graph, tools = sha256_of(folder / bundles.ONNX), _tools()
+    source, tools = sha256_of(folder / bundles.ONNX), _tools()
     keys: dict[str, str] = {}
     for precision in recipe.precision:
-        data = calibration.digest if precision == "int8" else None
+        data = calibration.digest if calibration and precision == "int8" else None
         mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
         keys[precision] = sha256_of_json(
-            {"stage": precision, "graph": graph, "calibration": data, "int8": mixed, **tools}
+            {"stage": precision, "graph": source, "calibration": data, "int8": mixed, **tools}
         )
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if missing:
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration.arrays if "int8" in missing else None
+        ranges = calibration.arrays if calibration and "int8" in missing else None
         layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
         for name, path in files.items():

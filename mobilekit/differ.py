@@ -22,7 +22,7 @@ from mobilekit.parity.gates import GateResult, check_gate
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import StepReport, rewrite
+from mobilekit.rewrites.engine import Rewritten, StepReport, Watch, rewrite
 from mobilekit.runtimes.base import Runtime, open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -55,15 +55,33 @@ def diff(
     loaded = recipe_of(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
-    model = reference_of(bundle, reference)
-    rewritten = rewrite(model, loaded, prove=False)
-    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    model, rewritten = models_of(bundle, loaded, reference)
     steps = tuple(
         StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
+
+
+def models_of(
+    bundle: Bundle, loaded: LoadedRecipe, reference: str | None = None, watch: Watch = lambda _graph: None
+) -> tuple[nn.Module, Rewritten]:
+    """Return a bundle's reference model and its rewritten one, both with the weights in the bundle.
+
+    Args:
+        bundle: The bundle.
+        loaded: Its recipe.
+        reference: Names the model anew.
+        watch: Is shown the graph, in float64, before the first rewrite and after each.
+
+    Raises:
+        UsageError: The bundle's model is unknown here, or is code that `reference` does not name.
+    """
+    model = reference_of(bundle, reference)
+    rewritten = rewrite(model, loaded, prove=False, watch=watch)
+    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    return model, rewritten
 
 
 def reference_of(bundle: Bundle, name: str | None) -> nn.Module:

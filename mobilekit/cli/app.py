@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, ranges, recipes, rewrites, verify
+from mobilekit.cli import (
+    bench,
+    devices,
+    diff,
+    doctor,
+    export,
+    inspect,
+    models,
+    ranges,
+    recipes,
+    report,
+    rewrites,
+    verify,
+)
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError
 
@@ -31,6 +44,7 @@ app.command("bench")(bench.bench)
 app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
+app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.add_typer(rewrites.app, name="rewrites")
 

@@ -175,7 +175,7 @@ def measure(
     rows = [
         measured.row(stage, against, name)
         for stage in stages
-        for against in (dict.fromkeys((REFERENCE, _made_from(stage, stages))) if stage != REFERENCE else ())
+        for against in (dict.fromkeys((REFERENCE, made_from(stage, stages))) if stage != REFERENCE else ())
         for name in outputs[REFERENCE][0]
     ]
     truth = next(iter(outputs[REFERENCE][0].values()))
@@ -213,10 +213,10 @@ def check_labels(evaluation: Evaluation, outputs: Floats) -> None:
         )
 
 
-def _made_from(stage: str, stages: Iterable[str]) -> str:
+def made_from(stage: str, stages: Iterable[str]) -> str:
     """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
     source = MADE_FROM[stage]
-    return source if source in stages else _made_from(source, stages)
+    return source if source in stages else made_from(source, stages)
 
 
 @dataclass(frozen=True)

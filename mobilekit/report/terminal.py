@@ -159,6 +159,11 @@ def _missed(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [bound for bound in row["limits"] if beyond(bound)]
 
 
+def limit_words(bound: dict[str, Any]) -> str:
+    """Return a limit in words, as `relative L2 <= 3.9e-03`."""
+    return _limit(bound, _LONG)
+
+
 def _sites(count: int) -> str:
     return f"{count} site{'' if count == 1 else 's'}"
 

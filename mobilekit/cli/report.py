@@ -1,0 +1,65 @@
+"""`mobilekit report`: a bundle as one page of HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.bundle import find_changes, open_bundle
+from mobilekit.cli.layers import look_inside, refuse_without_layers
+from mobilekit.cli.output import out, print_json, progress
+from mobilekit.errors import UsageError
+
+_SUFFIXES = (".html", ".htm")
+
+
+def report(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write, .html.")],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="With the values inside at every stage, as `mobilekit diff --layers`.")
+    ] = False,
+    inputs: Annotated[
+        Path | None, typer.Option(help="With --layers: folder of pictures, or .npz, to measure on.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="With --layers: the model's FILE.py:FACTORY, for a bundle from one.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="With --layers: of float32,float16,dynamic,int8; all of the bundle's without.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write what a bundle is, and what was measured at its export, as one page that needs nothing else.
+
+    Examples: `mobilekit report artifacts/ghostnetv2 -o ghostnetv2.html` ·
+    `mobilekit report artifacts/ghostnetv2 --layers --precision float32,int8 -o ghostnetv2.html`
+    """
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{output} does not end in .html.", "The report is a page of HTML.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
+    if not layers:
+        refuse_without_layers(inputs=inputs, reference=reference, calibration=calibration, precision=precision)
+    opened = open_bundle(bundle)
+    ledger, changes = opened.ledger, find_changes(bundle)
+    if layers:
+        import torch
+
+        torch.set_num_threads(1)
+        with progress("opening the bundle") as tell:
+            ledger["layers"] = look_inside(opened, inputs, reference, calibration, precision, tell)
+    from mobilekit.files import write_atomic
+    from mobilekit.report.html import bundle_html
+
+    sizes = {str(path.relative_to(bundle)): path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
+    write_atomic(output, bundle_html(bundle.resolve().name, opened.manifest, ledger, sizes, changes))
+    if as_json:
+        print_json({"bundle": str(bundle), "report": str(output), "verdict": ledger["verdict"], "changes": changes})
+    else:
+        out.print(f"{output} is written: {bundle} is {ledger['verdict']}.", markup=False)

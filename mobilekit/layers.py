@@ -1,0 +1,159 @@
+"""Measure the values inside a bundle's model at every stage, through a tapped copy of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch.fx import GraphModule
+
+from mobilekit import bundle as bundles
+from mobilekit.bundle import Bundle, tflite_name
+from mobilekit.cache import Cache
+from mobilekit.conversion import Calibration, convert, read_calibration
+from mobilekit.differ import load_evaluation, models_of, recipe_of
+from mobilekit.errors import UsageError, nearest
+from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.models.inputs import zeros
+from mobilekit.parity.counterparts import find_counterparts
+from mobilekit.parity.imitations import imitations
+from mobilekit.parity.layers import Layers, Stage, measure_layers
+from mobilekit.parity.taps import find_taps, tapped
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.graph import trace
+from mobilekit.runtimes.base import open_artifact
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+MOST_INPUTS = 16
+"""The values inside are large, and their errors much the same on every input."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LayersRequest:
+    """What to look into, and on what."""
+
+    bundle: Bundle
+    inputs: Path | None = None
+    """A folder of pictures, or an .npz; without, the recipe's built-in evaluation data."""
+    reference: str | None = None
+    """`FILE.py:FACTORY`, for a bundle that was exported from one."""
+    calibration: Path | None = None
+    """What the bundle was calibrated on, where that was not built-in data."""
+    precision: Sequence[str] | None = None
+    """Of the bundle's TFLite precisions; all of them without. float32 is always among them."""
+
+
+def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _message: None) -> Layers:
+    """Convert a tapped copy of a bundle's rewritten model, and compare the values inside at every stage.
+
+    Raises:
+        UsageError: The inputs, the calibration or the precisions do not fit the bundle.
+        ToolError: A converter or runtime failed.
+    """
+    bundle = request.bundle
+    loaded = recipe_of(bundle)
+    notes: list[str] = []
+    calibration, recipe = _prepare(request, loaded.recipe, notes)
+    evaluation = _few(load_evaluation(request.inputs, recipe) if request.inputs else evaluation_inputs(recipe), notes)
+    progress("rebuilding the model")
+    exact: deque[GraphModule] = deque(maxlen=1)  # the last one has every rewrite, and weights that are not yet rounded
+    model, rewritten = models_of(bundle, loaded, request.reference, lambda graph: exact.append(deepcopy(graph)))
+    examples = zeros(recipe.shapes)
+    taps = find_taps(rewritten.graph, examples)
+    traced = trace(model, examples)
+    first = {name: torch.from_numpy(array[:1]) for name, array in evaluation.inputs.items()}
+    changes = any(step.applied and not step.exactness.is_proved for step in rewritten.steps)
+    counterparts = find_counterparts(taps, exact[-1], traced, first, changes)
+    inside = [tap for tap in taps if not tap.is_output]
+    copy = tapped(rewritten.graph, {tap.name: tap.node.name for tap in inside}, examples)
+    known = {tap.name: counterparts[tap.name].step for tap in inside if tap.name in counterparts}
+    with TemporaryDirectory(prefix="mobilekit-layers-") as name:
+        folder = Path(name)
+        (folder / "stages").mkdir()
+        (folder / "scratch").mkdir()
+        convert(folder, folder / "scratch", copy, recipe, calibration, cache, progress)
+        stages = {
+            "reference": Stage(lambda: TorchRuntime(tapped(traced, known, examples)), lambda: TorchRuntime(model)),
+            "rewritten": Stage(lambda: TorchRuntime(copy), lambda: TorchRuntime(rewritten.graph)),
+            **artifact_stages(folder, bundle.path, recipe),
+        }
+        ranges = bundles.calibrated_ranges(bundle.path)
+        models = imitations(copy, stages, recipe.int8.keep_float, ranges)
+        measured = measure_layers(stages, models, taps, evaluation.inputs, progress)
+    return Layers(evaluation.name, evaluation.count, tuple(taps), counterparts, measured, tuple(notes))
+
+
+def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[str, Stage]:
+    """Return the stages that are files, each with its tapped copy.
+
+    Args:
+        tapped_folder: Where the tapped copies are, with their layouts.
+        folder: The bundle's.
+        recipe: Its precisions are there.
+    """
+    names = {"onnx": bundles.UNSIMPLIFIED, "onnx-simplified": bundles.ONNX}
+    names |= {f"tflite-{precision}": tflite_name(precision) for precision in recipe.precision}
+    inner, outer = bundles.output_layouts(tapped_folder), bundles.output_layouts(folder)
+    return {
+        stage: Stage(
+            lambda path=tapped_folder / name: open_artifact(path, inner),  # type: ignore[misc]
+            lambda path=folder / name: open_artifact(path, outer),  # type: ignore[misc]
+        )
+        for stage, name in names.items()
+    }
+
+
+def _prepare(request: LayersRequest, recipe: Recipe, notes: list[str]) -> tuple[Calibration | None, Recipe]:
+    """Return what int8 is calibrated on, and the recipe with the precisions that can be measured."""
+    there = request.bundle.precisions
+    wanted = list(request.precision) if request.precision is not None else there
+    unknown = [word for word in wanted if word not in there]
+    if unknown:
+        raise UsageError(f"{request.bundle.path} has no precision {unknown[0]}.", nearest(unknown[0], there))
+    kept = [name for name in recipe.precision if name in wanted or (name == "float32" and name in there)]
+    calibration = None
+    if "int8" in kept:
+        calibration = _calibration(request, recipe, notes)
+        kept = [name for name in kept if name != "int8" or calibration]
+    return calibration, recipe.model_copy(update={"precision": tuple(kept)})
+
+
+def _calibration(request: LayersRequest, recipe: Recipe, notes: list[str]) -> Calibration | None:
+    """Return the inputs that the bundle was calibrated on, told by their digest; None, with a note, without them.
+
+    Raises:
+        UsageError: The inputs given are others.
+    """
+    written = request.bundle.manifest["calibration"]
+    is_built_in = str(written["source"]).startswith("built-in ")
+    if request.calibration is None and not is_built_in:
+        notes.append(
+            f"int8 is left out: it was calibrated on {written['source']}, which a bundle does not hold; "
+            "give it with --calibration."
+        )
+        return None
+    found = read_calibration(recipe, request.calibration)
+    if found.digest == written["sha256"]:
+        return found
+    if request.calibration is not None:
+        raise UsageError(
+            f"{request.calibration} is not what {request.bundle.path} was calibrated on ({written['source']}).",
+            "Give the same inputs as at the export, or leave int8 out with --precision.",
+        )
+    notes.append("int8 is left out: the built-in calibration inputs are not those of the export; export again.")
+    return None
+
+
+def _few(evaluation: Evaluation, notes: list[str]) -> Evaluation:
+    if evaluation.count <= MOST_INPUTS:
+        return evaluation
+    notes.append(f"Measured on the first {MOST_INPUTS} of {evaluation.count} inputs.")
+    few = {name: array[:MOST_INPUTS] for name, array in evaluation.inputs.items()}
+    return Evaluation(evaluation.name, few)

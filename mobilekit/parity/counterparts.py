@@ -1,0 +1,108 @@
+"""Which value of the reference is the same quantity as a value of the rewritten model.
+
+Rewrites fold, move and replace steps, so that a step of the same name may well compute something else: a convolution
+with its batch norm folded gives what the batch norm gave. Values decide: both models are run in float64, where equal
+functions agree to 15 digits, and steps of the same values are counterparts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.fx import GraphModule, Interpreter, Node
+
+from mobilekit.models.inputs import arguments
+from mobilekit.parity.taps import Tap, is_overwritten
+from mobilekit.rewrites.graph import path_of
+
+EQUAL = 1e-9
+"""Relative L2 distance in float64, to which an exact rewrite is proved; a different quantity is some 0.1 to 1 away."""
+NEAR = 0.5
+"""How far an approximate rewrite may take a value before nothing says that it is the same quantity."""
+
+_Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """A step of the reference that computes the same quantity."""
+
+    step: str
+    """Its name in the reference's graph."""
+    path: str
+    """Path of the module that it calls, or in whose `forward` it stands."""
+    distance: float
+    """Relative L2 distance of the two values in float64: what the rewrites alone have changed."""
+
+
+def find_counterparts(
+    taps: Sequence[Tap],
+    rewritten: GraphModule,
+    reference: GraphModule,
+    inputs: Mapping[str, torch.Tensor],
+    approximate: bool = False,
+) -> dict[str, Counterpart]:
+    """Return the counterpart of each tap that has one, by the tap's name.
+
+    Args:
+        taps: Values of the rewritten graph.
+        rewritten: Weights in float64, as the rewrites computed them; rounded ones move every value by some 1e-7.
+        reference: The traced reference, float32.
+        inputs: One input of each name, float32 (1, ...), best a real one, on which few values are zero throughout.
+        approximate: Whether a rewrite changed the function. Then the nearest value of the same module is a
+            counterpart as well, at the distance that is told with it.
+    """
+    by_shape: dict[tuple[int, ...], list[tuple[Node, _Doubles]]] = defaultdict(list)
+    for node, value in _values(reference, inputs).items():
+        if not is_overwritten(reference, node):
+            by_shape[value.shape].append((node, value))
+    named = {node.name: value for node, value in _values(rewritten, inputs).items()}
+    found = {}
+    for tap in taps:
+        value = named[tap.node.name]
+        near = [(_distance(value, other), node.name != tap.node.name, node) for node, other in by_shape[value.shape]]
+        own = {tap.module, tap.step}
+        kept = [
+            each
+            for each in near
+            if each[0] <= EQUAL or (approximate and each[0] <= NEAR and (path_of(each[2]) in own or tap.is_output))
+        ]
+        if kept:
+            distance, _, node = min(kept, key=lambda each: (each[0] > EQUAL and each[0], each[1]))
+            found[tap.name] = Counterpart(node.name, path_of(node), distance)
+    return found
+
+
+def _values(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> dict[Node, _Doubles]:
+    """Return the value of each step that gives one float tensor, in float64."""
+    values: dict[Node, _Doubles] = {}
+
+    class Recorder(Interpreter):
+        def run_node(self, n: Node) -> object:
+            result = super().run_node(n)
+            if isinstance(result, torch.Tensor) and result.is_floating_point() and n.op not in ("get_attr", "output"):
+                values[n] = result.numpy().copy()  # the next step may work in place
+            return result
+
+    doubles = {name: tensor.double() for name, tensor in inputs.items()}
+    with torch.no_grad():
+        Recorder(copy.deepcopy(graph).double()).run(*arguments(graph, doubles))
+    return values
+
+
+def _distance(a: _Doubles, b: _Doubles) -> float:
+    """Return the relative L2 distance; a few values are tried first, as most pairs differ everywhere."""
+    few = slice(None, None, max(1, a.size // 64))
+    x, y = a.ravel(), b.ravel()
+    for part in (few, slice(None)):
+        scale = float(np.linalg.norm(x[part]))
+        distance = float(np.linalg.norm(x[part] - y[part])) / scale if scale else float("inf")
+        if part == few and distance > 2 * NEAR:
+            break
+    return distance

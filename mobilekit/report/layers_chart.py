@@ -1,0 +1,155 @@
+"""Error over depth as a picture: a line a stage, against the reference and against the stage before."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilekit.errors import UsageError
+from mobilekit.files import write_atomic
+from mobilekit.report.layers import is_quantised
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg")
+_COLOURS = {
+    "rewritten": "#7f7f7f",
+    "onnx": "#17becf",
+    "onnx-simplified": "#1f77b4",
+    "tflite-float32": "#2ca02c",
+    "tflite-float16": "#9467bd",
+    "tflite-dynamic": "#ff7f0e",
+    "tflite-int8": "#d62728",
+}
+_TICKS = 24
+_SIZE = (13.0, 8.5)  # inches
+_DPI = 110
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file of a kind that is not drawn, or in a folder that is not there.
+
+    Raises:
+        UsageError: The suffix is neither .png nor .svg, or there is no such folder.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another place.")
+
+
+def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
+    """Draw what `Layers.to_json` gives.
+
+    Args:
+        content: The layers.
+        path: The picture, .png or .svg.
+        title: What was measured.
+
+    Raises:
+        UsageError: As `check_place` raises.
+    """
+    check_place(path)
+    write_atomic(path, _render(content, title, path.suffix.lower().removeprefix(".")))
+
+
+def layers_svg(content: dict[str, Any], title: str) -> str:
+    """Return the same picture as SVG, to stand in a page of HTML."""
+    text = _render(content, title, "svg").decode()
+    return text[text.index("<svg") :]
+
+
+def _render(content: dict[str, Any], title: str, kind: str) -> bytes:
+    from matplotlib import rc_context
+
+    picture = io.BytesIO()
+    with rc_context({"svg.hashsalt": "mobilekit"}):  # the same picture has the same bytes
+        figure = _figure(content, title)
+        figure.savefig(picture, format=kind, dpi=_DPI, metadata=_NO_METADATA if kind == "svg" else None)
+    return picture.getvalue()
+
+
+def _figure(content: dict[str, Any], title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    stages = [stage for stage in content["stages"] if stage["layers"]]
+    modules = [tap["module"] for tap in content["taps"]]
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    totals, steps = figure.subplots(2, 1, sharex=True)
+    for stage in stages:
+        colour = _COLOURS.get(stage["stage"], "black")
+        _line(totals, [row["total"] for row in stage["layers"]], colour, stage["stage"])
+        _line(steps, [row["step"] for row in stage["layers"]], colour, f"{stage['stage']} against {stage['against']}")
+        if is_quantised(stage):
+            expected = [row["expected_relative_l2"] for row in stage["layers"]]
+            steps.plot(expected, color=colour, linewidth=0.8, linestyle=":")
+        _mark_jump(steps, stage, colour)
+    steps.plot([], [], color="black", linewidth=0.8, linestyle=":", label="what the format does by itself")
+    inputs = content["inputs"]
+    totals.set_title(
+        f"{title}: error inside the model, on {inputs['count']} inputs ({inputs['real']})".replace("$", r"\$")
+    )
+    totals.set_ylabel("relative L2 against the reference")
+    steps.set_ylabel("relative L2 against the stage before")
+    for axis in (totals, steps):
+        axis.set_yscale("log")
+        axis.grid(visible=True, which="major", alpha=0.3)
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
+    places = tick_places(modules)
+    steps.set_xlim(-1, len(modules))
+    steps.set_xticks(places, [_block(modules[place]) for place in places], rotation=60, ha="right", fontsize="small")
+    steps.set_xlabel("depth: values in the order in which they are computed")
+    return figure
+
+
+def _line(axis: Axes, errors: Sequence[dict[str, Any] | None], colour: str, label: str) -> None:
+    """Draw a line over the values that have a counterpart and differ from it; a logarithm has no place for 0."""
+    points = [(place, error["relative_l2"]) for place, error in enumerate(errors) if error and error["relative_l2"]]
+    if not points:
+        axis.plot([], [], color=colour, label=f"{label}: equal")
+        return
+    places, values = zip(*points, strict=True)
+    marker = "." if len(points) < 2 else None
+    axis.plot(places, values, color=colour, linewidth=1.2, marker=marker, label=label, alpha=0.9)
+
+
+def _mark_jump(axis: Axes, stage: dict[str, Any], colour: str) -> None:
+    """Point at the first value whose error is more than the format explains."""
+    found = next(((place, row) for place, row in enumerate(stage["layers"]) if row["jumps"]), None)
+    value = found[1]["step"]["relative_l2"] if found else None
+    if found and value is not None and math.isfinite(value):
+        axis.plot([found[0]], [value], "o", color=colour, markersize=8, fillstyle="none")
+        text = f"jump at {found[1]['module']}".replace("$", r"\$")
+        side = 1 if found[0] < len(stage["layers"]) / 2 else -1  # where there is room
+        axis.annotate(
+            text,
+            (found[0], value),
+            (8 * side, 8),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            fontsize="small",
+            color=colour,
+        )
+
+
+def tick_places(modules: Sequence[str], most: int = _TICKS) -> list[int]:
+    """Return where the blocks of a model begin; where they are short, only those whose names do not overlap."""
+    places: list[int] = []
+    for place, name in enumerate(modules):
+        begins = not place or _block(name) != _block(modules[place - 1])
+        if begins and (not places or place - places[-1] >= len(modules) / most):
+            places.append(place)
+    return places
+
+
+def _block(module: str) -> str:
+    """Return the part of a path that names a block: up to its last number among the first four words."""
+    words = module.split(".")[:4]
+    numbered = [place for place, word in enumerate(words) if word.isdigit()]
+    return ".".join(words[: numbered[-1] + 1]) if numbered else words[0]

@@ -1,0 +1,274 @@
+"""Where an error comes in: faults are planted at one module of one stage, and that module has to be named."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import nn
+from torch.fx import GraphModule
+
+from mobilekit.errors import UsageError
+from mobilekit.parity.counterparts import Counterpart
+from mobilekit.parity.imitations import imitations
+from mobilekit.parity.layers import Layers, Stage, StageLayers, measure_layers
+from mobilekit.parity.ledger import MADE_FROM
+from mobilekit.parity.noise import EveryTensorRounded, record_ranges, round_weights_to_int8
+from mobilekit.parity.taps import Tap, find_taps, tapped
+from mobilekit.report.html import bundle_html
+from mobilekit.report.layers import layers_table, summary
+from mobilekit.report.layers_chart import draw_layers, layers_svg, tick_places
+from mobilekit.rewrites.graph import trace
+from mobilekit.runtimes.base import Arrays, Runtime
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+EXAMPLE = {"input": torch.zeros(1, 3, 12, 12)}
+INPUTS = {"input": np.random.default_rng(0).standard_normal((3, 3, 12, 12), dtype=np.float32)}
+
+
+class Net(nn.Module):
+    """Two branches that meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.left = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.right = nn.Conv2d(8, 8, 1)
+        self.late = nn.Conv2d(8, 12, 1)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.relu(self.left(x)) + self.right(x)
+        return self.head(torch.relu(self.late(x)).mean((2, 3)))
+
+
+Changed = Callable[[GraphModule], nn.Module]
+
+
+def _measure(
+    faults: Mapping[str, Changed] | None = None, plain: Mapping[str, Runtime] | None = None
+) -> tuple[list[Tap], dict[str, StageLayers]]:
+    graph = trace(Net().eval(), EXAMPLE)
+    taps = find_taps(graph, EXAMPLE)
+    inside = tapped(graph, {tap.name: tap.node.name for tap in taps if not tap.is_output}, EXAMPLE)
+    ranges = record_ranges(inside, INPUTS)
+
+    def int8(model: GraphModule) -> nn.Module:
+        round_weights_to_int8(model)
+        return EveryTensorRounded(model, (), ranges)
+
+    sound = copy.deepcopy(inside)
+    faults = dict(faults or {})
+    if "rewritten" in faults:  # which everything after it is made from
+        faults.pop("rewritten")(inside)
+    makers: dict[str, Changed] = {stage: lambda model: model for stage in ("reference", *MADE_FROM)}
+    makers |= {"tflite-int8": int8, **faults}
+    for stage in ("tflite-float16", "tflite-dynamic"):
+        del makers[stage]
+    stages = {}
+    for stage, make in makers.items():
+        runtime = TorchRuntime(make(copy.deepcopy(sound if stage == "reference" else inside)).eval())
+        own = (plain or {}).get(stage, OutputsOnly(runtime))
+        stages[stage] = Stage(lambda runtime=runtime: runtime, lambda own=own: own)  # type: ignore[misc]
+    measured = measure_layers(stages, imitations(inside, stages, (), ranges), taps, INPUTS)
+    return taps, {stage.stage: stage for stage in measured}
+
+
+class OutputsOnly(Runtime):
+    """The untapped model: a tapped one without its taps, its outputs perhaps changed."""
+
+    def __init__(self, inner: Runtime, change: float = 0.0) -> None:
+        self.inner, self.change = inner, np.float32(change)
+
+    def run(self, inputs: Arrays) -> Arrays:
+        return {name: array + self.change for name, array in self.inner.run(inputs).items() if name == "logits"}
+
+
+def _weight(path: str, factor: float = 1.01) -> Changed:
+    """One weight of one module is off."""
+
+    def change(model: GraphModule) -> nn.Module:
+        model.get_submodule(path).weight.data.view(-1)[0] *= factor  # type: ignore[union-attr, operator]
+        return model
+
+    return change
+
+
+def test_a_sound_model_has_no_jump_anywhere() -> None:
+    taps, stages = _measure()
+    assert [tap.module for tap in taps] == ["stem", "left", "right", "add", "late", "mean", "head"]
+    assert {name: stage.first_jump for name, stage in stages.items()} == dict.fromkeys(stages)
+    assert all(stage.observer.identical for stage in stages.values())
+    assert [row.step.relative_l2 for row in stages["onnx"].rows if row.step] == [0.0] * len(taps)
+
+
+@pytest.mark.parametrize("stage", ["rewritten", "onnx", "onnx-simplified", "tflite-float32"])
+@pytest.mark.parametrize("module", ["stem", "left", "right", "late", "head"])
+def test_a_changed_weight_is_found_at_its_module_and_stage(stage: str, module: str) -> None:
+    _, stages = _measure({stage: _weight(module)})
+    jumps = {name: each.first_jump.module for name, each in stages.items() if each.first_jump}
+    assert jumps.pop(stage) == module
+    # In a conversion the fault stays; here the next stage is sound again, and so differs from this one.
+    assert set(jumps) <= ({name for name in stages if MADE_FROM.get(name) == stage} if stage != "rewritten" else set())
+
+
+@pytest.mark.parametrize("module", ["left", "add", "late"])
+def test_an_int8_tensor_with_a_wrong_scale_is_found(module: str) -> None:
+    """The range is an eighth of what it should be: values saturate."""
+
+    def wrong(model: GraphModule) -> nn.Module:
+        ranges = dict(record_ranges(model, INPUTS))
+        taps = {tap.module: tap for tap in find_taps(trace(Net().eval(), EXAMPLE), EXAMPLE)}
+        low, high = ranges[taps[module].node.name]
+        ranges[taps[module].node.name] = (low / 8, high / 8)
+        round_weights_to_int8(model)
+        return EveryTensorRounded(model, (), ranges)
+
+    _, stages = _measure({"tflite-int8": wrong})
+    jump = stages["tflite-int8"].first_jump
+    assert jump is not None
+    assert jump.module == module
+    assert stages["tflite-int8"].adds_most[0].module == module
+    assert [name for name, stage in stages.items() if stage.first_jump] == ["tflite-int8"]
+
+
+def test_values_that_are_not_finite_are_a_jump() -> None:
+    _, stages = _measure({"onnx": _weight("late", float("nan"))})
+    jump = stages["onnx"].first_jump
+    assert jump is not None
+    assert jump.module == "late"
+    json.loads(json.dumps(stages["onnx"].to_json(), allow_nan=False))
+
+
+def test_what_a_layer_adds_leaves_out_what_it_was_given() -> None:
+    _, stages = _measure({"onnx": _weight("stem", 3.0)})
+    rows = {row.module: row for row in stages["onnx"].rows}
+    assert rows["stem"].step is not None
+    assert rows["stem"].added == rows["stem"].step.relative_l2 > 0.001
+    for row in rows.values():
+        assert row.step is not None
+        assert row.added <= row.step.relative_l2
+    late, add = rows["late"].step, rows["add"].step
+    assert late is not None
+    assert add is not None
+    assert rows["late"].added ** 2 == pytest.approx(max(0, late.relative_l2**2 - add.relative_l2**2), rel=1e-9)
+
+
+def test_an_artifact_that_differs_from_its_tapped_copy_is_told() -> None:
+    model = trace(Net().eval(), EXAMPLE)
+    altered = OutputsOnly(TorchRuntime(tapped(model, {}, EXAMPLE)), change=0.25)
+    taps, stages = _measure(plain={"tflite-float32": altered})
+    assert [name for name, stage in stages.items() if not stage.observer.identical] == ["tflite-float32"]
+    assert stages["tflite-float32"].observer.max_abs == pytest.approx(0.25, rel=1e-6)
+    told = [line for line in summary(_content(taps, stages)) if "other final outputs" in line]
+    assert len(told) == 1
+    assert told[0].startswith("The tapped copy of tflite-float32 gives other final outputs than tflite-float32 itself")
+
+
+# What is shown.
+
+
+def _content(taps: list[Tap], stages: dict[str, StageLayers]) -> dict[str, Any]:
+    counterparts = {tap.name: Counterpart(tap.node.name, tap.step, 0.0) for tap in taps if tap.module != "right"}
+    layers = Layers("three made-up pictures", 3, tuple(taps), counterparts, tuple(stages.values()), ("A note.",))
+    content: dict[str, Any] = json.loads(json.dumps(layers.to_json(), allow_nan=False))
+    return content
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    return _content(*_measure({"tflite-int8": _weight("late", 400.0)}))
+
+
+def _printed(content: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(layers_table(content))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_table_has_every_module_and_the_summary_names_the_jump(content: dict[str, Any]) -> None:
+    text = _printed(content)
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines[3:10]] == ["stem", "left", "right", "add", "late", "mean", "head"]
+    assert all(len(line) <= 80 for line in lines[:20])
+    words = " ".join(text.split())
+    assert "tflite-int8: the error jumps at late:" in words
+    assert "onnx: no jump; nothing differs." in words
+    assert "1 value without a counterpart in the reference" in words
+    assert "A note." in words
+
+
+def test_the_chart_is_a_picture_and_the_same_each_time(content: dict[str, Any], tmp_path: Path) -> None:
+    draw_layers(content, tmp_path / "a.png", "net")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 1000
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None
+    assert {(214, 39, 40), (44, 160, 44)} <= {colour for _, colour in colours}  # int8 red, float32 green
+    draw_layers(content, tmp_path / "a.svg", "net")
+    drawn = (tmp_path / "a.svg").read_text()
+    assert drawn[drawn.index("<svg") :] == layers_svg(content, "net")
+    with pytest.raises(UsageError, match=r"neither .png nor .svg"):
+        draw_layers(content, tmp_path / "a.jpg", "net")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg"]
+
+
+def test_ticks_are_at_the_blocks_and_do_not_overlap() -> None:
+    modules = ["stem", *[f"blocks.{block}.conv{i}" for block in range(50) for i in range(4)], "head"]
+    places = tick_places(modules, most=10)
+    assert len(places) <= 10
+    assert min(after - before for before, after in itertools.pairwise(places)) >= len(modules) / 10
+    assert tick_places(["a.0.x", "a.0.y", "a.1.x"], most=10) == [0, 2]
+
+
+def test_the_page_is_whole_and_escapes_what_it_is_given(content: dict[str, Any]) -> None:
+    row = {
+        "stage": "onnx",
+        "against": "reference",
+        "output": "logits",
+        **dict.fromkeys(("max_abs", "relative_l2", "psnr_db", "top1"), None),
+        "cosine": 0.5,
+        "top1_agreement": 1.0,
+        "finite": True,
+        "verdict": "fail",
+        "limits": [{"metric": "cosine", "limit": 0.9, "derivation": "<b>why</b>", "advice": ""}],
+        "random": {"finite": True},
+    }
+    ledger = {
+        "verdict": "fail",
+        "inputs": {"real": "photos", "count": 3},
+        "stages": [row, {**row, "against": "rewritten"}],
+        "rewrites": [],
+        "layers": content,
+    }
+    manifest = {
+        "model": {"name": "net", "weights": {"source": "random", "sha256": "ab"}},
+        "recipe": {"name": "default"},
+        "calibration": {"count": 1, "source": "photos", "sha256": "cd"},
+        "tools": {"torch": "2"},
+        "files": {"model.onnx": "ef"},
+    }
+    page = bundle_html("<script>alert(1)</script>", manifest, ledger, {"model.onnx": 7}, ["model.onnx is changed"])
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;b&gt;why&lt;/b&gt;" in page
+    assert "cosine is 5.0e-01" in page
+    assert "Changed since the export: model.onnx is changed." in page
+    assert page.count("<details>") == 5  # a table each: rewritten, onnx, onnx-simplified, float32, int8
+    body = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
+    assert ElementTree.fromstring(body).tag.endswith("svg")  # noqa: S314  (we wrote it)
+    assert "http" not in page.replace("http://www.w3.org/", "")  # nothing is loaded from elsewhere

@@ -1,0 +1,200 @@
+"""The values inside a real bundle, with faults planted in the files that the converters wrote."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilekit.bundle import open_bundle, tflite_name
+from mobilekit.cache import Cache
+from mobilekit.errors import UsageError
+from mobilekit.inputs.builtin import calibration_inputs, evaluation_inputs
+from mobilekit.layers import LayersRequest, layers
+from mobilekit.parity.layers import Layers
+from mobilekit.recipes.load import load_recipe
+from mobilekit.runtimes.litert import LiteRTRuntime
+from tests.conftest import Cli
+
+MODULE = "blocks.3.0.shortcut.0"
+
+
+@pytest.fixture(scope="module")
+def request_(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> LayersRequest:
+    """Two digits, float32 and int8."""
+    few = tmp_path_factory.mktemp("inputs") / "two.npz"
+    np.savez(few, input=evaluation_inputs(load_recipe("ghostnetv2_digits").recipe).inputs["input"][:2])
+    return LayersRequest(open_bundle(digits_bundle), few, precision=("float32", "int8"))
+
+
+@pytest.fixture(scope="module")
+def sound(request_: LayersRequest) -> Layers:
+    return layers(request_, Cache.default())
+
+
+Edit = Callable[[Any, int], None]
+
+
+@dataclass(frozen=True)
+class Planting(Cache):
+    """Hands out what is in the cache with a fault in it: in the op, or the tensor, of one module."""
+
+    file: str = ""
+    tap: str = ""
+    edit: Edit = lambda _model, _tensor: None
+
+    def take(self, key: str, folder: Path) -> bool:
+        taken = Cache.default().take(key, folder)
+        path = folder / self.file
+        if taken and path.exists():
+            tensor = next(info.index for info in LiteRTRuntime(path).outputs if info.name == self.tap)
+            _edit_tflite(path, lambda model: self.edit(model, tensor))
+        return taken
+
+    def put(self, key: str, folder: Path, names: object) -> None:
+        raise AssertionError("everything was in the cache")
+
+
+def _edit_tflite(path: Path, edit: Callable[[Any], None]) -> None:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    edit(model)
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+
+
+def _shrink_scale(model: Any, tensor: int) -> None:
+    """A sixteenth of the range: most values saturate."""
+    quantization = model.subgraphs[0].tensors[tensor].quantization
+    quantization.scale = quantization.scale / 16
+
+
+def _change_a_weight(model: Any, tensor: int) -> None:
+    graph = model.subgraphs[0]
+    op = next(op for op in graph.operators if tensor in op.outputs)
+    buffer = model.buffers[graph.tensors[op.inputs[1]].buffer]
+    values = np.frombuffer(bytes(buffer.data), np.float32).copy()
+    values[np.abs(values).argmax()] *= 1.01
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+
+
+def test_a_sound_bundle(sound: Layers) -> None:
+    """No jump; the taps change nothing; and only what `relu6-gate` moves has no counterpart."""
+    assert {stage.stage: stage.first_jump for stage in sound.stages} == dict.fromkeys(
+        ["reference", "rewritten", "onnx", "onnx-simplified", "tflite-float32", "tflite-int8"]
+    )
+    assert all(stage.observer.identical for stage in sound.stages)
+    lacking = {tap.module for tap in sound.taps if tap.name not in sound.counterparts}
+    assert len(lacking) == 14
+    assert all(".se." in module for module in lacking)
+    assert all(row.step is not None for stage in sound.stages[2:] for row in stage.rows)
+    int8 = sound.stages[-1].rows
+    assert all(row.step.sqnr_db > 10 for row in int8 if row.step and row.step.sqnr_db)
+    ratios = [row.step.relative_l2 / row.expected for row in int8 if row.step]
+    assert 0.9 < float(np.median(ratios)) < 1.1  # the imitation tells what the artifact does, layer by layer
+
+
+@pytest.mark.parametrize(
+    ("precision", "edit"), [("int8", _shrink_scale), ("float32", _change_a_weight)], ids=["scale", "weight"]
+)
+def test_a_fault_in_a_converted_file_is_found(
+    request_: LayersRequest, sound: Layers, precision: str, edit: Edit
+) -> None:
+    tap = next(tap.name for tap in sound.taps if tap.module == MODULE)
+    cache = Planting(Cache.default().root, file=tflite_name(precision), tap=tap, edit=edit)
+    found = {stage.stage: stage for stage in layers(request_, cache).stages}
+    broken = found[f"tflite-{precision}"]
+    assert broken.first_jump is not None
+    assert broken.first_jump.module == MODULE
+    assert not broken.observer.identical
+    assert found["onnx-simplified"].first_jump is None
+
+
+def test_a_changed_artifact_shows_as_an_observer_effect(
+    request_: LayersRequest, digits_bundle: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits_bundle, tmp_path / "bundle")
+    path = tmp_path / "bundle" / tflite_name("int8")
+    last = LiteRTRuntime(path).outputs[0].index
+    _edit_tflite(path, lambda model: _shrink_scale(model, last))
+    found = layers(replace(request_, bundle=open_bundle(tmp_path / "bundle")), Cache.default())
+    assert [stage.stage for stage in found.stages if not stage.observer.identical] == ["tflite-int8"]
+    assert found.stages[-1].first_jump is None  # the copy is sound
+
+
+def test_calibration_that_a_bundle_does_not_hold(request_: LayersRequest, tmp_path: Path) -> None:
+    """Told by its digest: the same inputs are taken from wherever they come, others are not."""
+    arrays = calibration_inputs(load_recipe("ghostnetv2_digits").recipe)
+    np.savez(tmp_path / "other.npz", input=arrays["input"][::-1])
+    bundle = request_.bundle
+    with pytest.raises(UsageError, match="is not what"):
+        layers(replace(request_, calibration=tmp_path / "other.npz"), Cache.default())
+    entry = {**bundle.manifest["calibration"], "source": "my-photos"}
+    own = replace(bundle, manifest={**bundle.manifest, "calibration": entry})
+    found = layers(replace(request_, bundle=own), Cache.default())
+    assert "tflite-int8" not in [stage.stage for stage in found.stages]
+    assert found.notes == (
+        "int8 is left out: it was calibrated on my-photos, which a bundle does not hold; give it with --calibration.",
+    )
+
+
+class Words(HTMLParser):
+    """The text of a page, and the tags that are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tables = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tables += tag == "table"
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def test_the_commands(cli: Cli, digits_bundle: Path, request_: LayersRequest, sound: Layers, tmp_path: Path) -> None:
+    few = request_.inputs
+    assert few is not None
+    plot, page = tmp_path / "layers.png", tmp_path / "report.html"
+    words = ("--layers", "--inputs", few, "--precision", "float32,int8")
+    done = cli("diff", digits_bundle, *words, "--plot", plot, "--json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content["verdict"] == "pass"
+    assert content["layers"] == json.loads(json.dumps(sound.to_json()))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    done = cli("report", digits_bundle, *words, "-o", page)
+    assert done.returncode == 0, done.stderr
+    reader = Words()
+    reader.feed(page.read_text())
+    assert {MODULE, "tflite-int8", "pass", "Rewrites", "Layers"} <= set(reader.words)
+    assert reader.tables == 1 + 5 + 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("diff", "--plot", "a.png"), "--plot says how --layers is done"),
+        (("diff", "--layers", "--plot", "a.jpg"), "neither .png nor .svg"),
+        (("diff", "--layers", "--precision", "float23"), "has no precision float23"),
+        (("report", "-o", "a.pdf"), "does not end in .html"),
+        (("report", "-o", "nowhere/a.html"), "There is no folder"),
+        (("report", "-o", "a.html", "--inputs", "x"), "--inputs says how --layers is done"),
+    ],
+)
+def test_wrong_words(cli: Cli, digits_bundle: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    done = cli(words[0], digits_bundle, *words[1:], cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
