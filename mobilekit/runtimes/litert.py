@@ -78,6 +78,14 @@ class LiteRTRuntime(Runtime):
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
 
+    def tensors(self) -> list[TensorInfo]:
+        """Return all tensors of the file, constants included, by the names that they have in it."""
+        return [_info(detail, {}) for detail in self.interpreter.get_tensor_details()]
+
+    def value_of(self, info: TensorInfo) -> NDArray[np.float32]:
+        """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
+        return _decode(self.interpreter.get_tensor(info.index), info)
+
     def _output(self, info: TensorInfo) -> NDArray[np.float32]:
         array = _decode(self.interpreter.get_tensor(info.index), info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
