@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from torch import nn
+from torch.fx import GraphModule
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
@@ -19,7 +20,7 @@ from mobilekit.models.user import file_spec, resolve
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import StepReport, rewrite
+from mobilekit.rewrites.engine import Rewritten, StepReport, rewrite
 from mobilekit.runtimes.base import open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -50,14 +51,26 @@ def diff(
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
     model = _reference_of(bundle, reference)
-    rewritten = rewrite(model, loaded, prove=False)
-    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    rewritten = _rewritten_of(bundle, model, loaded)
     steps = tuple(
         StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
+
+
+def models_of(bundle: Bundle, reference: str | None) -> tuple[LoadedRecipe, nn.Module, GraphModule]:
+    """Return a bundle's recipe, its reference model and its rewritten model; see `diff`."""
+    loaded, model = _recipe_of(bundle), _reference_of(bundle, reference)
+    return loaded, model, _rewritten_of(bundle, model, loaded).graph
+
+
+def _rewritten_of(bundle: Bundle, model: nn.Module, loaded: LoadedRecipe) -> Rewritten:
+    """Rewrite a bundle's reference anew, and fill it with the weights in the bundle."""
+    rewritten = rewrite(model, loaded, prove=False)
+    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    return rewritten
 
 
 def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def cut_onnx(
-    model: Any, inputs: Sequence[str], outputs: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
-) -> bytes:
+def cut_onnx(model: Any, inputs: Sequence[str], outputs: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> bytes:
     """Return an ONNX file of the nodes between some tensors, with the constants that they read.
 
     Args:

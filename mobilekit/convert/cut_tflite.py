@@ -27,7 +27,9 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     source: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = source.subgraphs[0]
     chosen = _with_makers_of_constants(graph, ops, inputs)
-    tensors = list(dict.fromkeys([*inputs, *(one for number in chosen for one in _tensors_of(graph.operators[number]))]))
+    tensors = list(
+        dict.fromkeys([*inputs, *(one for number in chosen for one in _tensors_of(graph.operators[number]))])
+    )
     places = {tensor: place for place, tensor in enumerate(tensors)}
 
     model, part = schema.ModelT(), schema.SubGraphT()

@@ -187,6 +187,8 @@ def _unanchored(islands: Islands, place: int) -> Fault:
             return _fault(islands, tensor, match, is_anchored=False)
     tensor = islands.op(place).makes[0]
     island = islands.island(tensor)
-    steps = tuple(islands.ahead(islands.values_at(island)))[:1]
+    given = islands.values_at(island)
+    reads = islands.reference.reads
+    steps = tuple(name for name in islands.reference.names if any(source in given for source in reads[name]))
     modules = tuple(islands.reference.module(step) for step in steps)
     return Fault(tensor, None, island, steps, modules, math.inf, islands.yardstick.floor, is_anchored=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from mobilekit.parity.layouts import Floats, Layout, distance, layouts_between
 from mobilekit.parity.observed import Observed, Op
@@ -18,6 +19,8 @@ from mobilekit.parity.yardstick import Yardstick
 
 # An island has a few ops and stands for a few steps: a layer with its activation, a decomposed function.
 _STEPS_AHEAD = 40
+_MOVES = {"CAST", "DEQUANTIZE", "EXPAND_DIMS", "QUANTIZE", "RESHAPE", "SQUEEZE", "TRANSPOSE"}
+_MOVES |= {"Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Transpose"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ class Islands:
         value, given = self.candidate.values[tensor], self.values_at(island)
         replay = self.yardstick.replay(given, len(island.ops))
         step_size = self.candidate.steps.get(tensor, 0.0)
-        for step in [*self.ahead(given), *given]:
+        # An op that moves or converts values makes no new ones; any other most likely does, however small the change.
+        moves = all(self.op(place).kind in _MOVES for place in island.ops)
+        for step in chain(given, self.ahead(given)) if moves else chain(self.ahead(given), given):
             for layout in layouts_between(self.shapes.get(step, ()), value.shape):
                 seen = layout.to_reference(value)
                 if replay.limit(step, step_size) >= distance(replay.exact(step), seen):

@@ -59,7 +59,7 @@ def observe_tflite(path: Path, inputs: Mapping[str, tuple[int, Floats]], outputs
     from mobilekit.runtimes.litert import LiteRTRuntime
 
     runtime = LiteRTRuntime(path, keep_tensors=True)
-    by_number = {number: array for number, array in inputs.values()}
+    by_number = dict(inputs.values())
     runtime.run({info.name: by_number[info.index] for info in runtime.inputs})
     interpreter = runtime.interpreter
     infos = {info.index: info for info in runtime.tensors()}

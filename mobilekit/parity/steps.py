@@ -129,8 +129,10 @@ class TorchSteps(Steps):
             return interpreter.run_node(node)
 
     def module(self, step: str) -> str:
-        """Return the path of the module that a step calls, or in whose `forward` it stands; the step's own name where
-        that is the model's."""
+        """Return the path of the module that a step calls, or in whose `forward` it stands.
+
+        A step in the model's own `forward` has its own name.
+        """
         path = path_of(self._nodes[step])
         return path.removesuffix(f".{step}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +16,9 @@ from mobilekit.parity.steps import Steps, Values
 FLOAT32 = 2.0**-12
 """Half of float32's 24 bits. Sums of some thousand products in two orders differ by some 2^-20 of their norm, and
 differences of near numbers lose a few bits more; an op that computes something else changes the first bits."""
-FEWEST_STEPS = 32
+FEWEST_STEPS = 8
 """An int8 range that is calibrated on many inputs is wider than one input's, whose values then have fewer of its 256
-steps. With fewer than these, 5 bits, the range is wrong."""
+steps. With fewer than these, 3 bits, rounding costs a tenth of them: no range that fits does that."""
 MOST = 0.5
 """Beyond half of the norm anything looks alike."""
 
@@ -28,6 +30,8 @@ class Yardstick:
     exact: Steps
     rounded: Steps | None = None
     """The same steps, each rounded as the format does; None for float32."""
+    round_given: Callable[[Any], Any] | None = None
+    """Rounds what a step is given, where the format rounds what an op takes and not what it makes."""
     floor: float = FLOAT32
 
     def replay(self, given: Values, ops: int = 1) -> Replay:
@@ -37,7 +41,10 @@ class Yardstick:
             given: Values of steps.
             ops: How many ops of the candidate do it, each of which may round.
         """
-        return Replay(self, dict(given), dict(given), ops)
+        rounds = self.round_given
+        return Replay(
+            self, dict(given), {step: rounds(value) if rounds else value for step, value in given.items()}, ops
+        )
 
 
 @dataclass

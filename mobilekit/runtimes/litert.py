@@ -70,7 +70,7 @@ class LiteRTRuntime(Runtime):
             try:
                 for info in self.inputs:
                     array = self._pick(inputs, info.name)[i : i + 1]
-                    self.interpreter.set_tensor(info.index, _encode(_to_layout(array, info.shape), info))
+                    self.interpreter.set_tensor(info.index, encode(_to_layout(array, info.shape), info))
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
@@ -84,10 +84,10 @@ class LiteRTRuntime(Runtime):
 
     def value_of(self, info: TensorInfo) -> NDArray[np.float32]:
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
-        return _decode(self.interpreter.get_tensor(info.index), info)
+        return decode(self.interpreter.get_tensor(info.index), info)
 
     def _output(self, info: TensorInfo) -> NDArray[np.float32]:
-        array = _decode(self.interpreter.get_tensor(info.index), info)
+        array = decode(self.interpreter.get_tensor(info.index), info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
 
     def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
@@ -162,7 +162,8 @@ def _to_layout(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np
     return array if array.shape == shape != moved.shape else moved
 
 
-def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+def encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+    """Return values in the number format of a tensor, rounded and cut off at its limits."""
     if info.scale is None or info.zero_point is None:
         return np.ascontiguousarray(array.astype(info.dtype, copy=False))
     limits = np.iinfo(info.dtype)
@@ -170,7 +171,8 @@ def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(info.dtype))
 
 
-def _decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+def decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+    """Return the values that a tensor's numbers stand for."""
     if info.scale is None or info.zero_point is None:
         return array.astype(np.float32)
     return (array.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
