@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mobilekit.candidate import Pair, find_faults
-from mobilekit.errors import UsageError
+from mobilekit.errors import ToolError, UsageError
 from mobilekit.files import whole_folder
 from mobilekit.parity.bisect import Fault, Findings
 from mobilekit.parity.islands import Islands
@@ -25,8 +25,8 @@ _NOTHING = (
     "up over all of them, and no part of the file is at fault. If it is too large, the format is."
 )
 _ELSEWHERE = (
-    "On right inputs the ops that were cut out are right by themselves, so the fault needs the values of the whole file: "
-    "nothing is written."
+    "On right inputs the ops that were cut out are right by themselves, so the fault needs the values that the whole "
+    "file has before them: nothing is written."
 )
 
 
@@ -37,19 +37,20 @@ class Bisection:
     pair: Pair
     islands: Islands
     findings: Findings
-    shown: Reproduction | None
-    """The first fault that shows by itself."""
-    folder: Path | None
-    """Where it was written."""
+    local: tuple[Reproduction, ...]
+    """The faults that show by themselves, on right inputs. Others come of the wrong values that these make: an integer
+    range, say, does not hold them."""
+    refusal: str = ""
+    """Why a fault could not be cut out."""
+    folder: Path | None = None
+    """Where the first was written."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the bisection as JSON data; `modules` are those at fault, in the order in which they run."""
-        faults = [self._fault_json(fault) for fault in self.findings.faults]
-        first = self._fault_json(self.shown.fault) if self.shown else (faults[0] if faults else {"modules": []})
-        alone = {"relative_l2": self.shown.error, "limit": self.shown.limit} if self.shown else None
+        faults = [self._fault_json(cut.fault, cut) for cut in self.local]
+        faults = faults or [self._fault_json(fault) for fault in self.findings.faults]
         return {
-            **first,
-            "alone": alone and plain_figures(alone),
+            **(faults[0] if faults else {"modules": []}),
             "folder": str(self.folder) if self.folder else None,
             "files": sorted(path.name for path in self.folder.iterdir()) if self.folder else [],
             "faults": faults,
@@ -63,18 +64,19 @@ class Bisection:
         """What to say where nothing was written; else what more there is to say of the fault."""
         if not self.findings.faults:
             return _NOTHING
-        return explain(self.islands, self.shown) if self.shown else _ELSEWHERE
+        return explain(self.islands, self.local[0]) if self.local else self.refusal or _ELSEWHERE
 
-    def _fault_json(self, fault: Fault) -> dict[str, Any]:
+    def _fault_json(self, fault: Fault, cut: Reproduction | None = None) -> dict[str, Any]:
         seen = self.islands.candidate
-        figures = plain_figures({"relative_l2": fault.error, "limit": fault.limit})
+        alone = plain_figures({"relative_l2": cut.error, "limit": cut.limit}) if cut else None
         return {
             "modules": list(fault.modules),
             "steps": list(fault.steps),
             "ops": [seen.ops[place].kind for place in fault.island.ops],
             "inputs": [seen.name(tensor) for tensor in fault.island.borders],
             "output": seen.name(fault.tensor),
-            **figures,
+            **plain_figures({"relative_l2": fault.error, "limit": fault.limit}),
+            "alone": alone,
             "certain": fault.is_anchored,
         }
 
@@ -89,20 +91,28 @@ def bisect_to(folder: Path, pair: Pair, progress: Progress = lambda _message: No
 
     Raises:
         UsageError: The folder exists and is not empty.
-        ToolError: The candidate cannot be run op by op, or a part of it not by itself.
+        ToolError: The candidate cannot be run op by op.
     """
     check_free(folder)
     islands, findings = find_faults(pair, progress)
     progress("cutting out the fault")
-    cuts = (reproduce(islands, fault, pair.path) for fault in findings.faults)
-    shown = next((cut for cut in cuts if cut.is_local), None)
-    if shown is None:
-        return Bisection(pair, islands, findings, None, None)
+    local, refusal = [], ""
+    for fault in findings.faults:
+        try:
+            cut = reproduce(islands, fault, pair.path)
+        except ToolError as error:
+            refusal = refusal or error.what
+            continue
+        if cut.is_local:
+            local.append(cut)
+    found = Bisection(pair, islands, findings, tuple(local), refusal)
+    if not local:
+        return found
     if folder.exists():
         folder.rmdir()
     with whole_folder(folder) as scratch:
-        write_reproduction(scratch, shown, _title(pair, shown.fault), _text(pair, islands, findings, shown))
-    return Bisection(pair, islands, findings, shown, folder)
+        write_reproduction(scratch, local[0], _title(pair, local[0].fault), _text(found))
+    return replace(found, folder=folder)
 
 
 def check_free(folder: Path) -> None:
@@ -137,17 +147,17 @@ def _title(pair: Pair, fault: Fault) -> str:
     return f"{what} of {pair.name} is something else in {pair.path.name}.".replace('"', "'").replace("\\", "/")
 
 
-def _text(pair: Pair, islands: Islands, findings: Findings, shown: Reproduction) -> str:
+def _text(found: Bisection) -> str:
     """Return the description for a bug report."""
-    fault, seen = shown.fault, islands.candidate
+    pair, shown, seen = found.pair, found.local[0], found.islands.candidate
+    fault = shown.fault
     ops = ", ".join(seen.ops[place].kind for place in fault.island.ops)
     shapes = " and ".join("x".join(map(str, array.shape)) for array in shown.inputs)
-    others = [other for other in findings.faults if other is not fault]
+    runtime = "ONNX Runtime" if shown.file.endswith(".onnx") else "LiteRT"
     lines = [
         f"# {_title(pair, fault)}",
         "",
-        f"`python reproduce.py` shows it with {'ONNX Runtime' if shown.file.endswith('.onnx') else 'LiteRT'} alone, and "
-        "ends with exit code 1 while the fault is there.",
+        f"`python reproduce.py` shows it with {runtime} alone, and ends with exit code 1 while the fault is there.",
         "",
         f"- at fault in the reference: {', '.join(f'`{one}`' for one in fault.modules)} "
         f"(steps {', '.join(f'`{step}`' for step in fault.steps)})",
@@ -155,11 +165,11 @@ def _text(pair: Pair, islands: Islands, findings: Findings, shown: Reproduction)
         f"- {shown.file} holds these ops alone; it takes {shapes} (inputs.npz, the reference's own values there) and "
         f"should give expected.npy, {'x'.join(map(str, shown.expected.shape))}",
         f"- relative L2 error {shown.error:.3g}; rounding in {pair.precision} explains {shown.limit:.3g}",
-        f"- {findings.known} of {findings.of} tensors of {pair.path.name} follow the reference",
+        f"- {found.findings.known} of {found.findings.of} tensors of {pair.path.name} follow the reference",
     ]
-    if others:
-        lines.append(f"- more faults: {'; '.join(' and '.join(one.modules) for one in others)}")
-    more = explain(islands, shown)
+    others = ["; ".join(cut.fault.modules) for cut in found.local[1:]]
+    lines += [f"- more faults, not shown here: {', '.join(others)}"] if others else []
+    more = explain(found.islands, shown)
     lines += [f"- {more}"] if more else []
     lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in tool_versions().items())}")
     return "\n".join(lines) + "\n"

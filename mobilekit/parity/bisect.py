@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from mobilekit.parity.islands import Island, Islands, Match
 from mobilekit.parity.layouts import layouts_between
@@ -109,7 +110,8 @@ def _fault_at(islands: Islands, place: int) -> Fault:
     taken = islands.island(islands.op(place).makes[0])
     for tensor in filter(islands.makers.__contains__, taken.borders):  # a step may be missing after one of them
         missed = islands.known[tensor].step
-        for match in _candidates(islands, tensor, {missed: None}):
+        before = islands.values_at(islands.island(tensor, _without(islands, tensor)))
+        for match in _candidates(islands, tensor, {**before, missed: None}):
             if _is_confirmed(islands, tensor, match):
                 return _fault(islands, tensor, match, after=missed)
     for tensor in _following(islands, place):
@@ -170,14 +172,32 @@ def _agrees(islands: Islands, made: str, known: dict[str, Match], tensor: str) -
 
 
 def _fault(islands: Islands, tensor: str, match: Match, after: str | None = None, is_anchored: bool = True) -> Fault:
-    island = islands.island(tensor, {name: one for name, one in islands.known.items() if name != tensor})
+    island = islands.island(tensor, _without(islands, tensor))
     given = islands.values_at(island)
     steps = islands.reference.between(given, match.step)
     if after in steps:
         steps = steps[steps.index(after) + 1 :]
+    elif after is None:
+        steps = _without_moves(islands, island, steps)
     modules = tuple(dict.fromkeys(islands.reference.module(step) for step in steps))
     error, limit = islands.error(tensor, match)
     return Fault(tensor, match, island, tuple(steps), modules, error, limit, is_anchored)
+
+
+def _without(islands: Islands, tensor: str) -> dict[str, Match]:
+    return {name: match for name, match in islands.known.items() if name != tensor}
+
+
+def _without_moves(islands: Islands, island: Island, steps: list[str]) -> list[str]:
+    """Leave out the first steps where they only move values of the borders, which those have in them already."""
+    replay = islands.yardstick.replay(islands.values_at(island))
+
+    def moves(step: str) -> bool:
+        return step in islands.shapes and any(
+            not islands.is_new(border, replay.exact(step)) for border in island.borders
+        )
+
+    return [*dropwhile(moves, steps[:-1]), steps[-1]]
 
 
 def _unanchored(islands: Islands, place: int) -> Fault:

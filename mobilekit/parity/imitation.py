@@ -110,7 +110,7 @@ def _round_array(array: Floats) -> Floats:
 
 
 def _with_rounded_weights(model: Any, precision: str) -> Any:
-    """Return a copy whose layers' weights are rounded, a scale for each output channel in 8 bits."""
+    """Return a copy with rounded constants: all in float16, layers' weights in 8 bits by scales of output channels."""
     from onnx import numpy_helper
 
     copied = copy.deepcopy(model)
@@ -121,10 +121,11 @@ def _with_rounded_weights(model: Any, precision: str) -> Any:
     }
     for one in copied.graph.initializer:
         weights = numpy_helper.to_array(one)
-        if one.name not in axes or weights.dtype != np.float32:
+        if weights.dtype != np.float32 or (one.name not in axes and precision != "float16"):
             continue
         if precision == "float16":
-            rounded = weights.astype(np.float16).astype(np.float32)
+            largest = np.finfo(np.float16).max
+            rounded = weights.clip(-largest, largest).astype(np.float16).astype(np.float32)
         elif precision == "dynamic" and weights.size < DYNAMIC_LEAST:
             continue
         else:

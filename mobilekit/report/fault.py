@@ -20,8 +20,7 @@ def fault_lines(bisection: dict[str, Any]) -> list[str]:
     if alone:
         lines.append(f"  cut out, on the reference's values: relative L2 {_figure(alone['relative_l2'])}")
     lines += [f"  {bisection['message']}"] if bisection["message"] else []
-    others = [one for one in bisection["faults"] if one["output"] != bisection["output"]]
-    lines += [f"Also: {' and '.join(one['modules'])} ({', '.join(one['ops'])})" for one in others]
+    lines += [f"Also: {' and '.join(one['modules'])} ({', '.join(one['ops'])})" for one in bisection["faults"][1:]]
     lines.append(aligned)
     if bisection["folder"]:
         folder = bisection["folder"]
