@@ -22,7 +22,7 @@ _INT8_STEPS = 255
 
 _NOTHING = (
     "Every op gives what the reference gives on the same values, within what its number format rounds: the error adds "
-    "up over all of them, and no part of the file is at fault. If it is too large, the format is."
+    "up over all of them, or XNNPACK's delegate makes it, which does not run op by op. No part of the file is at fault."
 )
 _ELSEWHERE = (
     "On right inputs the ops that were cut out are right by themselves, so the fault needs the values that the whole "
