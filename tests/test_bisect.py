@@ -126,6 +126,34 @@ def test_wrong_weights_are_named(tmp_path: Path) -> None:
     assert found(beside_torch(write(net, tmp_path / "weights.onnx"))) == [("down",)]
 
 
+def test_what_is_right_includes_the_activation_in_the_op(tmp_path: Path) -> None:
+    """As one op gives the ReLU of a sum, the sum is not what it should give, though what follows could take it."""
+    net: Any = make()
+    with torch.no_grad():
+        net.after.weight *= 2
+    path = write(net, tmp_path / "fused.onnx")
+    model = onnx.load(path)
+    conv = next(node for node in model.graph.node if node.name == "/after/Conv")
+    relu = next(node for node in model.graph.node if conv.output[0] in node.input)
+    function = onnx.helper.make_function(
+        "ours", "ConvRelu", ["x", "w", "b"], ["y"],
+        [
+            onnx.helper.make_node("Conv", ["x", "w", "b"], ["s"], pads=[1, 1, 1, 1]),
+            onnx.helper.make_node("Relu", ["s"], ["y"]),
+        ],
+        list(model.opset_import),
+    )  # fmt: skip
+    model.functions.append(function)
+    model.opset_import.append(onnx.helper.make_opsetid("ours", 1))
+    conv.op_type, conv.domain = "ConvRelu", "ours"
+    del conv.attribute[:]
+    conv.output[0] = relu.output[0]
+    model.graph.node.remove(relu)
+    onnx.save(model, path)
+    (fault,) = bisect(beside_torch(path)).faults
+    assert (fault.steps, fault.modules[0]) == (("after", "relu"), "after")
+
+
 class Branches(nn.Module):
     """A residual sum, a concatenation, and a gate that several layers read."""
 

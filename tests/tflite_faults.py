@@ -130,13 +130,13 @@ FLOAT_FAULTS: dict[str, tuple[Callable[[Editor], None], list[str]]] = {
     "nearest with half-pixel centres": (half_pixel_centres, ["up"]),
     "hard-swish as hard-sigmoid": (hard_sigmoid, ["act"]),
     "inverse channel shuffle": (inverse_shuffle, ["shuffle"]),
-    "batch norm folded forward": (norm_folded_forward, ["norm", "after"]),
+    "batch norm folded forward": (norm_folded_forward, ["norm", "after", "relu"]),
     "swapped pooling padding": (swapped_padding, ["pool"]),
 }
-"""Each fault, and the modules at fault."""
+"""Each fault, and the modules at fault: what one op of the file does is named together."""
 INT8_FAULTS: dict[str, tuple[Callable[[Editor], None], list[str]]] = {
-    "a range too narrow": (scale_of("CONV_2D", 4, 1 / 8), ["last"]),
-    "a range too wide": (scale_of("CONV_2D", 4, 64.0), ["last"]),
+    "a range too narrow": (scale_of("CONV_2D", 4, 1 / 8), ["last", "relu_1"]),
+    "a range too wide": (scale_of("CONV_2D", 4, 64.0), ["last", "relu_1"]),
     "a scale of weights": (weight_scale_of("CONV_2D", 3, 2.0), ["down"]),
 }
 

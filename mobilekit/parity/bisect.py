@@ -115,9 +115,13 @@ def _fault_at(islands: Islands, place: int) -> Fault:
             if _is_confirmed(islands, tensor, match):
                 return _fault(islands, tensor, match, after=missed)
     for tensor in _following(islands, place):
-        for match in _candidates(islands, tensor, islands.values_at(islands.island(tensor))):
-            if _is_output(islands, tensor, match) or _is_confirmed(islands, tensor, match):
-                return _fault(islands, tensor, match)
+        confirmed = [
+            _fault(islands, tensor, match)
+            for match in _candidates(islands, tensor, islands.values_at(islands.island(tensor)))
+            if _is_output(islands, tensor, match) or _is_confirmed(islands, tensor, match)
+        ]
+        if confirmed:  # what follows may take it for a sum as well as for the ReLU of it
+            return min(confirmed, key=lambda fault: fault.error)
     return _unanchored(islands, place)
 
 
