@@ -54,6 +54,11 @@ class TFLiteGraph:
         """Return whether a tensor holds float32."""
         return bool(self.tensors[tensor].type == self._float32)
 
+    def is_quantised(self, tensor: int) -> bool:
+        """Return whether a tensor holds numbers by a scale."""
+        quantization = self.tensors[tensor].quantization
+        return quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+
     def set_range(self, tensor: int, low: float, high: float) -> None:
         """Write the range that int8 is to have into a tensor."""
         if self.tensors[tensor].quantization is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -81,12 +82,37 @@ def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:
     content = _read(path)
     if len(recipe.shapes) == 1 and content and INPUT not in content:
         content[INPUT] = next(iter(content.values()))
-    arrays = {name: _input(path, content, name, recipe) for name in recipe.shapes}
+    arrays = {name: _input(path, content, name, recipe.shapes) for name in recipe.shapes}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of {name}" for name, count in counts.items())
         raise UsageError(f"{path} holds different numbers of inputs: {told}.")
     return arrays, _labels(path, content, counts[INPUT])
+
+
+def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
+    """Read inputs of these shapes by name from an .npz, for a model without a recipe.
+
+    Returns:
+        float32 (N, ...) by name.
+
+    Raises:
+        UsageError: The file is no .npz, or lacks an input that fits.
+    """
+    if path.suffix != ".npz":
+        raise UsageError(
+            f"{path} is no .npz, and for an ONNX reference nothing says how pictures become inputs.",
+            f"Give an .npz with the arrays {', '.join(shapes)}.",
+        )
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    content = _read(path)
+    if len(shapes) == 1 and content:
+        content.setdefault(next(iter(shapes)), next(iter(content.values())))
+    arrays = {name: _input(path, content, name, shapes) for name in shapes}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise UsageError(f"{path} holds different numbers of inputs.")
+    return arrays
 
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -100,12 +126,14 @@ def _read(path: Path) -> dict[str, NDArray[np.generic]]:
         raise UsageError(f"{path} is not an .npz file that can be read: {error}.") from error
 
 
-def _input(path: Path, content: dict[str, NDArray[np.generic]], name: str, recipe: Recipe) -> Array:
+def _input(
+    path: Path, content: dict[str, NDArray[np.generic]], name: str, shapes: Mapping[str, tuple[int, ...]]
+) -> Array:
     """Check one input and return it as float32."""
-    shape = recipe.shapes[name]
+    shape = shapes[name]
     array = content.get(name)
     if array is None or array.shape[1:] != shape[1:] or not array.size:
-        several = len(recipe.shapes) > 1
+        several = len(shapes) > 1
         wanted = " x ".join(map(str, ("N", *shape[1:])))
         got = "nothing" if array is None else f"an array of {' x '.join(map(str, array.shape)) or 'no axes'}"
         named = f" by the name {name}" if several else ""

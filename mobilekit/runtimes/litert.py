@@ -70,7 +70,7 @@ class LiteRTRuntime(Runtime):
             try:
                 for info in self.inputs:
                     array = self._pick(inputs, info.name)[i : i + 1]
-                    self.interpreter.set_tensor(info.index, _encode(_to_layout(array, info.shape), info))
+                    self.interpreter.set_tensor(info.index, encode(_to_layout(array, info.shape), info))
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
@@ -82,8 +82,16 @@ class LiteRTRuntime(Runtime):
         """Return the number of parts of the graph that a delegate runs."""
         return sum(node["op_name"] == "DELEGATE" for node in self.interpreter._get_ops_details())
 
+    def tensors(self) -> list[TensorInfo]:
+        """Return all tensors of the file, constants included, by the names that they have in it."""
+        return [_info(detail, {}) for detail in self.interpreter.get_tensor_details()]
+
+    def value_of(self, info: TensorInfo) -> NDArray[np.float32]:
+        """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
+        return decode(self.interpreter.get_tensor(info.index), info)
+
     def _output(self, info: TensorInfo) -> NDArray[np.float32]:
-        array = _decode(self.interpreter.get_tensor(info.index), info)
+        array = decode(self.interpreter.get_tensor(info.index), info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
 
     def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
@@ -158,7 +166,8 @@ def _to_layout(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np
     return array if array.shape == shape != moved.shape else moved
 
 
-def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+def encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+    """Return values in the number format of a tensor, rounded and cut off at its limits."""
     if info.scale is None or info.zero_point is None:
         return np.ascontiguousarray(array.astype(info.dtype, copy=False))
     limits = np.iinfo(info.dtype)
@@ -166,7 +175,8 @@ def _encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(info.dtype))
 
 
-def _decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+def decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+    """Return the values that a tensor's numbers stand for."""
     if info.scale is None or info.zero_point is None:
         return array.astype(np.float32)
     return (array.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)

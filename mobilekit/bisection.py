@@ -1,0 +1,175 @@
+"""The job of `mobilekit diff --bisect`: find the fault, cut it out, and write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mobilekit.candidate import Pair, find_faults
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.files import whole_folder
+from mobilekit.parity.bisect import Fault, Findings
+from mobilekit.parity.islands import Islands
+from mobilekit.parity.metrics import plain_figures
+from mobilekit.parity.yardstick import FEWEST_STEPS
+from mobilekit.reproduction import Reproduction, reproduce, write_reproduction
+from mobilekit.versions import tool_versions
+
+Progress = Callable[[str], None]
+_INT8_STEPS = 255
+
+_NOTHING = (
+    "Every op gives what the reference gives on the same values, within what its number format rounds: the error adds "
+    "up over all of them, or XNNPACK's delegate makes it, which does not run op by op. No part of the file is at fault."
+)
+_ELSEWHERE = (
+    "On right inputs the ops that were cut out are right by themselves, so the fault needs the values that the whole "
+    "file has before them: nothing is written."
+)
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """What was found, and the folder that shows it."""
+
+    pair: Pair
+    islands: Islands
+    findings: Findings
+    local: tuple[Reproduction, ...]
+    """The faults that show by themselves, on right inputs. Others come of the wrong values that these make: an integer
+    range, say, does not hold them."""
+    refusal: str = ""
+    """Why a fault could not be cut out."""
+    folder: Path | None = None
+    """Where the first was written."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bisection as JSON data; `modules` are those at fault, in the order in which they run."""
+        faults = [self._fault_json(cut.fault, cut) for cut in self.local]
+        faults = faults or [self._fault_json(fault) for fault in self.findings.faults]
+        return {
+            **(faults[0] if faults else {"modules": []}),
+            "folder": str(self.folder) if self.folder else None,
+            "files": sorted(path.name for path in self.folder.iterdir()) if self.folder else [],
+            "faults": faults,
+            "tensors_aligned": self.findings.known,
+            "tensors": self.findings.of,
+            "message": self.message,
+        }
+
+    @property
+    def message(self) -> str:
+        """What to say where nothing was written; else what more there is to say of the fault."""
+        if not self.findings.faults:
+            return _NOTHING
+        return explain(self.islands, self.local[0]) if self.local else self.refusal or _ELSEWHERE
+
+    def _fault_json(self, fault: Fault, cut: Reproduction | None = None) -> dict[str, Any]:
+        seen = self.islands.candidate
+        alone = plain_figures({"relative_l2": cut.error, "limit": cut.limit}) if cut else None
+        return {
+            "modules": list(fault.modules),
+            "steps": list(fault.steps),
+            "ops": [seen.ops[place].kind for place in fault.island.ops],
+            "inputs": [seen.name(tensor) for tensor in fault.island.borders],
+            "output": seen.name(fault.tensor),
+            **plain_figures({"relative_l2": fault.error, "limit": fault.limit}),
+            "alone": alone,
+            "certain": fault.is_anchored,
+        }
+
+
+def bisect_to(folder: Path, pair: Pair, progress: Progress = lambda _message: None) -> Bisection:
+    """Find where a candidate departs from its reference, and write the first fault that shows by itself to a folder.
+
+    Args:
+        folder: The folder to make; it appears whole or not at all, and not where no fault is found.
+        pair: Reference and candidate.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: The folder exists and is not empty.
+        ToolError: The candidate cannot be run op by op.
+    """
+    check_free(folder)
+    islands, findings = find_faults(pair, progress)
+    progress("cutting out the fault")
+    local, refusal = [], ""
+    for fault in findings.faults:
+        try:
+            cut = reproduce(islands, fault, pair.path)
+        except ToolError as error:
+            refusal = refusal or error.what
+            continue
+        if cut.is_local:
+            local.append(cut)
+    found = Bisection(pair, islands, findings, tuple(local), refusal)
+    if not local:
+        return found
+    if folder.exists():
+        folder.rmdir()
+    with whole_folder(folder) as scratch:
+        write_reproduction(scratch, local[0], _title(pair, local[0].fault), _text(found))
+    return replace(found, folder=folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a folder can be made.
+
+    Raises:
+        UsageError: Something is there.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty; it is kept.", "Give --bisect another folder.")
+
+
+def explain(islands: Islands, shown: Reproduction) -> str:
+    """Return what else is known of a fault: where it shows, and what an integer tensor's range has to do with it."""
+    fault, said = shown.fault, []
+    step = islands.candidate.steps.get(fault.tensor)
+    if step and shown.expected.shape == shown.got.shape:
+        span = float(max(shown.expected.max(), 0) - min(shown.expected.min(), 0))
+        if span > _INT8_STEPS * step:
+            said.append(f"Its integers span {_INT8_STEPS * step:.3g}, and the values that it should hold {span:.3g}.")
+        elif span < FEWEST_STEPS * step:
+            said.append(f"Its steps are {step:.3g}, and the values that it should hold span {span:.3g}.")
+    if not fault.is_anchored:
+        said.append("Nothing after it agrees with the reference again, so the fault may reach further.")
+    if shown.without_delegate:
+        said.append("It shows in LiteRT's own kernels, and not with the XNNPACK delegate.")
+    return " ".join(said)
+
+
+def _title(pair: Pair, fault: Fault) -> str:
+    what = " and ".join(fault.modules).replace('"', "'").replace("\\", "/")
+    return f"{what} of {pair.name} is something else in {pair.path.name}.".replace('"', "'").replace("\\", "/")
+
+
+def _text(found: Bisection) -> str:
+    """Return the description for a bug report."""
+    pair, shown, seen = found.pair, found.local[0], found.islands.candidate
+    fault = shown.fault
+    ops = ", ".join(seen.ops[place].kind for place in fault.island.ops)
+    shapes = " and ".join("x".join(map(str, array.shape)) for array in shown.inputs)
+    runtime = "ONNX Runtime" if shown.file.endswith(".onnx") else "LiteRT"
+    lines = [
+        f"# {_title(pair, fault)}",
+        "",
+        f"`python reproduce.py` shows it with {runtime} alone, and ends with exit code 1 while the fault is there.",
+        "",
+        f"- at fault in the reference: {', '.join(f'`{one}`' for one in fault.modules)} "
+        f"(steps {', '.join(f'`{step}`' for step in fault.steps)})",
+        f"- in the candidate: {ops}, which makes `{seen.name(fault.tensor)}`",
+        f"- {shown.file} holds these ops alone; it takes {shapes} (inputs.npz, the reference's own values there) and "
+        f"should give expected.npy, {'x'.join(map(str, shown.expected.shape))}",
+        f"- relative L2 error {shown.error:.3g}; rounding in {pair.precision} explains {shown.limit:.3g}",
+        f"- {found.findings.known} of {found.findings.of} tensors of {pair.path.name} follow the reference",
+    ]
+    others = ["; ".join(cut.fault.modules) for cut in found.local[1:]]
+    lines += [f"- more faults, not shown here: {', '.join(others)}"] if others else []
+    more = explain(found.islands, shown)
+    lines += [f"- {more}"] if more else []
+    lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in tool_versions().items())}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,298 @@
+"""An artifact that was made elsewhere beside the model that it should be, and where the two part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from mobilekit import bundle as bundles
+from mobilekit.bundle import Bundle, tflite_name
+from mobilekit.convert.precision import precision_of
+from mobilekit.differ import load_evaluation, models_of, recipe_of
+from mobilekit.errors import GateError, UsageError
+from mobilekit.inputs.builtin import Evaluation, calibration_inputs, evaluation_inputs
+from mobilekit.inputs.extra import random_inputs
+from mobilekit.inputs.own import read_arrays
+from mobilekit.models.build import SEED, Reference, build_reference, check_inputs, effective_options
+from mobilekit.models.inputs import zeros
+from mobilekit.models.user import file_spec, resolve
+from mobilekit.parity.bisect import Findings, bisect
+from mobilekit.parity.device_limits import is_device
+from mobilekit.parity.imitation import onnx_noise, onnx_yardstick, torch_yardstick
+from mobilekit.parity.islands import Islands
+from mobilekit.parity.layouts import Shape, distance
+from mobilekit.parity.ledger import QUANTISED, Ledger, Row, measure
+from mobilekit.parity.limits import bounds_for
+from mobilekit.parity.metrics import compare
+from mobilekit.parity.observed import Observed, observe_onnx, observe_tflite
+from mobilekit.parity.pairing import Paired, pair_inputs, pair_outputs, shapes_taken
+from mobilekit.parity.yardstick import Yardstick
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.rewrites.graph import trace
+from mobilekit.runtimes.base import Arrays, Runtime, open_artifact
+from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.runtimes.onnx import OnnxRuntime
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+Progress = Callable[[str], None]
+_RANDOM_COUNT = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and a candidate that take the same inputs and give the same outputs."""
+
+    name: str
+    """What the reference is called."""
+    path: Path
+    """The candidate's file."""
+    precision: str
+    """The candidate's number format."""
+    candidate: Paired
+    reference: Runtime
+    evaluation: Evaluation
+    random: Arrays
+    yardstick: Callable[[Arrays], Yardstick]
+    """The reference's steps for one input of each name."""
+    measure: Callable[[], Ledger]
+    """Compares the outputs."""
+    notes: tuple[str, ...] = ()
+
+
+def open_pair(
+    reference: str, candidate: Path, loaded: LoadedRecipe | None, weights: Path | None, inputs: Path | None
+) -> Pair:
+    """Open an artifact beside its reference.
+
+    Args:
+        reference: A registered model, `timm:NAME`, `FILE.py:FACTORY` (whose code runs), or an .onnx file.
+        candidate: An .onnx or .tflite file.
+        loaded: The recipe of a PyTorch reference: what its inputs are.
+        weights: A checkpoint for a PyTorch reference.
+        inputs: A folder of pictures, or an .npz with arrays by the names of the inputs.
+
+    Raises:
+        UsageError: They cannot be opened, or have other inputs or outputs.
+        ToolError: A runtime refuses a file.
+    """
+    if not candidate.is_file():
+        raise UsageError(f"There is no file {candidate}.")
+    runtime = open_artifact(candidate)
+    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
+    if loaded is None:
+        return _pair_with_onnx(Path(reference), candidate, runtime, weights, inputs)
+    return _pair_with_torch(reference, candidate, runtime, loaded, weights, inputs)
+
+
+def input_size_of(candidate: Path) -> int | None:
+    """Return height and width of the candidate's first image, where they are known and the same."""
+    runtime = open_artifact(candidate)
+    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
+    shape = next((shape for shape in shapes_taken(runtime).values() if len(shape) == 4), ())
+    for height, width in (shape[1:3], shape[2:4]) if shape else ():
+        if isinstance(height, int) and height == width and height > 4:
+            return height
+    return None
+
+
+def _pair_with_torch(
+    name: str,
+    path: Path,
+    runtime: LiteRTRuntime | OnnxRuntime,
+    loaded: LoadedRecipe,
+    weights: Path | None,
+    inputs: Path | None,
+) -> Pair:
+    recipe = loaded.recipe
+    paired = pair_inputs(runtime, path.name, recipe.shapes)
+    built = _build(name, loaded, weights)
+    graph = trace(built.model, zeros(recipe.shapes))
+    evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
+    code = file_spec(name)
+    name = f"{code[0].name}:{code[1]}" if code else name
+    note = [] if built.is_trained else [f"the reference has {built.weights_source}; --weights F gives it others"]
+    return _torch_pair(name, path, paired, loaded, built.model, graph, evaluation, built.is_trained, note)
+
+
+def _build(name: str, loaded: LoadedRecipe, weights: Path | None) -> Reference:
+    """Build the reference; a factory of the user's own without a checkpoint gives it the weights that it has."""
+    recipe, entry = loaded.recipe, resolve(name)
+    check_inputs(entry, recipe.model_options, recipe.shapes)
+    options = effective_options(entry, recipe.model_options, recipe.input.size)
+    if file_spec(name) and weights is None:
+        torch.manual_seed(SEED)
+        return Reference(entry.create(**options), f"the weights that {name} gives it")
+    calibration = {key: torch.from_numpy(array) for key, array in calibration_inputs(recipe).items()}
+    return build_reference(entry, options, weights, calibration)
+
+
+def _torch_pair(
+    name: str,
+    path: Path,
+    paired: Paired,
+    loaded: LoadedRecipe,
+    model: nn.Module,
+    graph: GraphModule,
+    evaluation: Evaluation,
+    is_trained: bool,
+    notes: list[str],
+) -> Pair:
+    recipe, precision, reference = loaded.recipe, precision_of(path), TorchRuntime(model)
+    random = random_inputs(recipe)
+    one = _first(random)
+    pair_outputs(paired, path.name, one, reference.run(one))
+    stage = f"tflite-{precision}"
+
+    def measured() -> Ledger:
+        stages = {"reference": lambda: reference, "rewritten": lambda: TorchRuntime(graph), stage: lambda: paired}
+        ledger = measure(stages, recipe, evaluation, random, is_trained=is_trained)
+        rows = [row for row in ledger.rows if row.stage == stage and row.against == "reference"]
+        return replace(ledger, rows=tuple(replace(row, stage=path.name) for row in rows))
+
+    def yardstick(inputs: Arrays) -> Yardstick:
+        return torch_yardstick(graph, precision, inputs)
+
+    return Pair(
+        name, path, precision, paired, reference, evaluation, random, yardstick, measured, (*notes, *paired.notes)
+    )
+
+
+def _pair_with_onnx(
+    reference: Path, path: Path, runtime: LiteRTRuntime | OnnxRuntime, weights: Path | None, inputs: Path | None
+) -> Pair:
+    import onnx
+
+    if not reference.is_file():
+        raise UsageError(f"There is no file {reference}.")
+    if weights is not None:
+        raise UsageError("--weights is for a PyTorch model, and the reference is an ONNX file, which has its own.")
+    truth, model = OnnxRuntime(reference), onnx.load(reference)
+    shapes = _fixed(reference, shapes_taken(truth), shapes_taken(runtime))
+    paired = pair_inputs(runtime, path.name, shapes)
+    random = _normal(shapes)
+    evaluation = (
+        Evaluation(str(inputs), read_arrays(inputs, shapes)) if inputs else Evaluation("standard normal", random)
+    )
+    one = _first(random)
+    pair_outputs(paired, path.name, one, truth.run(one))
+    precision = precision_of(path)
+
+    def yardstick(arrays: Arrays) -> Yardstick:
+        return onnx_yardstick(model, precision, arrays)
+
+    def measured() -> Ledger:
+        return _measure_against_onnx(path.name, precision, truth, model, paired, evaluation)
+
+    return Pair(
+        reference.name, path, precision, paired, truth, evaluation, random, yardstick, measured, tuple(paired.notes)
+    )
+
+
+def _fixed(path: Path, wanted: dict[str, Any], taken: dict[str, Any]) -> dict[str, Shape]:
+    """Return the reference's input shapes, free sizes as the candidate has them, a free batch as 1.
+
+    Raises:
+        UsageError: A size is free in both.
+    """
+    shapes = {}
+    for (name, shape), other in zip(wanted.items(), [*taken.values(), *[()] * len(wanted)], strict=False):
+        like = list(other) if len(other) == len(shape) else list(shape)
+        if len(like) == 4 and shape[1] == like[3] != like[1]:
+            like = [like[0], like[3], *like[1:3]]
+        sizes = [size if isinstance(size, int) and size > 0 else own for size, own in zip(shape, like, strict=True)]
+        sizes[:1] = [1] * len(sizes[:1])
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise UsageError(f"The input {name} of {path.name} has sizes that are free: {shape}.", "Fix them first.")
+        shapes[name] = tuple(sizes)
+    return shapes
+
+
+def _normal(shapes: dict[str, Shape]) -> Arrays:
+    generator = np.random.default_rng(0)
+    return {
+        name: generator.standard_normal((_RANDOM_COUNT, *shape[1:]), dtype=np.float32) for name, shape in shapes.items()
+    }
+
+
+def _measure_against_onnx(
+    name: str, precision: str, reference: Runtime, model: Any, candidate: Paired, evaluation: Evaluation
+) -> Ledger:
+    truths, outputs = reference.run(evaluation.inputs), candidate.run(evaluation.inputs)
+    noises = onnx_noise(model, evaluation.inputs)
+    rows = []
+    for key, truth in truths.items():
+        bounds = bounds_for(f"tflite-{precision}", noises[key], 0.0, None)
+        metrics = compare(truth, outputs[key])
+        passed = metrics.finite and all(bound.holds(metrics) for bound in bounds)
+        rows.append(Row(name, "reference", metrics, metrics, key, bounds, "pass" if passed else "fail"))
+    return Ledger(evaluation.name, len(next(iter(evaluation.inputs.values()))), noises, tuple(rows))
+
+
+def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, reference: str | None) -> Pair | None:
+    """Return the first stage of a bundle that failed, beside the rewritten model; None where none did.
+
+    Raises:
+        GateError: The rewritten model itself is wrong, which no conversion made.
+    """
+    failed = [row.stage for row in ledger.rows if row.verdict != "pass" and not is_device(row.stage)]
+    if not failed:
+        return None
+    if failed[0] == "rewritten":
+        raise GateError(
+            "The stage that failed is the rewritten model, before any conversion.",
+            "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself.",
+        )
+    files = {"onnx": bundles.UNSIMPLIFIED, "onnx-simplified": bundles.ONNX}
+    path = bundle.path / (files.get(failed[0]) or tflite_name(failed[0].removeprefix("tflite-")))
+    loaded = recipe_of(bundle)
+    _model, rewritten = models_of(bundle, loaded, reference)
+    graph = rewritten.graph
+    runtime = open_artifact(path)
+    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
+    paired = pair_inputs(runtime, path.name, loaded.recipe.shapes)
+    evaluation = load_evaluation(inputs, loaded.recipe) if inputs else evaluation_inputs(loaded.recipe)
+    return _torch_pair("the rewritten model", path, paired, loaded, graph, graph, evaluation, True, [])
+
+
+def find_faults(pair: Pair, progress: Progress = lambda _message: None) -> tuple[Islands, Findings]:
+    """Return where a candidate departs from its reference, on the input whose outputs are furthest apart."""
+    progress("choosing an input")
+    inputs = _worst_input(pair)
+    progress("running reference and candidate step by step")
+    islands = Islands(_observe(pair, inputs), pair.yardstick(inputs))
+    return islands, bisect(islands, progress)
+
+
+def _worst_input(pair: Pair) -> Arrays:
+    """Return one input: real, or random where the candidate is a float one, which holds for any input."""
+    pools = [pair.evaluation.inputs, *([] if f"tflite-{pair.precision}" in QUANTISED else [pair.random])]
+    found: list[tuple[float, Arrays]] = []
+    for pool in pools:
+        truths, outputs = pair.reference.run(pool), pair.candidate.run(pool)
+        for number in range(len(next(iter(pool.values())))):
+            errors = [distance(truth[number], outputs[name][number]) for name, truth in truths.items()]
+            found.append((max(errors), {name: array[number : number + 1] for name, array in pool.items()}))
+    return max(found, key=lambda one: one[0] if not math.isnan(one[0]) else math.inf)[1]
+
+
+def _observe(pair: Pair, inputs: Arrays) -> Observed:
+    runtime, outputs = pair.candidate.runtime, list(pair.candidate.outputs.values())
+    own = {name: (other, inputs[name]) for name, other in pair.candidate.inputs.items()}
+    if isinstance(runtime, OnnxRuntime):
+        return observe_onnx(pair.path, own, outputs)
+    taken = {info.name: info.index for info in runtime.inputs}
+    made = {info.name: info.index for info in runtime.outputs}
+    numbered = {name: (taken[other], array) for name, (other, array) in own.items()}
+    return observe_tflite(pair.path, numbered, [made[name] for name in outputs])
+
+
+def _first(arrays: Arrays) -> Arrays:
+    return {name: array[:1] for name, array in arrays.items()}

@@ -1,0 +1,50 @@
+"""Which number format an artifact is in, by what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mobilekit.convert.graph import TFLiteGraph
+
+_INT8_NODES = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
+_DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
+
+
+def precision_of(path: Path) -> str:
+    """Return `float32`, `float16` (weights), `dynamic` (integer weights) or `int8` (integer activations as well).
+
+    Args:
+        path: An .onnx or .tflite file that a runtime has opened.
+    """
+    return _of_onnx(path) if path.suffix == ".onnx" else _of_tflite(path)
+
+
+def _of_tflite(path: Path) -> str:
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    graph = TFLiteGraph(path.read_bytes())
+    integers = {TensorType.INT4, TensorType.INT8, TensorType.UINT8, TensorType.INT16}
+    computed = set(graph.computed())
+    inner = {tensor for made in graph.results for tensor in made}
+    if any(graph.tensors[tensor].type in integers and graph.is_quantised(tensor) for tensor in inner):
+        return "int8"
+    constants = [one for number, one in enumerate(graph.tensors) if number not in computed]
+    types = {one.type for one in constants if one.quantization is not None and one.quantization.scale is not None}
+    if types & integers:
+        return "dynamic"
+    return "float16" if any(one.type == TensorType.FLOAT16 for one in constants) else "float32"
+
+
+def _of_onnx(path: Path) -> str:
+    import onnx
+
+    model = onnx.load(path)
+    kinds = {node.op_type for node in model.graph.node}
+    if kinds & _DYNAMIC_NODES:
+        return "dynamic"
+    if kinds & _INT8_NODES:
+        return "int8"
+    types = {one.data_type for one in model.graph.initializer}
+    if types & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8} and "DequantizeLinear" in kinds:
+        return "dynamic"
+    return "float16" if onnx.TensorProto.FLOAT16 in types else "float32"

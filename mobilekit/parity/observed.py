@@ -1,0 +1,148 @@
+"""A candidate as it was seen in one run: its ops, and the value of each of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.errors import ToolError
+from mobilekit.parity.layouts import Floats
+
+_SIZES = ("Shape", "Size", "SHAPE", "RANK")
+
+
+@dataclass(frozen=True)
+class Op:
+    """One op of a candidate; constants are not among what it takes."""
+
+    kind: str
+    takes: tuple[str, ...]
+    makes: tuple[str, ...]
+    number: int
+    """Its place among all ops of the file."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A candidate after one run. Tensors have keys: their numbers in a TFLite file, their names in an ONNX file."""
+
+    ops: Sequence[Op]
+    """Those that depend on the inputs, in the order in which they run."""
+    values: Mapping[str, Floats]
+    """Of each tensor that is an input or is made, float32; quantised ones as the numbers that they stand for."""
+    inputs: Mapping[str, str]
+    """The tensor of each input, by the reference's name for it."""
+    outputs: Sequence[str]
+    steps: Mapping[str, float] = field(default_factory=dict)
+    """Distance of two neighbouring values of each quantised tensor."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of the tensors, where they are not the keys."""
+
+    def name(self, tensor: str) -> str:
+        """Return a tensor's name in the file."""
+        return self.names.get(tensor, tensor)
+
+
+def observe_tflite(path: Path, inputs: Mapping[str, tuple[int, Floats]], outputs: Sequence[int]) -> Observed:
+    """Run a TFLite file once, op by op without a delegate.
+
+    Args:
+        path: The file.
+        inputs: For each of the reference's inputs the number of its tensor, and one array (1, ...), images NCHW.
+        outputs: Numbers of the outputs, in the order wanted.
+    """
+    from mobilekit.runtimes.litert import LiteRTRuntime
+
+    runtime = LiteRTRuntime(path, keep_tensors=True)
+    by_number = dict(inputs.values())
+    runtime.run({info.name: by_number[info.index] for info in runtime.inputs})
+    interpreter = runtime.interpreter
+    infos = {info.index: info for info in runtime.tensors()}
+    ops = [
+        Op(
+            op["op_name"],
+            tuple(str(int(index)) for index in op["inputs"]),
+            tuple(str(int(index)) for index in op["outputs"] if int(index) in infos),
+            number,
+        )
+        for number, op in enumerate(interpreter._get_ops_details())
+    ]
+    taken = {name: str(number) for name, (number, _) in inputs.items()}
+    ops = computing(ops, taken.values())
+    keys = [*taken.values(), *(tensor for op in ops for tensor in op.makes)]
+    values = {key: runtime.value_of(infos[int(key)]) for key in keys}
+    steps = {key: scale for key in keys if (scale := infos[int(key)].scale)}
+    return Observed(
+        ops, values, taken, [str(number) for number in outputs], steps, {key: infos[int(key)].name for key in keys}
+    )
+
+
+def observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Sequence[str]) -> Observed:
+    """Run an ONNX file once, with every tensor as an output and nothing optimised.
+
+    Args:
+        path: The file.
+        inputs: For each of the reference's inputs the name of its tensor, and one array (1, ...).
+        outputs: Names of the outputs, in the order wanted.
+    """
+    import onnx
+    import onnxruntime
+    from onnx import helper
+
+    model = onnx.load(path)
+    nodes = [(node.op_type, [n for n in node.input if n], [n for n in node.output if n]) for node in model.graph.node]
+    ops = [Op(kind, tuple(takes), tuple(makes), number) for number, (kind, takes, makes) in enumerate(nodes)]
+    taken = {name: tensor for name, (tensor, _) in inputs.items()}
+    ops = computing(ops, taken.values())
+    made = [tensor for op in ops for tensor in op.makes]
+    known = {value.name for value in model.graph.output}
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    feeds = dict(inputs.values())
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        arrays = session.run(made, feeds)
+    except Exception as error:  # ONNX Runtime raises classes of its own for each status
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first}.") from error
+    values = {**feeds, **dict(zip(made, map(_as_floats, arrays), strict=True))}
+    return Observed(ops, values, taken, list(outputs), _onnx_steps(model))
+
+
+def _as_floats(array: NDArray[Any]) -> Floats:
+    return np.asarray(array).astype(np.float32)
+
+
+def computing(ops: Sequence[Op], inputs: Any) -> list[Op]:
+    """Return the ops that depend on the values of the inputs, without the constants among what they take."""
+    found = set(inputs)
+    kept = []
+    for op in ops:
+        if op.kind in _SIZES:
+            continue
+        takes = tuple(tensor for tensor in op.takes if tensor in found)
+        if takes:
+            found.update(op.makes)
+            kept.append(Op(op.kind, takes, op.makes, op.number))
+    return kept
+
+
+def _onnx_steps(model: Any) -> dict[str, float]:
+    """Return the step of each tensor that a DequantizeLinear makes with one scale."""
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in model.graph.initializer}
+    steps = {}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[1] in constants:
+            scale = numpy_helper.to_array(constants[node.input[1]])
+            if scale.size == 1:
+                steps[node.output[0]] = float(scale.reshape(()))
+    return steps
