@@ -19,7 +19,7 @@ from mobilekit import memory
 from mobilekit.bundle import INPUT, Bundle, find_changes, open_bundle, tflite_name, write_manifest
 from mobilekit.cache import Cache
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_tflite
+from mobilekit.convert.tflite import write_int8, write_tflite
 from mobilekit.describe import artifact_entries, extra_input_entries, input_entry
 from mobilekit.differ import measure_folder
 from mobilekit.errors import ToolError, UsageError, nearest
@@ -34,6 +34,7 @@ from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.alignment import align
+from mobilekit.parity.float_nodes import nodes_inside
 from mobilekit.parity.noise import record_ranges
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
@@ -160,6 +161,7 @@ def _fill(
     tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
     reference = build_reference(entry, options, request.weights, tensors)
     rewritten = rewrite(reference.model, request.recipe, tensors, progress=progress)
+    nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / bundles.REFERENCE)
@@ -278,11 +280,33 @@ def _convert(
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration.arrays if "int8" in missing else None
-        layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
-        write_json(folder / bundles.LAYOUTS, layouts)
+        _write_files(folder, scratch, files, rewritten, recipe, calibration)
         for name, path in files.items():
             cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+
+
+def _write_files(
+    folder: Path,
+    scratch: Path,
+    files: dict[str, Path],
+    rewritten: Rewritten,
+    recipe: Recipe,
+    calibration: _Calibration,
+) -> None:
+    """Convert the ONNX file to TFLite; int8 with modules in float is made of a float32 file that tells where they are."""
+    is_mixed = "int8" in files and bool(recipe.int8.float_modules)
+    wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
+    float32 = folder / tflite_name("float32")
+    if is_mixed and not float32.exists():
+        float32 = wanted.setdefault("float32", scratch / float32.name)
+    if wanted:
+        ranges = calibration.arrays if "int8" in wanted else None
+        layouts = write_tflite(folder / bundles.ONNX, wanted, ranges, scratch, recipe.int8.keep_float)
+        write_json(folder / bundles.LAYOUTS, layouts)
+    if is_mixed:
+        owners = align(rewritten.graph, float32, random_inputs(recipe, count=1))
+        tensors = owners.tensors_inside(recipe.int8.float_modules)
+        write_int8(float32, files["int8"], calibration.arrays, scratch, recipe.int8.keep_float, tensors)
 
 
 def _request_digest(request: ExportRequest) -> str:

@@ -70,6 +70,13 @@ class TFLiteGraph:
         """Return the tensor of each input by its name in the signature."""
         return {one.name.decode(): int(one.tensorIndex) for one in self._model.signatureDefs[0].inputs}
 
+    def names(self) -> tuple[list[str], list[str]]:
+        """Return the signature's names of the inputs and of the outputs, in the graph's order."""
+        signature = self._model.signatureDefs[0]
+        taken = {int(one.tensorIndex): one.name.decode() for one in signature.inputs}
+        made = {int(one.tensorIndex): one.name.decode() for one in signature.outputs}
+        return [taken[int(i)] for i in self._graph.inputs], [made[int(i)] for i in self._graph.outputs]
+
     def content(self) -> bytes:
         """Return the file as it is now."""
         import flatbuffers

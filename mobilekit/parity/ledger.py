@@ -129,7 +129,7 @@ def measure(
     reference, rewritten = models[REFERENCE].model, models["rewritten"].model
     assert isinstance(rewritten, GraphModule)
     noises = tuple(
-        measure_noise(reference, rewritten, inputs, before, after, recipe.int8.keep_float, ranges)
+        measure_noise(reference, rewritten, inputs, before, after, recipe.int8, ranges)
         for inputs, before, after in zip(
             (evaluation.inputs, random), outputs[REFERENCE], outputs["rewritten"], strict=True
         )
