@@ -293,7 +293,7 @@ def _write_files(
     recipe: Recipe,
     calibration: _Calibration,
 ) -> None:
-    """Convert the ONNX file to TFLite; int8 with modules in float is made of a float32 file that tells where they are."""
+    """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
     is_mixed = "int8" in files and bool(recipe.int8.float_modules)
     wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
     float32 = folder / tflite_name("float32")

@@ -22,9 +22,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Quantise `float32` into the file `int8`.
 
     Args:
-        request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays (N, ...)
-            by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names of tensors
-            that stay in float too).
+        request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
+            (N, ...) by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names
+            of tensors that stay in float too).
     """
     content = Path(request["float32"]).read_bytes()
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])

@@ -20,6 +20,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
 from mobilekit.bundle import INPUT
+from mobilekit.convert.ranges import Histogram
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.float_nodes import float_nodes, fused_nodes, hard_swished_nodes, nodes_inside
 from mobilekit.parity.metrics import compare
@@ -186,17 +187,19 @@ def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | 
 
 
 def record_ranges(graph: GraphModule, inputs: Arrays) -> Ranges:
-    """Return the range of each step of the graph for int8: its lowest and highest value.
+    """Return the range for each step of the graph that int8 is to have: the best one on calibration inputs.
 
-    What only Hard-Swishes read begins at -3: they are 0 below it.
+    What only Hard-Swishes read begins at -3: they are 0 below it. Inputs and outputs have their full range.
 
     Args:
         graph: float32.
         inputs: Calibration inputs, float32 (N, ...) by name.
     """
-    recorder = _Recorder(graph)
-    TorchRuntime(recorder).run(inputs)
-    return recorder.ranges
+    extremes = _Extremes(graph)
+    TorchRuntime(extremes).run(inputs)
+    histograms = _Histograms(graph, extremes.ranges)
+    TorchRuntime(histograms).run(inputs)
+    return extremes.ranges | {name: one.best_range() for name, one in histograms.by_step.items()}
 
 
 class _EachStep(nn.Module):
@@ -272,7 +275,7 @@ class EveryTensorRounded(_EachStep):
         return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))
 
 
-class _Recorder(_EachStep):
+class _Extremes(_EachStep):
     def __init__(self, graph: GraphModule) -> None:
         super().__init__(graph)
         self.ranges: dict[str, tuple[float, float]] = {}
@@ -284,4 +287,19 @@ class _Recorder(_EachStep):
         least, most = value.nan_to_num().aminmax()  # JSON has finite numbers alone
         lowest = max(float(least), self.lowest.get(node.name, -math.inf))
         self.ranges[node.name] = (min(low, lowest), max(high, float(most)))
+        return value
+
+
+class _Histograms(_EachStep):
+    def __init__(self, graph: GraphModule, ranges: Ranges) -> None:
+        super().__init__(graph)
+        borders = {node.name for node in graph.graph.nodes if node.op == "placeholder"}
+        borders |= {node.name for end in graph.graph.find_nodes(op="output") for node in end.all_input_nodes}
+        self.by_step = {name: Histogram(*ends) for name, ends in ranges.items() if name not in borders}
+
+    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        """Count the tensor's values, each picture's as many."""
+        if node.name in self.by_step:
+            for one in value:
+                self.by_step[node.name].add(one.numpy())
         return value
