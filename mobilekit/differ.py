@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from torch import nn
+from torch.fx import GraphModule
 
 from mobilekit import bundle as bundles
 from mobilekit.bundle import Bundle, tflite_name
@@ -19,7 +20,7 @@ from mobilekit.models.user import file_spec, resolve
 from mobilekit.parity.ledger import Ledger, Opener, measure
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import StepReport, rewrite
+from mobilekit.rewrites.engine import Rewritten, StepReport, rewrite
 from mobilekit.runtimes.base import open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -50,14 +51,33 @@ def diff(
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
     model = _reference_of(bundle, reference)
-    rewritten = rewrite(model, loaded, prove=False)
-    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    rewritten = _rewritten_of(bundle, model, loaded)
     steps = tuple(
         StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
         for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
     )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained)
+
+
+def load_rewritten(bundle: Bundle, reference: str | None = None) -> GraphModule:
+    """Return the rewritten model of a bundle, float32.
+
+    Args:
+        bundle: The bundle.
+        reference: Names the model anew, as for `diff`.
+
+    Raises:
+        UsageError: The bundle's model or recipe is unknown here.
+    """
+    return _rewritten_of(bundle, _reference_of(bundle, reference), _recipe_of(bundle)).graph
+
+
+def _rewritten_of(bundle: Bundle, reference: nn.Module, loaded: LoadedRecipe) -> Rewritten:
+    """Rewrite the reference again, and fill the result with the weights in the bundle."""
+    rewritten = rewrite(reference, loaded, prove=False)
+    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    return rewritten
 
 
 def _reference_of(bundle: Bundle, name: str | None) -> nn.Module:

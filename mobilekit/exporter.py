@@ -226,6 +226,15 @@ class _Calibration:
     digest: str
 
 
+def calibration_of(request: ExportRequest) -> Arrays:
+    """Return the inputs that a request calibrates on, float32 (N, ...) by name.
+
+    Raises:
+        UsageError: The request's own inputs cannot be used.
+    """
+    return _calibration(request).arrays
+
+
 def _calibration(request: ExportRequest) -> _Calibration:
     recipe = request.recipe.recipe
     if request.calibration:

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, recipes, rewrites, verify
+from mobilekit.cli import (
+    bench,
+    devices,
+    diff,
+    doctor,
+    export,
+    inspect,
+    models,
+    quantize_search,
+    recipes,
+    rewrites,
+    verify,
+)
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError
 
@@ -26,6 +38,7 @@ app.command("models")(models.models)
 app.add_typer(recipes.app, name="recipes")
 app.command("export")(export.export)
 app.command("diff")(diff.diff)
+app.command("quantize-search")(quantize_search.quantize_search)
 app.command("bench")(bench.bench)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)

@@ -65,7 +65,7 @@ def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
     for node in steps:
         chain = _fused_with(graph, node) if _is_relu(graph, node) else []
         source = node.all_input_nodes[0] if isinstance(module_of(graph, node), _IDENTITIES) else None
-        if chain and _is_dense(graph, chain[-1]):
+        if chain and is_dense(graph, chain[-1]):
             is_kept = chain[-1] in kept
         else:
             is_kept = is_inside(path_of(node), modules) if source is None else source in kept
@@ -105,7 +105,7 @@ def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]
         chain.append(node)
-        if _is_dense(graph, node) or node.target in _SUMS:
+        if is_dense(graph, node) or node.target in _SUMS:
             return chain
         if not isinstance(module_of(graph, node), _IDENTITIES):
             break
@@ -125,12 +125,13 @@ def _reach(graph: GraphModule, nodes: Iterable[Node], neighbours: Callable[[Node
 
 
 def _ends(graph: GraphModule, node: Node) -> bool:
-    if node.op in ("placeholder", "get_attr", "output") or _is_dense(graph, node):
+    if node.op in ("placeholder", "get_attr", "output") or is_dense(graph, node):
         return True
-    return _is_relu(graph, node) and any(_is_dense(graph, one) for one in _fused_with(graph, node))
+    return _is_relu(graph, node) and any(is_dense(graph, one) for one in _fused_with(graph, node))
 
 
-def _is_dense(graph: GraphModule, node: Node) -> bool:
+def is_dense(graph: GraphModule, node: Node) -> bool:
+    """Return whether a step is a convolution or a fully connected layer."""
     return node.target in _DENSE_FUNCTIONS or isinstance(module_of(graph, node), DENSE)
 
 
