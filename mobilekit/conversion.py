@@ -14,7 +14,7 @@ from mobilekit import memory
 from mobilekit.bundle import tflite_name
 from mobilekit.cache import Cache
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_tflite
+from mobilekit.convert.tflite import write_int8, write_tflite
 from mobilekit.files import sha256_of, sha256_of_json, write_json
 from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.inputs.extra import random_inputs
@@ -99,7 +99,7 @@ def convert(
         ToolError: A converter failed.
     """
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
-    _write_tflite(folder, scratch, recipe, calibration, cache, progress)
+    _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
 
 
 def _write_onnx(
@@ -123,7 +123,13 @@ def _write_onnx(
 
 
 def _write_tflite(
-    folder: Path, scratch: Path, recipe: Recipe, calibration: Calibration | None, cache: Cache, progress: Progress
+    folder: Path,
+    scratch: Path,
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    cache: Cache,
+    progress: Progress,
 ) -> None:
     source, tools = sha256_of(folder / bundles.ONNX), _tools()
     keys: dict[str, str] = {}
@@ -138,11 +144,35 @@ def _write_tflite(
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
         files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
-        ranges = calibration.arrays if calibration and "int8" in missing else None
-        layouts = write_tflite(folder / bundles.ONNX, files, ranges, scratch, recipe.int8.keep_float)
-        write_json(folder / bundles.LAYOUTS, layouts)
+        _write_files(folder, scratch, files, graph, recipe, calibration)
         for name, path in files.items():
             cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+
+
+def _write_files(
+    folder: Path,
+    scratch: Path,
+    files: dict[str, Path],
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
+) -> None:
+    """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
+    is_mixed = "int8" in files and bool(recipe.int8.float_modules)
+    wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
+    float32 = folder / tflite_name("float32")
+    if is_mixed and not float32.exists():
+        float32 = wanted.setdefault("float32", scratch / float32.name)
+    inputs = calibration.arrays if calibration else None
+    if wanted:
+        ranges = inputs if "int8" in wanted else None
+        layouts = write_tflite(folder / bundles.ONNX, wanted, ranges, scratch, recipe.int8.keep_float)
+        write_json(folder / bundles.LAYOUTS, layouts)
+    if is_mixed:
+        assert inputs is not None
+        owners = align(graph, float32, random_inputs(recipe, count=1))
+        tensors = owners.tensors_inside(recipe.int8.float_modules)
+        write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
 
 
 def _tools() -> dict[str, object]:

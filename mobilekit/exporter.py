@@ -27,6 +27,7 @@ from mobilekit.models.inputs import resized
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
+from mobilekit.parity.float_nodes import nodes_inside
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
@@ -152,6 +153,7 @@ def _fill(
     tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
     reference = build_reference(entry, options, request.weights, tensors)
     rewritten = rewrite(reference.model, request.recipe, tensors, progress=progress)
+    nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / bundles.REFERENCE)

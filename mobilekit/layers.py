@@ -85,7 +85,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
             **artifact_stages(folder, bundle.path, recipe),
         }
         ranges = bundles.calibrated_ranges(bundle.path)
-        models = imitations(copy, stages, recipe.int8.keep_float, ranges)
+        models = imitations(copy, stages, recipe.int8, ranges)
         measured = measure_layers(stages, models, taps, evaluation.inputs, progress)
     return Layers(evaluation.name, evaluation.count, tuple(taps), counterparts, measured, tuple(notes))
 

@@ -20,11 +20,12 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import UsageError
+from mobilekit.parity.activations import record
 from mobilekit.parity.counterparts import Counterpart
 from mobilekit.parity.imitations import imitations
 from mobilekit.parity.layers import Layers, Stage, StageLayers, measure_layers
 from mobilekit.parity.ledger import MADE_FROM
-from mobilekit.parity.noise import EveryTensorRounded, record_ranges, round_weights_to_int8
+from mobilekit.parity.noise import EveryTensorRounded, round_weights_to_int8
 from mobilekit.parity.taps import Tap, find_taps, tapped
 from mobilekit.report.html import bundle_html
 from mobilekit.report.layers import layers_table, summary
@@ -64,7 +65,7 @@ def _measure(
     graph = trace(Net().eval(), EXAMPLE)
     taps = find_taps(graph, EXAMPLE)
     inside = tapped(graph, {tap.name: tap.node.name for tap in taps if not tap.is_output}, EXAMPLE)
-    ranges = record_ranges(inside, INPUTS)
+    ranges = record(inside, INPUTS).ranges
 
     def int8(model: GraphModule) -> nn.Module:
         round_weights_to_int8(model)
@@ -83,7 +84,7 @@ def _measure(
         runtime = TorchRuntime(make(copy.deepcopy(sound if stage == "reference" else inside)).eval())
         own = (plain or {}).get(stage, OutputsOnly(runtime))
         stages[stage] = Stage(lambda runtime=runtime: runtime, lambda own=own: own)  # type: ignore[misc]
-    measured = measure_layers(stages, imitations(inside, stages, (), ranges), taps, INPUTS)
+    measured = measure_layers(stages, imitations(inside, stages, ranges=ranges), taps, INPUTS)
     return taps, {stage.stage: stage for stage in measured}
 
 
@@ -130,7 +131,7 @@ def test_an_int8_tensor_with_a_wrong_scale_is_found(module: str) -> None:
     """The range is an eighth of what it should be: values saturate."""
 
     def wrong(model: GraphModule) -> nn.Module:
-        ranges = dict(record_ranges(model, INPUTS))
+        ranges = dict(record(model, INPUTS).ranges)
         taps = {tap.module: tap for tap in find_taps(trace(Net().eval(), EXAMPLE), EXAMPLE)}
         low, high = ranges[taps[module].node.name]
         ranges[taps[module].node.name] = (low / 8, high / 8)

@@ -19,6 +19,7 @@ from mobilekit.cli import (
     export,
     inspect,
     models,
+    quantize_search,
     ranges,
     recipes,
     report,
@@ -40,6 +41,7 @@ app.add_typer(recipes.app, name="recipes")
 app.command("export")(export.export)
 app.command("diff")(diff.diff)
 app.command("ranges")(ranges.ranges)
+app.command("quantize-search")(quantize_search.quantize_search)
 app.command("bench")(bench.bench)
 app.add_typer(devices.app, name="devices")
 app.command("doctor")(doctor.doctor)

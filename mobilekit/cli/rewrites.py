@@ -145,7 +145,8 @@ def rank(
 
 def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
     from mobilekit.inputs.builtin import evaluation_inputs
-    from mobilekit.report.dfc_chart import check_suffix, draw_dfc
+    from mobilekit.report.dfc_chart import draw_dfc
+    from mobilekit.report.plots import check_suffix
     from mobilekit.report.rewrites import dfc_lines
 
     if plot:

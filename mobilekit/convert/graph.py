@@ -66,6 +66,10 @@ class TFLiteGraph:
         quantization = self.tensors[tensor].quantization
         quantization.min, quantization.max = np.array([low], np.float32), np.array([high], np.float32)
 
+    def is_border(self, tensor: int) -> bool:
+        """Return whether a tensor is an input or an output of the graph."""
+        return tensor in {*map(int, self._graph.inputs), *map(int, self._graph.outputs)}
+
     def is_read_by_hard_swishes_alone(self, tensor: int) -> bool:
         """Return whether all that reads a tensor are Hard-Swishes, and something does."""
         is_output = tensor in map(int, self._graph.outputs)
@@ -74,6 +78,13 @@ class TFLiteGraph:
     def signature_inputs(self) -> dict[str, int]:
         """Return the tensor of each input by its name in the signature."""
         return {one.name.decode(): int(one.tensorIndex) for one in self._model.signatureDefs[0].inputs}
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Return the signature's names of the inputs and of the outputs, in the graph's order."""
+        signature = self._model.signatureDefs[0]
+        taken = {int(one.tensorIndex): one.name.decode() for one in signature.inputs}
+        made = {int(one.tensorIndex): one.name.decode() for one in signature.outputs}
+        return [taken[int(i)] for i in self._graph.inputs], [made[int(i)] for i in self._graph.outputs]
 
     def content(self) -> bytes:
         """Return the file as it is now."""

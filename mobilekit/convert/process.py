@@ -22,7 +22,7 @@ _NOISE = re.compile(r"\x1b\[[0-9;]*m")
 _FULL_DISK = 2**20  # bytes left, at which a tool's own words are cut off as well
 _LONGEST_QUOTE = 300
 # Who is blamed when a task does not say itself which of its tools failed.
-_TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion"}
+_TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion", "quantise": "the TFLite conversion"}
 # How onnx2tf and TensorFlow Lite's converter name the op at fault.
 _OP_NAMES = (r"onnx_op_name: *(\S+)", r"(?:TF Select|Custom) ops: (.+)", r"'(tf\.\w+)' op is")
 _ENVIRONMENT = {

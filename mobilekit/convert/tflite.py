@@ -45,3 +45,35 @@ def write_tflite(
         request["calibration"] = str((scratch / "calibration.npz").absolute())
     layouts: dict[str, str] = run_task("tflite", request, scratch)["output_layouts"]
     return layouts
+
+
+def write_int8(
+    float32: Path,
+    int8: Path,
+    calibration: Mapping[str, NDArray[np.float32]],
+    scratch: Path,
+    keep_float: Sequence[str] = (),
+    float_tensors: Sequence[str] = (),
+) -> None:
+    """Quantise a float32 TFLite file that `write_tflite` made.
+
+    Args:
+        float32: The file.
+        int8: Where to write.
+        calibration: float32 inputs (N, ...) by name.
+        scratch: A folder for the tools' own files.
+        keep_float: What stays in float, in the words of the recipe's `int8.keep_float`.
+        float_tensors: Names of the file's tensors that stay in float too.
+
+    Raises:
+        ToolError: The quantiser failed.
+    """
+    np.savez(scratch / "calibration.npz", **calibration)
+    request: dict[str, Any] = {
+        "float32": str(float32.absolute()),
+        "int8": str(int8.absolute()),
+        "calibration": str((scratch / "calibration.npz").absolute()),
+        "keep_float": list(keep_float),
+        "float_tensors": list(float_tensors),
+    }
+    run_task("quantise", request, scratch)

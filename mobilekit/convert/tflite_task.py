@@ -6,20 +6,18 @@ with the same outputs to the bit in half the time, and they get a signature with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mobilekit import memory
-from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.float_regions import tensors_to_keep
+from mobilekit.convert.quantise_task import load_calibration, quantise
 from mobilekit.convert.signature import ordered
+from mobilekit.convert.worker import named
 
-Arrays = dict[str, NDArray[np.float32]]
 Shapes = dict[str, list[int]]
 
 # onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
@@ -42,10 +40,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     inputs, outputs, layouts = _save_model(request["onnx"], saved)
     memory.release()
     for precision, path in request["files"].items():
-        calibration = _load(request["calibration"]) if precision == "int8" else None
-        with _named("the TensorFlow Lite converter"):
+        calibration = load_calibration(request["calibration"]) if precision == "int8" else None
+        with named("the TensorFlow Lite converter"):
             if calibration is not None:
-                content = _quantise(_convert(saved, "float32"), calibration, request["keep_float"])
+                content = _convert(saved, "float32")
+                content = quantise(content, calibration, tensors_to_keep(content, request["keep_float"]))
             else:
                 content = _convert(saved, precision)
         Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
@@ -65,7 +64,7 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
 
     graph = onnx.load(onnx_path).graph
     inputs, outputs = _shapes(graph.input), _shapes(graph.output)
-    with _named("onnx2tf"):
+    with named("onnx2tf"):
         model = _keras_model(onnx_path, inputs)
     specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
@@ -126,31 +125,3 @@ def _convert(saved: Path, precision: str) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     content: bytes = converter.convert()
     return content
-
-
-def _quantise(content: bytes, calibration: Arrays, keep_float: list[str]) -> bytes:
-    """Make a float32 file int8, inputs and outputs too, but for the tensors that are to stay in float."""
-    from tensorflow.lite.python.convert import mlir_quantize
-
-    int8 = 9  # TensorType.INT8 of the TFLite schema
-    kept = sorted(tensors_to_keep(content, keep_float))
-    quantised: bytes = mlir_quantize(
-        with_ranges(content, calibration), fully_quantize=True, inference_type=int8, denylisted_nodes=kept or None
-    )
-    return quantised
-
-
-def _load(path: str) -> Arrays:
-    """Return calibration inputs by name, those of four axes seen as NHWC."""
-    with np.load(path) as content:
-        return {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in content.items()}
-
-
-@contextmanager
-def _named(tool: str) -> Iterator[None]:
-    """Mark what the block raises with the name of the tool that it runs."""
-    try:
-        yield
-    except BaseException as error:
-        error.tool = tool  # type: ignore[attr-defined]
-        raise

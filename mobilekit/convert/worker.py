@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,20 @@ def main() -> None:
     Path(f"{task}.reply.json").write_text(json.dumps(reply))
 
 
-def _tasks() -> dict[str, Any]:
-    from mobilekit.convert import simplify_task, tflite_task
+@contextmanager
+def named(tool: str) -> Iterator[None]:
+    """Mark what the block raises with the name of the tool that it runs."""
+    try:
+        yield
+    except BaseException as error:
+        error.tool = tool  # type: ignore[attr-defined]
+        raise
 
-    return {"simplify": simplify_task.run, "tflite": tflite_task.run}
+
+def _tasks() -> dict[str, Any]:
+    from mobilekit.convert import quantise_task, simplify_task, tflite_task
+
+    return {"simplify": simplify_task.run, "tflite": tflite_task.run, "quantise": quantise_task.run}
 
 
 def _end_with_parent() -> None:

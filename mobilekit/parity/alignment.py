@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
 
+from mobilekit.errors import ToolError
+from mobilekit.recipes.modules import is_inside
 from mobilekit.rewrites.graph import module_of, path_of
 
 Floats = NDArray[np.float32]
@@ -37,6 +39,20 @@ class Alignment:
     """Path of the PyTorch module by the tensor's name."""
     classes: dict[str, str]
     """Class of each module that has others in it, by its path."""
+
+    def tensors_inside(self, modules: Sequence[str]) -> list[str]:
+        """Return the tensors that come from modules of a recipe's `int8.float_modules`.
+
+        Raises:
+            ToolError: No tensor of such a module is in the file.
+        """
+        for module in modules:
+            if not any(is_inside(path, [module]) for path in self.modules.values()):
+                raise ToolError(
+                    f"{module} cannot stay in float: nothing of it is to be found in the float32 file.",
+                    "Its work is done by an op of another module; name the module around it.",
+                )
+        return [name for name, path in self.modules.items() if is_inside(path, modules)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the alignment as JSON data."""

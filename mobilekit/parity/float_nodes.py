@@ -13,7 +13,9 @@ from torch import nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from mobilekit.rewrites.graph import module_of
+from mobilekit.errors import UsageError
+from mobilekit.recipes.modules import is_inside
+from mobilekit.rewrites.graph import module_of, path_of
 
 DENSE = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _DENSE_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)
@@ -42,6 +44,34 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
         roots = [node for node in graph.graph.nodes if _is_norm(graph, node)]
         seeds += _reach(graph, roots, lambda node: node.users)
     return _reach(graph, seeds, lambda node: node.all_input_nodes)
+
+
+def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
+    """Return the steps of modules that stay in float, in the words of the recipe's `int8.float_modules`.
+
+    An op of TFLite belongs to its dense layer: so do the identities after the layer and the ReLU in the same op.
+
+    Raises:
+        UsageError: One of the modules is not in the graph, or has no step.
+    """
+    steps = [node for node in graph.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
+    missing = [name for name in modules if not any(is_inside(path_of(node), [name]) for node in steps)]
+    if missing:
+        raise UsageError(
+            f"The recipe leaves {missing[0]} in float, and the rewritten model has no such module.",
+            "`mobilekit quantize-search` lists the modules that can stay in float.",
+        )
+    kept: set[Node] = set()
+    for node in steps:
+        chain = _fused_with(graph, node) if _is_relu(graph, node) else []
+        source = node.all_input_nodes[0] if isinstance(module_of(graph, node), _IDENTITIES) else None
+        if chain and is_dense(graph, chain[-1]):
+            is_kept = chain[-1] in kept
+        else:
+            is_kept = is_inside(path_of(node), modules) if source is None else source in kept
+        if is_kept:
+            kept.add(node)
+    return kept
 
 
 def fused_nodes(graph: GraphModule) -> set[Node]:
@@ -75,7 +105,7 @@ def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]
         chain.append(node)
-        if _is_dense(graph, node) or node.target in _SUMS:
+        if is_dense(graph, node) or node.target in _SUMS:
             return chain
         if not isinstance(module_of(graph, node), _IDENTITIES):
             break
@@ -95,12 +125,13 @@ def _reach(graph: GraphModule, nodes: Iterable[Node], neighbours: Callable[[Node
 
 
 def _ends(graph: GraphModule, node: Node) -> bool:
-    if node.op in ("placeholder", "get_attr", "output") or _is_dense(graph, node):
+    if node.op in ("placeholder", "get_attr", "output") or is_dense(graph, node):
         return True
-    return _is_relu(graph, node) and any(_is_dense(graph, one) for one in _fused_with(graph, node))
+    return _is_relu(graph, node) and any(is_dense(graph, one) for one in _fused_with(graph, node))
 
 
-def _is_dense(graph: GraphModule, node: Node) -> bool:
+def is_dense(graph: GraphModule, node: Node) -> bool:
+    """Return whether a step is a convolution or a fully connected layer."""
     return node.target in _DENSE_FUNCTIONS or isinstance(module_of(graph, node), DENSE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from torch import nn
 from torch.fx import GraphModule
@@ -12,17 +12,18 @@ from mobilekit.parity.layers import FLOAT32
 from mobilekit.parity.ledger import Opener
 from mobilekit.parity.noise import (
     DYNAMIC_LEAST,
-    EveryTensorRounded,
     Ranges,
+    imitate_int8,
     round_layer_inputs,
     round_weights_to_float16,
     round_weights_to_int8,
 )
+from mobilekit.recipes.schema import Int8
 from mobilekit.runtimes.pytorch import TorchRuntime
 
 
 def imitations(
-    graph: GraphModule, stages: Collection[str], keep_float: Collection[str] = (), ranges: Ranges | None = None
+    graph: GraphModule, stages: Collection[str], int8: Int8 | None = None, ranges: Ranges | None = None
 ) -> dict[str, Opener]:
     """Return what opens the model in float64, as `FLOAT32`, and as each of the quantised stages would compute it.
 
@@ -31,7 +32,7 @@ def imitations(
     Args:
         graph: The tapped rewritten model, float32; left as it is.
         stages: The stages at hand; those without a format of their own are passed over.
-        keep_float: What int8 leaves in float, in the words of the recipe.
+        int8: What the recipe says of int8; all is rounded without.
         ranges: Of the graph's steps on the calibration inputs; where they are not known, each input's own.
     """
 
@@ -46,12 +47,11 @@ def imitations(
         round_layer_inputs(model, DYNAMIC_LEAST)
         return model
 
-    def int8() -> nn.Module:
-        model = copy.deepcopy(graph)
-        round_weights_to_int8(model)
-        return EveryTensorRounded(model, keep_float, ranges)
-
-    makers = {"tflite-float16": float16, "tflite-dynamic": dynamic, "tflite-int8": int8}
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "tflite-float16": float16,
+        "tflite-dynamic": dynamic,
+        "tflite-int8": lambda: imitate_int8(graph, int8, ranges),
+    }
     openers: dict[str, Opener] = {FLOAT32: lambda: TorchRuntime(copy.deepcopy(graph).double())}
     for stage, make in makers.items():
         if stage in stages:

@@ -161,7 +161,7 @@ def measure(
             inputs,
             outputs[REFERENCE][kind],
             outputs["rewritten"][kind],
-            recipe.int8.keep_float,
+            recipe.int8,
             ranges,
             exact=exact[kind],
             labels=None if kind else evaluation.labels,

@@ -11,17 +11,20 @@ import copy
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.float_nodes import float_nodes, fused_nodes
+from mobilekit.parity.float_nodes import float_nodes, fused_nodes, nodes_inside
 from mobilekit.parity.metrics import Floats, compare
 from mobilekit.parity.task import Certain, Labels, certain, k_for
+from mobilekit.recipes.schema import Int8
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -69,7 +72,7 @@ def measure_noise(
     inputs: Arrays,
     reference_outputs: Arrays,
     rewritten_outputs: Arrays,
-    keep_float: Collection[str] = (),
+    int8: Int8 | None = None,
     ranges: Ranges | None = None,
     *,
     exact: Arrays | None = None,
@@ -84,7 +87,7 @@ def measure_noise(
         inputs: float32 (N, ...) by name.
         reference_outputs: What the reference gives for them in float32.
         rewritten_outputs: What the rewritten model gives.
-        keep_float: What int8 leaves in float, in the words of the recipe.
+        int8: What the recipe says of int8; all is rounded without.
         ranges: What `activations.record` gave for the calibration inputs; where they are not known, int8 has ranges of
             these inputs' own.
         exact: What `run_exactly` gave; it is run without.
@@ -92,18 +95,17 @@ def measure_noise(
         top_k: The recipe's.
     """
     exact = run_exactly(reference, inputs) if exact is None else exact
-    halved, dynamic, static = (copy.deepcopy(rewritten) for _ in range(3))
+    halved, dynamic = (copy.deepcopy(rewritten) for _ in range(2))
     round_weights_to_float16(halved)
     round_weights_to_int8(dynamic, DYNAMIC_LEAST)
     round_layer_inputs(dynamic, DYNAMIC_LEAST)
-    round_weights_to_int8(static)
 
     def run(model: nn.Module) -> Arrays:
         return TorchRuntime(model).run(inputs)
 
     by_format = {"float16": run(halved), "dynamic": run(dynamic)}
-    fitted = run(EveryTensorRounded(static, keep_float))
-    by_format["int8"] = run(EveryTensorRounded(static, keep_float, ranges)) if ranges else fitted
+    fitted = run(imitate_int8(rewritten, int8))
+    by_format["int8"] = run(imitate_int8(rewritten, int8, ranges)) if ranges else fitted
 
     def noise(name: str) -> Noise:
         before, made = rewritten_outputs[name], {word: outputs[name] for word, outputs in by_format.items()}
@@ -147,6 +149,24 @@ def run_exactly(reference: nn.Module, inputs: Arrays) -> Arrays:
     return TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
 
 
+def imitate_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
+    """Return a copy of a graph that rounds as a full int8 file does.
+
+    Args:
+        graph: float32; left as it is.
+        int8: What the recipe says of int8; all is rounded without.
+        ranges: What `activations.record` gave; ranges of the inputs' own without.
+
+    Raises:
+        UsageError: A module that is to stay in float is not in the graph.
+    """
+    int8 = int8 or Int8()
+    kept = nodes_inside(graph, int8.float_modules)
+    rounded = copy.deepcopy(graph)
+    round_weights_to_int8(rounded, leave={str(node.target) for node in kept if node.op == "call_module"})
+    return EveryTensorRounded(rounded, int8.keep_float, ranges, int8.float_modules)
+
+
 def round_weights_to_float16(model: nn.Module) -> None:
     """Round every parameter to float16 and back, in place; values beyond its range saturate as in TFLite."""
     limit = torch.finfo(torch.float16).max
@@ -154,7 +174,7 @@ def round_weights_to_float16(model: nn.Module) -> None:
         parameter.data = parameter.data.clamp(-limit, limit).half().to(parameter.dtype)
 
 
-def round_weights_to_int8(model: nn.Module, least: int = 1) -> None:
+def round_weights_to_int8(model: nn.Module, least: int = 1, leave: Collection[str] = ()) -> None:
     """Round convolutions' and linear layers' weights to -127..127 steps, a scale for each output channel, in place.
 
     Source: TensorFlow Lite 8-bit quantization specification.
@@ -162,9 +182,10 @@ def round_weights_to_int8(model: nn.Module, least: int = 1) -> None:
     Args:
         model: What is changed.
         least: Weights with fewer values are left.
+        leave: Paths of modules that are left.
     """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() >= least:
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() >= least and path not in leave:
             weight = module.weight.data
             scale = (weight.abs().flatten(1).amax(1) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
             scale = scale.reshape(-1, *([1] * (weight.dim() - 1)))
@@ -222,6 +243,10 @@ class EachStep(nn.Module):
         """Return the step's result for the next steps."""
         raise NotImplementedError
 
+    def read(self, reader: Node, node: Node, value: Any) -> Any:
+        """Return the step's result as `reader` gets it."""
+        return value
+
     def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> object:
         """Run the graph."""
         return _Stepper(self).run(*arguments(self.graph, {INPUT: picture, **further}))
@@ -231,6 +256,9 @@ class _Stepper(Interpreter):
     def __init__(self, steps: EachStep) -> None:
         super().__init__(steps.graph)
         self.steps = steps
+
+    def map_nodes_to_values(self, args: Any, n: Node) -> Any:
+        return map_arg(args, lambda node: self.steps.read(n, node, self.env[node]))
 
     def run_node(self, n: Node) -> object:
         result = super().run_node(n)
@@ -245,15 +273,32 @@ class EveryTensorRounded(EachStep):
         graph: The graph.
         keep_float: What stays unrounded, in the words of the recipe's `int8.keep_float`.
         ranges: The ranges to round in, by the names of the steps; each tensor's own without.
+        float_modules: Modules that stay in float: their results are rounded where an int8 op takes them.
     """
 
-    def __init__(self, graph: GraphModule, keep_float: Collection[str] = (), ranges: Ranges | None = None) -> None:
+    def __init__(
+        self,
+        graph: GraphModule,
+        keep_float: Collection[str] = (),
+        ranges: Ranges | None = None,
+        float_modules: Collection[str] = (),
+    ) -> None:
         super().__init__(graph)
-        self.unrounded = float_nodes(graph, keep_float) | fused_nodes(graph)
+        parts = float_nodes(graph, keep_float)
+        self.kept = nodes_inside(graph, float_modules)
+        self.in_float = parts | self.kept
+        self.unrounded = parts | fused_nodes(graph)
         self.ranges = ranges or {}
 
     def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""
-        if node in self.unrounded:
-            return value
+        return value if node in self.unrounded | self.kept else self._round(node, value)
+
+    def read(self, reader: Node, node: Node, value: Any) -> Any:
+        """Round what goes from a module in float to an op in int8."""
+        is_border = node in self.kept and reader not in self.in_float
+        is_made = isinstance(value, torch.Tensor) and value.is_floating_point()
+        return self._round(node, value) if is_border and is_made else value
+
+    def _round(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))

@@ -6,7 +6,7 @@ Each warning names the module, the figure, the threshold with its reason, and wh
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,9 +15,9 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.parity.activations import Activation, Recording, record
 from mobilekit.parity.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
-from mobilekit.parity.float_nodes import float_nodes, fused_nodes
+from mobilekit.parity.float_nodes import float_nodes, fused_nodes, nodes_inside
 from mobilekit.parity.noise import round_to_256_steps
-from mobilekit.recipes.schema import Recipe
+from mobilekit.recipes.schema import Int8, Recipe
 from mobilekit.rewrites.graph import path_of
 from mobilekit.rewrites.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, Written, is_call
 from mobilekit.runtimes.base import Arrays
@@ -107,7 +107,7 @@ def lint(graph: GraphModule, inputs: Arrays, recipe: Recipe) -> tuple[RangeLint,
     for probe in looking:
         found += _quotient(probe) if isinstance(probe, Quotient) else _norm(probe)
     if "int8" in recipe.precision:
-        found += _int8(graph, recording, recipe.int8.keep_float)
+        found += _int8(graph, recording, recipe.int8)
     return RangeLint(recording.count, tuple(sorted(found, key=lambda one: one.severity != "severe"))), recording
 
 
@@ -203,10 +203,10 @@ def _norm(probe: Norm) -> Iterator[RangeWarning]:
         yield _warn("float16-denominator", severity, probe.node, probe.least, LEAST_NORMAL, text, advice)
 
 
-def _int8(graph: GraphModule, recording: Recording, keep_float: Collection[str]) -> Iterator[RangeWarning]:
-    unrounded = float_nodes(graph, keep_float) | fused_nodes(graph)
+def _int8(graph: GraphModule, recording: Recording, int8: Int8) -> Iterator[RangeWarning]:
+    unrounded = float_nodes(graph, int8.keep_float) | fused_nodes(graph) | nodes_inside(graph, int8.float_modules)
     rounded = {node: seen for node, seen in recording.activations.items() if node not in unrounded}
-    words = {word: float_nodes(graph, [word]) for word in _WORDS if word not in keep_float}
+    words = {word: float_nodes(graph, [word]) for word in _WORDS if word not in int8.keep_float}
     told: set[Node] = set()
     for node, seen in rounded.items():
         low, high = recording.ranges[node.name]

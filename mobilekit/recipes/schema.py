@@ -108,6 +108,11 @@ class Int8(_Part):
         "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
         "normalisations; and Hard-Swishes alone, for which XNNPACK has no int8 kernel.",
     )
+    float_modules: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Paths of modules that stay in float, with all that is in them; `*` stands for any characters. "
+        "`mobilekit quantize-search` finds them.",
+    )
 
 
 class Limit(_Part):

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from mobilekit.errors import UsageError
-from mobilekit.files import write_atomic
-
-SUFFIXES = (".png", ".svg")
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse a file of a kind that is not drawn.
-
-    Raises:
-        UsageError: The suffix is neither .png nor .svg.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
+from mobilekit.report.plots import save
 
 
 def draw_dfc(content: dict[str, Any], path: Path) -> None:
@@ -47,6 +33,4 @@ def draw_dfc(content: dict[str, Any], path: Path) -> None:
     macs.axhline(content["fully_connected_macs"] / 1e6, color="#c44e52", linestyle="--", label="fully connected")
     macs.set(xlabel="taps K", ylabel="MACs of all maps, M", xticks=kernels)
     macs.legend(fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix.lower().removeprefix("."), dpi=110)
-    write_atomic(path, picture.getvalue())
+    save(figure, path)

@@ -1,0 +1,104 @@
+"""`mobilekit quantize-search`: the modules that int8 leaves in float, found by measurement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from mobilekit.quantize_search import Found
+
+
+def quantize_search(
+    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
+    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate on.")
+    ] = None,
+    cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="Smallest cosine of an input's outputs that is good enough.")
+    ] = 0.99,
+    most: Annotated[int, typer.Option(min=1, help="Largest number of modules in float.")] = 6,
+    inputs: Annotated[int, typer.Option(min=1, help="Number of calibration inputs to search on.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the recipe with the modules here, YAML.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the trade-off: .png or .svg.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the fewest modules that have to stay in float for int8 to hold a limit, and write them into a recipe.
+
+    Each module of the model is tried in float in an imitation of int8 on calibration inputs. The one that takes away
+    the most error for each layer in it is kept, and so on; then int8 files are made and measured on evaluation inputs
+    until one holds the limit. Exit code 1 if none does.
+
+    Examples: `mobilekit quantize-search ghostnetv2 -o mixed.yaml` · `mobilekit quantize-search nets/mine.py:make
+    --cosine 0.995 --plot trade-off.svg`
+    """
+    import torch
+
+    from mobilekit.cache import Cache
+    from mobilekit.exporter import ExportRequest, recipe_of
+    from mobilekit.files import write_atomic
+    from mobilekit.quantize_search import as_yaml, search
+    from mobilekit.recipes.load import load_recipe
+    from mobilekit.report.float_search_chart import draw_search
+    from mobilekit.report.plots import check_suffix
+
+    torch.set_num_threads(1)
+    if plot:
+        check_suffix(plot)
+    for path in (output, plot):
+        if path and not path.absolute().parent.is_dir():
+            raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")
+    loaded = load_recipe(recipe) if recipe else recipe_of(model)
+    with TemporaryDirectory() as scratch, progress(f"searching {model}") as tell:
+        request = ExportRequest(model, loaded, Path(scratch) / "bundle", weights, calibration)
+        found = search(request, cosine, most, inputs, Cache.default(), tell)
+    content = {"model": model, "recipe": loaded.name, **found.to_json()}
+    if output:
+        write_atomic(output, as_yaml(found.recipe).encode())
+    if plot:
+        draw_search(content, plot)
+    if as_json:
+        print_json(content)
+    else:
+        _print(found, output)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def _print(found: Found, output: Path | None) -> None:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("module more in float", "layers", "MACs %", "rel L2", "cosine", "int8 file", "MB", "partitions"):
+        table.add_column(column, justify="left" if column.startswith("module") else "right", no_wrap=True)
+    files = {file.modules: file for file in found.files}
+    for point in found.points:
+        file = files.get(point.modules)
+        table.add_row(
+            point.modules[-1] if point is not found.points[0] else "(the recipe as it is)",
+            str(point.layers),
+            f"{100 * point.macs_share:.1f}",
+            f"{point.relative_l2:.4f}",
+            f"{point.cosine:.5f}",
+            *((f"{file.cosine:.5f}", f"{file.size_bytes / 1e6:.2f}", str(file.partitions)) if file else ("", "", "")),
+        )
+    out.print(table)
+    out.print("rel L2 and cosine: imitated, on calibration inputs. int8 file: its cosine, on evaluation inputs.")
+    last = found.files[-1]
+    modules = ", ".join(last.modules) or "nothing"
+    if found.holds:
+        out.print(f"{found.limit:g} holds with {modules} in float.", markup=False)
+    else:
+        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {modules} in float.", markup=False)
+        err.print("--most allows more modules; --calibration takes more pictures, where ranges are what fails.")
+    if output:
+        out.print(f"{output} is written.", markup=False)

@@ -1,0 +1,54 @@
+"""The task that makes an int8 TFLite file of a float32 one, with TensorFlow Lite's quantiser."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.float_regions import tensors_to_keep
+from mobilekit.convert.graph import TFLiteGraph
+from mobilekit.convert.signature import ordered
+from mobilekit.convert.worker import named
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Quantise `float32` into the file `int8`.
+
+    Args:
+        request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
+            (N, ...) by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names
+            of tensors that stay in float too).
+    """
+    content = Path(request["float32"]).read_bytes()
+    kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
+    with named("the TensorFlow Lite converter"):
+        quantised = quantise(content, load_calibration(request["calibration"]), kept)
+    Path(request["int8"]).write_bytes(ordered(quantised, *TFLiteGraph(content).names()))
+    return {}
+
+
+def quantise(content: bytes, calibration: Arrays, kept: Collection[str]) -> bytes:
+    """Make a float32 file int8, inputs and outputs too, but for the tensors that are to stay in float."""
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    int8 = 9  # TensorType.INT8 of the TFLite schema
+    quantised: bytes = mlir_quantize(
+        with_ranges(content, calibration),
+        fully_quantize=True,
+        inference_type=int8,
+        denylisted_nodes=sorted(kept) or None,
+    )
+    return quantised
+
+
+def load_calibration(path: str) -> Arrays:
+    """Return calibration inputs by name, those of four axes seen as NHWC."""
+    with np.load(path) as content:
+        return {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in content.items()}

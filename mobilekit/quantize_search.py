@@ -1,0 +1,160 @@
+"""Mixed precision by measurement: the fewest modules in float with which an int8 file holds a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mobilekit import bundle as bundles
+from mobilekit.bundle import Bundle, tflite_name
+from mobilekit.cache import Cache
+from mobilekit.conversion import read_calibration
+from mobilekit.convert.tflite import write_int8
+from mobilekit.describe import inspect
+from mobilekit.differ import models_of, recipe_of
+from mobilekit.exporter import ExportRequest, adjust, export
+from mobilekit.inputs.builtin import evaluation_inputs
+from mobilekit.inputs.extra import random_inputs
+from mobilekit.inputs.preprocess import Arrays
+from mobilekit.parity.alignment import align
+from mobilekit.parity.float_search import FloatSearch, Point
+from mobilekit.parity.metrics import compare
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.recipes.schema import Limit, Recipe
+from mobilekit.runtimes.base import open_artifact
+from mobilekit.runtimes.pytorch import TorchRuntime
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A real int8 file, on the evaluation inputs."""
+
+    modules: tuple[str, ...]
+    cosine: float
+    """Smallest of all inputs and outputs, against the rewritten model."""
+    relative_l2: float
+    size_bytes: int
+    partitions: int
+    """Of the XNNPACK delegate."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file's figures as JSON data."""
+        return {**vars(self), "modules": list(self.modules)}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search tried and found."""
+
+    limit: float
+    points: tuple[Point, ...]
+    """Imitated on calibration inputs, a module more in float each."""
+    files: tuple[Measured, ...]
+    """Made and run: the recipe's own first, the chosen one last."""
+    recipe: Recipe
+    """The recipe with the choice in it."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the last file is within the limit."""
+        return self.files[-1].cosine >= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all as JSON data."""
+        return {
+            "limit": self.limit,
+            "verdict": "pass" if self.holds else "fail",
+            "float_modules": list(self.files[-1].modules),
+            "points": [point.to_json() for point in self.points],
+            "files": [file.to_json() for file in self.files],
+        }
+
+
+def search(
+    request: ExportRequest,
+    limit: float,
+    most: int,
+    inputs: int,
+    cache: Cache,
+    progress: Progress = lambda _message: None,
+) -> Found:
+    """Find the modules, imitated on calibration inputs, and prove the choice with real files on evaluation inputs.
+
+    Args:
+        request: What to export; `output` is a scratch folder, in which the files stay.
+        limit: The smallest cosine of an input's two outputs that is good enough.
+        most: The largest number of modules in float.
+        inputs: The number of calibration inputs to imitate on.
+        cache: Of the export.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: The request cannot be carried out.
+        ToolError: A tool failed.
+    """
+    loaded = adjust(request.recipe, precision=("float32", "int8"))
+    made = export(ExportRequest(request.model, loaded, request.output, request.weights, request.calibration), cache)
+    calibration = read_calibration(loaded.recipe, request.calibration).arrays
+    trial = _Trial(made.bundle, request.model, loaded, calibration)
+    picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
+    few = {name: array[np.unique(picked)] for name, array in calibration.items()}
+    ranges = bundles.calibrated_ranges(made.bundle.path) or {}
+    points = tuple(islice(FloatSearch(trial.graph, few, loaded.recipe.int8, ranges, progress).points(), most + 1))
+    files = [trial.measure(points[0].modules)]
+    for point in points[1:]:
+        if files[-1].cosine >= limit:
+            break
+        if point.cosine >= limit or point is points[-1]:
+            progress(f"int8 file with {len(point.modules)} parts in float")
+            files.append(trial.measure(point.modules))
+    return Found(limit, points, tuple(files), _with(request.recipe.recipe, files[-1], limit))
+
+
+def _with(recipe: Recipe, file: Measured, limit: float) -> Recipe:
+    """Return the recipe with the modules and, where the file holds it, the limit."""
+    int8 = recipe.int8.model_copy(update={"float_modules": file.modules})
+    changes: dict[str, Any] = {"int8": int8}
+    if file.cosine >= limit:
+        own = recipe.limits.get("tflite-int8", Limit()).model_copy(update={"cosine": limit})
+        changes["limits"] = {**recipe.limits, "tflite-int8": own}
+    return recipe.model_copy(update=changes)
+
+
+def as_yaml(recipe: Recipe) -> str:
+    """Return a recipe as YAML, without what is as everywhere and without the models that use it by default."""
+    content = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"models"})
+    text: str = yaml.safe_dump(content, sort_keys=False)
+    return text
+
+
+class _Trial:
+    """Makes int8 files of one float32 file."""
+
+    def __init__(self, bundle: Bundle, model: str, loaded: LoadedRecipe, calibration: Arrays) -> None:
+        self.folder, self.recipe, self.calibration = bundle.path, loaded.recipe, calibration
+        self.graph = models_of(bundle, recipe_of(bundle), model)[1].graph
+        self.float32 = self.folder / tflite_name("float32")
+        self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=1))
+        self.inputs = evaluation_inputs(self.recipe).inputs
+        self.truth = TorchRuntime(self.graph).run(self.inputs)
+
+    def measure(self, modules: tuple[str, ...]) -> Measured:
+        path = self.folder / "trial.tflite"
+        tensors = self.owners.tensors_inside(modules)
+        write_int8(self.float32, path, self.calibration, self.folder, self.recipe.int8.keep_float, tensors)
+        outputs = open_artifact(path, bundles.output_layouts(self.folder)).run(self.inputs)
+        metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]
+        return Measured(
+            modules,
+            min(one.cosine for one in metrics),
+            max(one.relative_l2 for one in metrics),
+            path.stat().st_size,
+            inspect(path)["delegate"]["partitions"],
+        )

@@ -1,0 +1,38 @@
+"""The trade-off of an int8 file's error against what stays in float, as a picture."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mobilekit.report.plots import save
+
+
+def draw_search(content: dict[str, Any], path: Path) -> None:
+    """Draw the choices of `mobilekit quantize-search`.
+
+    Args:
+        content: As its JSON.
+        path: The picture, .png or .svg.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axis = figure.subplots()
+    points, files = content["points"], content["files"]
+    layers = {tuple(point["modules"]): point["layers"] for point in points}
+    axis.plot([p["layers"] for p in points], [p["cosine"] for p in points], "o-", label="imitated, calibration inputs")
+    places = [layers[tuple(file["modules"])] for file in files]
+    axis.plot(places, [f["cosine"] for f in files], "s", color="#c44e52", label="int8 file, evaluation inputs")
+    axis.axhline(content["limit"], color="gray", linestyle="--", label="limit")
+    for before, point in pairwise(points):
+        name = f"{point['modules'][-1]}, {100 * (point['macs_share'] - before['macs_share']):.1f} % of MACs"
+        axis.annotate(
+            name, (point["layers"], point["cosine"]), (4, -4), textcoords="offset points", fontsize="x-small",
+            rotation=-35, va="top", rotation_mode="anchor",
+        )  # fmt: skip
+    axis.margins(x=0.12, y=0.25)
+    axis.set(xlabel="dense layers in float", ylabel="smallest cosine", title=f"int8 of {content['model']}")
+    axis.legend(fontsize="small", loc="lower right")
+    save(figure, path)
