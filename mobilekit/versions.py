@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 # What measures and shows bundles, and shapes none.
-_ASIDE = ("api", "bench", "cli", "devices", "doctor", "report")
+_ASIDE = ("api", "bench", "cli", "devices", "doctor", "report", "tune")
 _PACKAGES = (
     "torch",
     "onnx",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, recipes, rewrites, verify
+from mobilekit.cli import bench, devices, diff, doctor, export, inspect, models, recipes, rewrites, tune, verify
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError
 
@@ -27,6 +27,7 @@ app.add_typer(recipes.app, name="recipes")
 app.command("export")(export.export)
 app.command("diff")(diff.diff)
 app.command("bench")(bench.bench)
+app.command("tune")(tune.tune)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
