@@ -51,6 +51,7 @@ def time(family: str, rounds: int) -> None:
         for tool in TOOLS
     ]
     request = BenchRequest(tuple(artifacts), RunSettings(runs=10, max_seconds=2), rounds)
+    TIMED.mkdir(parents=True, exist_ok=True)
     write_json(TIMED / f"{family}.json", bench(LocalDevice(), request))
 
 

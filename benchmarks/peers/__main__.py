@@ -17,6 +17,7 @@ import argparse
 
 from benchmarks.peers import conversions, environments, report, timings
 from benchmarks.peers.tools import MODELS
+from mobilekit.errors import MobilekitError
 
 STEPS = ("set-up", "convert", "time", "write")
 
@@ -39,7 +40,10 @@ def main() -> None:
     if "convert" in steps:
         conversions.convert_all(models, options.again)
     if "time" in steps:
-        timings.time_all(models, options.rounds, options.seed)
+        try:
+            timings.time_all(models, options.rounds, options.seed)
+        except MobilekitError as error:
+            raise SystemExit(str(error)) from None
     if "write" in steps:
         report.write()
 

@@ -50,15 +50,16 @@ def _quantise(network: torch.nn.Module, sample: tuple[torch.Tensor], inputs: np.
 
 def open_file(file: str) -> Bind:
     """Open a .pte file."""
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-    from executorch.runtime import Runtime
+    # Its public modules import the whole exporter, which takes longer than all inferences of a run.
+    from executorch.extension.pybindings import _C
+    from executorch.kernels import quantized  # noqa: F401 - brings the operators that int8 leaves outside the delegate
 
-    _unsafe_reset_threadpool(1)  # its default is all cores
-    method = Runtime.get().load_program(file).load_method("forward")
+    _C._unsafe_reset_threadpool(1)  # its default is all cores
+    module = _C._load_for_executorch(file)
 
     def bind(array: np.ndarray) -> Any:
         tensor = torch.from_numpy(array)
-        return lambda: method.execute([tensor])[0]
+        return lambda: module.forward([tensor])[0]
 
     return bind
 
