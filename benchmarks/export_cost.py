@@ -56,14 +56,15 @@ def measure(command: list[str], folder: Path) -> tuple[float, float]:
     process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _resident(process))
+        peak = max(peak, resident(process))
         time.sleep(0.02)
     if process.returncode != 0:
         raise SystemExit(f"{command} ended with {process.returncode}")
     return time.perf_counter() - start, peak / 2**20
 
 
-def _resident(process: psutil.Process) -> int:
+def resident(process: psutil.Process) -> int:
+    """Return the resident bytes of a process and its children."""
     total = 0
     try:
         for member in [process, *process.children(recursive=True)]:

@@ -8,7 +8,24 @@ from importlib import metadata
 from pathlib import Path
 
 # What measures and shows bundles, and shapes none.
-_ASIDE = ("api", "bench", "cli", "contents", "devices", "doctor", "rebuilder", "report")
+_ASIDE = (
+    "api",
+    "bench",
+    "bisection",
+    "candidate",
+    "cli",
+    "contents",
+    "devices",
+    "doctor",
+    "layers",
+    "on_device",
+    "quantize_search",
+    "ranges",
+    "rebuilder",
+    "report",
+    "reproduction",
+    "tune",
+)
 _PACKAGES = (
     "torch",
     "onnx",

@@ -24,6 +24,7 @@ from mobilekit.cli import (
     recipes,
     report,
     rewrites,
+    tune,
     verify,
 )
 from mobilekit.cli.output import err, fail
@@ -44,6 +45,7 @@ app.command("ranges")(ranges.ranges)
 app.command("quantize-search")(quantize_search.quantize_search)
 app.command("bench")(bench.bench)
 app.add_typer(devices.app, name="devices")
+app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)

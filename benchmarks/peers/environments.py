@@ -1,0 +1,65 @@
+"""Environments of the peers' own, made once under mobilekit's cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mobilekit.cache import default_folder
+
+ROOT = Path(__file__).parents[2]
+FOLDER = default_folder() / "peers"
+OWN = "mobilekit"
+"""The environment that this script runs in."""
+REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "litert-torch": ("torch==2.13.0", "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "safetensors>=0.4"),
+    "executorch": ("torch==2.13.0", "executorch==1.5.1", "safetensors>=0.4"),
+    "onnxruntime": ("onnxruntime==1.32.0", "onnx>=1.19", "sympy>=1.13"),
+}
+_REPORTED = ("ai-edge-litert", "ai-edge-quantizer", "executorch", "litert-torch", "onnx2tf", "onnxruntime", "torch")
+_VERSIONS = (
+    "import importlib.metadata as m, json, sys; "
+    "print(json.dumps({n: m.version(n) for n in sys.argv[1:] if any(m.distributions(name=n))}))"
+)
+
+
+def python(environment: str) -> Path:
+    """Return the interpreter of an environment."""
+    return Path(sys.executable) if environment == OWN else FOLDER / environment / "bin" / "python"
+
+
+def set_up(environment: str) -> None:
+    """Make an environment, unless it is there with the same requirements."""
+    wanted = "\n".join(REQUIREMENTS[environment])
+    stamp = FOLDER / environment / "requirements.txt"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"setting up {environment}: {', '.join(REQUIREMENTS[environment])}", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", FOLDER / environment], check=True)
+    subprocess.run([python(environment), "-m", "pip", "install", "--quiet", *REQUIREMENTS[environment]], check=True)
+    stamp.write_text(wanted)
+
+
+def versions(environment: str) -> dict[str, str]:
+    """Return the versions of the tools in an environment."""
+    words = [str(python(environment)), "-c", _VERSIONS, *_REPORTED]
+    found: dict[str, str] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables of every process: one thread, this checkout, and the tools of our `bin`."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def variables_into_own_process() -> None:
+    """Give this process, and all that it starts, the variables of every process."""
+    os.environ.update(variables())

@@ -1,0 +1,18 @@
+"""Any .tflite file, run by mobilekit's own LiteRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.peers.worker import Bind, serve
+from mobilekit.runtimes.litert import LiteRTRuntime
+
+
+def open_file(file: str) -> Bind:
+    """Open a file of one input and one output."""
+    runtime = LiteRTRuntime(Path(file))
+    return lambda array: lambda: runtime.run_single(array)
+
+
+if __name__ == "__main__":
+    serve(None, open_file)

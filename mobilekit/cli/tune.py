@@ -1,0 +1,106 @@
+"""`mobilekit tune`: the forms of a model that are fastest on a device, as a recipe."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.cache import Cache, NoCache
+from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.errors import UsageError
+
+
+class PrecisionWord(StrEnum):
+    """A file of an export."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
+    INT8 = "int8"
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
+    device: Annotated[str, typer.Option(help="`local`, `adb` or `adb:SERIAL`.")] = "local",
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe to start from and to beat; the model's own without.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate int8 on.")
+    ] = None,
+    input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    precision: Annotated[PrecisionWord, typer.Option(help="The file that is timed.")] = PrecisionWord.FLOAT32,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Try approximate rewrites too, each held to this relative L2; without, only exact ones."
+        ),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=6, max=1000, help="Rounds of each of the two benches; 12.")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=10000, help="Inferences of a run.")] = 20,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the runtime.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the order in which files run.")] = 0,
+    benchmark_binary: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|VERSION", help="A benchmark_model, or the version of one to download."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Recipe to write; MODEL.tuned.yaml without.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a recipe that exists.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")] = False,
+    adb_server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another adb server.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all raw figures.")] = False,
+) -> None:
+    """Measure the forms in which a model can be written, and write a recipe with those that are fastest.
+
+    Each form alone takes part in one bench; the best of each group, put together, are measured again. A form is taken
+    only where it is faster beyond doubt in both. Only rewrites that keep the function are tried, unless --max-drift
+    says how much others may change it. Exit code 1 if the tuned recipe's ledger does not pass.
+
+    Examples: `mobilekit tune shufflenet` · `mobilekit tune ghostnetv2 --device adb -o pixel.yaml` ·
+    `mobilekit tune timm:mobilevit_s --precision int8 --rounds 20` · then `mobilekit export shufflenet --recipe
+    shufflenet.tuned.yaml`
+    """
+    import torch
+
+    from mobilekit.bench.engine import RunSettings
+    from mobilekit.devices.select import find_devices
+    from mobilekit.exporter import adjust, recipe_of
+    from mobilekit.models.user import folder_name
+    from mobilekit.recipes.load import load_recipe
+    from mobilekit.report.tune import tune_report
+    from mobilekit.tune.tune import TuneRequest
+    from mobilekit.tune.tune import tune as run
+
+    torch.set_num_threads(1)
+    if device == "adb:all" or device.startswith("replay:"):
+        raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
+    base = adjust(load_recipe(recipe) if recipe else recipe_of(model), input_size)
+    request = TuneRequest(
+        model,
+        base,
+        output or Path(f"{folder_name(model)}.tuned.yaml"),
+        precision.value,
+        rounds,
+        seed,
+        RunSettings(threads=threads, runs=runs),
+        weights,
+        calibration,
+        max_drift,
+        benchmark_binary,
+        force,
+    )
+    with progress(f"looking for {device}") as tell:
+        [found] = find_devices(device, adb_server).devices
+        tuned = run(request, found, NoCache() if no_cache else Cache.default(), tell)
+    content = tuned.to_json()
+    if as_json:
+        print_json(content)
+        return
+    out.print(tune_report(content))
+    err.print(f"{request.output} is written.", markup=False)

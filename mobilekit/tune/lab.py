@@ -1,0 +1,161 @@
+"""Exports recipes and times them on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.bench import BenchRequest, bench
+from mobilekit.bench.engine import RunSettings
+from mobilekit.bundle import tflite_name
+from mobilekit.cache import Cache
+from mobilekit.devices.base import Device
+from mobilekit.errors import GateError, MobilekitError, ToolError
+from mobilekit.exporter import ExportRequest, adjust, export
+from mobilekit.files import sha256_of, sha256_of_json
+from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.models.build import build_reference, check_inputs, effective_options
+from mobilekit.models.user import resolve
+from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.tune.forms import Group
+from mobilekit.tune.search import BASE, Candidate, Figure, Progress
+
+
+@dataclass
+class Lab:
+    """One model, on one device, in one precision."""
+
+    model: str
+    precision: str
+    device: Device
+    rounds: int | None
+    seed: int
+    settings: RunSettings
+    folder: Path
+    """Scratch, for bundles."""
+    cache: Cache
+    weights: Path | None = None
+    calibration: Path | None = None
+    benchmark_binary: str | None = None
+    progress: Progress = lambda _message: None
+    benches: list[dict[str, Any]] = field(default_factory=list)
+    """What each bench said, as `mobilekit bench --json` has it."""
+
+    def candidates(self, base: LoadedRecipe, groups: list[Group]) -> tuple[list[Candidate], dict[str, str]]:
+        """Return the forms that make another graph than the base and one another, and those that are refused.
+
+        Raises:
+            UsageError: The base cannot be used.
+        """
+        model, calibration = self._reference(base)
+
+        def digest_of(loaded: LoadedRecipe) -> str:
+            made = rewrite(model, loaded, calibration, prove=False).graph
+            return sha256_of_json({"code": made.code, "weights": weights_digest(made)})
+
+        seen = {digest_of(base)}
+        found, refused = [], {}
+        for group in groups:
+            for form in group.forms:
+                candidate = Candidate(group, form)
+                if form == group.form_of(base):
+                    continue
+                self.progress(f"looking at {candidate.name}")
+                try:
+                    digest = digest_of(group.applied_to(base, form))
+                except MobilekitError as error:
+                    refused[candidate.name] = error.what
+                    continue
+                if digest not in seen:
+                    seen.add(digest)
+                    found.append(candidate)
+        return found, refused
+
+    def measure(self, base: LoadedRecipe, others: Mapping[str, LoadedRecipe]) -> dict[str, Figure]:
+        """Export the recipes, and time them in one bench; see `search.Measure`.
+
+        Raises:
+            MobilekitError: The base cannot be exported or timed.
+        """
+        files = {BASE: self._export(BASE, base)}
+        figures: dict[str, Figure] = {}
+        for name, loaded in others.items():
+            try:
+                files[name] = self._export(name, loaded)
+            except (GateError, ToolError) as error:
+                figures[name] = Figure(why_not=error.what)
+        return figures | self._time(files)
+
+    def _reference(self, base: LoadedRecipe) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+        entry, recipe = resolve(self.model), base.recipe
+        check_inputs(entry, recipe.model_options, recipe.shapes)
+        calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
+        options = effective_options(entry, recipe.model_options, recipe.input.size)
+        return build_reference(entry, options, self.weights, calibration).model, calibration
+
+    def _export(self, name: str, loaded: LoadedRecipe) -> Path:
+        """Return the file that a recipe gives.
+
+        Raises:
+            GateError: A stage of it is outside its limit.
+        """
+        self.progress(f"exporting {name}")
+        output = self.folder / sha256_of_json(loaded.recipe.model_dump(mode="json"))[:16]
+        request = ExportRequest(
+            self.model, adjust(loaded, precision=[self.precision]), output, self.weights, self.calibration
+        )
+        exported = export(request, self.cache, lambda message: self.progress(f"{name}: {message}"))
+        check_ledger(exported.bundle.ledger)
+        return output / tflite_name(self.precision)
+
+    def _time(self, files: dict[str, Path]) -> dict[str, Figure]:
+        """Return a figure for each file; only the base has no ratio."""
+        artifacts = tuple(
+            Artifact(path, name, "tune", self.precision, sha256_of(path), None) for name, path in files.items()
+        )
+        request = BenchRequest(artifacts, self.settings, self.rounds, self.seed, self.benchmark_binary)
+        content = bench(self.device, request, self.progress)
+        self.benches.append(content)
+        return figures_of(content)
+
+
+def figures_of(content: dict[str, Any]) -> dict[str, Figure]:
+    """Return the figures of a bench's result.
+
+    Raises:
+        ToolError: The base was refused.
+    """
+    ratios = {row["file"]: row for row in content["comparisons"]}
+    figures = {}
+    for result in content["results"]:
+        name = result["file"]
+        if not result["accepted"]:
+            if name == BASE:
+                raise ToolError(f"The base recipe's file cannot be timed: {result['why_not']}")
+            figures[name] = Figure(why_not=result["why_not"])
+            continue
+        figures[name] = Figure(median_ms=result["latency_ms"]["median"])
+        if name in ratios:
+            row = ratios[name]
+            figures[name] = replace(
+                figures[name], ratio=row["ratio"], low=row["low"], high=row["high"], verdict=row["verdict"]
+            )
+    return figures
+
+
+def check_ledger(ledger: dict[str, Any]) -> None:
+    """Refuse a bundle with a stage outside its limit.
+
+    Raises:
+        GateError: Naming the stage.
+    """
+    failed = [stage["stage"] for stage in ledger["stages"] if stage["verdict"] != "pass"]
+    if ledger["verdict"] != "pass":
+        raise GateError(f"Its {', '.join(dict.fromkeys(failed)) or 'ledger'} is outside its limit.")

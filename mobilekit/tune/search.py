@@ -1,0 +1,144 @@
+"""Decides, of measured ratios, which form of each group a recipe takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.tune.forms import Form, Group
+
+BASE = "base"
+COMBINED = "all winners"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One recipe beside the base, or why there is no figure of it. A ratio is of latencies, its own to the base's."""
+
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: str = ""
+    """As `bench` has it: `faster`, `slower`, `same`, `inconclusive`."""
+    median_ms: float | None = None
+    why_not: str | None = None
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether its whole interval lies below 1."""
+        return self.verdict == "faster"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure as JSON data."""
+        return {
+            "ratio": self.ratio,
+            "low": self.low,
+            "high": self.high,
+            "verdict": self.verdict or None,
+            "median_ms": self.median_ms,
+            "why_not": self.why_not,
+        }
+
+
+Measure = Callable[[LoadedRecipe, Mapping[str, LoadedRecipe]], dict[str, Figure]]
+"""Measures recipes beside a base, all in one bench; a figure for each name, the base's under `BASE`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A form of a group, and what was measured of it."""
+
+    group: str
+    form: Form
+    figure: Figure
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form that makes another graph than the base has."""
+
+    group: Group
+    form: Form
+
+    @property
+    def name(self) -> str:
+        """Its name in a bench."""
+        return f"{self.group.name}: {self.form.name}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was chosen, and of which figures."""
+
+    recipe: LoadedRecipe
+    chosen: tuple[Trial, ...]
+    """The forms in which the recipe differs from the base; empty where it is the base."""
+    trials: tuple[Trial, ...]
+    """Each form alone, from the first bench."""
+    base: Figure
+    final: dict[str, Figure] = field(default_factory=dict)
+    """The second bench, of what the first chose; empty where it chose nothing."""
+    why: str = ""
+
+
+def search(base: LoadedRecipe, candidates: Sequence[Candidate], measure: Measure) -> Outcome:
+    """Measure each form alone; put the best of each group together; and measure that again beside the base.
+
+    A form wins its group where it is faster than the base, its whole interval below 1, and its ratio is the smallest
+    of those. The second bench is of new rounds, so that the best of many by chance does not win: what it does not find
+    faster than the base as well is not taken. If the best form alone is faster than all winners together, it is taken
+    alone.
+
+    Args:
+        base: The recipe to beat.
+        candidates: The forms, in any order.
+        measure: Measures recipes.
+    """
+    if not candidates:
+        return Outcome(base, (), (), Figure(), why="no form makes another graph of this model")
+    figures = measure(base, {each.name: each.group.applied_to(base, each.form) for each in candidates})
+    trials = [Trial(each.group.name, each.form, figures[each.name]) for each in candidates]
+    winners = _winners(candidates, trials)
+    first = Outcome(base, (), tuple(trials), figures[BASE])
+    if not winners:
+        return replace(first, why="no form is faster than the recipe's own beyond doubt")
+    return _settle(first, winners, measure)
+
+
+def _winners(candidates: Sequence[Candidate], trials: Sequence[Trial]) -> list[tuple[Candidate, Trial]]:
+    """Return the fastest form of each group that has one, the fastest first."""
+    best: dict[str, tuple[Candidate, Trial]] = {}
+    faster = [pair for pair in zip(candidates, trials, strict=True) if pair[1].figure.is_faster]
+    for candidate, trial in sorted(faster, key=lambda pair: pair[1].figure.ratio or 0):
+        best.setdefault(trial.group, (candidate, trial))
+    return list(best.values())
+
+
+def _settle(first: Outcome, winners: list[tuple[Candidate, Trial]], measure: Measure) -> Outcome:
+    """Measure the winners together, and the best alone, and choose."""
+    base, (best, best_trial) = first.recipe, winners[0]
+    together = base
+    for candidate, _ in winners:
+        together = candidate.group.applied_to(together, candidate.form)
+    alone = best.group.applied_to(base, best.form)
+    tried = {COMBINED: together, **({best.name: alone} if len(winners) > 1 else {})}
+    final = measure(base, tried)
+    options = {COMBINED: (together, [trial for _, trial in winners]), best.name: (alone, [best_trial])}
+    faster = [name for name in tried if final[name].is_faster]
+    if not faster:
+        return replace(first, final=final, why="the second bench did not find it faster again")
+    name = min(faster, key=lambda each: final[each].ratio or 0)
+    recipe, chosen = options[name]
+    marked = tuple(replace(trial, chosen=trial in chosen) for trial in first.trials)
+    return replace(
+        first,
+        recipe=recipe,
+        chosen=tuple(trial for trial in marked if trial.chosen),
+        trials=marked,
+        final=final,
+        why="faster in both benches",
+    )

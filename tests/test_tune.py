@@ -1,0 +1,210 @@
+"""What tune tries, what it chooses of given figures, and the recipe that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from mobilekit.errors import GateError, ToolError
+from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe
+from mobilekit.rewrites.catalogue import find_rewrite, steps_of
+from mobilekit.tune.forms import Group, groups_for
+from mobilekit.tune.lab import check_ledger, figures_of
+from mobilekit.tune.recipe_text import recipe_text
+from mobilekit.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
+
+BASE_RECIPE = parse_recipe(
+    "models: [shufflenet]\ninput: {size: 96}\nrewrites: [{name: fold-batch-norm}, {name: relu6-gate}]\n"
+    "precision: [float32]\n",
+    "mine",
+    "mine.yaml",
+)
+
+
+def group_named(name: str, max_drift: float | None = None) -> Group:
+    return next(group for group in groups_for(max_drift) if group.name == name)
+
+
+def candidate(group: str, form: str) -> Candidate:
+    found = group_named(group)
+    return Candidate(found, next(each for each in found.forms if each.name == form))
+
+
+SHUFFLE = "grouped convolutions and channel shuffle"
+TRANSPOSED = candidate(SHUFFLE, "shuffle as transpositions")
+DENSE = candidate(SHUFFLE, "dense")
+NO_GATE = candidate("relu6-gate", "without relu6-gate")
+PADDED = candidate("max-pool-padding", "max-pool-padding")
+
+
+def names(loaded: LoadedRecipe) -> list[str]:
+    return [step.name for step in loaded.recipe.rewrites]
+
+
+def figure(ratio: float, spread: float = 0.01) -> Figure:
+    low, high = ratio - spread, ratio + spread
+    verdict = "faster" if high < 1 else "slower" if low > 1 else "inconclusive"
+    return Figure(ratio, low, high, verdict, 10 * ratio)
+
+
+class FakeBench:
+    """Gives each recipe the latency that its rewrites make; a bench's figures may be given outright."""
+
+    def __init__(self, effects: dict[str, float], *given: dict[str, Figure]) -> None:
+        self.effects = effects
+        self.given = list(given)
+        self.asked: list[dict[str, list[str]]] = []
+
+    def ratio(self, loaded: LoadedRecipe, base: LoadedRecipe) -> float:
+        ratio = 1.0
+        for name in set(names(loaded)) ^ set(names(base)):
+            ratio *= self.effects.get(name, 1.0)
+        return ratio
+
+    def __call__(self, base: LoadedRecipe, others: Mapping[str, LoadedRecipe]) -> dict[str, Figure]:
+        self.asked.append({name: names(loaded) for name, loaded in others.items()})
+        figures = {
+            BASE: Figure(median_ms=10),
+            **{name: figure(self.ratio(each, base)) for name, each in others.items()},
+        }
+        return {**figures, **(self.given.pop(0) if self.given else {})}
+
+
+def test_the_best_of_each_group_are_combined_and_measured_again() -> None:
+    bench = FakeBench({"channel-shuffle": 0.9, "dense-grouped": 0.8, "relu6-gate": 0.95, "max-pool-padding": 1.1})
+    outcome = search(BASE_RECIPE, [TRANSPOSED, DENSE, NO_GATE, PADDED], bench)
+    assert names(outcome.recipe) == ["fold-batch-norm", "dense-grouped"]
+    assert [trial.form.name for trial in outcome.chosen] == ["dense", "without relu6-gate"]
+    assert bench.asked[1] == {
+        COMBINED: ["fold-batch-norm", "dense-grouped"],
+        DENSE.name: ["fold-batch-norm", "relu6-gate", "dense-grouped"],
+    }
+    assert outcome.final[COMBINED].ratio == pytest.approx(0.8 * 0.95)
+    assert [trial.chosen for trial in outcome.trials] == [False, True, True, False]
+
+
+def test_what_is_not_faster_beyond_doubt_is_left() -> None:
+    bench = FakeBench({"channel-shuffle": 0.995, "max-pool-padding": 1.2})
+    outcome = search(BASE_RECIPE, [TRANSPOSED, PADDED], bench)
+    assert outcome.recipe is BASE_RECIPE
+    assert outcome.chosen == ()
+    assert len(bench.asked) == 1
+    assert [trial.figure.verdict for trial in outcome.trials] == ["inconclusive", "slower"]
+
+
+@pytest.mark.parametrize("again", [figure(0.995), figure(1.1), Figure(why_not="the converter failed")])
+def test_a_winner_that_does_not_win_again_is_left(again: Figure) -> None:
+    outcome = search(BASE_RECIPE, [DENSE], FakeBench({"dense-grouped": 0.9}, {}, {COMBINED: again}))
+    assert outcome.recipe is BASE_RECIPE
+    assert outcome.chosen == ()
+    assert outcome.final[COMBINED] == again
+
+
+def test_winners_that_do_not_go_together_leave_the_best_alone() -> None:
+    bench = FakeBench({"dense-grouped": 0.8, "relu6-gate": 0.9}, {}, {COMBINED: figure(0.85)})
+    outcome = search(BASE_RECIPE, [NO_GATE, DENSE], bench)
+    assert names(outcome.recipe) == ["fold-batch-norm", "relu6-gate", "dense-grouped"]
+    assert [trial.form.name for trial in outcome.chosen] == ["dense"]
+
+
+def test_a_form_that_cannot_be_made_is_passed_over() -> None:
+    broken = {DENSE.name: Figure(why_not="the proof failed")}
+    outcome = search(BASE_RECIPE, [DENSE, TRANSPOSED], FakeBench({"channel-shuffle": 0.9}, broken))
+    assert [trial.form.name for trial in outcome.chosen] == ["shuffle as transpositions"]
+    assert outcome.trials[0].figure.why_not == "the proof failed"
+
+
+def test_without_candidates_nothing_is_measured() -> None:
+    bench = FakeBench({})
+    assert search(BASE_RECIPE, [], bench).recipe is BASE_RECIPE
+    assert bench.asked == []
+
+
+def test_only_rewrites_that_keep_the_function_are_tried_unless_asked() -> None:
+    exact = {name for group in groups_for() for name in group.rewrites}
+    assert all(find_rewrite(name).exactness.is_proved for name in exact)
+    assert {"upsample-broadcast", "relu6-gate", "dfc-shared", "channel-shuffle", "dense-grouped"} <= exact
+    assert exact.isdisjoint({"fold-batch-norm", "hard-swish", "pool-mode"})
+    with_drift = {name for group in groups_for(0.1) for name in group.rewrites}
+    assert {"hard-swish", "hard-sigmoid"} <= with_drift
+    assert "pool-mode" not in with_drift  # it needs training
+    [swapped] = group_named("hard-swish", 0.1).forms[1:]
+    assert swapped.steps[0].max_drift == 0.1
+
+
+def test_every_form_is_a_valid_recipe() -> None:
+    for group in groups_for(0.1):
+        for form in group.forms:
+            made = group.applied_to(BASE_RECIPE, form)
+            assert len(steps_of(made)) == len(made.recipe.rewrites)
+            assert group.form_of(made) == form
+
+
+def test_a_form_takes_the_place_of_the_groups_steps() -> None:
+    text = "rewrites: [{name: dense-grouped}, {name: fold-batch-norm}, {name: channel-shuffle}]"
+    loaded = parse_recipe(text, "mine", "mine.yaml")
+    group = group_named(SHUFFLE)
+    assert names(group.applied_to(loaded, TRANSPOSED.form)) == ["channel-shuffle", "fold-batch-norm"]
+    assert names(group.applied_to(loaded, group.forms[0])) == ["fold-batch-norm"]
+    assert names(group.applied_to(BASE_RECIPE, DENSE.form)) == ["fold-batch-norm", "relu6-gate", "dense-grouped"]
+
+
+def content_of(outcome: Outcome) -> dict[str, Any]:
+    """The JSON of a tune on a device that there is not."""
+    from pathlib import Path
+
+    from mobilekit.tune.tune import Tuned, TuneRequest
+
+    bench = {
+        "device": {"model": "Phone", "abi": "arm64-v8a", "os": "Android 14"},
+        "engine": {"name": "benchmark_model", "version": "2.1.0"},
+        "settings": {"threads": 1, "rounds": 12, "runs": 20, "seed": 7},
+    }
+    request = TuneRequest("shufflenet", BASE_RECIPE, Path("tuned.yaml"))
+    return Tuned(request, outcome, {}, [bench] if outcome.trials else [], {"verdict": "pass"}).to_json()
+
+
+def test_the_recipe_that_is_written_reads_back_as_the_one_chosen() -> None:
+    bench = FakeBench({"channel-shuffle": 0.9, "relu6-gate": 0.95})
+    outcome = search(BASE_RECIPE, [TRANSPOSED, NO_GATE, PADDED], bench)
+    text = recipe_text(content_of(outcome), outcome.recipe)
+    read = parse_recipe(text, "tuned", "tuned.yaml")
+    assert read.recipe == outcome.recipe.recipe
+    assert read.recipe.rewrites[-1].options == {"form": "transpose"}
+    steps_of(read)
+    assert "# Phone (arm64-v8a, Android 14), benchmark_model 2.1.0, 1 thread, float32;" in text
+    assert "shuffle as transpositions: 0.900 (0.890 to 0.910), faster <- chosen" in text
+    assert "max-pool-padding: 1.000 (0.990 to 1.010), inconclusive\n" in text
+    assert "# Chosen: shuffle as transpositions, without relu6-gate; faster in both benches." in text
+
+
+@pytest.mark.parametrize("name", ["ghostnetv2", "efficientvit", "ghostnetv2_digits", "default"])
+def test_built_in_recipes_are_written_whole(name: str) -> None:
+    loaded = load_recipe(name)
+    outcome = search(loaded, [], FakeBench({}))
+    assert parse_recipe(recipe_text(content_of(outcome), loaded), name, "x.yaml").recipe == loaded.recipe
+
+
+def test_figures_come_from_the_benchs_comparisons() -> None:
+    accepted = {"accepted": True, "latency_ms": {"median": 5.0}, "why_not": None}
+    refused = {"accepted": False, "latency_ms": None, "why_not": "it crashed"}
+    row = {"file": "b", "against": BASE, "ratio": 0.5, "low": 0.4, "high": 0.6, "verdict": "faster"}
+    content = {
+        "results": [{"file": BASE, **accepted}, {"file": "b", **accepted}, {"file": "c", **refused}],
+        "comparisons": [row],
+    }
+    figures = figures_of(content)
+    assert figures[BASE] == Figure(median_ms=5.0)
+    assert figures["b"] == Figure(0.5, 0.4, 0.6, "faster", 5.0)
+    assert figures["c"] == Figure(why_not="it crashed")
+    with pytest.raises(ToolError, match="it crashed"):
+        figures_of({"results": [{"file": BASE, **refused}], "comparisons": []})
+
+
+def test_a_ledger_that_fails_names_the_stage() -> None:
+    stages = [{"stage": "onnx", "verdict": "pass"}, {"stage": "tflite-int8", "verdict": "fail"}]
+    with pytest.raises(GateError, match="Its tflite-int8 is outside"):
+        check_ledger({"verdict": "fail", "stages": stages})
+    check_ledger({"verdict": "pass", "stages": stages[:1]})
