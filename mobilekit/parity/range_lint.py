@@ -253,7 +253,7 @@ def _spread(
         return None
     widest = int(widths.argmax())
     text = (
-        f"the median channel has {levels:.2g} of int8's 256 levels: channel {widest} alone goes from "
+        f"the median channel has {levels:.2g} of int8's 256 levels: the widest, channel {widest}, goes from "
         f"{float(seen.channel_low[widest]):.3g} to {float(seen.channel_high[widest]):.3g}"
     )
     return _warn("int8-channels", "warning", node, levels, LEAST_LEVELS, text, _int8_advice(node, seen, words))
