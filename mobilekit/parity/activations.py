@@ -41,11 +41,12 @@ class Activation:
     def add(self, value: torch.Tensor, count: int) -> None:
         """Record a batch of `count` inputs."""
         self.shape = self.shape or tuple(value.shape)
+        before = sum(map(len, self.lows))
         if value.dim() == 0 or len(value) != count:  # its first axis is not the inputs'
             low, high = _finite_ends(value.reshape(1, -1))
             self.lows.append(low.expand(count))
             self.highs.append(high.expand(count))
-            self.samples.append(_spread(value.reshape(1, -1)))
+            self.samples.append(_spread(value.reshape(1, -1), before))
             return
         rows = value.reshape(count, 1, -1) if value.dim() == 1 else value.reshape(count, value.shape[1], -1)
         lows, highs = _finite_ends(rows)
@@ -54,7 +55,7 @@ class Activation:
         low, high = lows.amin(0), highs.amax(0)
         self.channel_low = low if self.channel_low is None else torch.minimum(self.channel_low, low)
         self.channel_high = high if self.channel_high is None else torch.maximum(self.channel_high, high)
-        self.samples.append(_spread(rows.reshape(count, -1)))
+        self.samples.append(_spread(rows.reshape(count, -1), before))
 
     @property
     def low(self) -> float:
@@ -162,6 +163,15 @@ def _finite_ends(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return low, high
 
 
-def _spread(rows: torch.Tensor) -> torch.Tensor:
-    """Return up to `SAMPLE` values of each row; the odd stride goes through all columns of a picture."""
-    return rows[:, :: (rows.shape[1] // SAMPLE) | 1].reshape(-1).nan_to_num()
+def _spread(rows: torch.Tensor, before: int) -> torch.Tensor:
+    """Return up to `SAMPLE` values of each row, from another place on in each: no place may count more than others.
+
+    Args:
+        rows: (N, values).
+        before: Number of rows before these.
+    """
+    count = rows.shape[1]
+    stride = (count // SAMPLE) | 1  # odd, to go through all columns of a picture
+    starts = torch.arange(before, before + len(rows))[:, None]
+    places = (starts + stride * torch.arange(min(count, SAMPLE))) % count
+    return rows.gather(1, places).reshape(-1).nan_to_num()

@@ -233,8 +233,8 @@ def _outliers(
         return None
     levels = max(1, round(255 * narrow / wide))
     text = (
-        f"all but {TAIL:g} of the values have {levels} of int8's 256 levels, and {snr:.0f} dB: the range is {low:.3g} to"
-        f" {high:.3g}, theirs {float(bulk[0]):.3g} to {float(bulk[-1]):.3g}"
+        f"all but {TAIL:g} of the values have {levels} of int8's 256 levels, and {snr:.0f} dB: the range is "
+        f"{low:.3g} to {high:.3g}, theirs {float(bulk[0]):.3g} to {float(bulk[-1]):.3g}"
     )
     return _warn("int8-outliers", "warning", node, snr, LEAST_SNR, text, _int8_advice(node, seen, words))
 
@@ -253,7 +253,7 @@ def _spread(
         return None
     widest = int(widths.argmax())
     text = (
-        f"the median channel has {levels:.2g} of int8's 256 levels: channel {widest} alone goes from "
+        f"the median channel has {levels:.2g} of int8's 256 levels: the widest, channel {widest}, goes from "
         f"{float(seen.channel_low[widest]):.3g} to {float(seen.channel_high[widest]):.3g}"
     )
     return _warn("int8-channels", "warning", node, levels, LEAST_LEVELS, text, _int8_advice(node, seen, words))
