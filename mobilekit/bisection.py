@@ -10,7 +10,7 @@ from typing import Any
 from mobilekit.candidate import Pair, find_faults
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.files import whole_folder
-from mobilekit.parity.bisect import Fault, Findings
+from mobilekit.parity.bisect import MOST_FAULTS, Fault, Findings
 from mobilekit.parity.islands import Islands
 from mobilekit.parity.metrics import plain_figures
 from mobilekit.parity.yardstick import FEWEST_STEPS
@@ -24,6 +24,7 @@ _NOTHING = (
     "Every op gives what the reference gives on the same values, within what its number format rounds: the error adds "
     "up over all of them, or XNNPACK's delegate makes it, which does not run op by op. No part of the file is at fault."
 )
+_MANY = "More may be wrong than was looked for: has the candidate the reference's weights?"
 _ELSEWHERE = (
     "On right inputs the ops that were cut out are right by themselves, so the fault needs the values that the whole "
     "file has before them: nothing is written."
@@ -64,7 +65,10 @@ class Bisection:
         """What to say where nothing was written; else what more there is to say of the fault."""
         if not self.findings.faults:
             return _NOTHING
-        return explain(self.islands, self.local[0]) if self.local else self.refusal or _ELSEWHERE
+        if not self.local:
+            return self.refusal or _ELSEWHERE
+        many = [_MANY] if len(self.findings.faults) == MOST_FAULTS else []
+        return " ".join([*explain(self.islands, self.local[0]), *many])
 
     def _fault_json(self, fault: Fault, cut: Reproduction | None = None) -> dict[str, Any]:
         seen = self.islands.candidate
@@ -125,7 +129,7 @@ def check_free(folder: Path) -> None:
         raise UsageError(f"{folder} exists and is not empty; it is kept.", "Give --bisect another folder.")
 
 
-def explain(islands: Islands, shown: Reproduction) -> str:
+def explain(islands: Islands, shown: Reproduction) -> list[str]:
     """Return what else is known of a fault: where it shows, and what an integer tensor's range has to do with it."""
     fault, said = shown.fault, []
     step = islands.candidate.steps.get(fault.tensor)
@@ -139,7 +143,7 @@ def explain(islands: Islands, shown: Reproduction) -> str:
         said.append("Nothing after it agrees with the reference again, so the fault may reach further.")
     if shown.without_delegate:
         said.append("It shows in LiteRT's own kernels, and not with the XNNPACK delegate.")
-    return " ".join(said)
+    return said
 
 
 def _title(pair: Pair, fault: Fault) -> str:
@@ -169,7 +173,6 @@ def _text(found: Bisection) -> str:
     ]
     others = ["; ".join(cut.fault.modules) for cut in found.local[1:]]
     lines += [f"- more faults, not shown here: {', '.join(others)}"] if others else []
-    more = explain(found.islands, shown)
-    lines += [f"- {more}"] if more else []
+    lines += [f"- {said}" for said in explain(found.islands, shown)]
     lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in tool_versions().items())}")
     return "\n".join(lines) + "\n"

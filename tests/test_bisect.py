@@ -154,6 +154,46 @@ def test_what_is_right_includes_the_activation_in_the_op(tmp_path: Path) -> None
     assert (fault.steps, fault.modules[0]) == (("after", "relu"), "after")
 
 
+class Normal(nn.Module):
+    """A net that ONNX has in many small nodes."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.groups = nn.Conv2d(3, 16, 3, 2), nn.GroupNorm(4, 16)
+        self.act, self.layer, self.head = activation, nn.LayerNorm(16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(self.act(self.groups(self.conv(x))).mean((2, 3))))
+
+
+class Logarithm(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x)
+
+
+@pytest.mark.parametrize(
+    ("activation", "modules"),
+    [(nn.GELU(), []), (nn.GELU("tanh"), [("act",)]), (Logarithm(), [("act",)])],
+    ids=["right", "approximated", "not a number"],
+)
+def test_what_is_many_nodes_is_one_module(
+    activation: nn.Module, modules: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    path = write(Normal(activation).eval(), tmp_path / "normal.onnx")
+    assert found(beside_torch(path, Normal(nn.GELU()).eval())) == modules
+
+
+def test_an_op_that_gives_another_size_is_within_what_is_named(tmp_path: Path) -> None:
+    class Cropped(Normal):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layer(self.act(self.groups(self.conv(x)[:, :, 1:])).mean((2, 3))))
+
+    path = write(Cropped(nn.GELU()).eval(), tmp_path / "cropped.onnx")
+    (fault,) = bisect(beside_torch(path, Normal(nn.GELU()).eval())).faults
+    assert fault.modules == ("groups", "act", "mean")
+
+
 class Branches(nn.Module):
     """A residual sum, a concatenation, and a gate that several layers read."""
 

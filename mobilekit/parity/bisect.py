@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
 
+import numpy as np
+
 from mobilekit.parity.islands import Island, Islands, Match
 from mobilekit.parity.layouts import layouts_between
 
@@ -15,7 +17,8 @@ Progress = Callable[[str], None]
 # A faulty island and what confirms its end have a few ops each, as the islands that are right have.
 _OPS_OF_A_FAULT = 12
 _OPS_TO_CONFIRM = 8
-_MOST_FAULTS = 8
+MOST_FAULTS = 8
+"""How many faults are looked for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def bisect(islands: Islands, progress: Progress = lambda _message: None) -> Find
     """
     faults: list[Fault] = []
     start = 0
-    while len(faults) < _MOST_FAULTS:
+    while len(faults) < MOST_FAULTS:
         _match_from(islands, start, progress)
         start_of_fault = _first_unexplained(islands)
         if start_of_fault is None:
@@ -107,7 +110,10 @@ def _first_unexplained(islands: Islands) -> int | None:
 
 def _fault_at(islands: Islands, place: int) -> Fault:
     """Return the smallest island from an op on after which the candidate agrees with the reference again."""
-    taken = islands.island(islands.op(place).makes[0])
+    made = islands.op(place).makes[0]
+    if not np.isfinite(islands.candidate.values[made]).all():  # nothing after it can agree
+        return _unanchored(islands, place)
+    taken = islands.island(made)
     for tensor in filter(islands.makers.__contains__, taken.borders):  # a step may be missing after one of them
         missed = islands.known[tensor].step
         before = islands.values_at(islands.island(tensor, _without(islands, tensor)))
