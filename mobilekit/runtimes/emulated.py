@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -60,8 +61,9 @@ class Emulator:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
+            with suppress(BrokenPipeError):  # what a worker that died did not read
+                if pipe:
+                    pipe.close()
         self._scratch.cleanup()
 
     def open(self, path: Path, layouts: Mapping[str, str]) -> Runtime:

@@ -1,0 +1,248 @@
+"""The emulated device: its protocol against a worker on this machine, and its set-up against tools that are scripts."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilekit.errors import DeviceError, ToolError, UsageError
+from mobilekit.on_device import open_device
+from mobilekit.parity.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.noise import Noise
+from mobilekit.runtimes.emulated import Emulator
+from mobilekit.runtimes.emulator_setup import COMMAND, command, find_problem, find_qemu, folder, set_up, wanted_versions
+from mobilekit.runtimes.litert import LiteRTRuntime
+from tests.conftest import Cli
+from tests.tflite_by_hand import make_tflite
+
+WORKER = [sys.executable, "-m", "mobilekit.runtimes.emulated_worker"]
+INPUTS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4) / 7}
+
+
+@pytest.fixture
+def doubled(tmp_path: Path) -> Path:
+    path = tmp_path / "doubled.tflite"
+    path.write_bytes(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"]))
+    return path
+
+
+# The protocol.
+
+
+def test_the_worker_gives_what_litert_gives(doubled: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(make_tflite([("MUL", ["x", "x"], "y")], (1, 4), ["y"]))
+    with Emulator(WORKER) as emulator:
+        first, second = emulator.open(doubled, {}), emulator.open(other, {})
+        np.testing.assert_array_equal(first.run(INPUTS)["y"], 2 * INPUTS["x"])
+        np.testing.assert_array_equal(second.run(INPUTS)["y"], INPUTS["x"] ** 2)
+        np.testing.assert_array_equal(first.run({"x": INPUTS["x"][:1]})["y"], 2 * INPUTS["x"][:1])
+        process = emulator._process
+    assert process.poll() is not None, "the worker outlives its block"
+
+
+def test_what_litert_refuses_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.tflite").write_bytes(b"rubbish")
+    with Emulator(WORKER) as emulator, pytest.raises(ToolError, match="On the emulated device: LiteRT cannot open bad"):
+        emulator.run(tmp_path / "bad.tflite", {}, INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 'qemu: uncaught target signal 11' >&2; kill -SEGV $$", "by SIGSEGV: qemu: uncaught target signal 11"),
+        ("exit 3", "with exit status 3: it said nothing"),
+    ],
+)
+def test_a_worker_that_dies_is_told(script: str, told: str, doubled: Path) -> None:
+    with Emulator(["/bin/sh", "-c", script]) as emulator, pytest.raises(DeviceError, match=told):
+        emulator.open(doubled, {}).run(INPUTS)
+
+
+def test_other_kernels_are_not_measured(doubled: Path) -> None:
+    """XNNPACK stays out without a word where it does not know the processor."""
+    serve = """
+import json, sys, numpy as np
+for line in sys.stdin:
+    request = json.loads(line)
+    np.savez(request["outputs"], y=np.zeros((3, 4), np.float32))
+    print(json.dumps({"delegates": 0}), flush=True)
+"""
+    assert LiteRTRuntime(doubled).partitions() == 1
+    with Emulator([sys.executable, "-c", serve]) as emulator, pytest.raises(DeviceError, match="XNNPACK does not run"):
+        emulator.open(doubled, {}).run(INPUTS)
+
+
+def test_the_words_of_device() -> None:
+    with open_device(None) as opener:
+        assert opener is None
+    with pytest.raises(UsageError, match="no device 'emulate'") as caught, open_device("emulate"):
+        pass
+    assert caught.value.hint == "Did you mean emulated?"
+
+
+# Limits.
+
+NOISE = Noise(1e-6, 2e-7, 1.0, 1e-3, 0.02, 0.05, 0.05)
+
+
+def test_float_files_are_held_to_the_noise_of_float32() -> None:
+    for stage in ("device-float32", "device-float16"):
+        (bound,) = device_bounds(stage, NOISE)
+        assert (bound.metric, bound.limit) == ("max_abs", 8e-6)
+
+
+@pytest.mark.parametrize(("stage", "limit"), [("device-dynamic", 0.02), ("device-int8", 0.05)])
+def test_files_of_8_bits_are_held_to_the_noise_of_8_bits(stage: str, limit: float) -> None:
+    (bound,) = device_bounds(stage, NOISE)
+    assert (bound.metric, bound.limit) == ("relative_l2", limit)
+
+
+def test_one_value_in_twelve_on_the_other_step_is_as_much_as_rounding_itself() -> None:
+    """The derivation of the limit, in numbers."""
+    random = np.random.default_rng(0)
+    values = random.uniform(-100, 100, 120_000)
+    rounded = np.round(values)
+    moved = rounded + random.choice([-1, 1], len(values)) * (random.random(len(values)) < 1 / 12)
+    assert np.linalg.norm(moved - rounded) == pytest.approx(np.linalg.norm(rounded - values), rel=0.02)
+
+
+def test_stages_of_devices() -> None:
+    assert is_device("device-int8") and not is_device("tflite-int8")
+    assert [source_of(stage) for stage in ("device-int8", "onnx")] == ["tflite-int8", "onnx"]
+
+
+# The set-up.
+
+
+APT = """
+for word; do
+    case $word in
+        download) download=yes ;;
+        lib* | python* | zlib1g) [ -z "$download" ] || : >"${word}_1_arm64.deb" ;;
+    esac
+done
+"""
+DPKG = 'mkdir -p "$3/usr/bin" && ln -sf /nowhere "$3/usr/bin/dangling" && : >"$3/usr/bin/made"'
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with apt-get, dpkg-deb and qemu as scripts, and pip in a Python that is a script as well."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    script(tools / "apt-get", APT)
+    script(tools / "dpkg-deb", DPKG)
+    script(tools / "qemu-aarch64-static", "echo aarch64")
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("MOBILEKIT_CACHE", str(tmp_path / "cache"))
+    wheels = tmp_path / "cache" / "emulated" / "wheels"
+    wheels.mkdir(parents=True)
+    for name, version in wanted_versions().items():
+        with zipfile.ZipFile(wheels / f"{name.replace('-', '_')}-{version}-aarch64.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+    monkeypatch.setattr(sys, "executable", str(tools / "python"))
+    script(tools / "python", '[ "$2" = pip ] || exit 1')
+    return tools
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_the_set_up_makes_all_and_says_that_it_is_ready(tools: Path) -> None:
+    problem = find_problem()
+    assert problem and problem.hint == f"Run `{COMMAND}` once."
+    told: list[str] = []
+    root = set_up(told.append)
+    assert root == folder() and find_problem() is None
+    assert json.loads((root / "emulated.json").read_text()) == wanted_versions()
+    assert (root / "usr/bin/made").exists() and (root / "opt/python/numpy.py").exists()
+    assert "CPU part\t: 0xd0b" in (root / "proc/cpuinfo").read_text()
+    assert (root / "sys/devices/system/cpu/possible").read_text() == "0\n"
+    assert told[-1] == "trying it"
+
+
+def test_other_versions_ask_for_another_set_up(tools: Path) -> None:
+    root = set_up()
+    (root / "emulated.json").write_text(json.dumps({**wanted_versions(), "numpy": "1.0"}))
+    problem = find_problem()
+    assert problem and "other versions" in problem.what
+    (root / "emulated.json").write_text("{")
+    problem = find_problem()
+    assert problem and "not set up" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "what"),
+    [
+        ("apt-get", "echo 'E: no network' >&2; exit 100", "apt cannot read the lists of packages: E: no network"),
+        ("dpkg-deb", "exit 2", "cannot be unpacked: exit status 2"),
+        ("python", "echo 'ERROR: no such wheel' >&2; exit 1", "pip cannot download the wheels for aarch64: ERROR"),
+        ("qemu-aarch64-static", "kill -SEGV $$", "The ARM Python does not run under qemu"),
+        ("qemu-aarch64-static", "echo x86_64", "it runs on x86_64, not aarch64"),
+    ],
+)
+def test_a_set_up_that_fails_leaves_nothing(tool: str, text: str, what: str, tools: Path) -> None:
+    script(tools / tool, text)
+    with pytest.raises(ToolError, match=what):
+        set_up()
+    assert list(folder().parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", ["qemu-aarch64-static", "apt-get"])
+def test_a_tool_that_is_missing_is_named(tool: str, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tools / tool).unlink()
+    monkeypatch.setenv("PATH", str(tools))
+    with pytest.raises(ToolError) as caught:
+        set_up()
+    assert "not installed" in caught.value.what and caught.value.hint
+
+
+def test_without_qemu_a_device_that_is_set_up_is_not_ready(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up()
+    monkeypatch.setenv("PATH", "/nowhere")
+    problem = find_problem()
+    assert problem and "apt install qemu-user-static" in problem.hint
+
+
+def test_the_command_redirects_to_the_arm_files(tools: Path) -> None:
+    words = command(Path("/root of it"), ["x.py"], ["/own"])
+    assert words[0] == find_qemu() == str(tools / "qemu-aarch64-static")
+    assert words[words.index("-L") + 1] == "/root of it"
+    assert "PYTHONPATH=/opt/python:/own" in words
+    assert words[-2:] == ["-S", "x.py"]
+
+
+def test_diff_without_the_set_up_says_what_to_run(digits_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    done = cli("diff", digits_bundle, "--device", "emulated", XDG_DATA_HOME=str(tmp_path))
+    assert done.returncode == 3
+    assert "`mobilekit devices setup-emulated`" in done.stderr
+
+
+def test_devices_lists_the_emulated_one(tmp_path: Path, cli: Cli) -> None:
+    done = cli("devices", "--json", XDG_DATA_HOME=str(tmp_path))
+    assert json.loads(done.stdout)["emulated"] == {"ready": False}
+
+
+# The device itself, where this machine has it.
+
+
+@pytest.mark.skipif(platform.system() != "Linux" or find_problem() is not None, reason="no emulated device is set up")
+def test_arm_code_runs_and_agrees(digits_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    inputs = np.random.default_rng(0).uniform(-1, 1, (4, 1, 32, 32)).astype(np.float32)
+    np.savez(tmp_path / "few.npz", input=inputs)
+    done = cli("diff", digits_bundle, "--device", "emulated", "--inputs", tmp_path / "few.npz", "--json")
+    rows = json.loads(done.stdout)["stages"]
+    steps = {row["stage"]: row for row in rows if row["against"].startswith("tflite-") and "device" in row["stage"]}
+    assert set(steps) == {f"device-{precision}" for precision in ("float32", "float16", "dynamic", "int8")}
+    assert {row["verdict"] for row in steps.values()} == {"pass"}
+    assert 0 < steps["device-float32"]["max_abs"] < 1e-4  # it was other code
