@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit import bundle as bundles
@@ -20,10 +21,11 @@ from mobilekit.differ import load_evaluation, models_of, recipe_of
 from mobilekit.errors import UsageError, nearest
 from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.models.inputs import zeros
-from mobilekit.parity.counterparts import find_counterparts
+from mobilekit.parity.counterparts import Counterpart, find_counterparts
 from mobilekit.parity.imitations import imitations
 from mobilekit.parity.layers import Layers, Stage, measure_layers
-from mobilekit.parity.taps import find_taps, tapped
+from mobilekit.parity.taps import Tap, find_taps, tapped
+from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.graph import trace
 from mobilekit.runtimes.base import open_artifact
@@ -63,31 +65,63 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
     calibration, recipe = _prepare(request, loaded.recipe, notes)
     evaluation = _few(load_evaluation(request.inputs, recipe) if request.inputs else evaluation_inputs(recipe), notes)
     progress("rebuilding the model")
-    exact: deque[GraphModule] = deque(maxlen=1)  # the last one has every rewrite, and weights that are not yet rounded
-    model, rewritten = models_of(bundle, loaded, request.reference, lambda graph: exact.append(deepcopy(graph)))
+    models = _tap(bundle, loaded, recipe, evaluation, request.reference)
+    with TemporaryDirectory(prefix="mobilekit-layers-") as name:
+        folder = Path(name)
+        (folder / "stages").mkdir()
+        (folder / "scratch").mkdir()
+        convert(folder, folder / "scratch", models.copy, recipe, calibration, cache, progress)
+        stages = {
+            "reference": Stage(lambda: TorchRuntime(models.tapped_reference), lambda: TorchRuntime(models.reference)),
+            "rewritten": Stage(lambda: TorchRuntime(models.copy), lambda: TorchRuntime(models.rewritten)),
+            **artifact_stages(folder, bundle.path, recipe),
+        }
+        formats = imitations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
+        measured = measure_layers(stages, formats, models.taps, evaluation.inputs, progress)
+    return Layers(evaluation.name, evaluation.count, tuple(models.taps), models.counterparts, measured, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Models:
+    """A bundle's models, with their tapped copies."""
+
+    reference: nn.Module
+    tapped_reference: GraphModule
+    rewritten: GraphModule
+    copy: GraphModule
+    """The tapped rewritten one."""
+    taps: list[Tap]
+    counterparts: dict[str, Counterpart]
+
+
+def _tap(
+    bundle: Bundle, loaded: LoadedRecipe, recipe: Recipe, evaluation: Evaluation, reference: str | None
+) -> _Models:
+    """Build a bundle's models, and tap them where the same quantities are."""
+    shown = count()
+    exact: list[GraphModule] = []  # with every rewrite, and weights that are not yet rounded
+
+    def keep_last(graph: GraphModule) -> None:
+        if next(shown) == len(loaded.recipe.rewrites):
+            exact.append(deepcopy(graph))
+
+    model, rewritten = models_of(bundle, loaded, reference, keep_last)
     examples = zeros(recipe.shapes)
     taps = find_taps(rewritten.graph, examples)
     traced = trace(model, examples)
     first = {name: torch.from_numpy(array[:1]) for name, array in evaluation.inputs.items()}
     changes = any(step.applied and not step.exactness.is_proved for step in rewritten.steps)
-    counterparts = find_counterparts(taps, exact[-1], traced, first, changes)
-    inside = [tap for tap in taps if not tap.is_output]
-    copy = tapped(rewritten.graph, {tap.name: tap.node.name for tap in inside}, examples)
-    known = {tap.name: counterparts[tap.name].step for tap in inside if tap.name in counterparts}
-    with TemporaryDirectory(prefix="mobilekit-layers-") as name:
-        folder = Path(name)
-        (folder / "stages").mkdir()
-        (folder / "scratch").mkdir()
-        convert(folder, folder / "scratch", copy, recipe, calibration, cache, progress)
-        stages = {
-            "reference": Stage(lambda: TorchRuntime(tapped(traced, known, examples)), lambda: TorchRuntime(model)),
-            "rewritten": Stage(lambda: TorchRuntime(copy), lambda: TorchRuntime(rewritten.graph)),
-            **artifact_stages(folder, bundle.path, recipe),
-        }
-        ranges = bundles.calibrated_ranges(bundle.path)
-        models = imitations(copy, stages, recipe.int8, ranges)
-        measured = measure_layers(stages, models, taps, evaluation.inputs, progress)
-    return Layers(evaluation.name, evaluation.count, tuple(taps), counterparts, measured, tuple(notes))
+    counterparts = find_counterparts(taps, exact[0], traced, first, changes)
+    inside = {tap.name: tap.node.name for tap in taps if not tap.is_output}
+    known = {name: counterparts[name].step for name in inside if name in counterparts}
+    return _Models(
+        model,
+        tapped(traced, known, examples),
+        rewritten.graph,
+        tapped(rewritten.graph, inside, examples),
+        taps,
+        counterparts,
+    )
 
 
 def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[str, Stage]:

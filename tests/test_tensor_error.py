@@ -48,6 +48,7 @@ def test_equal_tensors_have_no_ratio() -> None:
         "sqnr_db": None,
         "worst_channel_db": None,
         "worst_channel": None,
+        "values": 6,
     }
 
 

@@ -91,8 +91,9 @@ def _values(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> dict[Node
             return result
 
     doubles = {name: tensor.double() for name, tensor in inputs.items()}
+    is_double = all(parameter.dtype == torch.float64 for parameter in graph.parameters())
     with torch.no_grad():
-        Recorder(copy.deepcopy(graph).double()).run(*arguments(graph, doubles))
+        Recorder(graph if is_double else copy.deepcopy(graph).double()).run(*arguments(graph, doubles))
     return values
 
 

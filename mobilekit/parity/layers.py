@@ -19,6 +19,9 @@ from mobilekit.runtimes.base import Arrays
 
 LEAST = 2.0**-24
 """The rounding of one float32 operation: the least that is expected anywhere."""
+DEVIATIONS = 5
+"""How unlucky a draw of few values may be: the logarithm of the ratio of two norms, each of n independent errors, has
+about the deviation 1 / sqrt(n); five of them happen once in three million values."""
 FLOAT32 = "float32"
 """The imitation that tells what float32 itself does: the model in float64."""
 MOST = 5
@@ -245,9 +248,10 @@ def _rows(stage: str, against: str, taps: Sequence[Tap], sums: _Sums) -> list[La
         )
         before = [rows[source] for source in tap.sources if source in rows]
         float32 = max(rounding.relative_l2 if rounding else 0.0, LEAST)
-        floats[tap.name] = max(_float_limit(tap, float32), *(floats[row.tap] for row in before), 0.0)
+        luck = math.exp(DEVIATIONS / math.sqrt(max(1, rounding.values if rounding else 1)))
+        floats[tap.name] = max(luck * _float_limit(tap, float32), *(floats[row.tap] for row in before), 0.0)
         expected = max(own.relative_l2, float32) if own else float32
-        limit = max(floats[tap.name], FORMAT_SHARE * expected if own else 0.0)
+        limit = max(floats[tap.name], luck * FORMAT_SHARE * expected if own else 0.0)
         carried = max((row.step.relative_l2 for row in before if row.step), default=0.0)
         rows[tap.name] = LayerRow(tap.name, tap.module, step, total, expected, limit, _added(step, carried))
     return list(rows.values())

@@ -26,6 +26,8 @@ class TensorError:
     """The same of the channel where it is lowest; None where no channel that has a signal differs."""
     worst_channel: int | None
     """Which channel that is."""
+    values: int
+    """How many values of the signal are not zero."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON data."""
@@ -42,6 +44,7 @@ class ErrorSum:
         self.powers: NDArray[np.float64] = np.zeros(1)
         self.noises: NDArray[np.float64] = np.zeros(1)
         self.max_abs = 0.0
+        self.values = 0
 
     def add(self, signal: Floats, candidate: Floats) -> None:
         """Add what a tensor (N, ...) should be, and what it is.
@@ -58,6 +61,7 @@ class ErrorSum:
         difference = other - truth
         self.powers = self.powers + _squares(truth)
         self.noises = self.noises + _squares(difference)
+        self.values += int(np.count_nonzero(truth))
         largest = max(float(difference.max(initial=0.0)), -float(difference.min(initial=0.0)))
         self.max_abs = max(self.max_abs, largest) if math.isfinite(largest) else math.inf
 
@@ -72,6 +76,7 @@ class ErrorSum:
             sqnr_db=10 * math.log10(power / noise) if noise > 0 and power > 0 and math.isfinite(noise) else None,
             worst_channel_db=None if worst is None else float(decibels[worst]),
             worst_channel=worst,
+            values=self.values,
         )
 
 
