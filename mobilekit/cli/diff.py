@@ -24,6 +24,9 @@ def diff(
     device: Annotated[
         str | None, typer.Option(help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.")
     ] = None,
+    benchmark_binary: Annotated[
+        str | None, typer.Option(help="For --device adb: path of a benchmark_model, or a version to download.")
+    ] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.")] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="ledger.json of an earlier bundle: fail if any stage got worse since.")
@@ -56,7 +59,7 @@ def diff(
 
     kept = load_ledger(baseline) if baseline else None
     torch.set_num_threads(1)
-    with progress("opening the bundle") as tell, open_device(device) as opener:
+    with progress("opening the bundle") as tell, open_device(device, benchmark_binary) as opener:
         ledger = measure(opened, inputs, tell, reference, opener)
     content, name = ledger.to_json(), bundle.resolve().name
     if kept:
