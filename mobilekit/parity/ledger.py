@@ -15,7 +15,7 @@ from mobilekit.parity.device_limits import device_bounds, is_device, source_of
 from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise
-from mobilekit.recipes.schema import PRECISIONS, Recipe
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.runtimes.base import Arrays, Runtime
 from mobilekit.runtimes.pytorch import TorchRuntime
@@ -30,7 +30,6 @@ MADE_FROM = {
     "tflite-float16": "tflite-float32",
     "tflite-dynamic": "tflite-float32",
     "tflite-int8": "tflite-float32",
-    **{f"device-{precision}": f"tflite-{precision}" for precision in PRECISIONS},
 }
 QUANTISED = ("tflite-dynamic", "tflite-int8", "device-dynamic", "device-int8")
 
@@ -90,7 +89,8 @@ class Ledger:
         """Return the ledger as JSON data."""
         return {
             "verdict": self.verdict,
-            "inputs": {"real": self.evaluation, "count": self.count, "sha256": self.inputs_sha256},
+            "inputs": {"real": self.evaluation, "count": self.count},
+            "inputs_sha256": self.inputs_sha256,
             "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
@@ -165,7 +165,7 @@ def measure(
 
 def _made_from(stage: str, stages: Iterable[str]) -> str:
     """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
-    source = MADE_FROM[stage]
+    source = source_of(stage) if is_device(stage) else MADE_FROM[stage]
     return source if source in stages else _made_from(source, stages)
 
 
