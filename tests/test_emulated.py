@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 
 from mobilekit.errors import DeviceError, ToolError, UsageError
+from mobilekit.inputs.builtin import Evaluation
 from mobilekit.on_device import open_device
 from mobilekit.parity.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.ledger import measure
 from mobilekit.parity.noise import Noise
+from mobilekit.recipes.schema import Recipe
 from mobilekit.runtimes.emulated import Emulator
 from mobilekit.runtimes.emulator_setup import COMMAND, command, find_problem, find_qemu, folder, set_up, wanted_versions
 from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.runtimes.pytorch import TorchRuntime
 from tests.conftest import Cli
+from tests.test_ledger import RANDOM, REAL, Faulty, _inputs, _larger_by, _model
 from tests.tflite_by_hand import make_tflite
 
 WORKER = [sys.executable, "-m", "mobilekit.runtimes.emulated_worker"]
@@ -116,6 +121,28 @@ def test_one_value_in_twelve_on_the_other_step_is_as_much_as_rounding_itself() -
 def test_stages_of_devices() -> None:
     assert is_device("device-int8") and not is_device("tflite-int8")
     assert [source_of(stage) for stage in ("device-int8", "onnx")] == ["tflite-int8", "onnx"]
+
+
+def test_a_device_is_held_against_its_file_here_and_the_reference() -> None:
+    """A fault on the device alone: its stage fails, and the file here takes no blame."""
+    model, good = _model(), Faulty()
+    evaluation = Evaluation("made up", {"input": _inputs(REAL, 1)})
+    faults = (("float32", _larger_by(0.1)), ("int8", _larger_by(0.5)), ("float32", Faulty()))
+    for number, (precision, fault) in enumerate(faults):
+        here, there = f"tflite-{precision}", f"device-{precision}"
+        runtimes = {
+            "reference": TorchRuntime(model),
+            "rewritten": TorchRuntime(model),
+            "tflite-float32": good,
+            here: good,
+            there: fault,
+        }
+        openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
+        ledger = measure(openers, Recipe(), evaluation, {"input": _inputs(RANDOM, 2)})
+        rows = [(row.against, row.verdict) for row in ledger.rows if row.stage == there]
+        expected = "pass" if number == 2 else "fail"
+        assert rows == [("reference", expected), (here, expected)]
+        assert {row.verdict for row in ledger.rows if row.stage != there} == {"pass"}
 
 
 # The set-up.

@@ -62,7 +62,7 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
     )
     with device.open_workspace() as workspace:
         progress("looking for benchmark_model")
-        engine = _choose_engine(device, workspace, request.binary)
+        engine = choose_engine(device, workspace, request.binary)
         outcome = run_rounds(device, engine, plan, progress)
         content = to_json(device.facts, engine.describe(), request.artifacts, plan, outcome)
         if request.profile:
@@ -90,8 +90,13 @@ def _profiles(
     return profiles
 
 
-def _choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
-    """Return the tool that is named; else the one that is there; else LiteRT on this machine, a download elsewhere."""
+def choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
+    """Return the tool that is named; else the one that is there; else LiteRT on this machine, a download elsewhere.
+
+    Raises:
+        DeviceError: It cannot be downloaded.
+        UsageError: There is none of this name, or it is for another ABI.
+    """
     facts = device.facts
     local = facts.name == "local"
     system = facts.os.partition(" ")[0].lower()

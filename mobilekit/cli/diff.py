@@ -40,6 +40,9 @@ def diff(
     device: Annotated[
         str | None, typer.Option(help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.")
     ] = None,
+    benchmark_binary: Annotated[
+        str | None, typer.Option(help="For --device adb: path of a benchmark_model, or a version to download.")
+    ] = None,
     layers: Annotated[
         bool,
         typer.Option("--layers", help="Look inside too: convert a tapped copy, and compare every module's values."),
@@ -78,7 +81,7 @@ def diff(
         reference,
         candidate,
         for_candidates={"--weights": weights, "--recipe": recipe},
-        for_bundles={"--layers": layers or None, "--device": device},
+        for_bundles={"--layers": layers or None, "--device": device, "--benchmark-binary": benchmark_binary},
     )
     if not layers:
         refuse_without_layers(plot=plot, calibration=calibration, precision=precision)
@@ -95,7 +98,8 @@ def diff(
         check_place(plot)
     torch.set_num_threads(1)
     if bundle:
-        content = _measure_bundle(bundle, inputs, reference, bisect, device, (calibration, precision), layers)
+        inside = (calibration, precision) if layers else None
+        content = _measure_bundle(bundle, inputs, reference, bisect, (device, benchmark_binary), inside)
     else:
         assert candidate is not None
         assert reference is not None
@@ -116,9 +120,8 @@ def _measure_bundle(
     inputs: Path | None,
     reference: str | None,
     bisect: Path | None,
-    device: str | None,
-    inside: tuple[Path | None, str | None],
-    layers: bool,
+    device: tuple[str | None, str | None],
+    inside: tuple[Path | None, str | None] | None,
 ) -> dict[str, Any]:
     """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
     from mobilekit.differ import diff as measure
@@ -127,8 +130,8 @@ def _measure_bundle(
     bundle = open_bundle(path)
     for change in find_changes(path):
         err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
-    with progress("opening the bundle") as tell, open_device(device) as opener:
-        found = look_inside(bundle, inputs, reference, *inside, tell) if layers else None
+    with progress("opening the bundle") as tell, open_device(*device) as opener:
+        found = look_inside(bundle, inputs, reference, *inside, tell) if inside else None
         ledger = measure(bundle, inputs, tell, reference, opener)
         content = ledger.to_json()
         if found:

@@ -30,7 +30,6 @@ class _Part(BaseModel):
 class _Inputs(_Part):
     real: str
     count: int
-    sha256: str | None = None
 
 
 class _Stage(_Part):
@@ -50,6 +49,7 @@ class KeptLedger(_Part):
     """What is compared of a ledger's JSON."""
 
     inputs: _Inputs
+    inputs_sha256: str | None = None
     noise: dict[str, dict[str, float | None]]
     stages: tuple[_Stage, ...] = Field(min_length=1)
     artifacts: dict[str, _Artifact] = {}
@@ -132,7 +132,7 @@ def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> Baselin
         UsageError: The two were measured on other inputs, or have nothing in common.
     """
     now = KeptLedger.model_validate(ledger)
-    _check_inputs(now.inputs, baseline.inputs)
+    _check_inputs(now, baseline)
     old, new = ({(row.stage, row.against, row.output): row for row in each.stages} for each in (baseline, now))
     if not old.keys() & new.keys():
         raise UsageError("The baseline has no stage or output in common with this bundle: it is of another model.")
@@ -152,15 +152,15 @@ def stage_noise(stage: str, noise: Mapping[str, float | None]) -> float | None:
     return figure if least is None or figure is None else max(figure, least)
 
 
-def _check_inputs(now: _Inputs, before: _Inputs) -> None:
-    if now.sha256 and before.sha256:
-        same = now.sha256 == before.sha256
-    else:
-        same = (now.real, now.count) == (before.real, before.count)
+def _check_inputs(now: KeptLedger, before: KeptLedger) -> None:
+    if now.inputs_sha256 and before.inputs_sha256:
+        same = now.inputs_sha256 == before.inputs_sha256
+    else:  # a ledger of an earlier version
+        same = now.inputs == before.inputs
     if not same:
+        old, new = before.inputs, now.inputs
         raise UsageError(
-            f"The baseline was measured on other inputs: {before.count} of {before.real}, here {now.count} of "
-            f"{now.real}.",
+            f"The baseline was measured on other inputs: {old.count} of {old.real}, here {new.count} of {new.real}.",
             "Measure both on the same ones; --inputs chooses them.",
         )
 

@@ -20,7 +20,7 @@ from mobilekit.parity.limits import Bound, bounds_for
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise, run_exactly
 from mobilekit.parity.task import k_for
-from mobilekit.recipes.schema import PRECISIONS, Recipe
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.rewrites.float32 import ULP
 from mobilekit.runtimes.base import Arrays, Runtime
@@ -36,7 +36,6 @@ MADE_FROM = {
     "tflite-float16": "tflite-float32",
     "tflite-dynamic": "tflite-float32",
     "tflite-int8": "tflite-float32",
-    **{f"device-{precision}": f"tflite-{precision}" for precision in PRECISIONS},
 }
 FLOAT32 = ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
 KINDS = (0, 1)  # of inputs: real and random
@@ -103,7 +102,8 @@ class Ledger:
         """Return the ledger as JSON data."""
         return {
             "verdict": self.verdict,
-            "inputs": {"real": self.evaluation, "count": self.count, "sha256": self.inputs_sha256},
+            "inputs": {"real": self.evaluation, "count": self.count},
+            "inputs_sha256": self.inputs_sha256,
             "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
             "reference_top1": self.reference_top1,
             "rewrites": [step.to_json() for step in self.steps],
@@ -215,7 +215,7 @@ def check_labels(evaluation: Evaluation, outputs: Floats) -> None:
 
 def made_from(stage: str, stages: Iterable[str]) -> str:
     """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
-    source = MADE_FROM[stage]
+    source = source_of(stage) if is_device(stage) else MADE_FROM[stage]
     return source if source in stages else made_from(source, stages)
 
 

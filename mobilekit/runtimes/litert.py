@@ -68,13 +68,12 @@ class LiteRTRuntime(Runtime):
         rows: list[list[NDArray[np.float32]]] = []
         for i in range(count):
             try:
-                for info in self.inputs:
-                    array = self._pick(inputs, info.name)[i : i + 1]
-                    self.interpreter.set_tensor(info.index, encode(_to_layout(array, info.shape), info))
+                for info, array in zip(self.inputs, self.encoded(inputs, i), strict=True):
+                    self.interpreter.set_tensor(info.index, array)
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
-            rows.append([self._output(info) for info in self.outputs])
+            rows.append([self.decoded(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
 
@@ -90,8 +89,14 @@ class LiteRTRuntime(Runtime):
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
         return decode(self.interpreter.get_tensor(info.index), info)
 
-    def _output(self, info: TensorInfo) -> NDArray[np.float32]:
-        array = decode(self.interpreter.get_tensor(info.index), info)
+    def encoded(self, inputs: Arrays, number: int) -> list[NDArray[Any]]:
+        """Return one of the inputs (N, ...) by name as the model takes it: each tensor in its layout and format."""
+        parts = [(info, self._pick(inputs, info.name)[number : number + 1]) for info in self.inputs]
+        return [encode(_to_layout(array, info.shape), info) for info, array in parts]
+
+    def decoded(self, array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+        """Return an output of the model as callers have it: float32, images NCHW."""
+        array = decode(array, info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
 
     def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
