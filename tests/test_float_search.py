@@ -162,6 +162,7 @@ def test_the_choice_lands_in_the_recipe_and_in_the_file(tmp_path: Path, cli: Cli
     found = tmp_path / "found.yaml"
     options = ("--recipe", tmp_path / "base.yaml", "--cosine", "0.999", "-o", found, "--plot", tmp_path / "a.png")
     ran = cli("quantize-search", f"{tmp_path / 'net.py'}:make", *options, "--json")
+    assert ran.returncode in (0, 1), ran.stderr
     content = json.loads(ran.stdout)
     assert content["float_modules"][0] == "parts.2"
     assert content["files"][-1]["cosine"] > content["files"][0]["cosine"]

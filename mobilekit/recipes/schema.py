@@ -175,5 +175,5 @@ class Recipe(_Part):
         """Leave out `extra_inputs` where there are none: most models take one picture."""
         content: dict[str, Any] = to_json(self)
         if not self.extra_inputs:
-            del content["extra_inputs"]
+            content.pop("extra_inputs", None)  # it may be left out already, as a default
         return content
