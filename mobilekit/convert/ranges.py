@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 POWER = 2.5
-"""Power of the errors that are summed. 2 is the mean square, under which one picture's clipped values count too little
-against the rounding of all others; 2 to 4 were the best in Nahshan et al., Loss Aware Post-training Quantization (arXiv
-1911.07190), section 4. `benchmarks/int8_choices.py` compares them on the reference models."""
+"""Power of the errors that are summed, a norm as in Nahshan et al., Loss Aware Post-training Quantization (arXiv
+1911.07190). Under 2, the mean square, the clipped values of one unusual picture count little against the rounding of
+all others; under a high power nothing is clipped."""
 _STEPS = 255
 _BINS = 1024
 _SAMPLES = 4096

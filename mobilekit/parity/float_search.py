@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.parity.float_nodes import is_dense
 from mobilekit.parity.metrics import compare
-from mobilekit.parity.noise import Ranges, imitate_int8
+from mobilekit.parity.noise import EveryTensorRounded, Ranges, round_weights_to_int8
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.graph import path_of
@@ -63,7 +64,13 @@ class FloatSearch:
     ) -> None:
         self.graph, self.inputs, self.int8, self.ranges, self.progress = graph, inputs, int8, ranges, progress
         self._truth = TorchRuntime(graph).run(inputs)
+        self._rounded = copy.deepcopy(graph)  # once: a copy takes longer than a run
+        round_weights_to_int8(self._rounded)
         self._macs = _macs_by_layer(graph, {name: array[:1] for name, array in inputs.items()})
+        self._weights = {
+            layer: tuple(net.get_submodule(layer).get_parameter("weight").data for net in (graph, self._rounded))
+            for layer in self._macs
+        }
 
     def points(self) -> Iterator[Point]:
         """Yield the choices in their order: first what the recipe has, then one module more each time."""
@@ -88,10 +95,12 @@ class FloatSearch:
 
     def measure(self, modules: tuple[str, ...]) -> Point:
         """Imitate int8 with these modules in float."""
-        int8 = self.int8.model_copy(update={"float_modules": modules})
-        outputs = TorchRuntime(imitate_int8(self.graph, int8, self.ranges)).run(self.inputs)
-        metrics = [compare(self._truth[name], outputs[name]) for name in self._truth]
         layers = self._layers(modules)
+        for layer, (own, rounded) in self._weights.items():
+            self._rounded.get_submodule(layer).get_parameter("weight").data = own if layer in layers else rounded
+        int8 = EveryTensorRounded(self._rounded, self.int8.keep_float, self.ranges, modules)
+        outputs = TorchRuntime(int8).run(self.inputs)
+        metrics = [compare(self._truth[name], outputs[name]) for name in self._truth]
         return Point(
             modules,
             len(layers),
@@ -101,14 +110,18 @@ class FloatSearch:
         )
 
     def candidates(self) -> list[str]:
-        """Return the paths of modules with dense layers in them; of several with the same ones, the outermost."""
+        """Return the paths of modules with several dense layers, and of the layers that stand outside all modules.
+
+        A layer alone in float only has its weights unrounded. Of modules with the same layers the outermost is taken,
+        and none with a quarter of all.
+        """
         found: dict[frozenset[str], str] = {}
         for layer in self._macs:
             parts = layer.split(".")
             for path in (".".join(parts[:count]) for count in range(1, len(parts) + 1)):
                 found.setdefault(frozenset(self._layers((path,))), path)
         most = max(1, int(_LARGEST_SHARE * len(self._macs)))
-        return [path for layers, path in found.items() if len(layers) <= most]
+        return [path for layers, path in found.items() if len(layers) <= most and (len(layers) > 1 or "." not in path)]
 
     def _layers(self, modules: tuple[str, ...]) -> set[str]:
         return {layer for layer in self._macs if is_inside(layer, modules)}

@@ -292,7 +292,7 @@ class EveryTensorRounded(EachStep):
 
     def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""
-        return value if node in self.unrounded | self.kept else self._round(node, value)
+        return value if node in self.unrounded or node in self.kept else self._round(node, value)
 
     def read(self, reader: Node, node: Node, value: Any) -> Any:
         """Round what goes from a module in float to an op in int8."""

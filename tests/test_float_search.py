@@ -1,0 +1,184 @@
+"""The search for modules that int8 leaves in float finds what was planted, and a real file follows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.parity.alignment import Alignment
+from mobilekit.parity.float_nodes import nodes_inside
+from mobilekit.parity.float_search import FloatSearch
+from mobilekit.parity.noise import EveryTensorRounded, imitate_int8, record_ranges
+from mobilekit.recipes.modules import is_inside
+from mobilekit.recipes.schema import Int8
+from mobilekit.rewrites.graph import trace
+from tests.conftest import Cli
+
+
+class Part(nn.Module):
+    """Two convolutions, between which the channels are apart by a factor that the second one takes back."""
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.first, self.act, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1)
+        factors = torch.logspace(0, spread, 8).reshape(-1, 1, 1, 1)
+        with torch.no_grad():
+            self.first.weight *= factors
+            self.first.bias.zero_()
+            self.second.weight /= factors.reshape(1, -1, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.act(self.first(x)))
+
+
+class Net(nn.Module):
+    """Four parts; one per-tensor scale cannot carry the channels inside `parts.2`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.parts = nn.Sequential(Part(0), Part(0), Part(4), Part(0))
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.parts(self.stem(x)).mean((2, 3)))
+
+
+INPUTS = {"input": np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def graph() -> GraphModule:
+    return trace(Net())
+
+
+def search_on(graph: GraphModule, int8: Int8 | None = None) -> FloatSearch:
+    return FloatSearch(graph, INPUTS, int8 or Int8(), record_ranges(graph, INPUTS))
+
+
+def test_the_planted_part_is_found_first(graph: GraphModule) -> None:
+    plain, first, *_ = search_on(graph).points()
+    assert plain.modules == ()
+    assert (plain.layers, plain.macs_share) == (0, 0)
+    assert first.modules == ("parts.2",)
+    assert first.layers == 2
+    assert first.relative_l2 < plain.relative_l2 / 2
+    per_place = {"stem": 3 * 8, "part": 9 * 64 + 64}
+    all_macs = 64 * (per_place["stem"] + 4 * per_place["part"]) + 80
+    assert first.macs_share == pytest.approx(64 * per_place["part"] / all_macs)
+
+
+def test_errors_fall_from_point_to_point(graph: GraphModule) -> None:
+    points = list(search_on(graph).points())
+    errors = [point.relative_l2 for point in points]
+    assert errors == sorted(errors, reverse=True)
+    assert [len(point.modules) for point in points] == list(range(len(points)))
+
+
+def test_what_the_recipe_has_in_float_already_comes_first(graph: GraphModule) -> None:
+    points = list(search_on(graph, Int8(float_modules=("parts.2",))).points())
+    assert points[0].modules == ("parts.2",)
+    assert all(point.modules.count("parts.2") == 1 for point in points)
+
+
+def test_candidates_are_parts_and_lone_layers(graph: GraphModule) -> None:
+    assert search_on(graph).candidates() == ["stem", "parts.0", "parts.1", "parts.2", "parts.3", "head"]
+
+
+def test_the_search_measures_what_the_imitation_of_the_ledger_does(graph: GraphModule) -> None:
+    ranges = record_ranges(graph, INPUTS)
+    point = search_on(graph).measure(("parts.1",))
+    with torch.no_grad():
+        x = torch.from_numpy(INPUTS["input"])
+        truth, got = graph(x), imitate_int8(graph, Int8(float_modules=("parts.1",)), ranges)(x)
+    assert point.relative_l2 == pytest.approx(float((got - truth).norm() / truth.norm()), rel=1e-5)
+
+
+def test_a_module_in_float_is_rounded_where_it_ends_and_not_inside(graph: GraphModule) -> None:
+    seen: dict[str, int] = {}
+
+    class Spy(EveryTensorRounded):
+        def _round(self, node, value):  # type: ignore[no-untyped-def]
+            seen[node.name] = seen.get(node.name, 0) + 1
+            return super()._round(node, value)
+
+    with torch.no_grad():
+        Spy(graph, (), None, ("parts.2",))(torch.from_numpy(INPUTS["input"]))
+    assert not {"parts_2_first", "parts_2_act"} & set(seen)
+    assert seen["parts_2_second"] == 1, "where the next part takes it"
+    assert seen["parts_1_second"] == 1, "before the part"
+
+
+def test_a_relu_goes_with_the_layer_that_it_is_one_op_with() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.act(self.conv(x)) * 2
+
+    two = trace(Two())
+    assert {node.name for node in nodes_inside(two, ["conv"])} == {"conv", "act"}
+    assert nodes_inside(two, ["act"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "modules", "inside"),
+    [
+        ("blocks.1.se", ["blocks.1"], True),
+        ("blocks.10.se", ["blocks.1"], False),
+        ("blocks.1", ["blocks.1"], True),
+        ("blocks.3.se.fc", ["blocks.*.se"], True),
+        ("head", [], False),
+    ],
+)
+def test_paths_are_of_modules_and_all_in_them(path: str, modules: list[str], inside: bool) -> None:
+    assert is_inside(path, modules) is inside
+
+
+def test_a_module_that_is_not_there_is_an_error(graph: GraphModule) -> None:
+    with pytest.raises(UsageError, match=r"leaves parts\.9 in float"):
+        nodes_inside(graph, ["parts.9"])
+    with pytest.raises(ToolError, match=r"parts\.9 cannot stay in float"):
+        Alignment({"tensor": "parts.1"}, {}).tensors_inside(["parts.9"])
+
+
+@pytest.mark.slow
+def test_the_choice_lands_in_the_recipe_and_in_the_file(tmp_path: Path, cli: Cli) -> None:
+    code = Path(__file__).read_text().split("class Part")[1].split("INPUTS =")[0]
+    (tmp_path / "net.py").write_text(
+        f"import torch\nfrom torch import nn\n\n\nclass Part{code}\n\ndef make():\n    return Net()\n"
+    )
+    (tmp_path / "base.yaml").write_text("input: {size: 32}\ncalibration: {count: 14}\n")
+    found = tmp_path / "found.yaml"
+    options = ("--recipe", tmp_path / "base.yaml", "--cosine", "0.99997", "-o", found, "--plot", tmp_path / "a.png")
+    ran = cli("quantize-search", f"{tmp_path / 'net.py'}:make", *options, "--json")
+    assert ran.returncode in (0, 1), ran.stderr
+    content = json.loads(ran.stdout)
+    assert content["float_modules"][0] == "parts.2"
+    assert content["files"][-1]["cosine"] > content["files"][0]["cosine"]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    bundle = tmp_path / "bundle"
+    cli("export", f"{tmp_path / 'net.py'}:make", "--recipe", found, "--precision", "int8", "-o", bundle)
+    assert _types(bundle / "model.int8.tflite") == {"float32", "int8"}
+    assert not (bundle / "model.float32.tflite").exists()
+
+
+def _types(path: Path) -> set[str]:
+    """Return what the convolutions of a file compute with."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(path), experimental_op_resolver_type=plain)
+    interpreter.allocate_tensors()
+    types = {detail["index"]: detail["dtype"].__name__ for detail in interpreter.get_tensor_details()}
+    return {types[int(op["outputs"][0])] for op in interpreter._get_ops_details() if op["op_name"] == "CONV_2D"}
