@@ -136,7 +136,7 @@ FLOAT_FAULTS: dict[str, tuple[Callable[[Editor], None], list[str]]] = {
 """Each fault, and the modules at fault: what one op of the file does is named together."""
 INT8_FAULTS: dict[str, tuple[Callable[[Editor], None], list[str]]] = {
     "a range too narrow": (scale_of("CONV_2D", 4, 1 / 8), ["last", "relu_1"]),
-    "a range too wide": (scale_of("CONV_2D", 4, 64.0), ["last", "relu_1"]),
+    "a range too wide": (scale_of("CONV_2D", 4, 90.0), ["last", "relu_1"]),
     "a scale of weights": (weight_scale_of("CONV_2D", 3, 2.0), ["down"]),
 }
 
