@@ -129,7 +129,7 @@ def convert(tool: Tool, job: Job, key: str) -> None:
     record |= {
         "seconds": cost.seconds,
         "memory_mb": cost.memory_mb,
-        "versions": environments.versions(tool.environment),
+        "versions": environments.versions(tool.environment, tool.packages),
     }
     if file.exists():
         record |= {"file": str(file), "size_bytes": file.stat().st_size, **_measure(tool, job, file, cost)}
@@ -151,13 +151,25 @@ def _measure(tool: Tool, job: Job, file: Path, cost: Cost) -> dict[str, Any]:
         delegate = json.loads(cost.reply.splitlines()[-1])
     outputs = file.parent / "outputs.npy"
     arguments = {"file": str(file), "inputs": str(job.shared / "inputs.npy"), "outputs": str(outputs)}
-    environment = environments.OWN if file.suffix == ".tflite" else tool.environment
-    ran = run([tools.request(tool.runtime, environment, "run", arguments)], file.parent)
+    ran = run([tools.request(tool.runtime, _runs_in(tool, file), "run", arguments)], file.parent)
     if ran.problem:
-        return {"delegate": delegate, "why_not": f"it does not run: {ran.problem}"}
+        newer = file.suffix == ".tflite" and _runs_in_newer(arguments, file.parent)
+        return {
+            "delegate": delegate,
+            "why_not": f"{'it runs in LiteRT 2.3 only' if newer else 'it does not run'}: {ran.problem}",
+        }
     reference = np.load(job.shared / "reference.npy")
     metrics = compare(reference, np.load(outputs).reshape(reference.shape)).to_json()
     return {"delegate": delegate, "metrics": metrics}
+
+
+def _runs_in(tool: Tool, file: Path) -> str:
+    return environments.OWN if file.suffix == ".tflite" else tool.environment
+
+
+def _runs_in_newer(arguments: dict[str, Any], folder: Path) -> bool:
+    """Tell whether the LiteRT that litert-torch brings runs a file that mobilekit's does not."""
+    return run([tools.request("litert_peer", "litert-torch", "run", arguments)], folder).problem is None
 
 
 def _delegate(file: Path) -> dict[str, Any] | None:
