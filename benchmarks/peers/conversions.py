@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from filelock import FileLock
 
 from benchmarks.export_cost import resident
 from benchmarks.peers import environments, tools
@@ -117,8 +118,13 @@ def pointwise() -> Path:
 def convert(tool: Tool, job: Job, key: str) -> None:
     """Convert, unless it is done, and write the record; a tool that fails has a record that says so."""
     folder = folder_of(tool, job.model, job.precision)
-    if _is_done(folder, key):
-        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # two of these scripts may run at once
+        if not _is_done(folder, key):
+            _convert(tool, job, key, folder)
+
+
+def _convert(tool: Tool, job: Job, key: str, folder: Path) -> None:
     print(f"converting {job.model} to {job.precision} with {tool.name}", flush=True)
     _renew(folder)
     cost = run(tool.commands(job), folder)
@@ -134,7 +140,7 @@ def convert(tool: Tool, job: Job, key: str) -> None:
     if file.exists():
         record |= {"file": str(file), "size_bytes": file.stat().st_size, **_measure(tool, job, file, cost)}
     else:
-        record["why_not"] = cost.problem or "it left no file"
+        record |= {"key": None, "why_not": cost.problem or "it left no file"}  # tried again the next time
     write_json(folder / RECORD, record)
     print(f"  {record.get('why_not') or record['metrics']}", flush=True)
 
