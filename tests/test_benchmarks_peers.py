@@ -53,6 +53,7 @@ def groups() -> list[Group]:
     medians |= {"mobilekit int8": 2.0, "onnx2tf int8": 8.0}
     timed = {
         "date": "2026-01-02",
+        "load": 0.1,
         "rates": {"float32": 50e9, "int8": 200e9},
         "bench": {
             "settings": {"rounds": 12, "runs": 20, "warmup_runs": 3, "threads": 1},
@@ -123,6 +124,15 @@ def test_tables_have_a_cell_for_each_column(groups: list[Group]) -> None:
     assert f"{onnx2tf} 30 | 1200 |  |" in text
     assert "| int8 | *the limit* | 0.50 |" in text
     assert "DIV (data[i]) / zero" in text
+
+
+def test_the_conditions_say_where_the_machine_was_busy(groups: list[Group]) -> None:
+    settings = {"rounds": 12, "runs": 20, "warmup_runs": 3, "threads": 1}
+    timed = {"date": "2026-01-02", "rates": {"float32": 50e9}, "load": 0.1, "bench": {"settings": settings}}
+    quiet = report.conditions(groups, {"shufflenet": timed})
+    assert "100 to 100 G/s in float32" in quiet
+    assert quiet.endswith("torch 2.13.0.")
+    assert report.conditions(groups, {"shufflenet": {**timed, "load": 3.0}}).endswith("the figures mean little.")
 
 
 def test_the_chart_is_drawn(groups: list[Group], tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ DOCS = environments.ROOT / "docs" / "growth.md"
 RUNS_CHART = environments.ROOT / "docs" / "growth.svg"
 EXPORTS_CHART = environments.ROOT / "docs" / "export_growth.svg"
 BEGIN, END = "<!-- benchmarks/growth -->", "<!-- end -->"
+_PICTURES = (
+    f"![Latency and memory against size and width]({RUNS_CHART.name})",
+    f"![What conversions take against the number of parameters]({EXPORTS_CHART.name})",
+)
 _COLOURS = {OURS: "#4c72b0", PEER: "#8c8c8c"}
 _TOOLS = ("torch", "onnx2tf", "tensorflow", "ai-edge-litert")
 
@@ -32,7 +36,8 @@ def write(points: list[Point], timed: Timed, rounds: int) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{DOCS} has no place for the table: {BEGIN} ... {END}")
-    write_atomic(DOCS, f"{before}{BEGIN}\n{table(points, timed)}\n\n{_conditions(rounds)}\n{END}{after}")
+    body = "\n\n".join([*_PICTURES, table(points, timed), _conditions(rounds)])
+    write_atomic(DOCS, f"{before}{BEGIN}\n{body}\n{END}{after}")
 
 
 def table(points: list[Point], timed: Timed) -> str:

@@ -36,7 +36,7 @@ def draw(groups: list[Group], path: Path) -> None:
 def _draw_group(axis: Axes, group: Group) -> None:
     for place, row in enumerate(group.rows):
         if row.latency is None:
-            axis.annotate(" does not run", (0, place), va="center", fontsize="small", color="grey")
+            axis.annotate(" no figure", (0, place), va="center", fontsize="small", color="grey")
             continue
         median, low, high = (row.latency[key] for key in ("median", "low", "high"))
         colour = _OURS if row.tool == OURS.name else _WRONG if row.problem else _OTHER
@@ -47,5 +47,4 @@ def _draw_group(axis: Axes, group: Group) -> None:
     axis.set_yticks(range(len(group.rows)), [row.tool for row in group.rows])
     axis.set_title(f"{group.model}, {group.precision}", fontsize="medium")
     axis.set_xlim(0, 1.2 * max((row.latency["high"] for row in group.rows if row.latency), default=1))
-    if not axis.yaxis_inverted():
-        axis.invert_yaxis()
+    axis.set_ylim(len(group.rows) - 0.5, -0.5)

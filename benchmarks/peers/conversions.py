@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from filelock import FileLock
 
 from benchmarks.export_cost import resident
 from benchmarks.peers import environments, tools
@@ -117,8 +118,13 @@ def pointwise() -> Path:
 def convert(tool: Tool, job: Job, key: str) -> None:
     """Convert, unless it is done, and write the record; a tool that fails has a record that says so."""
     folder = folder_of(tool, job.model, job.precision)
-    if _is_done(folder, key):
-        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # two of these scripts may run at once
+        if not _is_done(folder, key):
+            _convert(tool, job, key, folder)
+
+
+def _convert(tool: Tool, job: Job, key: str, folder: Path) -> None:
     print(f"converting {job.model} to {job.precision} with {tool.name}", flush=True)
     _renew(folder)
     cost = run(tool.commands(job), folder)
@@ -129,12 +135,12 @@ def convert(tool: Tool, job: Job, key: str) -> None:
     record |= {
         "seconds": cost.seconds,
         "memory_mb": cost.memory_mb,
-        "versions": environments.versions(tool.environment),
+        "versions": environments.versions(tool.environment, tool.packages),
     }
     if file.exists():
         record |= {"file": str(file), "size_bytes": file.stat().st_size, **_measure(tool, job, file, cost)}
     else:
-        record["why_not"] = cost.problem or "it left no file"
+        record |= {"key": None, "why_not": cost.problem or "it left no file"}  # tried again the next time
     write_json(folder / RECORD, record)
     print(f"  {record.get('why_not') or record['metrics']}", flush=True)
 
@@ -151,13 +157,25 @@ def _measure(tool: Tool, job: Job, file: Path, cost: Cost) -> dict[str, Any]:
         delegate = json.loads(cost.reply.splitlines()[-1])
     outputs = file.parent / "outputs.npy"
     arguments = {"file": str(file), "inputs": str(job.shared / "inputs.npy"), "outputs": str(outputs)}
-    environment = environments.OWN if file.suffix == ".tflite" else tool.environment
-    ran = run([tools.request(tool.runtime, environment, "run", arguments)], file.parent)
+    ran = run([tools.request(tool.runtime, _runs_in(tool, file), "run", arguments)], file.parent)
     if ran.problem:
-        return {"delegate": delegate, "why_not": f"it does not run: {ran.problem}"}
+        newer = file.suffix == ".tflite" and _runs_in_newer(arguments, file.parent)
+        return {
+            "delegate": delegate,
+            "why_not": f"{'it runs in LiteRT 2.3 only' if newer else 'it does not run'}: {ran.problem}",
+        }
     reference = np.load(job.shared / "reference.npy")
     metrics = compare(reference, np.load(outputs).reshape(reference.shape)).to_json()
     return {"delegate": delegate, "metrics": metrics}
+
+
+def _runs_in(tool: Tool, file: Path) -> str:
+    return environments.OWN if file.suffix == ".tflite" else tool.environment
+
+
+def _runs_in_newer(arguments: dict[str, Any], folder: Path) -> bool:
+    """Tell whether the LiteRT that litert-torch brings runs a file that mobilekit's does not."""
+    return run([tools.request("litert_peer", "litert-torch", "run", arguments)], folder).problem is None
 
 
 def _delegate(file: Path) -> dict[str, Any] | None:

@@ -19,7 +19,6 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "executorch": ("torch==2.13.0", "executorch==1.5.1", "safetensors>=0.4"),
     "onnxruntime": ("onnxruntime==1.32.0", "onnx>=1.19", "sympy>=1.13"),
 }
-_REPORTED = ("ai-edge-litert", "ai-edge-quantizer", "executorch", "litert-torch", "onnx2tf", "onnxruntime", "torch")
 _VERSIONS = (
     "import importlib.metadata as m, json, sys; "
     "print(json.dumps({n: m.version(n) for n in sys.argv[1:] if any(m.distributions(name=n))}))"
@@ -43,9 +42,9 @@ def set_up(environment: str) -> None:
     stamp.write_text(wanted)
 
 
-def versions(environment: str) -> dict[str, str]:
-    """Return the versions of the tools in an environment."""
-    words = [str(python(environment)), "-c", _VERSIONS, *_REPORTED]
+def versions(environment: str, packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those packages that are in an environment."""
+    words = [str(python(environment)), "-c", _VERSIONS, *packages]
     found: dict[str, str] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
     return found
 

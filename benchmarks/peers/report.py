@@ -10,12 +10,13 @@ from benchmarks.export_cost import processor
 from benchmarks.peers import environments
 from benchmarks.peers.chart import draw
 from benchmarks.peers.rows import Group, Row, read_all
-from benchmarks.peers.tools import MODELS
+from benchmarks.peers.tools import MODELS, TOOLS
 from mobilekit.files import write_atomic
 
 DOCS = environments.ROOT / "docs" / "peers.md"
 CHART = environments.ROOT / "docs" / "peers.svg"
 BEGIN, END = "<!-- benchmarks/peers -->", "<!-- end -->"
+_QUIET = 1.7  # load average up to which little else was running; what is timed makes 1
 _HEAD = (
     "| precision | converter | ms | of mobilekit's | MB | partitions | max abs | cosine | convert, s | memory, MB | |"
 )
@@ -70,10 +71,9 @@ def conditions(groups: list[Group], timed: dict[str, dict[str, Any]]) -> str:
         precision: [2e-9 * content["rates"][precision] for content in timed.values()] for precision in first["rates"]
     }
     spans = ", ".join(f"{min(each):.0f} to {max(each):.0f} G/s in {name}" for name, each in rates.items())
-    versions: dict[str, str] = {}
-    for group in groups:
-        for row in group.rows:
-            versions |= {f"{name} {number}": "" for name, number in row.record.get("versions", {}).items()}
+    versions = sorted({each for group in groups for row in group.rows for each in _versions(row)})
+    load = max(content["load"] for content in timed.values())
+    busy = f" The machine was busy (load average {load:.1f}): the figures mean little." if load > _QUIET else ""
     return "\n".join(
         [
             f"{settings['rounds']} rounds of {settings['runs']} inferences after {settings['warmup_runs']} that do not "
@@ -81,9 +81,15 @@ def conditions(groups: list[Group], timed: dict[str, dict[str, Any]]) -> str:
             f"convolutions (operations, two a multiply-accumulate): {spans}.",
             "",
             f"By `benchmarks/peers` on {' and '.join(dates)}: {processor()}, {os.cpu_count()} cores,",
-            f"Python {platform.python_version()}; {', '.join(sorted(versions))}.",
+            f"Python {platform.python_version()}; {', '.join(versions)}.{busy}",
         ]
     )
+
+
+def _versions(row: Row) -> list[str]:
+    known = row.record.get("versions", {})
+    packages = {tool.name: tool.packages for tool in TOOLS}[row.tool]
+    return [f"{name} {known[name]}" for name in packages if name in known]
 
 
 def _cells(row: Row) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -118,6 +119,7 @@ def time_all(models: tuple[str, ...], rounds: int, seed: int) -> None:
             TIMED / f"{model}.json",
             {
                 "date": str(datetime.date.today()),
+                "load": os.getloadavg()[0],
                 "rates": {rate.precision: _rate(content, rate) for rate in best},
                 "bench": content,
             },

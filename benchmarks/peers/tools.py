@@ -54,6 +54,8 @@ class Tool:
     """Given in a folder of their own, one after another."""
     files: dict[str, str]
     """The file that they leave there, by precision."""
+    packages: tuple[str, ...]
+    """Whose versions matter."""
     sources: tuple[str, ...] = ()
     """Its modules here, besides `network` and `worker`."""
 
@@ -100,7 +102,7 @@ def _named(pattern: str) -> dict[str, str]:
     return {precision: pattern.format(precision) for precision in PRECISIONS}
 
 
-OURS = Tool("mobilekit", OWN, "litert_peer", _mobilekit, _named("bundle/model.{}.tflite"))
+OURS = Tool("mobilekit", OWN, "litert_peer", _mobilekit, _named("bundle/model.{}.tflite"), ("torch", "ai-edge-litert"))
 PEERS = (
     Tool(
         "onnx2tf",
@@ -108,6 +110,7 @@ PEERS = (
         "litert_peer",
         _onnx2tf,
         {"float32": "out/model_float32.tflite", "int8": "out/model_full_integer_quant.tflite"},
+        ("onnx2tf", "torch"),
         ("onnx2tf_peer",),
     ),
     Tool(
@@ -116,6 +119,7 @@ PEERS = (
         "litert_peer",
         _litert_torch,
         {"float32": "model.tflite", "int8": "model.int8.tflite"},
+        ("litert-torch", "ai-edge-quantizer", "torch"),
         ("litert_torch_peer",),
     ),
     Tool(
@@ -124,8 +128,17 @@ PEERS = (
         "onnxruntime_peer",
         _onnxruntime,
         {"float32": "model.onnx", "int8": "model.int8.onnx"},
+        ("onnxruntime",),
         ("onnx2tf_peer", "onnxruntime_peer"),
     ),
-    Tool("ExecuTorch", "executorch", "executorch_peer", _executorch, _named("model.pte"), ("executorch_peer",)),
+    Tool(
+        "ExecuTorch",
+        "executorch",
+        "executorch_peer",
+        _executorch,
+        _named("model.pte"),
+        ("executorch", "torch"),
+        ("executorch_peer",),
+    ),
 )
 TOOLS = (OURS, *PEERS)

@@ -66,6 +66,8 @@ def tune(
     `mobilekit tune timm:mobilevit_s --precision int8 --rounds 20` · then `mobilekit export shufflenet --recipe
     shufflenet.tuned.yaml`
     """
+    if device == "adb:all" or device.startswith("replay:"):
+        raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
     import torch
 
     from mobilekit.bench.engine import RunSettings
@@ -78,8 +80,6 @@ def tune(
     from mobilekit.tune.tune import tune as run
 
     torch.set_num_threads(1)
-    if device == "adb:all" or device.startswith("replay:"):
-        raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
     base = adjust(load_recipe(recipe) if recipe else recipe_of(model), input_size)
     request = TuneRequest(
         model,
