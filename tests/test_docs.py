@@ -44,7 +44,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_readmes_commands_exist(cli: Cli) -> None:
     section = (ROOT / "README.md").read_text().split("## Commands")[1]
-    commands = re.findall(r"^mobilekit (\w+)", section, re.MULTILINE)
+    commands = re.findall(r"^mobilekit ([\w-]+)", section, re.MULTILINE)
     registered = {each.name for each in app.registered_commands} | {each.name for each in app.registered_groups}
     assert set(commands) == registered
     for command in commands:

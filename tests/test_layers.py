@@ -267,7 +267,7 @@ def test_the_page_is_whole_and_escapes_what_it_is_given(content: dict[str, Any])
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "&lt;b&gt;why&lt;/b&gt;" in page
-    assert "cosine is 5.0e-01" in page
+    assert "cosine is 0.5, and" in page
     assert "Changed since the export: model.onnx is changed." in page
     assert page.count("<details>") == 5  # a table each: rewritten, onnx, onnx-simplified, float32, int8
     body = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]

@@ -81,7 +81,7 @@ def test_every_registered_model_has_one_recipe() -> None:
 def test_an_unknown_model_gets_the_default_recipe() -> None:
     loaded = recipe_for("timm:something")
     assert loaded.name == "default"
-    assert [step.name for step in loaded.recipe.rewrites] == ["gate-before-upsample", "fold-batch-norm", "noop-slice"]
+    assert {"gate-before-upsample", "fold-batch-norm", "noop-slice"} <= {step.name for step in loaded.recipe.rewrites}
     assert all(REWRITES[step.name].exactness.is_proved for step in loaded.recipe.rewrites)
     assert loaded.recipe.precision == PRECISIONS
     assert loaded.recipe.input.shape == (1, 3, 224, 224)
