@@ -29,16 +29,31 @@ def with_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]]) 
         content: The file, with one graph and a signature.
         calibration: float32 (N, ...) by the signature's names of the inputs, in the layouts of the file.
     """
+    full = full_ranges(content, calibration)
+    histograms = histograms_within(content, calibration, full)
+    graph = TFLiteGraph(content)
+    for index, (low, high) in (full | {index: one.best_range() for index, one in histograms.items()}).items():
+        graph.set_range(index, low, high)
+    return graph.content()
+
+
+def full_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]]) -> dict[int, tuple[float, float]]:
+    """Return the lowest and highest value of each computed float tensor, by its number; see `with_ranges`."""
     graph = TFLiteGraph(content)
     floats = [index for index in graph.computed() if graph.is_float32(index)]
     extremes = _Extremes(graph, floats)
     _run(content, graph, calibration, floats, extremes.add)
-    histograms = {index: Histogram(*extremes.ranges[index]) for index in floats if not graph.is_border(index)}
+    return extremes.ranges
+
+
+def histograms_within(
+    content: bytes, calibration: Mapping[str, NDArray[np.float32]], full: Mapping[int, tuple[float, float]]
+) -> dict[int, Histogram]:
+    """Return the values of each tensor between its lowest and highest, inputs and outputs left out."""
+    graph = TFLiteGraph(content)
+    histograms = {index: Histogram(*ends) for index, ends in full.items() if not graph.is_border(index)}
     _run(content, graph, calibration, list(histograms), lambda index, value: histograms[index].add(value))
-    ranges = extremes.ranges | {index: histogram.best_range() for index, histogram in histograms.items()}
-    for index, (low, high) in ranges.items():
-        graph.set_range(index, low, high)
-    return graph.content()
+    return histograms
 
 
 class _Extremes:

@@ -29,18 +29,18 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     content = Path(request["float32"]).read_bytes()
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
     with named("the TensorFlow Lite converter"):
-        quantised = quantise(content, load_calibration(request["calibration"]), kept)
+        quantised = quantise(with_ranges(content, load_calibration(request["calibration"])), kept)
     Path(request["int8"]).write_bytes(ordered(quantised, *TFLiteGraph(content).names()))
     return {}
 
 
-def quantise(content: bytes, calibration: Arrays, kept: Collection[str]) -> bytes:
-    """Make a float32 file int8, inputs and outputs too, but for the tensors that are to stay in float."""
+def quantise(content: bytes, kept: Collection[str]) -> bytes:
+    """Make a float32 file with ranges int8, inputs and outputs too, but for the tensors that are to stay in float."""
     from tensorflow.lite.python.convert import mlir_quantize
 
     int8 = 9  # TensorType.INT8 of the TFLite schema
     quantised: bytes = mlir_quantize(
-        with_ranges(content, calibration),
+        content,
         fully_quantize=True,
         inference_type=int8,
         denylisted_nodes=sorted(kept) or None,

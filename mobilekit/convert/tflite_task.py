@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mobilekit import memory
+from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.float_regions import tensors_to_keep
 from mobilekit.convert.quantise_task import load_calibration, quantise
 from mobilekit.convert.signature import ordered
@@ -44,7 +45,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         with named("the TensorFlow Lite converter"):
             if calibration is not None:
                 content = _convert(saved, "float32")
-                content = quantise(content, calibration, tensors_to_keep(content, request["keep_float"]))
+                kept = tensors_to_keep(content, request["keep_float"])
+                content = quantise(with_ranges(content, calibration), kept)
             else:
                 content = _convert(saved, precision)
         Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
