@@ -32,7 +32,7 @@ from mobilekit.models.build import build_reference, check_inputs, effective_opti
 from mobilekit.models.inputs import resized
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
-from mobilekit.models.weights import weights_digest
+from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.parity.alignment import align
 from mobilekit.parity.noise import record_ranges
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
@@ -253,6 +253,7 @@ def _convert(
         {
             "stage": "onnx",
             "code": rewritten.graph.code,
+            "modules": settings_of(rewritten.graph),
             "weights": weights_digest(rewritten.graph),
             "shapes": list(recipe.shapes.items()),
             **tools,
