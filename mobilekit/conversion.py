@@ -21,7 +21,7 @@ from mobilekit.inputs.extra import random_inputs
 from mobilekit.inputs.own import load_own
 from mobilekit.inputs.preprocess import Arrays, digest_of
 from mobilekit.models.build import save_state
-from mobilekit.models.weights import weights_digest
+from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.parity.alignment import align
 from mobilekit.parity.range_lint import RangeLint, lint
 from mobilekit.recipes.schema import Recipe
@@ -109,6 +109,7 @@ def _write_onnx(
         {
             "stage": "onnx",
             "code": graph.code,
+            "modules": settings_of(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
             **_tools(),

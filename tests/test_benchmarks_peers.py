@@ -99,6 +99,8 @@ def test_a_file_that_is_not_finite_or_was_refused_is_a_problem() -> None:
     refused = {"accepted": False, "why_not": "it crashed"}
     assert rows.problem_of(record("float32"), refused, FACTS) == "refused: it crashed"
     assert rows.problem_of(record("float32"), None, FACTS) == "not timed"
+    wrong = rows.problem_of(record("int8", 0.3, 0.96), result("x", 1), FACTS, record("float32", max_abs=0.1))
+    assert wrong == "wrong: so is its float32 file"
 
 
 def test_ratios_to_another_file_than_ours_are_not_shown() -> None:

@@ -12,10 +12,11 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import ToolError, UsageError
+from mobilekit.parity.activations import record
 from mobilekit.parity.alignment import Alignment
 from mobilekit.parity.float_nodes import nodes_inside
 from mobilekit.parity.float_search import FloatSearch
-from mobilekit.parity.noise import EveryTensorRounded, imitate_int8, record_ranges
+from mobilekit.parity.noise import EveryTensorRounded, imitate_int8
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.graph import trace
@@ -61,7 +62,7 @@ def graph() -> GraphModule:
 
 
 def search_on(graph: GraphModule, int8: Int8 | None = None) -> FloatSearch:
-    return FloatSearch(graph, INPUTS, int8 or Int8(), record_ranges(graph, INPUTS))
+    return FloatSearch(graph, INPUTS, int8 or Int8(), record(graph, INPUTS).ranges)
 
 
 def test_the_planted_part_is_found_first(graph: GraphModule) -> None:
@@ -94,7 +95,7 @@ def test_candidates_are_parts_and_lone_layers(graph: GraphModule) -> None:
 
 
 def test_the_search_measures_what_the_imitation_of_the_ledger_does(graph: GraphModule) -> None:
-    ranges = record_ranges(graph, INPUTS)
+    ranges = record(graph, INPUTS).ranges
     point = search_on(graph).measure(("parts.1",))
     with torch.no_grad():
         x = torch.from_numpy(INPUTS["input"])

@@ -241,3 +241,24 @@ def test_the_digest_changes_with_a_bit_and_not_with_the_order() -> None:
     assert weights_digest(Tensors(a=torch.arange(4.0).reshape(2, 2).T)) == weights_digest(
         Tensors(a=torch.tensor([[0.0, 2.0], [1.0, 3.0]]))
     )  # how the tensor lies in memory does not matter
+
+
+def test_settings_tell_apart_what_code_and_weights_do_not() -> None:
+    from torch.fx import symbolic_trace
+
+    from mobilekit.models.weights import settings_of
+    from mobilekit.recipes.load import parse_recipe
+    from mobilekit.rewrites.engine import rewrite
+
+    net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ChannelShuffle(2)).eval()
+    made = []
+    for form in ("transpose", "gather"):
+        text = f"input: {{size: 32}}\nrewrites: [{{name: channel-shuffle, options: {{form: {form}}}}}]"
+        made.append(rewrite(net, parse_recipe(text, form, form), prove=False).graph)
+    assert made[0].code == made[1].code
+    assert settings_of(made[0]) != settings_of(made[1])
+    assert settings_of(made[0]) == settings_of(made[0])
+    strided = [symbolic_trace(nn.Sequential(nn.Conv2d(3, 6, 1, stride=stride))) for stride in (1, 2)]
+    assert strided[0].code == strided[1].code
+    assert settings_of(strided[0]) != settings_of(strided[1])
+    assert "stride=(2, 2)" in settings_of(strided[1])[-1]

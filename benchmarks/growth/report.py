@@ -115,7 +115,7 @@ def _draw_exports(points: list[Point]) -> None:
             axis.plot(across, [point.record[tool][key] for point in points], "o", color=_COLOURS[tool], label=tool)
         axis.set_xlabel("parameters, millions")
         axis.set_ylabel(label)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * max(point.record[tool][key] for point in points for tool in TOOLS))
         axis.grid(alpha=0.3)
     axes[0].legend()
     _save(figure, EXPORTS_CHART)

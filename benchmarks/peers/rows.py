@@ -57,8 +57,15 @@ class Group:
         return min(right or ran, key=lambda row: row.median, default=None)
 
 
-def problem_of(record: Json, result: Json | None, facts: Json) -> str:
-    """Say what is wrong with a file: it is not there, does not run, or computes something else."""
+def problem_of(record: Json, result: Json | None, facts: Json, float32: Json | None = None) -> str:
+    """Say what is wrong with a file: it is not there, does not run, or computes something else.
+
+    Args:
+        record: Of its conversion.
+        result: Of the bench.
+        facts: What `prepare` wrote.
+        float32: Of the same tool's conversion to float32: an int8 file of a wrong network is wrong.
+    """
     if "why_not" in record:
         return str(record["why_not"])
     metrics = record["metrics"]
@@ -66,6 +73,8 @@ def problem_of(record: Json, result: Json | None, facts: Json) -> str:
         return "wrong: not all outputs are finite"
     if record["precision"] == "float32" and metrics["max_abs"] > facts["max_abs"]:
         return f"wrong: max abs above {facts['max_abs']:.1e}"
+    if float32 and "metrics" in float32 and float32["metrics"]["max_abs"] > facts["max_abs"]:
+        return "wrong: so is its float32 file"
     if record["precision"] == "int8" and metrics["cosine"] < facts["cosine"]:
         return f"of no use: cosine below {facts['cosine']}"
     if result is None:
@@ -100,7 +109,7 @@ def groups_of(model: str, timed: Json, facts: Json, records: dict[tuple[str, str
                     record,
                     result["latency_ms"] if result else None,
                     comparison if is_ours else None,
-                    problem_of(record, result, facts),
+                    problem_of(record, result, facts, records.get((tool.name, PRECISIONS[0]))),
                 )
             )
         limit = 1e3 * facts["macs"] / timed["rates"][precision]

@@ -79,6 +79,26 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def settings_of(model: nn.Module) -> list[list[str]]:
+    """Return the class and the settings of every module, such as strides and modes: what code and weights leave open.
+
+    Of a module's public attributes these are numbers, words, tuples and lists, and the names of functions.
+    """
+    return [
+        [path, f"{type(module).__module__}.{type(module).__qualname__}", *_settings(module)]
+        for path, module in model.named_modules()
+        if path
+    ]
+
+
+def _settings(module: nn.Module) -> list[str]:
+    plain = (bool, int, float, str, tuple, list, type(None))
+    public = {name: value for name, value in sorted(vars(module).items()) if not name.startswith("_")}
+    found = {name: repr(value) for name, value in public.items() if isinstance(value, plain)}
+    found |= {name: value.__name__ for name, value in public.items() if hasattr(value, "__name__")}
+    return [f"{name}={value}" for name, value in sorted(found.items())]
+
+
 def calibrate_batch_norms(model: nn.Module, batches: Iterable[Tensors]) -> None:
     """Set the statistics of every batch norm to those of `batches`, so that untrained weights give sane activations.
 

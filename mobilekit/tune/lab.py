@@ -21,7 +21,7 @@ from mobilekit.files import sha256_of, sha256_of_json
 from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.models.build import build_reference, check_inputs, effective_options
 from mobilekit.models.user import resolve
-from mobilekit.models.weights import weights_digest
+from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.tune.forms import Group
@@ -58,7 +58,7 @@ class Lab:
 
         def digest_of(loaded: LoadedRecipe) -> str:
             made = rewrite(model, loaded, calibration, prove=False).graph
-            return sha256_of_json({"code": made.code, "weights": weights_digest(made)})
+            return sha256_of_json({"code": made.code, "modules": settings_of(made), "weights": weights_digest(made)})
 
         seen = {digest_of(base)}
         found, refused = [], {}
