@@ -66,10 +66,6 @@ class TFLiteGraph:
         quantization = self.tensors[tensor].quantization
         quantization.min, quantization.max = np.array([low], np.float32), np.array([high], np.float32)
 
-    def is_border(self, tensor: int) -> bool:
-        """Return whether a tensor is an input or an output of the graph."""
-        return tensor in {*map(int, self._graph.inputs), *map(int, self._graph.outputs)}
-
     def is_read_by_hard_swishes_alone(self, tensor: int) -> bool:
         """Return whether all that reads a tensor are Hard-Swishes, and something does."""
         is_output = tensor in map(int, self._graph.outputs)

@@ -11,7 +11,6 @@ import torch
 from torch.fx import GraphModule, Node
 
 from mobilekit.convert.calibration import HARD_SWISH_ZERO
-from mobilekit.convert.ranges import Histogram
 from mobilekit.parity.float_nodes import hard_swished_nodes
 from mobilekit.parity.noise import EachStep, Ranges
 from mobilekit.runtimes.base import Arrays
@@ -98,8 +97,8 @@ class Recording:
     """Number of inputs."""
     activations: Mapping[Node, Activation]
     ranges: Ranges
-    """The range of each step for int8, by its name: the best one; 0 is always within. What only Hard-Swishes read
-    begins at -3: they are 0 below it. Inputs and outputs have their full range."""
+    """Lowest and highest value of each step for int8, by its name; 0 is always within. What only Hard-Swishes read
+    begins at -3: they are 0 below it."""
 
 
 def record(graph: GraphModule, inputs: Arrays, probes: Iterable[Probe] = ()) -> Recording:
@@ -113,22 +112,11 @@ def record(graph: GraphModule, inputs: Arrays, probes: Iterable[Probe] = ()) -> 
     recorder = _Recorder(graph, probes)
     TorchRuntime(recorder).run(inputs)
     lowest = dict.fromkeys(hard_swished_nodes(graph), HARD_SWISH_ZERO)
-    borders = {node for end in graph.graph.find_nodes(op="output") for node in end.all_input_nodes}
     ranges = {
-        node.name: _range(seen, lowest.get(node, -math.inf), node in borders or node.op == "placeholder")
+        node.name: (min(0.0, max(seen.low, lowest.get(node, -math.inf))), max(0.0, seen.high))
         for node, seen in recorder.activations.items()
     }
     return Recording(len(next(iter(inputs.values()))), recorder.activations, ranges)
-
-
-def _range(seen: Activation, lowest: float, is_full: bool) -> tuple[float, float]:
-    low, high = min(0.0, max(seen.low, lowest)), max(0.0, seen.high)
-    if is_full:
-        return low, high
-    histogram = Histogram(low, high)
-    for part in seen.samples:
-        histogram.add(part.numpy())
-    return histogram.best_range()
 
 
 class _Recorder(EachStep):
