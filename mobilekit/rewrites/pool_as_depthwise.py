@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
@@ -26,7 +27,11 @@ class PoolAsDepthwise(Rewrite[Options]):
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the average pools; a global one is a mean, which is as good."""
-        return [Site(node.name, path_of(node)) for node in graph.graph.nodes if is_call(graph, node, AVERAGE_POOL)]
+        return [
+            Site(node.name, path_of(node), f"{_macs(graph, node):+,} MACs")
+            for node in graph.graph.nodes
+            if is_call(graph, node, AVERAGE_POOL)
+        ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse windows whose means are not all of equally many values."""
@@ -46,6 +51,13 @@ class PoolAsDepthwise(Rewrite[Options]):
         shape = shape_of(input_node(node))
         assert shape is not None
         replace_by_module(graph, node, averaging(shape[1], arguments(graph, node)), input_node(node))
+
+
+def _macs(graph: GraphModule, node: Node) -> int:
+    """Return the multiply-accumulates of the convolution, for the recipe's input; a pool only adds."""
+    shape = shape_of(node)
+    assert shape is not None
+    return math.prod(shape) * math.prod(pair(arguments(graph, node)["kernel_size"]))
 
 
 def averaging(channels: int, pool: dict[str, Any]) -> nn.Conv2d:
