@@ -141,9 +141,9 @@ def rewrite(
         order.look(graph)
     watch(graph)
     reports = []
-    for step, action in steps:
+    for index, (step, action) in enumerate(steps):
         progress(f"rewrite {action.name}")
-        reports.append(run.apply(graph, step, action))
+        reports.append(run.apply(graph, step, action, lambda index=index: run.replay(model, index)))  # type: ignore[misc]
         if prove:
             order.look(graph)
         watch(graph)
@@ -192,13 +192,33 @@ class _Run:
             self.measured = {"reference": outputs, "now": outputs}
             self.rounding = float32.rounding_of(graph, self.inputs, outputs)
 
-    def apply(self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
+    def replay(self, model: nn.Module, count: int) -> GraphModule:
+        """Return the graph after the first `count` steps, made anew: a copy before each step takes longer than it."""
+        graph = trace(model, zeros(self.loaded.recipe.shapes)).double()
+        self.note_shapes(graph)
+        for step, action in steps_of(self.loaded)[:count]:
+            allowed, _refused = _sort_sites(graph, step, action)
+            if allowed:
+                _apply_at(graph, action, allowed, self.calibration)
+                self.note_shapes(graph)
+        return graph
+
+    def apply(
+        self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any], before: Callable[[], GraphModule]
+    ) -> StepReport:
+        """Apply a step, and prove or measure it.
+
+        Args:
+            graph: What is changed.
+            step: Of the recipe.
+            action: Its rewrite.
+            before: Makes the graph before the step again.
+        """
         allowed, refused = _sort_sites(graph, step, action)
         paths, details = tuple(site.path for site in allowed), tuple(site.detail for site in allowed)
         report = StepReport(action.name, action.exactness, paths, tuple(refused), details)
         if not allowed:
             return report if refused else replace(report, notes=("it matches nothing in this model",))
-        before = copy.deepcopy(graph) if self.prove else graph
         _apply_at(graph, action, allowed, self.calibration)
         self.note_shapes(graph)
         if not self.prove:
@@ -208,7 +228,12 @@ class _Run:
         return self._charge(report, graph, step, action)
 
     def _prove(
-        self, report: StepReport, before: GraphModule, after: GraphModule, action: Rewrite[Any], sites: list[Site]
+        self,
+        report: StepReport,
+        before: Callable[[], GraphModule],
+        after: GraphModule,
+        action: Rewrite[Any],
+        sites: list[Site],
     ) -> StepReport:
         """Compare the outputs in float64, and what float32 makes of them.
 
@@ -221,7 +246,7 @@ class _Run:
         outputs = proofs.outputs_of(after, tuple(self.outputs))
         proof = proofs.compare(self.outputs, outputs)
         if not proof.holds:
-            culprit, again = self._find_culprit(before, action, sites)
+            culprit, again = self._find_culprit(before(), action, sites)
             raise GateError(
                 f"The rewrite {action.name} says {action.exactness.value} and is not: {culprit}.",
                 f"This is a fault of the rewrite. Leave it out of the recipe, and report it.{again}",
