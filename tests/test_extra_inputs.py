@@ -475,7 +475,7 @@ def test_two_inputs_of_one_shape_are_not_mistaken_for_each_other(tmp_path: Path,
     arrays = arrays_of(STEREO, 20)
     arrays["another"] *= np.float32(0.1)
     np.savez(tmp_path / "own.npz", another=arrays["another"], input=arrays["input"])
-    limits = "limits: {tflite-int8: {relative_l2: 9}}\n"  # photos lie far outside the range of `another`
+    limits = "limits: {tflite-int8: {relative_l2: 9, reason: photos lie far outside the range of another}}\n"
     bundle = export(cli, "make_stereo", STEREO + limits, tmp_path, "--calibration", tmp_path / "own.npz")
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["calibration"]["count"] == 20
