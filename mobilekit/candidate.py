@@ -30,7 +30,7 @@ from mobilekit.parity.imitation import onnx_noise, onnx_yardstick, torch_yardsti
 from mobilekit.parity.islands import Islands
 from mobilekit.parity.layouts import Shape, distance
 from mobilekit.parity.ledger import QUANTISED, Ledger, Row, measure
-from mobilekit.parity.limits import bounds_for
+from mobilekit.parity.limits import bounds_for, measured
 from mobilekit.parity.metrics import compare
 from mobilekit.parity.observed import Observed, observe_onnx, observe_tflite
 from mobilekit.parity.pairing import Paired, pair_inputs, pair_outputs, shapes_taken
@@ -151,7 +151,7 @@ def _torch_pair(
     pair_outputs(paired, path.name, one, reference.run(one))
     stage = f"tflite-{precision}"
 
-    def measured() -> Ledger:
+    def measure_it() -> Ledger:
         stages = {"reference": lambda: reference, "rewritten": lambda: TorchRuntime(graph), stage: lambda: paired}
         ledger = measure(stages, recipe, evaluation, random, is_trained=is_trained)
         rows = [row for row in ledger.rows if row.stage == stage and row.against == "reference"]
@@ -161,7 +161,7 @@ def _torch_pair(
         return torch_yardstick(graph, precision, inputs)
 
     return Pair(
-        name, path, precision, paired, reference, evaluation, random, yardstick, measured, (*notes, *paired.notes)
+        name, path, precision, paired, reference, evaluation, random, yardstick, measure_it, (*notes, *paired.notes)
     )
 
 
@@ -188,11 +188,11 @@ def _pair_with_onnx(
     def yardstick(arrays: Arrays) -> Yardstick:
         return onnx_yardstick(model, precision, arrays)
 
-    def measured() -> Ledger:
+    def measure_it() -> Ledger:
         return _measure_against_onnx(path.name, precision, truth, model, paired, evaluation)
 
     return Pair(
-        reference.name, path, precision, paired, truth, evaluation, random, yardstick, measured, tuple(paired.notes)
+        reference.name, path, precision, paired, truth, evaluation, random, yardstick, measure_it, tuple(paired.notes)
     )
 
 
@@ -229,8 +229,8 @@ def _measure_against_onnx(
     noises = onnx_noise(model, evaluation.inputs)
     rows = []
     for key, truth in truths.items():
-        bounds = bounds_for(f"tflite-{precision}", noises[key], 0.0, None)
         metrics = compare(truth, outputs[key])
+        bounds = measured(bounds_for(f"tflite-{precision}", noises[key], 0.0, None), metrics)
         passed = metrics.finite and all(bound.holds(metrics) for bound in bounds)
         rows.append(Row(name, "reference", metrics, metrics, key, bounds, "pass" if passed else "fail"))
     return Ledger(evaluation.name, len(next(iter(evaluation.inputs.values()))), noises, tuple(rows))

@@ -100,7 +100,7 @@ def test_what_needs_retraining_is_held_to_the_stage_before_it(tmp_path: Path) ->
                 assert row["limits"] == []
             else:
                 assert row["relative_l2"] < 1e-5
-                assert [bound["metric"] for bound in row["limits"]][0] == "max_abs"
+                assert row["limits"][0]["metric"] == "max_abs"
     [pools, _] = bundle.ledger["rewrites"]
     assert (pools["max_drift"], pools["drift"] > 0.1) == (None, True)
 

@@ -50,7 +50,7 @@ class KeptLedger(_Part):
 
     inputs: _Inputs
     inputs_sha256: str | None = None
-    noise: dict[str, dict[str, float | None]]
+    noise: dict[str, dict[str, float | dict[str, Any] | None]]
     stages: tuple[_Stage, ...] = Field(min_length=1)
     artifacts: dict[str, _Artifact] = {}
 
@@ -141,7 +141,7 @@ def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> Baselin
     return BaselineReport(stages, tuple(_artifact_changes(baseline.artifacts, now.artifacts)))
 
 
-def stage_noise(stage: str, noise: Mapping[str, float | None]) -> float | None:
+def stage_noise(stage: str, noise: Mapping[str, Any]) -> float | None:
     """Return the relative L2 of a stage's format, of a ledger's `noise` of one output; None where it has no figure."""
     own = noise.get("float32_relative_l2")
     least = None if own is None else FLOAT32_SPREAD * max(own, FLOAT32_ROUNDING)

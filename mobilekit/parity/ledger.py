@@ -16,7 +16,7 @@ from mobilekit.parity import invariants
 from mobilekit.parity.device_limits import device_bounds, is_device, source_of
 from mobilekit.parity.gates import GateResult
 from mobilekit.parity.invariants import Finding
-from mobilekit.parity.limits import Bound, bounds_for
+from mobilekit.parity.limits import Bound, bounds_for, measured
 from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
 from mobilekit.parity.noise import Noise, Ranges, measure_noise, run_exactly
 from mobilekit.parity.task import k_for
@@ -171,9 +171,9 @@ def measure(
     )
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
-    measured = _Measured(recipe, evaluation, outputs, exact, noises, drift, is_trained)
+    measurement = _Measured(recipe, evaluation, outputs, exact, noises, drift, is_trained)
     rows = [
-        measured.row(stage, against, name)
+        measurement.row(stage, against, name)
         for stage in stages
         for against in (dict.fromkeys((REFERENCE, made_from(stage, stages))) if stage != REFERENCE else ())
         for name in outputs[REFERENCE][0]
@@ -237,7 +237,7 @@ class _Measured:
         before, after = ([self.outputs[one][kind][name] for kind in KINDS] for one in (against, stage))
         figures = [self._figures(stage, against, name, before[kind], after[kind], kind) for kind in KINDS]
         bounds = [self._bounds(stage, against, name, kind) for kind in KINDS]
-        held = [[one for one in bounds[kind] if getattr(figures[kind], one.metric) is not None] for kind in KINDS]
+        held = [measured(bounds[kind], figures[kind]) for kind in KINDS]
         allowed, kind = _allowed(held[0], before[0]), self._probabilities(name)
         findings = invariants.check(source_of(stage), before[0], after[0], allowed, kind, self.recipe.calibration.count)
         findings = findings or invariants.not_finite_on_random(after[1])
@@ -245,7 +245,7 @@ class _Measured:
         if stage not in QUANTISED:
             passed = passed and all(bound.holds(figures[1]) for bound in held[1])
         real, random = figures
-        return Row(stage, against, real, random, name, tuple(held[0]), "pass" if passed else "fail", findings)
+        return Row(stage, against, real, random, name, held[0], "pass" if passed else "fail", findings)
 
     def _figures(self, stage: str, against: str, name: str, before: Floats, after: Floats, kind: int) -> Metrics:
         k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None

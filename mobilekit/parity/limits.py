@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mobilekit.errors import UsageError
@@ -39,6 +40,11 @@ class Bound:
         """Whether the metric is within the limit; a figure that is not a number is not."""
         value = getattr(metrics, self.metric)
         return bool(value >= self.limit if self.metric in HIGHER_IS_BETTER else value <= self.limit)
+
+
+def measured(bounds: Iterable[Bound], metrics: Metrics) -> tuple[Bound, ...]:
+    """Return the limits on metrics that were measured: some belong to classes, labels or one comparison alone."""
+    return tuple(bound for bound in bounds if getattr(metrics, bound.metric) is not None)
 
 
 def bounds_for(
