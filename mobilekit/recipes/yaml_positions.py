@@ -18,7 +18,13 @@ class DuplicateKeyError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Tells where a scalar is that looks like a date or a number and is none, such as 2020-99-99 or 0x_."""
+    """Takes no aliases, and tells where a scalar is that looks like a number or a date and is none, as 0x_ is."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="a recipe has no aliases", problem_mark=mark)
+        return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -41,18 +47,18 @@ def load_with_lines(text: str) -> tuple[Any, dict[Path, int]]:
         yaml.YAMLError: The text is not YAML, a mapping names a key twice, or there is an alias: aliases can be
             circular, or expand without end.
     """
+    lines: dict[Path, int] = {}
+    loader = _Loader(text)
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                mark: Any = event.start_mark
-                raise yaml.MarkedYAMLError(problem="a recipe has no aliases", problem_mark=mark)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[Path, int] = {}
-        if node is not None:
-            _collect(node, (), lines)
-        return yaml.load(text, Loader=_Loader), lines  # noqa: S506  (it is a SafeLoader)
+        node = loader.get_single_node()
+        if node is None:
+            return None, lines
+        _collect(node, (), lines)
+        return loader.construct_document(node), lines
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error
+    finally:
+        loader.dispose()
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:

@@ -100,13 +100,13 @@ def _explanation(ledger: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-_GATES = {"max_partitions": "partitions", "forbid_ops": "forbidden ops", "max_size_mb": "MB"}
+_GATES = {"max_partitions": "XNNPACK partitions", "forbid_ops": "forbidden ops", "max_size_mb": "MB"}
 
 
 def gate_line(gate: dict[str, Any]) -> str:
     """Say what an artifact has of what a gate limits."""
     why = f": {gate['why']}" if gate["why"] else ""
-    figures = f"{gate['value']:g} {_GATES[gate['gate']]}, at most {gate['limit']:g}"
+    figures = f"{_GATES[gate['gate']]} {gate['value']:g}, at most {gate['limit']:g}"
     return f"{gate['artifact']}: {figures}: {gate['verdict']}{why}"
 
 
