@@ -17,7 +17,7 @@ from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.rewrites.drift import at_once
 
-COUNT = 8
+COUNT = 4
 """Number of calibration inputs that the rounding is measured on."""
 ULP = 2.0**-24
 """Half the spacing of float32 numbers just above 1: the largest relative error of one rounding."""
