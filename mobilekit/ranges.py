@@ -10,12 +10,11 @@ import torch
 from torch.fx import GraphModule
 
 from mobilekit import differ
-from mobilekit.bundle import REWRITTEN, open_bundle
+from mobilekit.bundle import open_bundle
+from mobilekit.conversion import read_calibration
 from mobilekit.exporter import recipe_of
-from mobilekit.inputs.builtin import calibration_inputs
-from mobilekit.inputs.own import load_own
 from mobilekit.inputs.preprocess import Arrays
-from mobilekit.models.build import build_reference, check_inputs, effective_options, load_state
+from mobilekit.models.build import build_reference, check_inputs, effective_options
 from mobilekit.models.user import resolve
 from mobilekit.parity.range_lint import RangeLint, lint
 from mobilekit.recipes.load import LoadedRecipe
@@ -57,7 +56,7 @@ def ranges_of_model(
     spec = loaded.recipe
     check_inputs(entry, spec.model_options, spec.shapes)
     progress("reading calibration inputs")
-    arrays = _calibration(loaded, calibration)
+    arrays = read_calibration(loaded.recipe, calibration).arrays
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     options = effective_options(entry, spec.model_options, spec.input.size)
     reference = build_reference(entry, options, weights, tensors)
@@ -86,16 +85,10 @@ def ranges_of_bundle(
     bundle = open_bundle(path)
     loaded = differ.recipe_of(bundle)
     progress("reading calibration inputs")
-    arrays = _calibration(loaded, calibration)
-    graph = rewrite(differ.reference_of(bundle, reference), loaded, prove=False).graph
-    load_state(graph, path / REWRITTEN)
+    arrays = read_calibration(loaded.recipe, calibration).arrays
+    _model, rewritten = differ.models_of(bundle, loaded, reference)
     spec = bundle.manifest["model"]
-    return _lint(spec["name"], loaded, spec["weights"]["source"], graph, arrays, progress)
-
-
-def _calibration(loaded: LoadedRecipe, path: Path | None) -> Arrays:
-    recipe = loaded.recipe
-    return load_own(path, recipe, recipe.calibration.count).arrays if path else calibration_inputs(recipe)
+    return _lint(spec["name"], loaded, spec["weights"]["source"], rewritten.graph, arrays, progress)
 
 
 def _lint(

@@ -55,8 +55,8 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 class Rewrite(ABC, Generic[OptionsType]):
     """One change of the graph, small enough to be understood and proved.
 
-    A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (shape
-    and dtype) of the recipe's inputs. `find` names every place that looks like this rewrite's business, also those that
+    A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (the
+    shape) for the recipe's inputs. `find` names every place that looks like this rewrite's business, also those that
     it then refuses: a refusal is a reason that the user reads, never silence.
     """
 
