@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from mobilekit.candidate import open_pair
-from mobilekit.cli.app import app
+from mobilekit.cli.app import application
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.convert.precision import precision_of
 from mobilekit.errors import MobilekitError, UsageError
@@ -39,7 +39,7 @@ def write(path: Path, model: nn.Module | None = None) -> Path:
 
 
 def diff(*arguments: str | Path) -> tuple[Result, MobilekitError | None]:
-    result = CliRunner().invoke(app, ["diff", *map(str, arguments)])
+    result = CliRunner().invoke(application(), ["diff", *map(str, arguments)])
     error = result.exception if isinstance(result.exception, MobilekitError) else None
     return result, error
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from mobilekit.cli.app import app
+from mobilekit.cli.app import application
 from mobilekit.parity.baseline import FLOAT32_SPREAD
 from tests.conftest import ROOT
 
@@ -33,7 +33,7 @@ def commands_of(text: str) -> list[list[str]]:
 
 def parse(words: list[str]) -> dict[str, Any]:
     """Parse a command line as the tool does, run nothing, and return the options; a wrong one raises."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     context = command.make_context("mobilekit", list(words))
     name, command, rest = command.resolve_command(context, list(words))
     inner = command.make_context(name, rest, parent=context)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from mobilekit.cli.app import app
+from mobilekit.cli.app import application
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model, model_names
 from mobilekit.models.stages import KINDS, StageRow, stage_table
@@ -123,7 +123,7 @@ def test_dense_dfc_and_attention_have_their_kinds() -> None:
 
 
 def test_the_command_shows_the_stages_of_one_model() -> None:
-    said = CliRunner().invoke(app, ["models", "ghostnetv2_digits", "--json"])
+    said = CliRunner().invoke(application(), ["models", "ghostnetv2_digits", "--json"])
     (entry,) = json.loads(said.stdout)
     stages = {stage["name"]: stage for stage in entry["stages"]}
     assert sum(stage["macs"] for stage in stages.values()) == entry["macs"]
@@ -134,10 +134,10 @@ def test_the_command_shows_the_stages_of_one_model() -> None:
         "macs": 36 * 1024,
         "kinds": {"conv": 36 * 1024},
     }
-    lines = CliRunner().invoke(app, ["models", "ghostnetv2_digits"]).stdout.splitlines()
+    lines = CliRunner().invoke(application(), ["models", "ghostnetv2_digits"]).stdout.splitlines()
     start = next(index for index, line in enumerate(lines) if line.split()[:1] == ["stage"])
     cells = [line.split() for line in lines[start:]]
     assert cells[0] == ["stage", "output", "params", "MACs", "pointwise", "depthwise", "conv", "linear", "dfc"]
     assert cells[1] == ["conv_stem", "4x32x32", "36", "0.04M", "-", "-", "0.04M", "-", "-"]
     assert [row[0] for row in cells[1:]] == list(stages)
-    assert "stages" not in json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)[0]
+    assert "stages" not in json.loads(CliRunner().invoke(application(), ["models", "--json"]).stdout)[0]

@@ -6,51 +6,33 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import (
-    bench,
-    devices,
-    diff,
-    doctor,
-    export,
-    inspect,
-    models,
-    quantize_search,
-    ranges,
-    recipes,
-    report,
-    rewrites,
-    tune,
-    verify,
-)
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError
 
-app = typer.Typer(
-    help="Take a PyTorch vision model to ONNX and TFLite, and prove what arrived there.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS = (
+    "models",
+    "recipes",
+    "export",
+    "diff",
+    "ranges",
+    "quantize-search",
+    "bench",
+    "devices",
+    "tune",
+    "doctor",
+    "inspect",
+    "report",
+    "verify",
+    "rewrites",
 )
-app.command("models")(models.models)
-app.add_typer(recipes.app, name="recipes")
-app.command("export")(export.export)
-app.command("diff")(diff.diff)
-app.command("ranges")(ranges.ranges)
-app.command("quantize-search")(quantize_search.quantize_search)
-app.command("bench")(bench.bench)
-app.add_typer(devices.app, name="devices")
-app.command("tune")(tune.tune)
-app.command("doctor")(doctor.doctor)
-app.command("inspect")(inspect.inspect)
-app.command("report")(report.report)
-app.command("verify")(verify.verify)
-app.add_typer(rewrites.app, name="rewrites")
+"""In the order of the help; each is a module of this package with a function of its name, or with an `app`."""
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -63,7 +45,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def common(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback and the tools' output of an error.")
@@ -77,11 +58,32 @@ def common(
         os.environ["MOBILEKIT_DEBUG"] = "1"
 
 
+def application(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with these commands; only their modules are imported."""
+    app = typer.Typer(
+        help="Take a PyTorch vision model to ONNX and TFLite, and prove what arrived there.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(common)
+    for command in commands:
+        name = command.replace("-", "_")
+        module = import_module(f"mobilekit.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=command)
+        else:
+            app.command(command)(getattr(module, name))
+    return app
+
+
 def main() -> None:
     """Run the command line; every error ends with its exit code and without a traceback, unless --debug."""
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))  # so that scratch folders go
+    first = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
-        code = app(standalone_mode=False)
+        code = application([first] if first in COMMANDS else COMMANDS)(standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
             raise KeyboardInterrupt
     except BaseException as error:

@@ -79,7 +79,7 @@ class _InFloat32(nn.Module):
     def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> Any:
         """Run the graph."""
         inputs = arguments(self.graph, {INPUT: picture, **further})
-        return functional_call(self.graph, self.single, tuple(inputs))
+        return functional_call(self.graph, self.single, tuple(inputs), tie_weights=False)
 
 
 def check(before: Mapping[str, float], after: Mapping[str, float], count: int) -> Float32Check:

@@ -79,7 +79,8 @@ def note_shapes(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> Non
     shapes = _Shapes(graph)
     single = {name: tensor.float() for name, tensor in shapes.state_dict(keep_vars=True).items()}
     with torch.no_grad():
-        functional_call(shapes, single, tuple(tensor.float() for tensor in arguments(graph, examples)))
+        inputs = tuple(tensor.float() for tensor in arguments(graph, examples))
+        functional_call(shapes, single, inputs, tie_weights=False)
 
 
 class _Shapes(nn.Module):
