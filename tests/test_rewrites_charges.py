@@ -320,6 +320,7 @@ def test_an_order_that_comes_too_early_is_said(register: Register) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["ghostnetv2", "efficientvit_b1", "shufflenet"])
 def test_rewriting_and_proving_takes_less_than_ten_seconds_of_one_core(name: str) -> None:
     import time
