@@ -11,6 +11,7 @@ from mobilekit.rewrites.activations import GeluHardSwish, HardSigmoid, HardSwish
 from mobilekit.rewrites.base import Rewrite
 from mobilekit.rewrites.batch_norm import FoldBatchNorm
 from mobilekit.rewrites.channel_shuffle import ShuffleForm
+from mobilekit.rewrites.concat_into_sum import ConcatIntoSum
 from mobilekit.rewrites.dense_grouped import DenseGrouped
 from mobilekit.rewrites.dfc_dense import DFCDense
 from mobilekit.rewrites.dfc_shared import DFCShared
@@ -53,6 +54,7 @@ REWRITES: dict[str, type[Rewrite[Any]]] = {
         PoolBeforePointwise,
         PoolAsDepthwise,
         ReLUIntoConcat,
+        ConcatIntoSum,
         MatmulOrder,
         OnesToSum,
         HardSwish,

@@ -88,7 +88,7 @@ class ChannelShuffleOptions(Options):
     """Parameters of `channel-shuffle`."""
 
     form: Literal["transpose", "gather"] = Field(
-        "transpose", description="Two transpositions of rank 4, or one gather (XNNPACK has no kernel for a gather)."
+        "transpose", description="One transposition of rank 4, or one gather (XNNPACK has no kernel for a gather)."
     )
 
 
@@ -96,12 +96,12 @@ class ShuffleForm(Rewrite[ChannelShuffleOptions]):
     """Exact: the same permutation of the channels, in rank 4.
 
     A converter that keeps TFLite's order of axes makes three transpositions of a view of five axes, which several
-    delegates do not take. From (N, H W, groups, C / groups) it is two, of four axes.
+    delegates do not take. Of (N, H W, groups, C / groups) it is one, of four axes, in TFLite's own order.
     """
 
     name = "channel-shuffle"
     exactness = Exactness.EXACT
-    summary = "Channel shuffle as two transpositions of rank 4, or as a gather"
+    summary = "Channel shuffle as one transposition of rank 4, or as a gather"
     options_type = ChannelShuffleOptions
 
     def find(self, graph: GraphModule) -> list[Site]:
@@ -134,4 +134,4 @@ class ChannelShuffle(Lowered):
         if self.form == "gather":
             return x[:, torch.arange(channels).view(self.groups, -1).t().reshape(-1)]
         dealt = x.permute(0, 2, 3, 1).reshape(batch, height * width, self.groups, channels // self.groups)
-        return dealt.permute(0, 3, 2, 1).reshape(x.shape)
+        return dealt.permute(0, 1, 3, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -211,13 +211,19 @@ def replace_call(node: Node, function: Callable[..., Any], *args: Any, **kwargs:
     return new
 
 
-def replace_by_module(graph: GraphModule, node: Node, module: nn.Module, *args: Any) -> Node:
-    """Put a call of a new module in a node's place, under the path of what was there; return it."""
+def add_module(graph: GraphModule, node: Node, module: nn.Module, *args: Any) -> Node:
+    """Put a call of a new module before a node, under a path like the node's; return it."""
     path = _free_path(graph, path_of(node))
     graph.add_submodule(path, module)
     with graph.graph.inserting_before(node):
         new = graph.graph.call_module(path, args)
     new.meta = dict(node.meta)
+    return new
+
+
+def replace_by_module(graph: GraphModule, node: Node, module: nn.Module, *args: Any) -> Node:
+    """Put a call of a new module in a node's place, under the path of what was there; return it."""
+    new = add_module(graph, node, module, *args)
     node.replace_all_uses_with(new)
     graph.graph.erase_node(node)
     return new

@@ -1,0 +1,39 @@
+"""The float32 files of all families run whole on XNNPACK at sizes other than the recipes' own, where exports gate it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilekit.convert.onnx import simplify, write_onnx
+from mobilekit.convert.tflite import write_tflite
+from mobilekit.describe import inspect
+from mobilekit.exporter import adjust, recipe_of
+from mobilekit.models.build import build_reference, effective_options
+from mobilekit.models.user import resolve
+from mobilekit.rewrites.engine import rewrite
+
+# One for each channel shuffle. Attention has its own, as many as the order of its products needs at a size.
+TRANSPOSITIONS = {"ghostnetv2": 0, "ghostnet": 0, "shufflenet": 16}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [192, 256])
+@pytest.mark.parametrize("model", ["ghostnetv2", "ghostnet", "efficientvit_b1", "shufflenet"])
+def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> None:
+    loaded = adjust(recipe_of(model), input_size=size)
+    recipe, entry = loaded.recipe, resolve(model)
+    pictures = {"input": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))}
+    reference = build_reference(entry, effective_options(entry, recipe.model_options, size), None, pictures)
+    graph = rewrite(reference.model, loaded, prove=False).graph  # exports prove; here only the form counts
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    write_onnx(graph, recipe.shapes, tmp_path / "unsimplified.onnx")
+    simplify(tmp_path / "unsimplified.onnx", tmp_path / "model.onnx", scratch)
+    write_tflite(tmp_path / "model.onnx", {"float32": tmp_path / "model.tflite"}, None, scratch)
+    found = inspect(tmp_path / "model.tflite")
+    assert (found["delegate"]["partitions"], found["delegate"]["undelegated"]) == (1, [])
+    if model in TRANSPOSITIONS:
+        assert found["ops"].get("TRANSPOSE", 0) == TRANSPOSITIONS[model]
