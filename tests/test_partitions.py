@@ -1,4 +1,4 @@
-"""The float32 files of all families run whole on XNNPACK at sizes other than the recipes' own, where exports gate it."""
+"""The float32 files of all families run whole on XNNPACK at other sizes too; exports gate the recipes' own."""
 
 from __future__ import annotations
 
