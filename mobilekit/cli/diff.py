@@ -9,7 +9,7 @@ import typer
 
 from mobilekit.bundle import find_changes, open_bundle
 from mobilekit.cli.candidates import bisect_bundle, check_request, measure_candidate
-from mobilekit.cli.layers import look_inside, refuse_without_layers
+from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
 from mobilekit.cli.output import err, out, print_json, progress
 
 
@@ -48,12 +48,8 @@ def diff(
         typer.Option("--layers", help="Look inside too: convert a tapped copy, and compare every module's values."),
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="With --layers: draw error over depth, .png or .svg.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="With --layers: of float32,float16,dynamic,int8; all of the bundle's without.")
-    ] = None,
+    calibration: CalibrationOption = None,
+    precision: PrecisionOption = None,
     baseline: Annotated[
         Path | None, typer.Option(help="ledger.json of an earlier bundle: fail if any stage got worse since.")
     ] = None,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mobilekit.bundle import Bundle
 from mobilekit.cache import Cache
 from mobilekit.errors import UsageError
+
+CalibrationOption = Annotated[
+    Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="With --layers: of float32,float16,dynamic,int8; all of the bundle's without.")
+]
 
 
 def refuse_without_layers(**options: object) -> None:

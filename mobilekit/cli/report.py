@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.bundle import find_changes, open_bundle
-from mobilekit.cli.layers import look_inside, refuse_without_layers
+from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
 from mobilekit.cli.output import out, print_json, progress
 from mobilekit.errors import UsageError
 
@@ -27,12 +27,8 @@ def report(
     reference: Annotated[
         str | None, typer.Option(help="With --layers: the model's FILE.py:FACTORY, for a bundle from one.")
     ] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="With --layers: of float32,float16,dynamic,int8; all of the bundle's without.")
-    ] = None,
+    calibration: CalibrationOption = None,
+    precision: PrecisionOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write what a bundle is, and what was measured at its export, as one page that needs nothing else.
