@@ -223,7 +223,7 @@ def test_recipes_are_checked(run: Run, place: Path) -> None:
     good = place / "good.yaml"
     good.write_text(run("recipes", "show", "ghostnetv2").out)
     said = run("recipes", "check", good)
-    assert (said.code, said.out) == (0, f"{good} is a valid recipe with 7 rewrites.\n")
+    assert (said.code, said.out) == (0, f"{good} is a valid recipe with 8 rewrites.\n")
     assert json.loads(run("recipes", "check", good, "--json").out)["valid"] is True
     for name, line in (("wrong", 4), ("rewrite", 2)):
         said = run("recipes", "check", place / f"{name}.yaml")

@@ -102,11 +102,11 @@ def test_the_new_layers_stand_beside_the_old() -> None:
     [
         (
             lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() + y.softmax(1),
-            "takes all its channels",
+            "takes it whole",
         ),
         (lambda m, x: m.end(torch.cat([m.a(x), m.b(x)], 1).mul(m.join(x))), None),
         (lambda m, x: m.end(torch.cat([m.a(x), m.b(x)], 1).relu_()), None),
-        (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() * y, "takes all its channels"),
+        (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() * y, "takes it whole"),
         (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() + y.relu_(), "overwrites it"),
         (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)) + m.end(y), None),
     ],

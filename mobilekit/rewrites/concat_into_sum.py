@@ -119,7 +119,7 @@ def _plan(graph: GraphModule, joined: Node) -> _Plan | str:
         elif _is_by_channel(graph, node) or _is_depthwise(graph, node):
             plan.steps.append(node)
         else:
-            does = "overwrites it" if works_in_place(graph, node) else "takes all its channels together"
+            does = "overwrites it" if works_in_place(graph, node) else "takes it whole"
             return f"{node.name} {does}"
     added = sum(math.prod(_shape(end)) for end in plan.ends) * (len(plan.parts) - 1)
     # An addition reads two values and writes one, a concatenation reads and writes one.
