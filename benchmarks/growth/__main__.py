@@ -10,6 +10,7 @@ docs/growth.svg and docs/export_growth.svg.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 
 from benchmarks.growth import points, report
@@ -38,9 +39,9 @@ def main() -> None:
     for family in options.families:
         print(f"timing {family}: {options.rounds} rounds", flush=True)
         time(family, options.rounds)
-    known = [family for family in FAMILIES if (TIMED / f"{family}.json").exists()]
-    found = points.points_of(tuple(known))
-    report.write(found, read(found), options.rounds)
+    timed = read()
+    found = [point for point in points.points_of(tuple(FAMILIES)) if all((point, tool) in timed for tool in TOOLS)]
+    report.write(found, timed, options.rounds)
 
 
 def time(family: str, rounds: int) -> None:
@@ -60,13 +61,17 @@ def name_of(point: Point, tool: str) -> str:
     return f"{point.model} {point.size} {tool}"
 
 
-def read(found: list[Point]) -> report.Timed:
-    """Return the last timings."""
-    results = {}
-    for family in {point.family for point in found}:
-        content = json.loads((TIMED / f"{family}.json").read_text())
-        results |= {result["file"]: result for result in content["results"]}
-    return {(point, tool): results[name_of(point, tool)] for point in found for tool in TOOLS}
+def read() -> report.Timed:
+    """Return the last timings of files that have not been converted again since."""
+    results = {
+        result["file"]: result for path in TIMED.glob("*.json") for result in json.loads(path.read_text())["results"]
+    }
+    points_and_tools = itertools.product(points.points_of(tuple(FAMILIES)), TOOLS)
+    return {
+        (point, tool): results[name_of(point, tool)]
+        for point, tool in points_and_tools
+        if name_of(point, tool) in results and point.is_current
+    }
 
 
 if __name__ == "__main__":

@@ -57,6 +57,11 @@ class Point:
         return self.folder / ("bundle/model.float32.tflite" if tool == OURS else "out/model_float32.tflite")
 
     @property
+    def is_current(self) -> bool:
+        """Whether it is converted by the recipe, rewrites and tools of today."""
+        return (self.folder / "record.json").exists() and bool(self.record["key"] == _key(self))
+
+    @property
     def record(self) -> dict[str, Any]:
         """What the conversions took, and how large the model is."""
         content: dict[str, Any] = json.loads((self.folder / "record.json").read_text())
@@ -74,8 +79,7 @@ def points_of(families: tuple[str, ...]) -> list[Point]:
 
 def convert(point: Point) -> None:
     """Export with mobilekit, convert the same weights with the other tool, and note what both took; once."""
-    key = _key(point)
-    if (point.folder / "record.json").exists() and point.record["key"] == key:
+    if point.is_current:
         return
     print(f"converting {point.model} at {point.size}", flush=True)
     shutil.rmtree(point.folder, ignore_errors=True)
@@ -95,7 +99,7 @@ def convert(point: Point) -> None:
     write_json(
         point.folder / "record.json",
         {
-            "key": key,
+            "key": _key(point),
             "params": count_params(model),
             "macs": count_macs(model, (1, 3, point.size, point.size)),
             OURS: _cost(ours, point.file(OURS)),
