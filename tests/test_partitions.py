@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_tflite
+from mobilekit.bundle import tflite_name
+from mobilekit.cache import NoCache
+from mobilekit.conversion import convert
 from mobilekit.describe import inspect
 from mobilekit.exporter import adjust, recipe_of
 from mobilekit.models.build import build_reference, effective_options
@@ -23,17 +24,15 @@ TRANSPOSITIONS = {"ghostnetv2": 0, "ghostnet": 0, "shufflenet": 16}
 @pytest.mark.parametrize("size", [192, 256])
 @pytest.mark.parametrize("model", ["ghostnetv2", "ghostnet", "efficientvit_b1", "shufflenet"])
 def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> None:
-    loaded = adjust(recipe_of(model), input_size=size)
+    loaded = adjust(recipe_of(model), input_size=size, precision=["float32"])
     recipe, entry = loaded.recipe, resolve(model)
     pictures = {"input": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))}
     reference = build_reference(entry, effective_options(entry, recipe.model_options, size), None, pictures)
     graph = rewrite(reference.model, loaded, prove=False).graph  # exports prove; here only the form counts
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    write_onnx(graph, recipe.shapes, tmp_path / "unsimplified.onnx")
-    simplify(tmp_path / "unsimplified.onnx", tmp_path / "model.onnx", scratch)
-    write_tflite(tmp_path / "model.onnx", {"float32": tmp_path / "model.tflite"}, None, scratch)
-    found = inspect(tmp_path / "model.tflite")
+    for name in ("stages", "scratch"):
+        (tmp_path / name).mkdir()
+    convert(tmp_path, tmp_path / "scratch", graph, recipe, None, NoCache(), lambda _message: None)
+    found = inspect(tmp_path / tflite_name("float32"))
     assert (found["delegate"]["partitions"], found["delegate"]["undelegated"]) == (1, [])
     if model in TRANSPOSITIONS:
         assert found["ops"].get("TRANSPOSE", 0) == TRANSPOSITIONS[model]

@@ -66,11 +66,11 @@ def read() -> report.Timed:
     results = {
         result["file"]: result for path in TIMED.glob("*.json") for result in json.loads(path.read_text())["results"]
     }
-    points_and_tools = itertools.product(points.points_of(tuple(FAMILIES)), TOOLS)
+    current = [point for point in points.points_of(tuple(FAMILIES)) if point.is_current]
     return {
         (point, tool): results[name_of(point, tool)]
-        for point, tool in points_and_tools
-        if name_of(point, tool) in results and point.is_current
+        for point, tool in itertools.product(current, TOOLS)
+        if name_of(point, tool) in results
     }
 
 

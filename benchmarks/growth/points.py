@@ -81,6 +81,7 @@ def convert(point: Point) -> None:
     """Export with mobilekit, convert the same weights with the other tool, and note what both took; once."""
     if point.is_current:
         return
+    key = _key(point)
     print(f"converting {point.model} at {point.size}", flush=True)
     shutil.rmtree(point.folder, ignore_errors=True)
     point.folder.mkdir(parents=True)
@@ -99,7 +100,7 @@ def convert(point: Point) -> None:
     write_json(
         point.folder / "record.json",
         {
-            "key": _key(point),
+            "key": key,
             "params": count_params(model),
             "macs": count_macs(model, (1, 3, point.size, point.size)),
             OURS: _cost(ours, point.file(OURS)),

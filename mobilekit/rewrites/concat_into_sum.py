@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +28,7 @@ from mobilekit.rewrites.ops import (
     SIGMOID,
     SILU,
     add_module,
+    concatenated,
     is_call,
     works_in_place,
 )
@@ -64,12 +64,17 @@ class _Plan:
         """Channels of each part."""
         return [_shape(part)[1] for part in self.parts]
 
+    @property
+    def added(self) -> int:
+        """Values that the sums have, all additions together."""
+        return sum(math.prod(_shape(end)) for end in self.ends) * (len(self.parts) - 1)
+
 
 class ConcatIntoSum(Rewrite[Options]):
     """Exact: W [a, b] is W1 a + W2 b, and what works on each channel by itself works on the parts as well.
 
     A concatenation of two maps copies both. The sum that takes its place has the channels of the next convolution's
-    output, which are few after a bottleneck's wide part, and in int8 the parts keep scales of their own.
+    output, which are few after a bottleneck's wide part. In int8 each part of the sum is rounded once more.
     """
 
     name = "concat-into-sum"
@@ -116,15 +121,14 @@ def _plan(graph: GraphModule, joined: Node) -> _Plan | str:
     for node in _reached(graph, joined):
         if _is_dense(graph, node):
             plan.ends.append(node)
-        elif _is_by_channel(graph, node) or _is_depthwise(graph, node):
+        elif _is_step(graph, node):
             plan.steps.append(node)
         else:
             does = "overwrites it" if works_in_place(graph, node) else "takes it whole"
             return f"{node.name} {does}"
-    added = sum(math.prod(_shape(end)) for end in plan.ends) * (len(plan.parts) - 1)
     # An addition reads two values and writes one, a concatenation reads and writes one.
-    if 3 * added >= 2 * math.prod(_shape(joined)):
-        return f"the sums have {added:,} values, and the concatenation {math.prod(_shape(joined)):,}"
+    if 3 * plan.added >= 2 * math.prod(_shape(joined)):
+        return f"the sums have {plan.added:,} values, and the concatenation {math.prod(_shape(joined)):,}"
     return plan
 
 
@@ -134,7 +138,7 @@ def _reached(graph: GraphModule, joined: Node) -> list[Node]:
     for node in graph.graph.nodes:
         if inside & set(node.all_input_nodes):
             found.append(node)
-            if _is_by_channel(graph, node) or _is_depthwise(graph, node):
+            if _is_step(graph, node):
                 inside.add(node)
     return found
 
@@ -143,11 +147,11 @@ def _parts(graph: GraphModule, node: Node) -> list[Node] | None:
     """Return the parts of a concatenation of channels of (N, C, H, W)."""
     if not is_call(graph, node, CONCATENATE):
         return None
-    given: dict[str, Any] = dict(zip(("tensors", "dim"), node.args, strict=False)) | dict(node.kwargs)
-    parts, shape = given.get("tensors"), shape_of(node)
-    if shape is None or len(shape) != 4 or given.get("dim", 0) not in (1, -3):
+    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    parts, shape = concatenated(node), shape_of(node)
+    if parts is None or shape is None or len(shape) != 4 or axis not in (1, -3):
         return None
-    return list(parts) if isinstance(parts, list | tuple) and len(parts) > 1 else None
+    return parts if len(parts) > 1 else None
 
 
 def _conv_at(graph: GraphModule, node: Node) -> nn.Conv2d | None:
@@ -162,12 +166,11 @@ def _is_dense(graph: GraphModule, node: Node) -> bool:
     return conv is not None and conv.groups == 1
 
 
-def _is_depthwise(graph: GraphModule, node: Node) -> bool:
+def _is_step(graph: GraphModule, node: Node) -> bool:
+    """Return whether a node works on each channel by itself, and leaves what it takes."""
     conv = _conv_at(graph, node)
-    return conv is not None and conv.groups == conv.in_channels == conv.out_channels
-
-
-def _is_by_channel(graph: GraphModule, node: Node) -> bool:
+    if conv is not None:
+        return conv.groups == conv.in_channels == conv.out_channels
     return is_call(graph, node, *_BY_CHANNEL) and not works_in_place(graph, node)
 
 
@@ -227,5 +230,5 @@ def _detail(graph: GraphModule, joined: Node) -> str:
     plan = _plan(graph, joined)
     if isinstance(plan, str):
         return ""
-    added = sum(math.prod(_shape(end)[1:]) for end in plan.ends)
-    return f"{math.prod(_shape(joined)[1:]):,} values not copied, {added:,} added"
+    batch, *rest = _shape(joined)
+    return f"{math.prod(rest):,} values not copied, {plan.added // batch:,} added"

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.fx import GraphModule
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.rewrites.drift import at_once
+from mobilekit.rewrites.graph import InFloat32
 
 COUNT = 4
 """Number of calibration inputs that the rounding is measured on."""
@@ -63,23 +63,22 @@ def rounding_of(graph: GraphModule, inputs: Tensors, exact: Outputs) -> dict[str
     """
     few = {name: tensor[:COUNT].float() for name, tensor in inputs.items()}
     with torch.no_grad():
-        outputs = run_in_batches(_InFloat32(graph), few, at_once(few))
+        outputs = run_in_batches(_ByName(graph), few, at_once(few))
     return {name: _ulps(exact[name][:COUNT], output.double()) for name, output in outputs.items()}
 
 
-class _InFloat32(nn.Module):
-    """A graph with its tensors in float32 while it runs: a copy of all its nodes takes longer than a run."""
+class _ByName(nn.Module):
+    """A graph in float32 that takes its inputs by name."""
 
     def __init__(self, graph: GraphModule) -> None:
         super().__init__()
         self.graph = graph
         self.meta = graph.meta
-        self.single = {name: tensor.float() for name, tensor in graph.state_dict(keep_vars=True).items()}
+        self.single = InFloat32(graph)
 
     def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> Any:
         """Run the graph."""
-        inputs = arguments(self.graph, {INPUT: picture, **further})
-        return functional_call(self.graph, self.single, tuple(inputs), tie_weights=False)
+        return self.single(*arguments(self.graph, {INPUT: picture, **further}))
 
 
 def check(before: Mapping[str, float], after: Mapping[str, float], count: int) -> Float32Check:

@@ -76,11 +76,21 @@ def note_shapes(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> Non
 
     The values do not matter, and float32 takes half of float64's time.
     """
-    shapes = _Shapes(graph)
-    single = {name: tensor.float() for name, tensor in shapes.state_dict(keep_vars=True).items()}
     with torch.no_grad():
-        inputs = tuple(tensor.float() for tensor in arguments(graph, examples))
-        functional_call(shapes, single, inputs, tie_weights=False)
+        InFloat32(_Shapes(graph))(*arguments(graph, examples))
+
+
+class InFloat32(nn.Module):
+    """A module with its tensors and inputs in float32 while it runs: to copy a graph takes longer than a run."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.single = {name: tensor.float() for name, tensor in module.state_dict(keep_vars=True).items()}
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        """Run the module; of a tensor that layers share, each has a copy."""
+        return functional_call(self.module, self.single, tuple(x.float() for x in inputs), tie_weights=False)
 
 
 class _Shapes(nn.Module):

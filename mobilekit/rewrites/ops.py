@@ -124,6 +124,12 @@ def takers(graph: GraphModule, node: Node) -> list[Node]:
     return [user for user in node.users if not is_call(graph, user, _SHAPES)]
 
 
+def concatenated(joined: Node) -> list[Node] | None:
+    """Return the parts of a concatenation; None where the graph does not list them."""
+    parts: Any = joined.args[0] if joined.args else joined.kwargs.get("tensors")
+    return list(parts) if isinstance(parts, list | tuple) and all(isinstance(part, Node) for part in parts) else None
+
+
 def number(value: Any) -> float | None:
     """Return a Python number as a float; None for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

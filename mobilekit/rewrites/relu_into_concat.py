@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.graph import input_node, module_of, node_named, path_of
-from mobilekit.rewrites.ops import CONCATENATE, RELU, is_call, takers
+from mobilekit.rewrites.ops import CONCATENATE, RELU, concatenated, is_call, takers
 from mobilekit.rewrites.sign import is_nonnegative
 
 _FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -41,7 +39,7 @@ class ReLUIntoConcat(Rewrite[Options]):
         joined = input_node(node)
         if len(takers(graph, joined)) > 1:
             return "the concatenation is used without the ReLU too"
-        parts = _parts(joined)
+        parts = concatenated(joined)
         if parts is None:
             return "the parts of the concatenation are not listed in the graph"
         costs = [part for part in parts if not is_nonnegative(graph, part) and not _fuses(graph, part)]
@@ -53,7 +51,7 @@ class ReLUIntoConcat(Rewrite[Options]):
         """Put a ReLU before each part that may be negative, and take the one after away."""
         node = node_named(graph, site.node)
         joined = input_node(node)
-        parts = _parts(joined)
+        parts = concatenated(joined)
         assert parts is not None
         new = []
         for part in parts:
@@ -66,11 +64,6 @@ class ReLUIntoConcat(Rewrite[Options]):
         _set_parts(joined, new)
         node.replace_all_uses_with(joined)
         graph.graph.erase_node(node)
-
-
-def _parts(joined: Node) -> list[Node] | None:
-    parts: Any = joined.args[0] if joined.args else joined.kwargs.get("tensors")
-    return list(parts) if isinstance(parts, list | tuple) and all(isinstance(part, Node) for part in parts) else None
 
 
 def _set_parts(joined: Node, parts: list[Node]) -> None:
@@ -86,6 +79,6 @@ def _fuses(graph: GraphModule, part: Node) -> bool:
 
 
 def _detail(graph: GraphModule, joined: Node) -> str:
-    parts = _parts(joined) or []
+    parts = concatenated(joined) or []
     free = sum(is_nonnegative(graph, part) for part in parts)
     return f"{free} of {len(parts)} parts are never negative" if parts else ""

@@ -33,6 +33,7 @@ from mobilekit.rewrites.ops import (
     TRANSPOSE,
     Written,
     arguments,
+    concatenated,
     is_call,
     number,
     operands,
@@ -94,8 +95,8 @@ def _is_nonnegative(graph: GraphModule, node: Node) -> bool:
         is_mean = str(arguments(graph, node)["mode"]) != "bicubic"
         return is_mean and is_nonnegative(graph, input_node(node))
     if is_call(graph, node, CONCATENATE):
-        parts = node.args[0] if node.args else node.kwargs["tensors"]
-        return isinstance(parts, list | tuple) and all(is_nonnegative(graph, part) for part in parts)
+        parts = concatenated(node)
+        return parts is not None and all(is_nonnegative(graph, part) for part in parts)
     for written in (ADD, MULTIPLY, DIVIDE, MATRIX_PRODUCT):
         both = operands(graph, node, written)
         if both is not None:
