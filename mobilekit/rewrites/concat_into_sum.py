@@ -133,14 +133,15 @@ def _plan(graph: GraphModule, joined: Node) -> _Plan | str:
 
 
 def _reached(graph: GraphModule, joined: Node) -> list[Node]:
-    """Return what takes the concatenation, directly or through steps by channel, in the order of the graph."""
-    inside, found = {joined}, []
-    for node in graph.graph.nodes:
-        if inside & set(node.all_input_nodes):
-            found.append(node)
-            if _is_step(graph, node):
-                inside.add(node)
-    return found
+    """Return what takes the concatenation, directly or through steps by channel; what a node takes comes before it."""
+    found: dict[Node, None] = {}
+    inside = [joined]
+    for node in inside:
+        for user in node.users:
+            if user not in found and _is_step(graph, user):
+                inside.append(user)
+            found[user] = None
+    return list(found)
 
 
 def _parts(graph: GraphModule, node: Node) -> list[Node] | None:
