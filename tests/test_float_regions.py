@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from mobilekit.convert.float_regions import tensors_to_keep
-from mobilekit.parity.float_nodes import float_nodes
-from mobilekit.parity.noise import EveryTensorRounded
+from mobilekit.parity.float_nodes import float_nodes, float_sums
+from mobilekit.parity.noise import EveryTensorRounded, round_to_256_steps
 from mobilekit.rewrites.graph import trace
 from tests.conftest import Cli
 from tests.tflite_by_hand import make_tflite
@@ -147,6 +147,55 @@ def test_a_norm_written_out_is_kept_up_to_the_next_layer() -> None:
     assert kept == {"mul", "mean", "add", "rsqrt", "mul_1"}, "the ReLU is one op with its layer"
 
 
+class Residual(nn.Module):
+    """A convolution beside an identity, a bias that is a tensor, a ReLU after the sum, and another convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.second = nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1)
+        self.register_buffer("bias", torch.full((1, 3, 1, 1), 0.125))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.act(self.first(x) + x)
+        return self.second(y + self.bias) + self.second(y + 1)
+
+
+def test_sums_are_of_two_computed_tensors_with_the_relu_in_the_same_op() -> None:
+    assert {node.name for node in float_sums(trace(Residual()))} == {"add", "act", "add_3"}
+
+
+class TwoSums(nn.Module):
+    """Two sums, and what a convolution makes of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.constant_(self.conv.weight, 1.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.conv((x + x.relu()) + x.abs())
+        return out
+
+
+def test_a_sum_in_float_is_rounded_where_an_int8_op_takes_it_and_nowhere_else() -> None:
+    fine, first_sum, second_sum = (-1.0, 1.0), (-1000.0, 1000.0), (-0.5, 12.0)
+    ranges = {"x": fine, "relu": fine, "abs_1": fine, "add": first_sum, "add_1": second_sum, "conv": (-50.0, 77.0)}
+    x = torch.linspace(-1, 1, 101).reshape(1, 1, 1, 101)
+    graph = trace(TwoSums())
+    assert {node.name for node in graph.graph.nodes} == {*ranges, "output"}
+    parts = [round_to_256_steps(one, *fine) for one in (x, x.relu(), x.abs())]
+
+    def imitated(*words: str) -> torch.Tensor:
+        with torch.no_grad():
+            return EveryTensorRounded(graph, words, ranges)(x)
+
+    once = round_to_256_steps(sum(parts, torch.zeros(())), *second_sum)
+    assert torch.equal(imitated("sums"), round_to_256_steps(once, *ranges["conv"]))
+    twice = round_to_256_steps(round_to_256_steps(parts[0] + parts[1], *first_sum) + parts[2], *second_sum)
+    assert torch.equal(imitated(), round_to_256_steps(twice, *ranges["conv"]))
+    assert not torch.equal(imitated(), imitated("sums"))
+
+
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
@@ -156,10 +205,11 @@ def test_a_norm_written_out_is_kept_up_to_the_next_layer() -> None:
         (("normalisations",), {"sum", "root", "normal", "shifted"}),
         (("hard-swish",), {"swish"}),
         (("attention", "hard-swish"), {"weights", "swish"}),
+        (("sums",), {"sum", "shifted"}),
     ],
 )
 def test_the_tensors_of_a_tflite_file_that_stay(words: tuple[str, ...], kept: set[str]) -> None:
-    weights = {"weights_of_layers": np.eye(4, dtype=np.float32)}
+    weights = {"weights_of_layers": np.eye(4, dtype=np.float32), "one": np.ones(1, np.float32)}
     ops = [
         ("FULLY_CONNECTED", ["x", "weights_of_layers"], "first"),
         ("ADD", ["first", "x"], "sum"),
@@ -170,7 +220,8 @@ def test_the_tensors_of_a_tflite_file_that_stay(words: tuple[str, ...], kept: se
         ("DIV", ["second", "sum"], "ratio"),
         ("SOFTMAX", ["second"], "weights"),
         ("HARD_SWISH", ["weights"], "swish"),
-        ("FULLY_CONNECTED", ["swish", "weights_of_layers"], "third"),
+        ("ADD", ["swish", "one"], "raised"),
+        ("FULLY_CONNECTED", ["raised", "weights_of_layers"], "third"),
     ]
     content = make_tflite(ops, (1, 4), ["third", "ratio"], weights)
     assert tensors_to_keep(content, words) == kept

@@ -26,15 +26,19 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
             most, become 0. `attention`: products of computed matrices, and softmaxes, whose many small weights int8
             cannot tell from 0. `normalisations`: their variances span more than 8 bits, and so do the sums before
             them. `hard-swish`: the results of HARD_SWISH alone, for which XNNPACK has no int8 kernel, so that each
-            would end a partition.
+            would end a partition. `sums`: the results of additions of two computed tensors alone, as residual blocks
+            have them; in int8 each rounds again all that the blocks before it gave.
     """
     graph = TFLiteGraph(content)
+    computed = set(graph.computed())
     seeds = {op for word in keep_float for op in graph.ops_of(_SEEDS.get(word, ()))}
     if "normalisations" in keep_float:
         seeds |= _reach(graph, graph.ops_of(_SEEDS["normalisations"]), graph.after)
     kept = _reach(graph, seeds, graph.before)
     if "hard-swish" in keep_float:
         kept |= set(graph.ops_of(("HARD_SWISH",)))
+    if "sums" in keep_float:
+        kept |= {op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])}
     return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
 
 

@@ -26,11 +26,12 @@ class TFLiteGraph:
         self._graph = self._model.subgraphs[0]
         self.tensors: list[Any] = self._graph.tensors
         self.kinds = [codes[op.opcodeIndex] for op in self._graph.operators]
+        self.operands = [[int(tensor) for tensor in op.inputs] for op in self._graph.operators]
         self.results = [[int(tensor) for tensor in op.outputs] for op in self._graph.operators]
         self._readers: dict[int, list[int]] = defaultdict(list)
-        for number, op in enumerate(self._graph.operators):
-            for tensor in op.inputs:
-                self._readers[int(tensor)].append(number)
+        for number, taken in enumerate(self.operands):
+            for tensor in taken:
+                self._readers[tensor].append(number)
         self.after = [sorted({op for one in made for op in self._readers[one]}) for made in self.results]
         self.before: list[list[int]] = [[] for _ in self.kinds]
         for number, followers in enumerate(self.after):

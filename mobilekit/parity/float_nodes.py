@@ -34,7 +34,7 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     """Return the steps whose results stay in float, in the words of the recipe's `int8.keep_float`.
 
     `hard-swish` changes nothing here: its result is rounded once in any case, at the latest where a dense layer
-    takes it.
+    takes it. For `sums` see `float_sums`: what they give is rounded there too.
     """
     seeds: list[Node] = []
     for word, is_seed in (("quotients", _is_quotient), ("attention", _is_attention), ("normalisations", _is_norm)):
@@ -44,6 +44,13 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
         roots = [node for node in graph.graph.nodes if _is_norm(graph, node)]
         seeds += _reach(graph, roots, lambda node: node.users)
     return _reach(graph, seeds, lambda node: node.all_input_nodes)
+
+
+def float_sums(graph: GraphModule) -> set[Node]:
+    """Return the sums of two computed tensors, with the ReLU in the same op, which `int8.keep_float: [sums]` leaves."""
+    sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
+    relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
+    return sums | relus
 
 
 def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
@@ -139,13 +146,16 @@ def _is_relu(graph: GraphModule, node: Node) -> bool:
     return node.target in _RELUS or isinstance(module_of(graph, node), nn.ReLU | nn.ReLU6)
 
 
+def _computed(node: Node) -> list[Node]:
+    return [one for one in node.all_input_nodes if one.op != "get_attr"]
+
+
 def _is_quotient(_graph: GraphModule, node: Node) -> bool:
     return node.target in _DIVISIONS and len(node.all_input_nodes) == 2
 
 
 def _is_attention(graph: GraphModule, node: Node) -> bool:
-    computed = [one for one in node.all_input_nodes if one.op != "get_attr"]
-    is_product = node.target in _PRODUCTS and len(computed) > 1
+    is_product = node.target in _PRODUCTS and len(_computed(node)) > 1
     return is_product or node.target in _ATTENTION or isinstance(module_of(graph, node), nn.Softmax)
 
 

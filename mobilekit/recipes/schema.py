@@ -20,7 +20,7 @@ from mobilekit.bundle import INPUT
 from mobilekit.errors import nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
-FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish"]
+FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish", "sums"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 
 
@@ -106,7 +106,8 @@ class Int8(_Part):
         (),
         description="Parts that stay in float, each with all that leads to it from the dense layers before: divisions "
         "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
-        "normalisations; and Hard-Swishes alone, for which XNNPACK has no int8 kernel.",
+        "normalisations; and, alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps, which "
+        "carry the error of every block before them.",
     )
     float_modules: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
