@@ -10,19 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mobilekit import memory
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.float_regions import tensors_to_keep
+from mobilekit.convert.keras_model import Shapes, keras_model
 from mobilekit.convert.quantise_task import load_calibration, quantise
 from mobilekit.convert.signature import ordered
 from mobilekit.convert.worker import named
-
-Shapes = dict[str, list[int]]
-
-# onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
-SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +30,6 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name.
     """
-    np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     saved = Path("saved_model").absolute()
     inputs, outputs, layouts = _save_model(request["onnx"], saved)
     memory.release()
@@ -67,7 +60,7 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
     graph = onnx.load(onnx_path).graph
     inputs, outputs = _shapes(graph.input), _shapes(graph.output)
     with named("onnx2tf"):
-        model = _keras_model(onnx_path, inputs)
+        model = keras_model(Path(onnx_path), inputs)
     specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
@@ -99,22 +92,6 @@ def _layout(onnx_shape: list[int], shape: list[int], is_nhwc: bool) -> str:
     if onnx_shape == moved:
         return "NHWC" if is_nhwc else "NCHW"
     return "NHWC" if shape == moved else "NCHW"
-
-
-def _keras_model(onnx_path: str, inputs: Shapes) -> Any:
-    """Return the model in Keras: its inputs of four axes are NHWC, others as they are in ONNX."""
-    import onnx2tf
-
-    return onnx2tf.convert(
-        input_onnx_file_path=onnx_path,
-        output_folder_path="onnx2tf",
-        not_use_onnxsim=True,  # it is simplified; onnx2tf would also rewrite the file it is given
-        disable_model_save=True,
-        keep_ncw_or_nchw_or_ncdhw_input_names=[name for name, shape in inputs.items() if len(shape) in (3, 5)] or None,
-        # TFLite has no Erf; onnx2tf has a formula that is off by 1.5e-7 at most (Abramowitz and Stegun 7.1.26).
-        replace_to_pseudo_operators=["erf"],
-        non_verbose=True,
-    )
 
 
 def _convert(saved: Path, precision: str) -> bytes:
