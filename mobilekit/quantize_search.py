@@ -87,6 +87,8 @@ def search(
 ) -> Found:
     """Find the modules, imitated on calibration inputs, and prove the choice with real files on evaluation inputs.
 
+    There is nothing to find where the recipe's own file holds the limit.
+
     Args:
         request: What to export; `output` is a scratch folder, in which the files stay.
         limit: The smallest cosine of an input's two outputs that is good enough.
@@ -106,8 +108,9 @@ def search(
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
     few = {name: array[np.unique(picked)] for name, array in calibration.items()}
     ranges = bundles.calibrated_ranges(made.bundle.path) or {}
-    points = tuple(islice(FloatSearch(trial.graph, few, loaded.recipe.int8, ranges, progress).points(), most + 1))
-    files = [trial.measure(points[0].modules)]
+    files = [trial.measure(loaded.recipe.int8.float_modules)]
+    more = 0 if files[0].cosine >= limit else most
+    points = tuple(islice(FloatSearch(trial.graph, few, loaded.recipe.int8, ranges, progress).points(), more + 1))
     for point in points[1:]:
         if files[-1].cosine >= limit:
             break

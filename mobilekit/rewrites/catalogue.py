@@ -31,6 +31,7 @@ from mobilekit.rewrites.pool_order import PoolBeforePointwise
 from mobilekit.rewrites.relu6_gate import ReLU6Gate
 from mobilekit.rewrites.relu_into_concat import ReLUIntoConcat
 from mobilekit.rewrites.safe_denominator import SafeDenominator
+from mobilekit.rewrites.shuffle_after_stride import ShuffleAfterStride
 from mobilekit.rewrites.shuffle_into_weights import ShuffleIntoWeights
 from mobilekit.rewrites.upsample_broadcast import UpsampleBroadcast
 
@@ -46,6 +47,7 @@ REWRITES: dict[str, type[Rewrite[Any]]] = {
         UpsampleBroadcast,
         ReLU6Gate,
         FuseHardSwish,
+        ShuffleAfterStride,
         ShuffleIntoWeights,
         ShuffleForm,
         DenseGrouped,

@@ -109,7 +109,7 @@ class ShuffleIntoWeights(Rewrite[ShuffleIntoWeightsOptions]):
         order = shuffle.order(shape[1])
         outputs = order if side.is_before else order.argsort()
         for step in side.depthwise:
-            _permute(graph, step, outputs)
+            permute_kernels(graph, step, outputs)
         conv = module_of(graph, side.conv)
         assert isinstance(conv, nn.Conv2d)
         weight = dense_weight(conv)
@@ -122,7 +122,12 @@ class ShuffleIntoWeights(Rewrite[ShuffleIntoWeightsOptions]):
         graph.graph.eliminate_dead_code()
 
 
-def _permute(graph: GraphModule, node: Node, order: torch.Tensor) -> None:
+def is_depthwise(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution has one kernel for each channel."""
+    return conv.groups == conv.in_channels == conv.out_channels
+
+
+def permute_kernels(graph: GraphModule, node: Node, order: torch.Tensor) -> None:
     """Permute the kernels of a depthwise convolution."""
     conv = module_of(graph, node)
     assert isinstance(conv, nn.Conv2d)
@@ -159,7 +164,7 @@ def _side(graph: GraphModule, node: Node, is_before: bool) -> _Side | None:
         if isinstance(conv, nn.Conv2d):
             if calls_of(graph, str(node.target)) > 1:
                 return None
-            if not conv.groups == conv.in_channels == conv.out_channels:
+            if not is_depthwise(conv):
                 return _Side(node, tuple(depthwise), is_before, dense_macs(node, conv))
             depthwise.append(node)
         elif not is_call(graph, node, *_ALIKE):
