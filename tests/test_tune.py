@@ -146,7 +146,12 @@ def test_a_form_takes_the_place_of_the_groups_steps() -> None:
     text = "rewrites: [{name: dense-grouped}, {name: fold-batch-norm}, {name: channel-shuffle}]"
     loaded = parse_recipe(text, "mine", "mine.yaml")
     group = group_named(SHUFFLE)
-    assert names(group.applied_to(loaded, TRANSPOSED.form)) == ["channel-shuffle", "fold-batch-norm"]
+    assert names(group.applied_to(loaded, TRANSPOSED.form)) == [
+        "shuffle-into-weights",
+        "shuffle-after-stride",
+        "channel-shuffle",
+        "fold-batch-norm",
+    ]
     assert names(group.applied_to(loaded, group.forms[0])) == ["fold-batch-norm"]
     assert names(group.applied_to(BASE_RECIPE, DENSE.form)) == ["fold-batch-norm", "relu6-gate", "dense-grouped"]
 

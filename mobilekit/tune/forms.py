@@ -50,7 +50,7 @@ class Group:
         return replace(loaded, recipe=changed)
 
 
-def _step(name: str, **options: str) -> RewriteStep:
+def _step(name: str, **options: Any) -> RewriteStep:
     return RewriteStep(name=name, options=options)
 
 
@@ -58,17 +58,18 @@ _TRANSPOSED = _step("channel-shuffle", form="transpose")
 _GATHERED = _step("channel-shuffle", form="gather")
 _DENSE = _step("dense-grouped", to="dense")
 _IN_WEIGHTS = _step("shuffle-into-weights")
+_FREE = (_IN_WEIGHTS, _step("shuffle-after-stride"))  # what makes a shuffle smaller or nothing, at no price
 
 # Rewrites that only together make a form.
 _JOINT = (
     Group(
         "grouped convolutions and channel shuffle",
-        ("dense-grouped", "shuffle-into-weights", "channel-shuffle"),
+        ("dense-grouped", "shuffle-into-weights", "shuffle-after-stride", "channel-shuffle"),
         (
             Form(AS_WRITTEN),
-            Form("shuffle as transpositions", (_TRANSPOSED,)),
-            Form("shuffle as gather", (_GATHERED,)),
-            Form("shuffle in the weights", (_IN_WEIGHTS,)),
+            Form("shuffle as transpositions", (*_FREE, _TRANSPOSED)),
+            Form("shuffle as gather", (*_FREE, _GATHERED)),
+            Form("shuffle in the weights of one convolution each", (_step("shuffle-into-weights", densify=True),)),
             Form("dense", (_DENSE,)),
             Form("dense, shuffle as transpositions", (_DENSE, _TRANSPOSED)),
             Form("dense, shuffle as gather", (_DENSE, _GATHERED)),
