@@ -10,6 +10,7 @@ import torch
 from mobilekit.bundle import tflite_name
 from mobilekit.cache import NoCache
 from mobilekit.conversion import convert
+from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.describe import inspect
 from mobilekit.exporter import adjust, recipe_of
 from mobilekit.models.build import build_reference, effective_options
@@ -33,6 +34,8 @@ def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> 
     for name in ("stages", "scratch"):
         (tmp_path / name).mkdir()
     convert(tmp_path, tmp_path / "scratch", graph, recipe, None, NoCache(), lambda _message: None)
+    content = (tmp_path / tflite_name("float32")).read_bytes()
+    assert with_depthwise(content) is content  # no convolution with kernels of one channel is left in groups
     found = inspect(tmp_path / tflite_name("float32"))
     assert (found["delegate"]["partitions"], found["delegate"]["undelegated"]) == (1, [])
     assert found["ops"].get("TRANSPOSE", 0) == TRANSPOSITIONS[model]

@@ -15,6 +15,7 @@ _OPTIONS: Mapping[str, tuple[int, Any]] = {
     "MUL": (schema.BuiltinOptions.MulOptions, schema.MulOptionsT),
     "DIV": (schema.BuiltinOptions.DivOptions, schema.DivOptionsT),
     "SOFTMAX": (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT),
+    "CONV_2D": (schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT),  # of stride 1, padded to the same size
     "FULLY_CONNECTED": (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT),
 }
 
@@ -61,6 +62,8 @@ def make_tflite(
         op.opcodeIndex, op.inputs, op.outputs = len(model.operatorCodes), [numbers[n] for n in taken], [numbers[made]]
         if kind in _OPTIONS:
             op.builtinOptionsType, op.builtinOptions = _OPTIONS[kind][0], _OPTIONS[kind][1]()
+        if kind == "CONV_2D":
+            op.builtinOptions.strideW = op.builtinOptions.strideH = 1
         if kind == "SOFTMAX":
             op.builtinOptions.beta = 1.0
         model.operatorCodes.append(code)

@@ -9,6 +9,22 @@ from typing import Any
 import numpy as np
 
 
+def unpack(content: bytes) -> Any:
+    """Return a TFLite file as objects that can be changed (`ModelT` of the schema)."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+
+
+def pack(model: Any) -> bytes:
+    """Return the TFLite file of such objects."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 class TFLiteGraph:
     """Ops and tensors by their numbers.
 
@@ -19,7 +35,7 @@ class TFLiteGraph:
     def __init__(self, content: bytes) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
-        self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        self._model = unpack(content)
         names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
         codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in self._model.operatorCodes]
         self._float32, self._new_quantization = schema.TensorType.FLOAT32, schema.QuantizationParametersT
@@ -85,8 +101,4 @@ class TFLiteGraph:
 
     def content(self) -> bytes:
         """Return the file as it is now."""
-        import flatbuffers
-
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self._model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return pack(self._model)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mobilekit import memory
 from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.float_regions import tensors_to_keep
 from mobilekit.convert.keras_model import Shapes, keras_model
 from mobilekit.convert.quantise_task import load_calibration, quantise
@@ -37,11 +38,13 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         calibration = load_calibration(request["calibration"]) if precision == "int8" else None
         with named("the TensorFlow Lite converter"):
             if calibration is not None:
-                content = _convert(saved, "float32")
+                content = with_depthwise(_convert(saved, "float32"))
                 kept = tensors_to_keep(content, request["keep_float"])
                 content = quantise(with_ranges(content, calibration), kept)
             else:
                 content = _convert(saved, precision)
+                if precision in ("float32", "float16"):  # XNNPACK has no dynamic-range DEPTHWISE_CONV_2D
+                    content = with_depthwise(content)
         Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
         memory.release()
     return {"output_layouts": layouts}
