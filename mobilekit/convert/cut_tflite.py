@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.convert.graph import pack, unpack
+
 
 def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
     """Return a TFLite file of some ops of another one's first graph, with the constants that they read.
@@ -21,10 +23,9 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     Returns:
         A file without signatures.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    source: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    source = unpack(content)
     graph = source.subgraphs[0]
     chosen = _with_makers_of_constants(graph, ops, inputs)
     tensors = list(
@@ -41,9 +42,7 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     part.operators = [_op(graph.operators[number], places, codes) for number in chosen]
     part.inputs = [places[number] for number in inputs]
     part.outputs = [places[number] for number in outputs]
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model)
 
 
 def _present(numbers: Iterable[Any] | None) -> list[int]:

@@ -7,6 +7,7 @@ concatenation, or refuse the whole graph (tensorflow/tensorflow issue 61321).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def with_depthwise(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     makers = {int(made): op for op in graph.operators for made in op.outputs}
+    readers = Counter(int(taken) for op in graph.operators for taken in op.inputs)
     changed = False
     for op in graph.operators:
         if codes[op.opcodeIndex] != schema.BuiltinOperator.CONV_2D or not _is_depthwise(graph, op):
@@ -37,7 +39,7 @@ def with_depthwise(content: bytes) -> bytes:
         weights = [int(op.inputs[_WEIGHTS])]
         if weights[0] in makers:  # float16
             weights.append(int(makers[weights[0]].inputs[_X]))
-        if weights[-1] in makers or any(_readers(graph, tensor) != 1 for tensor in weights):
+        if weights[-1] in makers or any(readers[tensor] != 1 for tensor in weights):
             continue
         _turn_weights(model, weights)
         _make_depthwise(model, op)
@@ -49,10 +51,6 @@ def _is_depthwise(graph: Any, op: Any) -> bool:
     """Return whether each of several channels has kernels of its own."""
     channels, (out, _, _, depth) = graph.tensors[op.inputs[_X]].shape[3], graph.tensors[op.inputs[_WEIGHTS]].shape
     return bool(depth == 1 and channels > 1 and out % channels == 0)
-
-
-def _readers(graph: Any, tensor: int) -> int:
-    return sum(list(op.inputs).count(tensor) for op in graph.operators)
 
 
 def _turn_weights(model: Any, weights: list[int]) -> None:

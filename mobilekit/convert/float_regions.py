@@ -30,7 +30,6 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
             have them; in int8 each rounds again all that the blocks before it gave.
     """
     graph = TFLiteGraph(content)
-    computed = set(graph.computed())
     seeds = {op for word in keep_float for op in graph.ops_of(_SEEDS.get(word, ()))}
     if "normalisations" in keep_float:
         seeds |= _reach(graph, graph.ops_of(_SEEDS["normalisations"]), graph.after)
@@ -38,6 +37,7 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     if "hard-swish" in keep_float:
         kept |= set(graph.ops_of(("HARD_SWISH",)))
     if "sums" in keep_float:
+        computed = set(graph.computed())
         kept |= {op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])}
     return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = dict[str, NDArray[np.float32]]
 Shapes = dict[str, list[int]]
 
 # onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.

@@ -12,6 +12,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.dense_grouped import is_depthwise
 from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
 from mobilekit.rewrites.lowered import Lowered
 from mobilekit.rewrites.ops import (
@@ -171,7 +172,7 @@ def _is_step(graph: GraphModule, node: Node) -> bool:
     """Return whether a node works on each channel by itself, and leaves what it takes."""
     conv = _conv_at(graph, node)
     if conv is not None:
-        return conv.groups == conv.in_channels == conv.out_channels
+        return is_depthwise(conv)
     return is_call(graph, node, *_BY_CHANNEL) and not works_in_place(graph, node)
 
 

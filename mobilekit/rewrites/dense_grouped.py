@@ -63,6 +63,11 @@ def is_grouped(conv: nn.Conv2d) -> bool:
     return conv.groups > 1 and conv.in_channels > conv.groups
 
 
+def is_depthwise(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution has one kernel for each channel."""
+    return conv.groups == conv.in_channels == conv.out_channels
+
+
 def macs_of(node: Node, conv: nn.Conv2d) -> int:
     """Return the multiply-accumulates of a call of a convolution, for the recipe's input."""
     shape = shape_of(node)

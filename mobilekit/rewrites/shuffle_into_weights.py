@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.channel_shuffle import shuffle_at
-from mobilekit.rewrites.dense_grouped import dense_macs, dense_weight, with_weights
+from mobilekit.rewrites.dense_grouped import dense_macs, dense_weight, is_depthwise, with_weights
 from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
 from mobilekit.rewrites.ops import (
     ADAPTIVE_AVERAGE_POOL,
@@ -120,11 +120,6 @@ class ShuffleIntoWeights(Rewrite[ShuffleIntoWeightsOptions]):
         graph.set_submodule(str(side.conv.target), new)
         node.replace_all_uses_with(shuffle.source)
         graph.graph.eliminate_dead_code()
-
-
-def is_depthwise(conv: nn.Conv2d) -> bool:
-    """Return whether a convolution has one kernel for each channel."""
-    return conv.groups == conv.in_channels == conv.out_channels
 
 
 def permute_kernels(graph: GraphModule, node: Node, order: torch.Tensor) -> None:
