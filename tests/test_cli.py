@@ -22,7 +22,7 @@ from mobilekit import __version__
 from mobilekit.bundle import MANIFEST
 from mobilekit.cli import app as application
 from mobilekit.models.registry import model_names
-from mobilekit.recipes.load import builtin_recipes
+from mobilekit.recipes.builtin import builtin_recipes
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.catalogue import REWRITES
 from tests.conftest import ROOT, Cli
@@ -310,7 +310,12 @@ def _least_seconds(*arguments: str) -> float:
 @pytest.mark.alone
 @pytest.mark.parametrize("argument", ["--help", "recipes"])
 def test_light_commands_start_at_once(argument: str) -> None:
-    assert _least_seconds("-m", "mobilekit", argument) < 0.5
+    """Half a second; a core too slow for that is held to its own speed: 2.5 times what the libraries alone take.
+
+    Measured 1.7 to 2.0 times, on cores that take between .29 and .47 s.
+    """
+    limit = max(0.5, 2.5 * _least_seconds("-c", "import typer, pydantic, rich.console, yaml"))
+    assert _least_seconds("-m", "mobilekit", argument) < limit
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:

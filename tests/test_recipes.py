@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from mobilekit.errors import UsageError
 from mobilekit.models.registry import model_names
-from mobilekit.recipes.load import LoadedRecipe, builtin_recipes, load_recipe, parse_recipe, recipe_for
+from mobilekit.recipes.builtin import builtin_recipes, recipe_models
+from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
 from tests.conftest import ROOT
@@ -76,6 +77,7 @@ def test_built_in_recipes_are_right(name: str) -> None:
 def test_every_registered_model_has_one_recipe() -> None:
     named = [model for name in builtin_recipes() for model in load_recipe(name).recipe.models]
     assert sorted(named) == model_names()
+    assert recipe_models() == {name: list(load_recipe(name).recipe.models) for name in builtin_recipes()}
 
 
 def test_an_unknown_model_gets_the_default_recipe() -> None:

@@ -22,14 +22,14 @@ def list_recipes(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    from mobilekit.recipes.load import builtin_recipes, load_recipe
+    from mobilekit.recipes.builtin import recipe_models
 
-    recipes = [{"name": name, "models": list(load_recipe(name).recipe.models)} for name in builtin_recipes()]
+    recipes = recipe_models()
     if as_json:
-        print_json(recipes)
+        print_json([{"name": name, "models": models} for name, models in recipes.items()])
         return
-    for recipe in recipes:
-        out.print(f"{recipe['name']:20s} {', '.join(recipe['models'])}")
+    for name, models in recipes.items():
+        out.print(f"{name:20s} {', '.join(models)}")
 
 
 @app.command()
@@ -38,7 +38,8 @@ def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_jso
 
     Example: `mobilekit recipes show ghostnetv2 > mine.yaml`
     """
-    from mobilekit.recipes.load import builtin_recipes, load_recipe
+    from mobilekit.recipes.builtin import builtin_recipes
+    from mobilekit.recipes.load import load_recipe
 
     recipes = builtin_recipes()
     if name not in recipes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes import yaml_positions
+from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.schema import Recipe, RewriteStep
 
 DEFAULT = "default"
@@ -30,16 +30,6 @@ class LoadedRecipe:
     def where(self, path: yaml_positions.Path) -> str:
         """Return `file:line` of a part, for error messages."""
         return f"{self.source}:{yaml_positions.line_of(self.lines, path)}" if self.lines else self.source
-
-
-def builtin_recipes() -> dict[str, str]:
-    """Return the text of each recipe that comes with mobilekit, by name."""
-    folder = resources.files("export_recipes")
-    return {
-        path.name.removesuffix(".yaml"): path.read_text()
-        for path in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if path.name.endswith(".yaml")
-    }
 
 
 def load_recipe(name: str) -> LoadedRecipe:
@@ -63,11 +53,7 @@ def load_recipe(name: str) -> LoadedRecipe:
 
 def recipe_for(model: str) -> LoadedRecipe:
     """Return the built-in recipe that names `model`, or the default one."""
-    for name, text in builtin_recipes().items():
-        loaded = parse_recipe(text, name, f"export_recipes/{name}.yaml")
-        if model in loaded.recipe.models:
-            return loaded
-    return load_recipe(DEFAULT)
+    return load_recipe(next((name for name, models in recipe_models().items() if model in models), DEFAULT))
 
 
 def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
