@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
@@ -10,12 +15,16 @@ from torch import nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from mobilekit.rewrites.base import Options
+from mobilekit.convert.onnx import write_onnx
+from mobilekit.rewrites.depth_to_space import DepthToSpace, repeat
 from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.lowered import Lowered
 from mobilekit.rewrites.upsample_broadcast import (
     CombineWithUpsampled,
+    Form,
     NearestUpsample,
     UpsampleBroadcast,
+    UpsampleOptions,
     enlarge,
     repeats,
 )
@@ -33,7 +42,8 @@ from tests.rewriting import (
     traced,
 )
 
-UP = UpsampleBroadcast(Options())
+UP = UpsampleBroadcast(UpsampleOptions())
+TO_SPACE = UpsampleBroadcast(UpsampleOptions(form="depth-to-space"))
 
 
 def layers() -> Layers:
@@ -72,15 +82,16 @@ FORMS: dict[str, tuple[Forward, type[nn.Module]]] = {
 }
 
 
+@pytest.mark.parametrize("up", [UP, TO_SPACE], ids=["broadcast", "depth to space"])
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_is_found_and_kept(form: str) -> None:
+def test_each_form_is_found_and_kept(form: str, up: UpsampleBroadcast) -> None:
     forward, kind = FORMS[form]
     model = Model(layers(), forward)
     x = normal(1, 2, 3, 8, 18 if "size" in form else 6)
     sites = 2 if form == "used twice" else 1
-    graph = assert_exact(UP, model, x, sites=sites)
+    graph = assert_exact(up, model, x, sites=sites)
     assert len(calls(graph, kind)) == sites
-    assert UP.find(graph) == []
+    assert up.find(graph) == []
     assert len(calls(traced(graph, x), kind)) == sites, "a second trace keeps it whole"
 
 
@@ -90,10 +101,11 @@ def test_a_gate_keeps_every_bit_at_all_sizes(height: int, width: int, h: int, w:
     """Half of an odd size is rounded down, so that its first row or column is there three times."""
     model = Model(layers(), gated, seed)
     x, other = normal(seed, 1, 3, height, width), normal(seed + 1, 2, 3, h, w)
-    graph = assert_exact(UP, model, x, other)
-    with torch.no_grad():
-        assert torch.equal(model(x), graph(x))
-        assert torch.equal(model(other), graph(other))
+    for up in (UP, TO_SPACE):
+        graph = assert_exact(up, model, x, other)
+        with torch.no_grad():
+            assert torch.equal(model(x), graph(x))
+            assert torch.equal(model(other), graph(other))
 
 
 @quick
@@ -109,8 +121,38 @@ def test_enlarging_is_torchs_own_nearest_upsampling(
         assert column_plan == (columns, left)
     assert row_plan is not None
     assert column_plan is not None
-    made = enlarge(x, (row_plan[0], column_plan[0]), (row_plan[1], column_plan[1]))
-    assert torch.equal(made, F.interpolate(x, size))
+    for form in get_args(Form):
+        made = enlarge(x, (row_plan[0], column_plan[0]), (row_plan[1], column_plan[1]), form)
+        assert torch.equal(made, F.interpolate(x, size))
+
+
+@quick
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), seeds)
+def test_to_space_goes_what_torchs_own_shuffle_brings_there(c: int, h: int, w: int, factor: int, seed: int) -> None:
+    """In its own order of channels; the gradient of a copy is the sum of all it was copied to."""
+    x = normal(seed, 2, c, h, w).requires_grad_()
+    made = repeat(x, factor)
+    assert torch.equal(made, F.pixel_shuffle(x.repeat_interleave(factor**2, 1), factor))
+    weights = normal(seed + 1, *made.shape)
+    (made * weights).sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, F.avg_pool2d(weights, factor) * factor**2)
+
+
+def test_depth_to_space_is_onnxs(tmp_path: Path) -> None:
+    """Of different channels, not of copies, in ONNX Runtime."""
+
+    class ToSpace(Lowered):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            made: torch.Tensor = DepthToSpace.apply(x, 2)
+            return made
+
+    path, x = tmp_path / "to_space.onnx", torch.arange(2 * 12 * 3 * 4, dtype=torch.float32).reshape(2, 12, 3, 4)
+    write_onnx(trace(nn.Sequential(ToSpace())), {"input": tuple(x.shape)}, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    [made] = session.run(None, {"input": x.numpy()})
+    assert made.shape == (2, 3, 6, 8)
+    assert np.array_equal(made, ToSpace()(x).numpy())
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
@@ -168,9 +210,10 @@ def test_bilinear_upsampling_is_not_its_business() -> None:
     assert reasons(UP, model, normal(3, 1, 3, 6, 6)) == []
 
 
-def test_a_batch_and_gradients_pass_through() -> None:
+@pytest.mark.parametrize("up", [UP, TO_SPACE], ids=["broadcast", "depth to space"])
+def test_a_batch_and_gradients_pass_through(up: UpsampleBroadcast) -> None:
     """The rewritten model can be trained further."""
-    graph: GraphModule = rewritten(UP, Model(layers(), gated), normal(1, 1, 3, 7, 8)).train()
+    graph: GraphModule = rewritten(up, Model(layers(), gated), normal(1, 1, 3, 7, 8)).train()
     x = normal(2, 4, 3, 7, 8)
     graph(x).sum().backward()
     expected = Model(layers(), gated)

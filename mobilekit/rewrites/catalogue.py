@@ -22,6 +22,7 @@ from mobilekit.rewrites.identity import RemoveIdentity
 from mobilekit.rewrites.logits_head import LogitsHead
 from mobilekit.rewrites.matmul_order import MatmulOrder
 from mobilekit.rewrites.max_pool_padding import MaxPoolPadding
+from mobilekit.rewrites.merge_depthwise import MergeDepthwise
 from mobilekit.rewrites.modes import PoolMode, UpsampleMode
 from mobilekit.rewrites.noop_slice import NoopSlice
 from mobilekit.rewrites.ones_to_sum import OnesToSum
@@ -43,6 +44,7 @@ REWRITES: dict[str, type[Rewrite[Any]]] = {
         NoopSlice,
         DFCShared,
         DFCDense,
+        MergeDepthwise,
         GateBeforeUpsample,
         UpsampleBroadcast,
         ReLU6Gate,

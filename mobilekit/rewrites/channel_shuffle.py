@@ -87,7 +87,7 @@ def _swaps_1_and_2(node: Node) -> bool:
 class ChannelShuffleOptions(Options):
     """Parameters of `channel-shuffle`."""
 
-    form: Literal["transpose", "gather"] = Field(
+    form: Form = Field(
         "transpose", description="One transposition of rank 4, or one gather (XNNPACK has no kernel for a gather)."
     )
 

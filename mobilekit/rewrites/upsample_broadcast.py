@@ -1,17 +1,19 @@
-"""Nearest upsampling as a broadcast."""
+"""Nearest upsampling as a broadcast, or from the channels to space."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.depth_to_space import repeat
 from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
 from mobilekit.rewrites.lowered import Lowered
 from mobilekit.rewrites.ops import (
@@ -26,9 +28,20 @@ from mobilekit.rewrites.ops import (
 )
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Form = Literal["broadcast", "depth-to-space"]
 
 
-class UpsampleBroadcast(Rewrite[Options]):
+class UpsampleOptions(Options):
+    """Parameters of `upsample-broadcast`."""
+
+    form: Form = Field(
+        "broadcast",
+        description="A broadcast, of views of six axes; or copies of the channels, brought to space, of four axes, "
+        "where the factor is the same along both.",
+    )
+
+
+class UpsampleBroadcast(Rewrite[UpsampleOptions]):
     """Exact, bit for bit: to repeat each value k times is to multiply it by k ones.
 
     Where the upsampled map is only multiplied by or added to another one, that operation does the broadcast itself, and
@@ -37,7 +50,8 @@ class UpsampleBroadcast(Rewrite[Options]):
 
     name = "upsample-broadcast"
     exactness = Exactness.EXACT_WHEN
-    summary = "Nearest upsampling by a whole factor, also to one more, as a broadcast multiplication"
+    summary = "Nearest upsampling by a whole factor, also to one more, as a broadcast, or from channels to space"
+    options_type = UpsampleOptions
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the nearest upsamplings."""
@@ -68,17 +82,17 @@ class UpsampleBroadcast(Rewrite[Options]):
         node = node_named(graph, site.node)
         small = input_node(node)
         given = arguments(graph, node)
-        mode, size = given["mode"], given["size"]
+        mode, size, form = given["mode"], given["size"], self.options.form
         meeting = _meeting(graph, node)
         if meeting is not None:
             user, other, combine = meeting
-            replace_by_module(graph, user, CombineWithUpsampled(combine, mode), other, small)
+            replace_by_module(graph, user, CombineWithUpsampled(combine, mode, form), other, small)
             graph.graph.erase_node(node)
         elif size is None:
             factors = tuple(int(scale) for scale in _scales(given))
-            replace_by_module(graph, node, NearestUpsample(mode, factors), small)
+            replace_by_module(graph, node, NearestUpsample(mode, factors, form), small)
         else:
-            replace_by_module(graph, node, NearestUpsample(mode), small, size)
+            replace_by_module(graph, node, NearestUpsample(mode, form=form), small, size)
 
 
 def _scales(given: dict[str, Any]) -> tuple[float, ...]:
@@ -125,15 +139,23 @@ def repeats(length: int, size: int, mode: str = "nearest") -> tuple[int, int] | 
     return (factor, lead) if np.array_equal(taken, np.repeat(np.arange(length), counts)) else None
 
 
-def enlarge(x: torch.Tensor, factors: tuple[int, int], leads: tuple[int, int]) -> torch.Tensor:
+def enlarge(
+    x: torch.Tensor, factors: tuple[int, int], leads: tuple[int, int], form: Form = "broadcast"
+) -> torch.Tensor:
     """Repeat each value of (N, C, H, W) along H and W `factors` times, and the first `leads` times more."""
     for axis, lead in zip((2, 3), leads, strict=True):
         if lead:
             x = torch.cat([x.narrow(axis, 0, 1), x], axis)
     rows, columns = factors
-    repeated = _merge(_split(x, (1, 1)) * x.new_ones(1, 1, rows, 1, columns, 1))
     top, left = ((factor - 1) * lead for factor, lead in zip(factors, leads, strict=True))
+    if _goes_to_space(factors, form):
+        return repeat(x, rows)[:, :, top:, left:]
+    repeated = _merge(_split(x, (1, 1)) * x.new_ones(1, 1, rows, 1, columns, 1))
     return repeated[:, top:, left:].permute(0, 3, 1, 2)
+
+
+def _goes_to_space(factors: tuple[int, int], form: Form) -> bool:
+    return form == "depth-to-space" and factors[0] == factors[1] > 1
 
 
 def _split(x: torch.Tensor, blocks: tuple[int, int]) -> torch.Tensor:
@@ -152,27 +174,29 @@ def _merge(x: torch.Tensor) -> torch.Tensor:
 class NearestUpsample(Lowered):
     """Upsampling of (N, C, H, W) in a nearest mode, by whole factors or to a size."""
 
-    def __init__(self, mode: str, factors: tuple[int, ...] = ()) -> None:
+    def __init__(self, mode: str, factors: tuple[int, ...] = (), form: Form = "broadcast") -> None:
         super().__init__()
         self.mode = mode
         self.factors = factors
+        self.form = form
 
     def forward(self, x: torch.Tensor, size: Any = None) -> torch.Tensor:
         """Return the map at its new size."""
         if size is None:
-            return enlarge(x, (self.factors[0], self.factors[-1]), (0, 0))
+            return enlarge(x, (self.factors[0], self.factors[-1]), (0, 0), self.form)
         size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         plans = _plans(x, size, self.mode)
-        return F.interpolate(x, size=size, mode=self.mode) if plans is None else enlarge(x, *plans)
+        return F.interpolate(x, size=size, mode=self.mode) if plans is None else enlarge(x, *plans, self.form)
 
 
 class CombineWithUpsampled(Lowered):
     """Product or sum of (N, C, H, W) and a smaller map, upsampled to the same size in a nearest mode."""
 
-    def __init__(self, combine: Combine, mode: str) -> None:
+    def __init__(self, combine: Combine, mode: str, form: Form = "broadcast") -> None:
         super().__init__()
         self.combine = combine
         self.mode = mode
+        self.form = form
 
     def forward(self, large: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
         """Return the product or sum."""
@@ -181,8 +205,8 @@ class CombineWithUpsampled(Lowered):
         if plans is None:
             return self.combine(large, F.interpolate(small, size=size, mode=self.mode))
         factors, leads = plans
-        if any(leads):
-            return self.combine(large, enlarge(small, factors, leads))
+        if any(leads) or _goes_to_space(factors, self.form):
+            return self.combine(large, enlarge(small, factors, leads, self.form))
         return _merge(self.combine(_split(large, factors), _split(small, (1, 1)))).permute(0, 3, 1, 2)
 
 

@@ -1,0 +1,62 @@
+"""Forms of a part that no recipe of mobilekit's has, but that `tune` offers: their files pass their ledgers as well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilekit.convert.graph import TFLiteGraph
+from mobilekit.describe import inspect
+from tests.conftest import Cli
+
+NET = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 3, 2, 1)
+        self.across = nn.Conv2d(12, 12, (1, 5), padding=(0, 2), groups=12)
+        self.down = nn.Conv2d(12, 12, (5, 1), padding=(2, 0), groups=12)
+        self.mix = nn.Conv2d(12, 12, 1)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        gate = self.mix(self.down(self.across(F.avg_pool2d(x, 2)))).sigmoid()
+        x = x * F.interpolate(gate, size=x.shape[2:], mode="nearest")
+        return self.head(x.mean((2, 3)))
+"""
+RECIPE = """
+input: {size: 40}
+rewrites:
+  - name: pool-as-depthwise
+  - name: merge-depthwise
+  - {name: upsample-broadcast, options: {form: depth-to-space}}
+gates:
+  float32: {max_partitions: 1}
+  int8: {max_partitions: 1}
+"""
+
+
+@pytest.mark.slow
+def test_merged_kernels_and_depth_to_space_arrive_and_pass(tmp_path: Path, cli: Cli) -> None:
+    net, recipe, bundle = tmp_path / "net.py", tmp_path / "recipe.yaml", tmp_path / "bundle"
+    net.write_text(NET)
+    recipe.write_text(RECIPE)
+    done = cli("export", f"{net}:Gated", "--recipe", recipe, "--precision", "float32,int8", "-o", bundle)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((bundle / "ledger.json").read_text())["verdict"] == "pass"
+    for precision in ("float32", "int8"):
+        file = bundle / f"model.{precision}.tflite"
+        assert inspect(file)["delegate"]["partitions"] == 1
+        graph = TFLiteGraph(file.read_bytes())
+        weights = [graph.tensors[graph.operands[op][1]].shape for op in graph.ops_of(["DEPTHWISE_CONV_2D"])]
+        assert [tuple(shape[1:3]) for shape in weights] == [(2, 2), (5, 5)]
+        assert len(graph.ops_of(["ADD"])) == len(graph.ops_of(["DEPTH_TO_SPACE"])) == 1
+        assert graph.ops_of(["TRANSPOSE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"]) == []
