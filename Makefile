@@ -18,11 +18,11 @@ export: $(STAMP)
 	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
 
 test: $(STAMP)
-	@$(PYTEST) -n 2 --dist loadfile -m "not alone" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
 	@$(PYTEST) -m alone $(ARGS) || [ $$? = 5 ] # 5: ARGS leave none
 
 test-fast: $(STAMP)
-	@$(PYTEST) -n 2 --dist loadfile -m "not slow and not alone" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not alone" $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

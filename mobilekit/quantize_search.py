@@ -1,4 +1,4 @@
-"""Mixed precision by measurement: the fewest modules in float with which an int8 file holds a limit."""
+"""Mixed precision by measurement: the little in float with which an int8 file holds a limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mobilekit.parity.alignment import align
 from mobilekit.parity.float_search import FloatSearch, Point
 from mobilekit.parity.metrics import compare
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Limit, Recipe
+from mobilekit.recipes.schema import Int8, Limit, Recipe
 from mobilekit.runtimes.base import open_artifact
 from mobilekit.runtimes.pytorch import TorchRuntime
 
@@ -36,7 +36,8 @@ Progress = Callable[[str], None]
 class Measured:
     """A real int8 file, on the evaluation inputs."""
 
-    modules: tuple[str, ...]
+    int8: Int8
+    """What stays in float."""
     cosine: float
     """Smallest of all inputs and outputs, against the rewritten model."""
     relative_l2: float
@@ -46,7 +47,8 @@ class Measured:
 
     def to_json(self) -> dict[str, Any]:
         """Return the file's figures as JSON data."""
-        return {**vars(self), "modules": list(self.modules)}
+        figures = {name: value for name, value in vars(self).items() if name != "int8"}
+        return {"keep_float": list(self.int8.keep_float), "modules": list(self.int8.float_modules), **figures}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Found:
 
     limit: float
     points: tuple[Point, ...]
-    """Imitated on calibration inputs, a module more in float each."""
+    """Imitated on calibration inputs, a part more in float each."""
     files: tuple[Measured, ...]
     """Made and run: the recipe's own first, the chosen one last."""
     recipe: Recipe
@@ -71,7 +73,8 @@ class Found:
         return {
             "limit": self.limit,
             "verdict": "pass" if self.holds else "fail",
-            "float_modules": list(self.files[-1].modules),
+            "keep_float": list(self.files[-1].int8.keep_float),
+            "float_modules": list(self.files[-1].int8.float_modules),
             "points": [point.to_json() for point in self.points],
             "files": [file.to_json() for file in self.files],
         }
@@ -85,14 +88,14 @@ def search(
     cache: Cache,
     progress: Progress = lambda _message: None,
 ) -> Found:
-    """Find the modules, imitated on calibration inputs, and prove the choice with real files on evaluation inputs.
+    """Find what to leave in float, imitated on calibration inputs, and prove it with real files on evaluation inputs.
 
     There is nothing to find where the recipe's own file holds the limit.
 
     Args:
         request: What to export; `output` is a scratch folder, in which the files stay.
         limit: The smallest cosine of an input's two outputs that is good enough.
-        most: The largest number of modules in float.
+        most: The largest number of parts that are added.
         inputs: The number of calibration inputs to imitate on.
         cache: Of the export.
         progress: Is told what goes on.
@@ -108,22 +111,21 @@ def search(
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
     few = {name: array[np.unique(picked)] for name, array in calibration.items()}
     ranges = bundles.calibrated_ranges(made.bundle.path) or {}
-    files = [trial.measure(loaded.recipe.int8.float_modules)]
+    files = [trial.measure(loaded.recipe.int8)]
     more = 0 if files[0].cosine >= limit else most
     points = tuple(islice(FloatSearch(trial.graph, few, loaded.recipe.int8, ranges, progress).points(), more + 1))
     for point in points[1:]:
         if files[-1].cosine >= limit:
             break
         if point.cosine >= limit or point is points[-1]:
-            progress(f"int8 file with {len(point.modules)} parts in float")
-            files.append(trial.measure(point.modules))
+            progress(f"int8 file with {point.added} and what came before in float")
+            files.append(trial.measure(point.int8))
     return Found(limit, points, tuple(files), _with(request.recipe.recipe, files[-1], limit))
 
 
 def _with(recipe: Recipe, file: Measured, limit: float) -> Recipe:
-    """Return the recipe with the modules and, where the file holds it, the limit."""
-    int8 = recipe.int8.model_copy(update={"float_modules": file.modules})
-    changes: dict[str, Any] = {"int8": int8}
+    """Return the recipe with what stays in float and, where the file holds it, the limit."""
+    changes: dict[str, Any] = {"int8": file.int8}
     if file.cosine >= limit:
         own = recipe.limits.get("tflite-int8", Limit()).model_copy(update={"cosine": limit})
         changes["limits"] = {**recipe.limits, "tflite-int8": own}
@@ -148,14 +150,14 @@ class _Trial:
         self.inputs = evaluation_inputs(self.recipe).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)
 
-    def measure(self, modules: tuple[str, ...]) -> Measured:
+    def measure(self, int8: Int8) -> Measured:
         path = self.folder / "trial.tflite"
-        tensors = self.owners.tensors_inside(modules)
-        write_int8(self.float32, path, self.calibration, self.folder, self.recipe.int8.keep_float, tensors)
+        tensors = self.owners.tensors_inside(int8.float_modules)
+        write_int8(self.float32, path, self.calibration, self.folder, int8.keep_float, tensors)
         outputs = open_artifact(path, bundles.output_layouts(self.folder)).run(self.inputs)
         metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]
         return Measured(
-            modules,
+            int8,
             min(one.cosine for one in metrics),
             max(one.relative_l2 for one in metrics),
             path.stat().st_size,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,10 +28,18 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a conversion as slow."""
-    for item in items:
-        if {"digits_bundle", "ghostnetv2_bundle"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.slow)
+    """Mark every test that needs a conversion as slow, and bring files with slow tests to the front.
+
+    No process is then left alone with the slowest file at the end. Files that share no bundle come first: of those that
+    do, the first one to run makes the bundle, and another at the same time would only wait for it.
+    """
+    sharing = [
+        item for item in items if {"digits_bundle", "ghostnetv2_bundle"} & set(getattr(item, "fixturenames", ()))
+    ]
+    for item in sharing:
+        item.add_marker(pytest.mark.slow)
+    slow, shared = Counter(item.path for item in items if item.get_closest_marker("slow")), {i.path for i in sharing}
+    items.sort(key=lambda item: (item.path not in slow, item.path in shared, -slow[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,8 +84,14 @@ def ghostnetv2_bundle(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Pat
 
 
 def _export(model: str, tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / model
+    """Return the bundle, which all processes of a test run share."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = root / "bundles" / model
+    folder.parent.mkdir(exist_ok=True)
     nowhere = "http://127.0.0.1:9"  # an export must not need a network
-    done = cli("export", model, "-o", folder, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, http_proxy=nowhere)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            done = cli("export", model, "-o", folder, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, http_proxy=nowhere)
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mobilekit.convert.float_regions import tensors_to_keep
-from mobilekit.parity.float_nodes import float_nodes, float_sums
+from mobilekit.parity.float_nodes import float_nodes, float_results
 from mobilekit.parity.noise import EveryTensorRounded, round_to_256_steps
 from mobilekit.rewrites.graph import trace
 from tests.conftest import Cli
@@ -161,7 +161,7 @@ class Residual(nn.Module):
 
 
 def test_sums_are_of_two_computed_tensors_with_the_relu_in_the_same_op() -> None:
-    assert {node.name for node in float_sums(trace(Residual()))} == {"add", "act", "add_3"}
+    assert {node.name for node in float_results(trace(Residual()), ["sums"])} == {"add", "act", "add_3"}
 
 
 class TwoSums(nn.Module):

@@ -1,4 +1,4 @@
-"""`mobilekit quantize-search`: the modules that int8 leaves in float, found by measurement."""
+"""`mobilekit quantize-search`: what int8 leaves in float, found by measurement."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def quantize_search(
     cosine: Annotated[
         float, typer.Option(min=0, max=1, help="Smallest cosine of an input's outputs that is good enough.")
     ] = 0.99,
-    most: Annotated[int, typer.Option(min=1, help="Largest number of modules in float.")] = 6,
+    most: Annotated[int, typer.Option(min=1, help="Largest number of parts to add in float.")] = 6,
     inputs: Annotated[int, typer.Option(min=1, help="Number of calibration inputs to search on.")] = 4,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the recipe with the modules here, YAML.")
+        Path | None, typer.Option("--output", "-o", help="Write the recipe with them here, YAML.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the trade-off: .png or .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the fewest modules that have to stay in float for int8 to hold a limit, and write them into a recipe.
+    """Find the little that has to stay in float for int8 to hold a limit, and write it into a recipe.
 
-    Each module of the model is tried in float in an imitation of int8 on calibration inputs. The one that takes away
-    the most error for each layer in it is kept, and so on; then int8 files are made and measured on evaluation inputs
-    until one holds the limit. Exit code 1 if none does.
+    Modules of the model, all modules of a name, and kinds of ops such as sums are tried in float in an imitation of
+    int8 on calibration inputs. What takes away the most error for its share of the work is kept, and so on; then int8
+    files are made and measured on evaluation inputs until one holds the limit. Exit code 1 if none does.
 
     Examples: `mobilekit quantize-search ghostnetv2 -o mixed.yaml` · `mobilekit quantize-search nets/mine.py:make
     --cosine 0.995 --plot trade-off.svg`
@@ -78,27 +78,27 @@ def quantize_search(
 
 def _print(found: Found, output: Path | None) -> None:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("module more in float", "layers", "MACs %", "rel L2", "cosine", "int8 file", "MB", "partitions"):
-        table.add_column(column, justify="left" if column.startswith("module") else "right", no_wrap=True)
-    files = {file.modules: file for file in found.files}
+    for column in ("more in float", "layers", "cost %", "rel L2", "cosine", "int8 file", "MB", "partitions"):
+        table.add_column(column, justify="left" if column.startswith("more") else "right", no_wrap=True)
     for point in found.points:
-        file = files.get(point.modules)
+        file = next((file for file in found.files if file.int8 == point.int8), None)
         table.add_row(
-            point.modules[-1] if point is not found.points[0] else "(the recipe as it is)",
+            point.added or "(the recipe as it is)",
             str(point.layers),
-            f"{100 * point.macs_share:.1f}",
+            f"{100 * point.cost:.1f}",
             f"{point.relative_l2:.4f}",
             f"{point.cosine:.5f}",
             *((f"{file.cosine:.5f}", f"{file.size_bytes / 1e6:.2f}", str(file.partitions)) if file else ("", "", "")),
         )
     out.print(table)
+    out.print("cost: mean of the shares of multiply-accumulates and of values that are in float, or turned into float.")
     out.print("rel L2 and cosine: imitated, on calibration inputs. int8 file: its cosine, on evaluation inputs.")
     last = found.files[-1]
-    modules = ", ".join(last.modules) or "nothing"
+    parts = ", ".join((*last.int8.keep_float, *last.int8.float_modules)) or "nothing"
     if found.holds:
-        out.print(f"{found.limit:g} holds with {modules} in float.", markup=False)
+        out.print(f"{found.limit:g} holds with {parts} in float.", markup=False)
     else:
-        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {modules} in float.", markup=False)
-        err.print("--most allows more modules; --calibration takes more pictures, where ranges are what fails.")
+        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {parts} in float.", markup=False)
+        err.print("--most allows more parts; --calibration takes more pictures, where ranges are what fails.")
     if output:
         out.print(f"{output} is written.", markup=False)

@@ -31,10 +31,9 @@ _NORM_MODULES = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm)
 
 
 def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
-    """Return the steps whose results stay in float, in the words of the recipe's `int8.keep_float`.
+    """Return the steps of parts that stay in float, in the words of the recipe's `int8.keep_float`.
 
-    `hard-swish` changes nothing here: its result is rounded once in any case, at the latest where a dense layer
-    takes it. For `sums` see `float_sums`: what they give is rounded there too.
+    `hard-swish` and `sums` are no parts but single steps: see `float_results`.
     """
     seeds: list[Node] = []
     for word, is_seed in (("quotients", _is_quotient), ("attention", _is_attention), ("normalisations", _is_norm)):
@@ -46,11 +45,20 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     return _reach(graph, seeds, lambda node: node.all_input_nodes)
 
 
-def float_sums(graph: GraphModule) -> set[Node]:
-    """Return the sums of two computed tensors, with the ReLU in the same op, which `int8.keep_float: [sums]` leaves."""
-    sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
-    relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
-    return sums | relus
+def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
+    """Return the steps that stay in float alone: what they give is rounded where an int8 op takes it.
+
+    Those are, in the words of `int8.keep_float`, Hard-Swishes, and sums of two computed tensors, with the ReLU that is
+    in the same op.
+    """
+    found: set[Node] = set()
+    if "hard-swish" in keep_float:
+        found |= {node for node in graph.graph.nodes if _is_hard_swish(graph, node)}
+    if "sums" in keep_float:
+        sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
+        relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
+        found |= sums | relus
+    return found
 
 
 def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
@@ -66,7 +74,7 @@ def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
     if missing:
         raise UsageError(
             f"The recipe leaves {missing[0]} in float, and the rewritten model has no such module.",
-            "`mobilekit quantize-search` lists the modules that can stay in float.",
+            "`mobilekit quantize-search` finds modules that are worth it.",
         )
     kept: set[Node] = set()
     for node in steps:

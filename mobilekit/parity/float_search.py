@@ -1,48 +1,69 @@
-"""Which modules cost an int8 file most, found by imitating it with each of them in float."""
+"""What int8 should leave in float: which parts of a model cost its outputs most, for what they would cost in time."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
-import numpy as np
-import torch
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
-from mobilekit.parity.float_nodes import is_dense
+from mobilekit.parity.float_cost import FloatCost
 from mobilekit.parity.metrics import compare
 from mobilekit.parity.noise import EveryTensorRounded, Ranges, round_weights_to_int8
 from mobilekit.recipes.modules import is_inside
-from mobilekit.recipes.schema import Int8
-from mobilekit.rewrites.graph import path_of
+from mobilekit.recipes.schema import FloatPart, Int8
 from mobilekit.runtimes.base import Arrays
 from mobilekit.runtimes.pytorch import TorchRuntime
 
-_LARGEST_SHARE = 0.25  # of the dense layers, in one candidate
+_LARGEST_SHARE = 0.25
+"""Of the multiply-accumulates, in one candidate: the search is for the little that matters."""
+_LEAST = 0.02
+"""Of the work, that a candidate counts as: each brings ops at its borders, however small it is."""
+_WORDS = tuple(word for word in get_args(FloatPart) if word != "hard-swish")
+"""Of `keep_float`. Hard-Swishes stay in float for the delegate's sake, and not for the outputs'."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One choice of modules, and what the imitation of int8 gives with them in float."""
+    """One choice of what stays in float, and what the imitation of int8 gives with it."""
 
-    modules: tuple[str, ...]
+    int8: Int8
+    added: str
+    """The word of `keep_float` or the module that came last; empty for what the recipe has already."""
     layers: int
     """Convolutions and fully connected layers in float."""
     macs_share: float
     """Their share of the multiply-accumulates of all."""
+    values_share: float
+    """Share of the computed values that are in float, or turned from float to int8 or back."""
     relative_l2: float
     cosine: float
     """Smallest of all inputs and outputs."""
 
+    @property
+    def cost(self) -> float:
+        """The share of the work that int8 does not make cheaper: arithmetic and memory traffic weigh alike."""
+        return (self.macs_share + self.values_share) / 2
+
     def to_json(self) -> dict[str, Any]:
         """Return the point as JSON data."""
-        return {**asdict(self), "modules": list(self.modules)}
+        return {
+            "added": self.added,
+            "keep_float": list(self.int8.keep_float),
+            "modules": list(self.int8.float_modules),
+            "layers": self.layers,
+            "macs_share": self.macs_share,
+            "values_share": self.values_share,
+            "cost": self.cost,
+            "relative_l2": self.relative_l2,
+            "cosine": self.cosine,
+        }
 
 
 class FloatSearch:
-    """A greedy search: the module that takes the most error away for each dense layer in it comes first.
+    """A greedy search: what takes the most error away for what it costs comes first.
 
     Gains are measured again when their turn comes, as they shrink where an earlier choice has done the same work.
 
@@ -66,85 +87,94 @@ class FloatSearch:
         self._truth = TorchRuntime(graph).run(inputs)
         self._rounded = copy.deepcopy(graph)  # once: a copy takes longer than a run
         round_weights_to_int8(self._rounded)
-        self._macs = _macs_by_layer(graph, {name: array[:1] for name, array in inputs.items()})
+        self._cost = FloatCost(self._rounded, {name: array[:1] for name, array in inputs.items()})
         self._weights = {
             layer: tuple(net.get_submodule(layer).get_parameter("weight").data for net in (graph, self._rounded))
-            for layer in self._macs
+            for layer in self._cost.macs
         }
 
     def points(self) -> Iterator[Point]:
-        """Yield the choices in their order: first what the recipe has, then one module more each time."""
-        point = self.measure(self.int8.float_modules)
+        """Yield the choices in their order: first what the recipe has, then one part more each time."""
+        point = self.measure(self.int8)
         yield point
         gains: dict[str, float] = {}
-        for path in self.candidates():
-            self.progress(f"int8 with a part in float: {len(gains) + 1} of {len(self.candidates())}, {path}")
-            gains[path] = self._gain(point, self.measure((*point.modules, path)))
+        candidates = self.candidates()
+        for part in candidates:
+            self.progress(f"int8 with a part in float: {len(gains) + 1} of {len(candidates)}, {part}")
+            gains[part] = _gain(point, self.measure(_with(point.int8, part), part))
         while gains:
-            path = max(gains, key=lambda name: gains[name])
-            self.progress(f"int8 with {len(point.modules) + 1} parts in float: {path}")
-            following = self.measure((*point.modules, path))
-            gains[path] = self._gain(point, following)
-            if gains[path] < max(gains.values()):
+            part = max(gains, key=lambda name: gains[name])
+            self.progress(f"int8 with {part} in float too")
+            following = self.measure(_with(point.int8, part), part)
+            gains[part] = _gain(point, following)
+            if gains[part] < max(gains.values()):
                 continue
-            if gains[path] <= 0:
+            if gains[part] <= 0:
                 return
             point = following
-            gains = {name: gain for name, gain in gains.items() if self._layers((name,)) - self._layers(point.modules)}
+            gains = {name: gain for name, gain in gains.items() if self._adds(point.int8, name)}
             yield point
 
-    def measure(self, modules: tuple[str, ...]) -> Point:
-        """Imitate int8 with these modules in float."""
-        layers = self._layers(modules)
+    def measure(self, int8: Int8, added: str = "") -> Point:
+        """Imitate int8 with what it says in float."""
+        layers = self._layers(int8.float_modules)
         for layer, (own, rounded) in self._weights.items():
             self._rounded.get_submodule(layer).get_parameter("weight").data = own if layer in layers else rounded
-        int8 = EveryTensorRounded(self._rounded, self.int8.keep_float, self.ranges, modules)
-        outputs = TorchRuntime(int8).run(self.inputs)
+        imitation = EveryTensorRounded(self._rounded, int8.keep_float, self.ranges, int8.float_modules)
+        outputs = TorchRuntime(imitation).run(self.inputs)
         metrics = [compare(self._truth[name], outputs[name]) for name in self._truth]
         return Point(
-            modules,
+            int8,
+            added,
             len(layers),
-            sum(self._macs[layer] for layer in layers) / sum(self._macs.values()),
+            self._cost.macs_share(layers),
+            self._cost.values_share(imitation.in_float),
             max(one.relative_l2 for one in metrics),
             min(one.cosine for one in metrics),
         )
 
     def candidates(self) -> list[str]:
-        """Return the paths of modules with several dense layers, and of the layers that stand outside all modules.
+        """Return words of `keep_float` that say something here, and modules with more than a dense layer in them.
 
-        A layer alone in float only has its weights unrounded. Of modules with the same layers the outermost is taken,
-        and none with a quarter of all.
+        A layer alone in float only has its weights unrounded; those that stand outside all modules are taken all the
+        same, and so are all modules of a name, as `blocks.*.se`. Of modules with the same layers the outermost is
+        taken, and none with a quarter of all work.
         """
         found: dict[frozenset[str], str] = {}
-        for layer in self._macs:
+        for layer in self._cost.macs:
             parts = layer.split(".")
-            for path in (".".join(parts[:count]) for count in range(1, len(parts) + 1)):
+            alike = [f"{parts[0]}.*.{name}" for name in parts[1:] if name[0].isalpha()]
+            for path in (*(".".join(parts[:count]) for count in range(1, len(parts) + 1)), *alike):
                 found.setdefault(frozenset(self._layers((path,))), path)
-        most = max(1, int(_LARGEST_SHARE * len(self._macs)))
-        return [path for layers, path in found.items() if len(layers) <= most and (len(layers) > 1 or "." not in path)]
+        words = [word for word in _WORDS if self._adds(self.int8, word)]
+        return words + [
+            path
+            for layers, path in found.items()
+            if (len(layers) > 1 or "." not in path)
+            and self._cost.macs_share(layers) <= _LARGEST_SHARE
+            and self._adds(self.int8, path)
+        ]
+
+    def _adds(self, int8: Int8, part: str) -> bool:
+        """Return whether a part leaves something in float that is not there already."""
+        if part not in _WORDS:
+            return bool(self._layers((part,)) - self._layers(int8.float_modules))
+        before, after = (
+            EveryTensorRounded(self._rounded, words, self.ranges, int8.float_modules).in_float
+            for words in (int8.keep_float, (*int8.keep_float, part))
+        )
+        return before != after
 
     def _layers(self, modules: tuple[str, ...]) -> set[str]:
-        return {layer for layer in self._macs if is_inside(layer, modules)}
-
-    def _gain(self, before: Point, after: Point) -> float:
-        """Return the squared error that goes, for each layer more in float."""
-        more = after.layers - before.layers
-        return (before.relative_l2**2 - after.relative_l2**2) / more if more else 0.0
+        return {layer for layer in self._cost.macs if is_inside(layer, modules)}
 
 
-def _macs_by_layer(graph: GraphModule, one: Arrays) -> dict[str, int]:
-    """Return the multiply-accumulates of each dense layer by its path, for one input."""
-    macs: dict[str, int] = {}
+def _with(int8: Int8, part: str) -> Int8:
+    """Return what a recipe says of int8, with a part more in float."""
+    name = "keep_float" if part in _WORDS else "float_modules"
+    return int8.model_copy(update={name: (*getattr(int8, name), part)})
 
-    class Counter(torch.fx.Interpreter):
-        def run_node(self, n: Node) -> Any:
-            result = super().run_node(n)
-            if n.op == "call_module" and is_dense(graph, n):
-                weight = graph.get_submodule(str(n.target)).get_parameter("weight")
-                places = int(np.prod(result.shape)) // weight.shape[0]
-                macs[path_of(n)] = macs.get(path_of(n), 0) + places * weight.numel()
-            return result
 
-    with torch.inference_mode():
-        Counter(graph).run(*(torch.from_numpy(array) for array in one.values()))
-    return macs
+def _gain(before: Point, after: Point) -> float:
+    """Return the squared error that goes, for what more in float costs."""
+    return (before.relative_l2**2 - after.relative_l2**2) / max(after.cost - before.cost, _LEAST)

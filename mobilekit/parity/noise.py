@@ -21,7 +21,7 @@ from torch.fx.node import map_arg
 
 from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.float_nodes import float_nodes, float_sums, fused_nodes, nodes_inside
+from mobilekit.parity.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
 from mobilekit.parity.metrics import Floats, compare
 from mobilekit.parity.task import Certain, Labels, certain, k_for
 from mobilekit.recipes.schema import Int8
@@ -274,7 +274,7 @@ class EveryTensorRounded(EachStep):
         keep_float: What stays unrounded, in the words of the recipe's `int8.keep_float`.
         ranges: The ranges to round in, by the names of the steps; each tensor's own without.
         float_modules: Modules that stay in float. Their results are rounded where an int8 op takes them, and so are
-            sums that stay.
+            sums and Hard-Swishes that stay.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class EveryTensorRounded(EachStep):
     ) -> None:
         super().__init__(graph)
         parts = float_nodes(graph, keep_float)
-        self.kept = nodes_inside(graph, float_modules) | (float_sums(graph) if "sums" in keep_float else set())
+        self.kept = nodes_inside(graph, float_modules) | float_results(graph, keep_float)
         self.in_float = parts | self.kept
         self.unrounded = parts | fused_nodes(graph)
         self.ranges = ranges or {}

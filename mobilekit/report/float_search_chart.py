@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,25 @@ def draw_search(content: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     points, files = content["points"], content["files"]
-    layers = {tuple(point["modules"]): point["layers"] for point in points}
-    axis.plot([p["layers"] for p in points], [p["cosine"] for p in points], "o-", label="imitated, calibration inputs")
-    places = [layers[tuple(file["modules"])] for file in files]
+    costs = {_choice(point): 100 * point["cost"] for point in points}
+    axis.plot(list(costs.values()), [p["cosine"] for p in points], "o-", label="imitated, calibration inputs")
+    places = [costs[_choice(file)] for file in files]
     axis.plot(places, [f["cosine"] for f in files], "s", color="#c44e52", label="int8 file, evaluation inputs")
     axis.axhline(content["limit"], color="gray", linestyle="--", label="limit")
-    for before, point in pairwise(points):
-        name = f"{point['modules'][-1]}, {100 * (point['macs_share'] - before['macs_share']):.1f} % of MACs"
+    for point in points[1:]:
         axis.annotate(
-            name, (point["layers"], point["cosine"]), (4, -4), textcoords="offset points", fontsize="x-small",
-            rotation=-35, va="top", rotation_mode="anchor",
+            point["added"], (100 * point["cost"], point["cosine"]), (4, -4), textcoords="offset points",
+            fontsize="x-small", rotation=-35, va="top", rotation_mode="anchor",
         )  # fmt: skip
     axis.margins(x=0.12, y=0.25)
-    axis.set(xlabel="dense layers in float", ylabel="smallest cosine", title=f"int8 of {content['model']}")
+    axis.set(
+        xlabel="cost: % of the arithmetic and the values in float",
+        ylabel="smallest cosine",
+        title=f"int8 of {content['model']}",
+    )
     axis.legend(fontsize="small", loc="lower right")
     save(figure, path)
+
+
+def _choice(one: dict[str, Any]) -> tuple[str, ...]:
+    return (*one["keep_float"], *one["modules"])
