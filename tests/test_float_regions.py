@@ -164,6 +164,19 @@ def test_sums_are_of_two_computed_tensors_with_the_relu_in_the_same_op() -> None
     assert {node.name for node in float_results(trace(Residual()), ["sums"])} == {"add", "act", "add_3"}
 
 
+def test_an_identity_after_a_sum_is_no_op_that_would_round() -> None:
+    class Skipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.skip, self.second = nn.Conv2d(3, 3, 1), nn.Identity(), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x + self.first(x)
+            return self.second(x) + self.skip(x)
+
+    assert {node.name for node in float_results(trace(Skipped()), ["sums"])} == {"add", "skip", "add_1"}
+
+
 class TwoSums(nn.Module):
     """Two sums, and what a convolution makes of the second."""
 

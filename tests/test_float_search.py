@@ -15,7 +15,7 @@ from mobilekit.errors import ToolError, UsageError
 from mobilekit.parity.activations import record
 from mobilekit.parity.alignment import Alignment
 from mobilekit.parity.float_nodes import nodes_inside
-from mobilekit.parity.float_search import FloatSearch
+from mobilekit.parity.float_search import FloatSearch, Point
 from mobilekit.parity.noise import EveryTensorRounded, imitate_int8
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
@@ -126,6 +126,26 @@ def test_words_are_tried_where_they_say_something(graph: GraphModule) -> None:
     assert first.added == "sums"
     assert first.int8.keep_float == ("hard-swish", "sums")
     assert "sums" not in search_on(graph).candidates()
+
+
+def test_a_word_that_gives_nothing_at_first_is_tried_again() -> None:
+    """What a stream in float gains may show only where what is added to it is better than 8 bits."""
+    stream = trace(Stream(2))
+    inputs = {"input": np.zeros((1, 6, 4, 4), np.float32)}
+
+    class Told(FloatSearch):
+        def candidates(self) -> list[str]:
+            return ["sums", "steps.0", "steps.1"]
+
+        def measure(self, int8: Int8, added: str = "") -> Point:
+            error = {0: 1.0, 1: 0.8, 2: 0.7}[len(int8.float_modules)]
+            if "sums" in int8.keep_float:
+                error = error - 0.2 if int8.float_modules else 1.1
+            layers = len(int8.float_modules)
+            return Point(int8, added, layers, 0.1 * layers, 0.0, error, 1 - error)
+
+    points = Told(stream, inputs, Int8(), {}).points()
+    assert [point.added for point in points] == ["", "steps.0", "sums", "steps.1"]
 
 
 def test_a_hard_swish_in_float_is_rounded_where_int8_takes_it() -> None:

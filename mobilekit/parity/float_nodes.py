@@ -49,7 +49,7 @@ def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     """Return the steps that stay in float alone: what they give is rounded where an int8 op takes it.
 
     Those are, in the words of `int8.keep_float`, Hard-Swishes, and sums of two computed tensors, with the ReLU that is
-    in the same op.
+    in the same op; and identities after them, which TFLite has not.
     """
     found: set[Node] = set()
     if "hard-swish" in keep_float:
@@ -58,6 +58,9 @@ def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
         sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
         relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
         found |= sums | relus
+    for node in graph.graph.nodes:
+        if isinstance(module_of(graph, node), _IDENTITIES) and node.all_input_nodes[0] in found:
+            found.add(node)
     return found
 
 

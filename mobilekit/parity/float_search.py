@@ -65,7 +65,8 @@ class Point:
 class FloatSearch:
     """A greedy search: what takes the most error away for what it costs comes first.
 
-    Gains are measured again when their turn comes, as they shrink where an earlier choice has done the same work.
+    Gains are measured again when their turn comes, as they shrink where an earlier choice has done the same work. What
+    words give, all over the model, may also grow with what is in float beside it: they are measured in each turn.
 
     Args:
         graph: The rewritten model, float32.
@@ -113,6 +114,8 @@ class FloatSearch:
                 return
             point = following
             gains = {name: gain for name, gain in gains.items() if self._adds(point.int8, name)}
+            for word in gains.keys() & set(_WORDS):
+                gains[word] = _gain(point, self.measure(_with(point.int8, word), word))
             yield point
 
     def measure(self, int8: Int8, added: str = "") -> Point:
