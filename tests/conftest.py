@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -38,8 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ]
     for item in sharing:
         item.add_marker(pytest.mark.slow)
-    slow, shared = Counter(item.path for item in items if item.get_closest_marker("slow")), {i.path for i in sharing}
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    shared = {item.path for item in sharing}
     items.sort(key=lambda item: (item.path not in slow, item.path in shared, -slow[item.path]))
+
+
+def seconds_of_children() -> float:
+    """Return the processor time of all processes that have ended; other work on the machine is not in it."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from mobilekit.models.registry import model_names
 from mobilekit.recipes.builtin import builtin_recipes
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.catalogue import REWRITES
-from tests.conftest import ROOT, Cli
+from tests.conftest import ROOT, Cli, seconds_of_children
 
 SMALL = ("ghostnetv2", "--input-size", "64", "--no-cache")
 
@@ -295,15 +294,14 @@ def _least_seconds(*arguments: str) -> float:
     """
     times = []
     for _ in range(7):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = seconds_of_children()
         subprocess.run(
             [sys.executable, *arguments],
             check=True,
             capture_output=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""},
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        times.append(seconds_of_children() - before)
     return min(times)
 
 

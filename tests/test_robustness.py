@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from mobilekit.bundle import find_changes
-from tests.conftest import ROOT, Cli
+from tests.conftest import ROOT, Cli, seconds_of_children
 
 pytestmark = pytest.mark.slow
 
@@ -109,11 +109,12 @@ def test_an_existing_folder_is_kept(digits_bundle: Path, tmp_path: Path, cli: Cl
     options = ("export", "ghostnetv2_digits", "-o", out)
     assert cli(*options).returncode == 0
     before = (out / "manifest.json").read_bytes()
-    begin = _seconds_of_children()
+    begin = seconds_of_children()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
-    between = _seconds_of_children()
+    between = seconds_of_children()
     again = cli(*options, "--json")
-    assert _seconds_of_children() - between < 4 * (between - begin), "measured 1.5 to 2.3; to convert is 20 and more"
+    # Six seconds; a core too slow for that is held to its own speed: measured 1.5 to 2.3 times torch's import alone.
+    assert seconds_of_children() - between < max(6, 2.5 * (between - begin))
     assert json.loads(again.stdout)["up_to_date"] is True
     (out / "notes.txt").write_text("mine")
     noted = cli(*options)
@@ -128,12 +129,6 @@ def test_an_existing_folder_is_kept(digits_bundle: Path, tmp_path: Path, cli: Cl
     assert cli(*options, "--precision", "float32", "--force").returncode == 0
     assert not (out / "model.int8.tflite").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def _seconds_of_children() -> float:
-    """Return the processor time of all processes that have ended; other work on the machine does not count."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
 
 
 def test_two_exports_at_once_agree(tmp_path: Path) -> None:

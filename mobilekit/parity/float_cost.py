@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
-from typing import Any
 
-import numpy as np
 import torch
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 
 from mobilekit.parity.float_nodes import fused_nodes, is_dense
-from mobilekit.rewrites.graph import path_of
+from mobilekit.rewrites.graph import note_shapes, path_of, shape_of
 from mobilekit.runtimes.base import Arrays
 
 
@@ -18,30 +17,26 @@ class FloatCost:
     """Multiply-accumulates of the dense layers of a graph, and the sizes of all that its steps compute.
 
     Args:
-        graph: The rewritten model.
+        graph: The rewritten model; its nodes get the shapes for this input.
         one: One input, (1, ...) by name.
     """
 
     def __init__(self, graph: GraphModule, one: Arrays) -> None:
+        note_shapes(graph, {name: torch.from_numpy(array) for name, array in one.items()})
+        inside = fused_nodes(graph)
         self.macs: dict[str, int] = {}
         """Of each dense layer by its path, for one input."""
         self._sizes: dict[Node, int] = {}
-        inside, cost = fused_nodes(graph), self
-
-        class Counter(Interpreter):
-            def run_node(self, n: Node) -> Any:
-                result = super().run_node(n)
-                if n.op in ("call_module", "call_function", "call_method") and isinstance(result, torch.Tensor):
-                    if n.op == "call_module" and is_dense(graph, n):
-                        weight = graph.get_submodule(str(n.target)).get_parameter("weight")
-                        places = int(np.prod(result.shape)) // weight.shape[0]
-                        cost.macs[path_of(n)] = cost.macs.get(path_of(n), 0) + places * weight.numel()
-                    if n not in inside:
-                        cost._sizes[n] = result.numel()
-                return result
-
-        with torch.inference_mode():
-            Counter(graph).run(*(torch.from_numpy(array) for array in one.values()))
+        for node in graph.graph.nodes:
+            shape = shape_of(node)
+            if shape is None or node.op not in ("call_module", "call_function", "call_method"):
+                continue
+            if node.op == "call_module" and is_dense(graph, node):
+                weight = graph.get_submodule(str(node.target)).get_parameter("weight")
+                places = math.prod(shape) // weight.shape[0]
+                self.macs[path_of(node)] = self.macs.get(path_of(node), 0) + places * weight.numel()
+            if node not in inside:
+                self._sizes[node] = math.prod(shape)
 
     def macs_share(self, layers: Collection[str]) -> float:
         """Return the share of the multiply-accumulates that these dense layers do."""

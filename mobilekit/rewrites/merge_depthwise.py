@@ -16,8 +16,6 @@ from mobilekit.rewrites.lowered import Lowered
 from mobilekit.rewrites.ops import add_module, pair, replace_by_module, takers
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
-_ROWS, _COLUMNS = 2, 3
-
 
 class MergeDepthwise(SiteRewrite[SiteOptions]):
     """Exact: two kernels, one across the other, are one of their products, in one pass over the map.
@@ -74,18 +72,17 @@ def _pair(graph: GraphModule, node: Node) -> tuple[nn.Conv2d, nn.Conv2d] | None:
     first = module_of(graph, input_node(node)) if isinstance(second, nn.Conv2d) else None
     if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.Conv2d):
         return None
-    axes = _axis(first), _axis(second)
-    return (first, second) if sorted(map(str, axes)) == [str(_ROWS), str(_COLUMNS)] else None
+    return (first, second) if {_axis(first), _axis(second)} == {0, 1} else None
 
 
 def _axis(conv: nn.Conv2d) -> int | None:
-    """Return the one axis along which a depthwise convolution has taps, and zeros beyond the border."""
+    """Return the one axis, 0 for rows, along which a depthwise convolution has taps, and zeros beyond the border."""
     slides = conv.stride == (1, 1) and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
     if not (is_depthwise(conv) and slides) or isinstance(conv.padding, str):
         return None
     for axis, other in ((0, 1), (1, 0)):
         if conv.kernel_size[axis] > 1 and conv.kernel_size[other] == 1 and conv.padding[other] == 0:
-            return axis + 2
+            return axis
     return None
 
 
