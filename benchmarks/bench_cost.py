@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import mobilekit
-from mobilekit.devices.select import find_devices
+from mobilekit.bench.devices.select import find_devices
 
 DOCS = Path(__file__).parents[1] / "docs" / "bench.md"
 SENT_BYTES = 25_000_000
@@ -36,7 +36,7 @@ BEGIN, END = "<!-- benchmarks/bench_cost.py -->", "<!-- end -->"
 TIMED = """
 import atexit, json, sys, time
 from mobilekit.cli.app import main
-from mobilekit.devices.workspace import AndroidWorkspace
+from mobilekit.bench.devices.workspace import AndroidWorkspace
 
 target, runs, run = sys.argv.pop(1), [], AndroidWorkspace.run
 

@@ -14,7 +14,7 @@ import torch
 
 import mobilekit
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 
 SHAPE = (1, 3, 224, 224)
 

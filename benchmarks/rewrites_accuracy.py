@@ -29,9 +29,9 @@ from torch import nn
 from train_digits import SEED, tensors, train
 
 from mobilekit.api import load_model
-from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.models.dfc import SharedFullyConnected
 from mobilekit.models.registry import find_model
+from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites.base import Exactness

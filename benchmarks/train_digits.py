@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from mobilekit.inputs.builtin import digits
-from mobilekit.inputs.preprocess import stack
 from mobilekit.models.registry import find_model
 from mobilekit.models.weights import packaged_weights
+from mobilekit.recipes.inputs.builtin import digits
+from mobilekit.recipes.inputs.preprocess import stack
 from mobilekit.recipes.load import recipe_for
 
 SEED = 0

@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit import differ, exporter
-from mobilekit.bundle import INPUT, Bundle
-from mobilekit.bundle import open_bundle as open_folder
-from mobilekit.cache import Cache, NoCache
-from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.jobs import diff as differ
+from mobilekit.jobs import export as exporter
 from mobilekit.models.build import build_reference, effective_options
 from mobilekit.models.user import folder_name, resolve
-from mobilekit.parity.ledger import Ledger
+from mobilekit.parity.ledger.ledger import Ledger
 from mobilekit.recipes import load as recipes
+from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites import engine
+from mobilekit.store.bundle import INPUT, Bundle
+from mobilekit.store.bundle import open_bundle as open_folder
+from mobilekit.store.cache import Cache, NoCache
 
 PathLike = str | Path
 

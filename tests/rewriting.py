@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Rewrite
-from mobilekit.rewrites.graph import note_shapes, tidy, trace
+from mobilekit.rewrites.fx.graph import note_shapes, tidy, trace
 from mobilekit.rewrites.proof import relative_error
 
 quick = settings(max_examples=20, deadline=None, derandomize=True)

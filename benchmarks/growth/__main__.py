@@ -18,9 +18,9 @@ from benchmarks.growth.points import FAMILIES, TOOLS, Point
 from benchmarks.peers import environments
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.bench import BenchRequest, bench
+from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
-from mobilekit.devices.local import LocalDevice
-from mobilekit.files import write_json
+from mobilekit.store.files import write_json
 
 TIMED = points.WORK / "timed"
 

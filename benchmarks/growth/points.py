@@ -12,12 +12,12 @@ import numpy as np
 
 from benchmarks.peers import environments, tools
 from benchmarks.peers.conversions import Cost, run
-from mobilekit.bundle import REFERENCE
-from mobilekit.files import sha256_of_json, write_json
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.recipes.load import recipe_for
-from mobilekit.versions import source_digest, tool_versions
+from mobilekit.store.bundle import REFERENCE
+from mobilekit.store.files import sha256_of_json, write_json
+from mobilekit.store.versions import source_digest, tool_versions
 
 WORK = environments.FOLDER / "growth"
 SIZE = 224
@@ -119,7 +119,7 @@ def _key(point: Point) -> str:
     return sha256_of_json(
         {
             "recipe": recipe_for(point.model).recipe.model_dump(mode="json"),
-            "sources": source_digest("rewrites", "convert", "models"),
+            "sources": source_digest(["rewrites", "convert", "models"]),
             "tools": tool_versions(),
         }
     )

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.export_cost import processor
 from benchmarks.growth.points import FAMILIES, OURS, PEER, SIZE, SIZES, TOOLS, VARIED, Point
 from benchmarks.peers import environments
-from mobilekit.files import write_atomic
-from mobilekit.versions import tool_versions
+from mobilekit.store.files import write_atomic
+from mobilekit.store.versions import tool_versions
 
 DOCS = environments.ROOT / "docs" / "growth.md"
 RUNS_CHART = environments.ROOT / "docs" / "growth.svg"

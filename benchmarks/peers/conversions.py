@@ -17,10 +17,10 @@ from filelock import FileLock
 from benchmarks.export_cost import resident
 from benchmarks.peers import environments, tools
 from benchmarks.peers.tools import OURS, PEERS, PRECISIONS, Command, Job, Tool
-from mobilekit.files import sha256_of, sha256_of_json, write_json
-from mobilekit.parity.metrics import compare
+from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.load import recipe_for
-from mobilekit.versions import source_digest
+from mobilekit.store.files import sha256_of, sha256_of_json, write_json
+from mobilekit.store.versions import BUNDLE_ROOMS, source_digest
 
 HERE = Path(__file__).parent
 WORK = environments.FOLDER / "work"
@@ -190,7 +190,9 @@ def _delegate(file: Path) -> dict[str, Any] | None:
 
 def _our_key(model: str, precision: str) -> str:
     recipe = recipe_for(model).recipe.model_dump(mode="json")
-    return sha256_of_json({"recipe": recipe, "precision": precision, "source": source_digest(), **_own_sources(OURS)})
+    return sha256_of_json(
+        {"recipe": recipe, "precision": precision, "source": source_digest(BUNDLE_ROOMS), **_own_sources(OURS)}
+    )
 
 
 def _key(tool: Tool, job: Job) -> str:

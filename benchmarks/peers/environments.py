@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mobilekit.cache import default_folder
+from mobilekit.store.cache import default_folder
 
 ROOT = Path(__file__).parents[2]
 FOLDER = default_folder() / "peers"

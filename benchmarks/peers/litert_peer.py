@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.peers.worker import Bind, serve
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.artifacts.litert import LiteRTRuntime
 
 
 def open_file(file: str) -> Bind:

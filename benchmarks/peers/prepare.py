@@ -13,12 +13,12 @@ import torch
 
 from benchmarks.peers.network import load
 from benchmarks.peers.worker import serve
-from mobilekit.bundle import REFERENCE, open_bundle
-from mobilekit.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.models.macs import count_macs
 from mobilekit.models.registry import find_model
-from mobilekit.parity.limits import QUANTISED_COSINE
+from mobilekit.parity.ledger.limits import QUANTISED_COSINE
+from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import REFERENCE, open_bundle
 
 
 def convert(bundle: str) -> None:

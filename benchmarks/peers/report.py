@@ -11,7 +11,7 @@ from benchmarks.peers import environments
 from benchmarks.peers.chart import draw
 from benchmarks.peers.rows import Group, Row, read_all
 from benchmarks.peers.tools import MODELS, TOOLS
-from mobilekit.files import write_atomic
+from mobilekit.store.files import write_atomic
 
 DOCS = environments.ROOT / "docs" / "peers.md"
 CHART = environments.ROOT / "docs" / "peers.svg"

@@ -16,13 +16,13 @@ from typing import Any
 from benchmarks.peers import conversions, environments, pointwise, tools
 from benchmarks.peers.tools import PRECISIONS, TOOLS, Tool
 from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import Engine, Run, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.result import to_json
 from mobilekit.bench.session import Plan, run_rounds
-from mobilekit.devices.base import Finished, Workspace
-from mobilekit.devices.local import LocalDevice
-from mobilekit.files import sha256_of, write_json
+from mobilekit.store.files import sha256_of, write_json
 
 TIMED = conversions.WORK / "timed"
 LIMIT = "pointwise"

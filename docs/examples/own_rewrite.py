@@ -4,7 +4,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, module_of, node_named
+from mobilekit.rewrites.fx.graph import input_node, module_of, node_named
 
 NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.convert.graph import pack, unpack
+from mobilekit.artifacts.tflite import pack, unpack
 
 
 def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from mobilekit.convert.graph import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph
 
 DENSE = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 _SEEDS = {

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mobilekit.bundle import output_layouts
+from mobilekit.artifacts.delegate import describe_delegate
+from mobilekit.artifacts.litert import LiteRTRuntime, TensorInfo
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input, Recipe
-from mobilekit.runtimes.delegate import describe_delegate
-from mobilekit.runtimes.litert import LiteRTRuntime, TensorInfo
+from mobilekit.store.bundle import output_layouts
 
 Described = dict[str, Any]
 

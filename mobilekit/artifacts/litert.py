@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import ToolError
-from mobilekit.runtimes.base import Arrays, Runtime
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import ToolError
-from mobilekit.runtimes.base import Arrays, Runtime
 
 
 class OnnxRuntime(Runtime):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobilekit.convert.graph import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph
 
 _INT8_NODES = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
 _DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}

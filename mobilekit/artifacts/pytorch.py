@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.models.outputs import run_in_batches
-from mobilekit.runtimes.base import Arrays, Runtime
 
 _VALUES_A_BATCH = 2**20
 

@@ -49,11 +49,11 @@ def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -
     from mobilekit.errors import UsageError
 
     if path.suffix == ".onnx":
-        from mobilekit.runtimes.onnx import OnnxRuntime
+        from mobilekit.artifacts.onnx import OnnxRuntime
 
         return OnnxRuntime(path)
     if path.suffix == ".tflite":
-        from mobilekit.runtimes.litert import LiteRTRuntime
+        from mobilekit.artifacts.litert import LiteRTRuntime
 
         return LiteRTRuntime(path, output_layouts)
     raise UsageError(f"{path.name} is neither .onnx nor .tflite.")

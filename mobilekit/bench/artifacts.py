@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilekit.bundle import MANIFEST, MODULES, open_bundle, tflite_name
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.files import sha256_of
+from mobilekit.store.bundle import MANIFEST, MODULES, open_bundle, tflite_name
+from mobilekit.store.files import sha256_of
 
 DEFAULT_FOLDER = Path("artifacts")
 _IDENTIFIER = b"TFL3"  # of the FlatBuffers schema

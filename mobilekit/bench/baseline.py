@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mobilekit.bench.devices.base import DeviceFacts
 from mobilekit.bench.statistics import CONFIDENCE, Interval, unpaired_ratio
-from mobilekit.devices.base import DeviceFacts
 from mobilekit.errors import UsageError
-from mobilekit.files import write_json
+from mobilekit.store.files import write_json
 
 Format = Literal[1]
 FORMAT: Format = get_args(Format)[0]

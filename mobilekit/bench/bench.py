@@ -11,17 +11,17 @@ from typing import Any
 
 from mobilekit.bench import binary as binaries
 from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.devices.base import Device, Workspace
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import profile_with
 from mobilekit.bench.result import to_json
 from mobilekit.bench.session import Plan, run_rounds
 from mobilekit.bench.tool_engine import ToolEngine, digest_on_device, is_on_device
-from mobilekit.cache import default_folder
-from mobilekit.devices.base import Device, Workspace
 from mobilekit.errors import DeviceError, ToolError, UsageError
-from mobilekit.files import sha256_of
-from mobilekit.versions import tool_versions
+from mobilekit.store.cache import default_folder
+from mobilekit.store.files import sha256_of
+from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
 

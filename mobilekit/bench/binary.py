@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.files import sha256_of, write_atomic
+from mobilekit.store.files import sha256_of, write_atomic
 
 # Where LiteRT's own builds are, by version and machine; the package litert-cli fetches them from there.
 URL = "https://storage.googleapis.com/litert/binaries/{version}/{machine}/benchmark_model"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mobilekit.bench.devices.base import Core, DeviceFacts
 from mobilekit.bench.statistics import Latency
-from mobilekit.devices.base import Core, DeviceFacts
 from mobilekit.errors import UsageError
-from mobilekit.versions import tool_versions
+from mobilekit.store.versions import tool_versions
 
 # Pydantic, of which these are made, would cost every bench a tenth of a second.
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
     Raises:
         ToolError: LiteRT cannot open the file.
     """
-    from mobilekit.runtimes.litert import LiteRTRuntime
+    from mobilekit.artifacts.litert import LiteRTRuntime
 
     interpreter = LiteRTRuntime(path, keep_tensors=True).interpreter
     tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}

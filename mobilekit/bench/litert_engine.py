@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.engine import Engine, Run, RunSettings
-from mobilekit.devices.base import Finished, Workspace
 from mobilekit.errors import UsageError
 
 _SLACK = 60  # seconds for starting, opening the file and the last inference

@@ -30,7 +30,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     import ai_edge_litert
     from ai_edge_litert.interpreter import Interpreter
 
-    from mobilekit.runtimes.delegate import describe_delegate
+    from mobilekit.artifacts.delegate import describe_delegate
 
     before = _resident_mb()
     start = time.perf_counter()

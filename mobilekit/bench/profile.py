@@ -11,11 +11,11 @@ from typing import Any
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.attribution import attribute
+from mobilekit.bench.devices.base import Workspace
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import last_words, worker
 from mobilekit.bench.tool_engine import ToolEngine
-from mobilekit.devices.base import Workspace
 from mobilekit.errors import ToolError
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
@@ -100,8 +100,8 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
     Raises:
         ToolError: The file cannot be profiled.
     """
-    from mobilekit.runtimes.delegate import describe_delegate
-    from mobilekit.runtimes.litert import LiteRTRuntime
+    from mobilekit.artifacts.delegate import describe_delegate
+    from mobilekit.artifacts.litert import LiteRTRuntime
 
     with _ONE_AT_A_TIME:
         ops = read_ops(artifact.path, artifact.alignment())

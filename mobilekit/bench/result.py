@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mobilekit.bench.artifacts import Artifact, printable
+from mobilekit.bench.devices.base import DeviceFacts
 from mobilekit.bench.session import Outcome, Plan
 from mobilekit.bench.statistics import compare, summarise
-from mobilekit.devices.base import DeviceFacts
 
 EMULATED = "This device's instructions are translated by another machine: its latencies mean nothing."
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mobilekit.bench.devices.base import Device, DeviceState
 from mobilekit.bench.engine import Engine, Run, RunSettings
 from mobilekit.bench.schedule import order_of_round
-from mobilekit.devices.base import Device, DeviceState
 
 Progress = Callable[[str], None]
 

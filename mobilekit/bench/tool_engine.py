@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.devices.base import Workspace
 from mobilekit.bench.engine import Engine, Run, RunSettings
 from mobilekit.bench.flags import Profile, Settings, arguments
 from mobilekit.bench.op_profile import OpProfile, parse_op_profile
 from mobilekit.bench.output import Delegate, Output, parse_output
-from mobilekit.devices.base import Workspace
 from mobilekit.errors import ToolError
 
 _SLACK = 120  # seconds for loading a model and the inferences that the limits let end

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.litert import LiteRTRuntime, TensorInfo
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.devices.base import Workspace
 from mobilekit.bench.output import parse_output
-from mobilekit.devices.base import Workspace
 from mobilekit.errors import DeviceError, ToolError
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.litert import LiteRTRuntime, TensorInfo
 
 _OUTPUTS = "outputs.bin"
 _NEEDED = ("--input_layer_value_files", "--output_filepath")

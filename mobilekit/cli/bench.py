@@ -17,7 +17,7 @@ from mobilekit.errors import MobilekitError, UsageError
 
 if TYPE_CHECKING:
     from mobilekit.bench.bench import BenchRequest
-    from mobilekit.devices.base import Device
+    from mobilekit.bench.devices.base import Device
 
 
 class DelegateWord(StrEnum):
@@ -76,10 +76,10 @@ def bench(
     """
     from mobilekit.bench.artifacts import find_artifacts
     from mobilekit.bench.bench import BenchRequest
+    from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.bench.gates import Gates
-    from mobilekit.devices.select import find_devices
-    from mobilekit.report.charts import check_suffix
+    from mobilekit.cli.report.charts import check_suffix
 
     if plot:
         check_suffix(plot)
@@ -146,7 +146,7 @@ def _bench_all(
         MobilekitError: No device came to an end; the first one's error.
     """
     from mobilekit.bench.bench import bench as run
-    from mobilekit.devices.wire import cut_all
+    from mobilekit.bench.devices.wire import cut_all
 
     stopped = Event()
 
@@ -187,7 +187,7 @@ def _failed(content: dict[str, Any]) -> bool:
 
 
 def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device: str, as_json: bool) -> None:
-    from mobilekit.report.bench import bench_report, device_columns
+    from mobilekit.cli.report.bench import bench_report, device_columns
 
     several = device == "adb:all" or len(contents) + len(failures) > 1
     if as_json:
@@ -201,10 +201,10 @@ def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device
 
 
 def _write(contents: list[dict[str, Any]], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
-    from mobilekit.files import write_atomic
-    from mobilekit.report.charts import draw_bench
-    from mobilekit.report.junit import bench_junit
-    from mobilekit.report.markdown import bench_markdown
+    from mobilekit.cli.report.charts import draw_bench
+    from mobilekit.cli.report.junit import bench_junit
+    from mobilekit.cli.report.markdown import bench_markdown
+    from mobilekit.store.files import write_atomic
 
     if plot:
         draw_bench(contents, plot)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.bundle import Bundle
 from mobilekit.cli.output import err, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import Bundle
 
 if TYPE_CHECKING:
-    from mobilekit.bisection import Bisection
-    from mobilekit.candidate import Pair
-    from mobilekit.parity.ledger import Ledger
+    from mobilekit.jobs.bisect import Bisection
+    from mobilekit.jobs.compare import Pair
+    from mobilekit.parity.ledger.ledger import Ledger
 
 Progress = Callable[[str], None]
 
@@ -63,7 +63,7 @@ def measure_candidate(
     bisect: Path | None,
 ) -> dict[str, Any]:
     """Return a candidate's ledger as JSON data, with `bisect` where a folder for a reproduction is given."""
-    from mobilekit.bisection import bisect_to
+    from mobilekit.jobs.bisect import bisect_to
 
     with progress("opening the artifacts") as tell:
         pair = open_candidate(reference, candidate, weights, recipe, inputs)
@@ -82,8 +82,8 @@ def open_candidate(
     reference: str, candidate: Path, weights: Path | None, recipe: str | None, inputs: Path | None
 ) -> Pair:
     """Open an artifact beside its reference, with the recipe's inputs in the artifact's size."""
-    from mobilekit.candidate import input_size_of, open_pair
-    from mobilekit.exporter import adjust, recipe_of
+    from mobilekit.jobs.compare import input_size_of, open_pair
+    from mobilekit.jobs.export import adjust, recipe_of
     from mobilekit.recipes.load import load_recipe
 
     if not candidate.is_file():
@@ -104,8 +104,8 @@ def bisect_bundle(
     folder: Path, bundle: Bundle, ledger: Ledger, inputs: Path | None, reference: str | None, tell: Progress
 ) -> Bisection | None:
     """Bisect the first stage of a bundle that failed; None where none did."""
-    from mobilekit.bisection import bisect_to
-    from mobilekit.candidate import pair_of_bundle
+    from mobilekit.jobs.bisect import bisect_to
+    from mobilekit.jobs.compare import pair_of_bundle
 
     tell("opening the stage that failed")
     pair = pair_of_bundle(bundle, ledger, inputs, reference)

@@ -27,9 +27,9 @@ def devices(
     """
     if context.invoked_subcommand:
         return
-    from mobilekit.devices.discovery import list_devices
-    from mobilekit.devices.select import find_devices
-    from mobilekit.runtimes.emulator_setup import find_problem
+    from mobilekit.bench.devices.discovery import list_devices
+    from mobilekit.bench.devices.emulator_setup import find_problem
+    from mobilekit.bench.devices.select import find_devices
 
     local = find_devices("local").devices[0].facts
     try:
@@ -67,7 +67,7 @@ def setup_emulated(as_json: Annotated[bool, typer.Option("--json", help="Print J
 
     Example: `mobilekit devices setup-emulated`
     """
-    from mobilekit.runtimes.emulator_setup import set_up, wanted_versions
+    from mobilekit.bench.devices.emulator_setup import set_up, wanted_versions
 
     with progress("setting up the emulated device") as tell:
         folder = set_up(tell)

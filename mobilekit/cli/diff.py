@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mobilekit.bundle import find_changes, open_bundle
 from mobilekit.cli.candidates import bisect_bundle, check_request, measure_candidate
 from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
 from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.store.bundle import find_changes, open_bundle
 
 
 def diff(
@@ -83,9 +83,9 @@ def diff(
         refuse_without_layers(plot=plot, calibration=calibration, precision=precision)
     import torch
 
-    from mobilekit.bisection import check_free
-    from mobilekit.parity.baseline import against_baseline, load_ledger
-    from mobilekit.report.layers_chart import check_place
+    from mobilekit.cli.report.layers_chart import check_place
+    from mobilekit.jobs.bisect import check_free
+    from mobilekit.parity.ledger.baseline import against_baseline, load_ledger
 
     kept = load_ledger(baseline) if baseline else None
     if bisect:
@@ -120,8 +120,8 @@ def _measure_bundle(
     inside: tuple[Path | None, str | None] | None,
 ) -> dict[str, Any]:
     """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
-    from mobilekit.differ import diff as measure
-    from mobilekit.on_device import open_device
+    from mobilekit.jobs.diff import diff as measure
+    from mobilekit.jobs.on_device import open_device
 
     bundle = open_bundle(path)
     for change in find_changes(path):
@@ -146,11 +146,11 @@ def _write_reports(
     sarif: Path | None,
     plot: Path | None,
 ) -> None:
-    from mobilekit.files import write_atomic
-    from mobilekit.report.junit import diff_junit
-    from mobilekit.report.layers_chart import draw_layers
-    from mobilekit.report.markdown import diff_markdown
-    from mobilekit.report.sarif import diff_sarif
+    from mobilekit.cli.report.junit import diff_junit
+    from mobilekit.cli.report.layers_chart import draw_layers
+    from mobilekit.cli.report.markdown import diff_markdown
+    from mobilekit.cli.report.sarif import diff_sarif
+    from mobilekit.store.files import write_atomic
 
     assert measured is not None
     name = measured.resolve().name
@@ -165,10 +165,10 @@ def _write_reports(
 
 
 def _print(content: dict[str, Any], is_bisected: bool) -> None:
-    from mobilekit.report.baseline import baseline_lines
-    from mobilekit.report.fault import fault_lines
-    from mobilekit.report.layers import layers_table
-    from mobilekit.report.terminal import ledger_table
+    from mobilekit.cli.report.baseline import baseline_lines
+    from mobilekit.cli.report.fault import fault_lines
+    from mobilekit.cli.report.layers import layers_table
+    from mobilekit.cli.report.terminal import ledger_table
 
     out.print(ledger_table(content))
     for line in baseline_lines(content["baseline"]) if "baseline" in content else ():

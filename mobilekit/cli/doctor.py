@@ -20,7 +20,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
     Example: `mobilekit doctor`
     """
-    from mobilekit.doctor import examine
+    from mobilekit.jobs.doctor import examine
 
     checks = examine()
     bad = any(check.needed and check.state != "ok" for check in checks)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mobilekit.cache import Cache, NoCache
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.cache import Cache, NoCache
 
 if TYPE_CHECKING:
-    from mobilekit.exporter import Exported
+    from mobilekit.jobs.export import Exported
 
 
 def export(
@@ -42,8 +42,8 @@ def export(
     """
     import torch
 
-    from mobilekit.exporter import ExportRequest, adjust, recipe_of
-    from mobilekit.exporter import export as run
+    from mobilekit.jobs.export import ExportRequest, adjust, recipe_of
+    from mobilekit.jobs.export import export as run
     from mobilekit.models.user import folder_name
     from mobilekit.recipes.load import load_recipe
 
@@ -87,8 +87,8 @@ def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(exported: Exported, ledger: dict[str, Any]) -> None:
-    from mobilekit.report.ranges import range_lines
-    from mobilekit.report.terminal import ledger_table, rewrite_lines
+    from mobilekit.cli.report.ranges import range_lines
+    from mobilekit.cli.report.terminal import ledger_table, rewrite_lines
 
     bundle = exported.bundle
     for line in rewrite_lines(ledger):

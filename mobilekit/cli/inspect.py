@@ -19,7 +19,7 @@ def inspect(
 
     Example: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite`
     """
-    from mobilekit.describe import inspect as describe
+    from mobilekit.artifacts.inspect import inspect as describe
 
     described = describe(file)
     if as_json:

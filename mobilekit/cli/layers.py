@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mobilekit.bundle import Bundle
-from mobilekit.cache import Cache
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import Bundle
+from mobilekit.store.cache import Cache
 
 CalibrationOption = Annotated[
     Path | None, typer.Option(help="With --layers: what int8 was calibrated on, if not built-in data.")
@@ -45,7 +45,7 @@ def look_inside(
         UsageError: The inputs, the calibration or the precisions do not fit the bundle.
         ToolError: A converter or runtime failed.
     """
-    from mobilekit.layers import LayersRequest, layers
+    from mobilekit.jobs.diff_layers import LayersRequest, layers
 
     words = None if precision is None else [word.strip() for word in precision.split(",") if word.strip()]
     return layers(LayersRequest(bundle, inputs, reference, calibration, words), Cache.default(), tell).to_json()

@@ -13,7 +13,7 @@ from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from mobilekit.quantize_search import Found
+    from mobilekit.jobs.quantize_search.job import Found
 
 
 def quantize_search(
@@ -45,13 +45,13 @@ def quantize_search(
     """
     import torch
 
-    from mobilekit.cache import Cache
-    from mobilekit.exporter import ExportRequest, recipe_of
-    from mobilekit.files import write_atomic
-    from mobilekit.quantize_search import as_yaml, search
+    from mobilekit.cli.report.float_search_chart import draw_search
+    from mobilekit.cli.report.plots import check_suffix
+    from mobilekit.jobs.export import ExportRequest, recipe_of
+    from mobilekit.jobs.quantize_search.job import as_yaml, search
     from mobilekit.recipes.load import load_recipe
-    from mobilekit.report.float_search_chart import draw_search
-    from mobilekit.report.plots import check_suffix
+    from mobilekit.store.cache import Cache
+    from mobilekit.store.files import write_atomic
 
     torch.set_num_threads(1)
     if plot:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.bundle import MANIFEST
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import MANIFEST
 
 
 def ranges(
@@ -33,9 +33,9 @@ def ranges(
     """
     import torch
 
-    from mobilekit.ranges import ranges_of_bundle, ranges_of_model
+    from mobilekit.cli.report.ranges import range_lines, verdict_line
+    from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
     from mobilekit.recipes.load import load_recipe
-    from mobilekit.report.ranges import range_lines, verdict_line
 
     torch.set_num_threads(1)
     is_bundle = (Path(model) / MANIFEST).is_file()

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.bundle import find_changes, open_bundle
 from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
 from mobilekit.cli.output import out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import find_changes, open_bundle
 
 _SUFFIXES = (".html", ".htm")
 
@@ -50,8 +50,8 @@ def report(
         torch.set_num_threads(1)
         with progress("opening the bundle") as tell:
             ledger["layers"] = look_inside(opened, inputs, reference, calibration, precision, tell)
-    from mobilekit.files import write_atomic
-    from mobilekit.report.html import bundle_html
+    from mobilekit.cli.report.html import bundle_html
+    from mobilekit.store.files import write_atomic
 
     sizes = {str(path.relative_to(bundle)): path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
     write_atomic(output, bundle_html(bundle.resolve().name, opened.manifest, ledger, sizes, changes))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from mobilekit.bundle import INPUT
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import INPUT
 
 if TYPE_CHECKING:
     from mobilekit.models.build import Reference
@@ -78,7 +78,7 @@ def explain(
     if rewrite == DFC:
         _explain_dfc(model, recipe, weights, plot, as_json)
         return
-    from mobilekit.report.rewrites import explanation
+    from mobilekit.cli.report.rewrites import explanation
     from mobilekit.rewrites import explain as explaining
 
     loaded = _recipe(model, recipe)
@@ -118,7 +118,7 @@ def rank(
     Examples: `mobilekit rewrites rank ghostnetv2 --rewrite hard-sigmoid` · `mobilekit rewrites rank timm:convnext_tiny
     --rewrite tanh-gelu --max-drift 0.01`
     """
-    from mobilekit.report.rewrites import ranking
+    from mobilekit.cli.report.rewrites import ranking
     from mobilekit.rewrites.rank import cheapest, step_for
     from mobilekit.rewrites.rank import rank as measure
 
@@ -144,10 +144,10 @@ def rank(
 
 
 def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
-    from mobilekit.inputs.builtin import evaluation_inputs
-    from mobilekit.report.dfc_chart import draw_dfc
-    from mobilekit.report.plots import check_suffix
-    from mobilekit.report.rewrites import dfc_lines
+    from mobilekit.cli.report.dfc_chart import draw_dfc
+    from mobilekit.cli.report.plots import check_suffix
+    from mobilekit.cli.report.rewrites import dfc_lines
+    from mobilekit.recipes.inputs.builtin import evaluation_inputs
 
     if plot:
         check_suffix(plot)
@@ -177,7 +177,7 @@ class _Ready(NamedTuple):
 
 
 def _recipe(model: str, recipe: str | None) -> LoadedRecipe:
-    from mobilekit.exporter import recipe_of
+    from mobilekit.jobs.export import recipe_of
     from mobilekit.recipes.load import load_recipe
 
     return load_recipe(recipe) if recipe else recipe_of(model)
@@ -187,9 +187,9 @@ def _build(model: str, loaded: LoadedRecipe, weights: Path | None) -> _Ready:
     """Build the model as an export would, with the recipe's built-in calibration inputs."""
     import torch
 
-    from mobilekit.inputs.builtin import calibration_inputs
     from mobilekit.models.build import build_reference, check_inputs, effective_options
     from mobilekit.models.user import resolve
+    from mobilekit.recipes.inputs.builtin import calibration_inputs
 
     torch.set_num_threads(1)
     entry, recipe = resolve(model), loaded.recipe

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cache import Cache, NoCache
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.cache import Cache, NoCache
 
 
 class PrecisionWord(StrEnum):
@@ -70,14 +70,14 @@ def tune(
         raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
     import torch
 
+    from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
-    from mobilekit.devices.select import find_devices
-    from mobilekit.exporter import adjust, recipe_of
+    from mobilekit.cli.report.tune import tune_report
+    from mobilekit.jobs.export import adjust, recipe_of
+    from mobilekit.jobs.tune.job import TuneRequest
+    from mobilekit.jobs.tune.job import tune as run
     from mobilekit.models.user import folder_name
     from mobilekit.recipes.load import load_recipe
-    from mobilekit.report.tune import tune_report
-    from mobilekit.tune.tune import TuneRequest
-    from mobilekit.tune.tune import tune as run
 
     torch.set_num_threads(1)
     base = adjust(load_recipe(recipe) if recipe else recipe_of(model), input_size)

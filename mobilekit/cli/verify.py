@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mobilekit.bundle import Bundle, find_changes, open_bundle
 from mobilekit.cli.output import err, fail, out, print_json, progress
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
 
 def verify(
@@ -58,7 +58,7 @@ def verify(
 def _rebuild(bundle: Bundle, calibration: Path | None, reference: str | None) -> dict[str, Any]:
     import torch
 
-    from mobilekit.rebuilder import rebuild
+    from mobilekit.jobs.verify import rebuild
 
     torch.set_num_threads(1)
     with progress("rebuilding") as tell:

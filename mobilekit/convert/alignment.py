@@ -20,7 +20,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.errors import ToolError
 from mobilekit.recipes.modules import is_inside
-from mobilekit.rewrites.graph import module_of, path_of
+from mobilekit.rewrites.fx.graph import module_of, path_of
 
 Floats = NDArray[np.float32]
 _Op = tuple[list[str], list[str]]  # the names of what it takes, and of what it makes
@@ -112,7 +112,7 @@ def _run_graph(graph: GraphModule, inputs: Sequence[Floats]) -> dict[Node, Float
 
 def _run_tflite(path: Path, inputs: Mapping[str, Floats]) -> tuple[list[_Op], dict[str, Floats]]:
     """Return each op as the names of what it takes and makes, and the value of each tensor."""
-    from mobilekit.runtimes.litert import LiteRTRuntime
+    from mobilekit.artifacts.litert import LiteRTRuntime
 
     runtime = LiteRTRuntime(path, keep_tensors=True)
     runtime.run(dict(inputs))

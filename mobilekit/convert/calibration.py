@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.graph import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph
 
 HARD_SWISH_ZERO = -3.0
 

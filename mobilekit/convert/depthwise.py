@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.graph import pack, unpack
+from mobilekit.artifacts.tflite import pack, unpack
 
 _X, _WEIGHTS = 0, 1
 _FIELDS = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")

@@ -1,78 +1,27 @@
-"""From a rewritten model to the files of a bundle: what an export makes, and a rebuild makes again."""
+"""From a rewritten model to its ONNX and TFLite files, those that the cache has from there."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch.fx import GraphModule
 
-from mobilekit import bundle as bundles
-from mobilekit import memory
-from mobilekit.bundle import tflite_name
-from mobilekit.cache import Cache
+from mobilekit.convert.alignment import align
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
-from mobilekit.files import sha256_of, sha256_of_json, write_json
-from mobilekit.inputs.builtin import calibration_inputs
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.own import load_own
-from mobilekit.inputs.preprocess import Arrays, digest_of
-from mobilekit.models.build import save_state
 from mobilekit.models.weights import settings_of, weights_digest
-from mobilekit.parity.alignment import align
-from mobilekit.parity.range_lint import RangeLint, lint
+from mobilekit.recipes.inputs.calibration import Calibration
+from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import Rewritten
-from mobilekit.versions import source_digest, tool_versions
+from mobilekit.store import bundle as bundles
+from mobilekit.store import memory
+from mobilekit.store.bundle import tflite_name
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import sha256_of, sha256_of_json, write_json
+from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The inputs to calibrate on, float32 (N, ...) by name, and the SHA-256 of their bytes."""
-
-    arrays: Arrays
-    digest: str
-
-
-def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
-    """Return the recipe's built-in calibration inputs, or the user's in a folder of pictures or an .npz.
-
-    Raises:
-        UsageError: They cannot be read, or do not fit.
-    """
-    arrays = load_own(path, recipe, recipe.calibration.count).arrays if path else calibration_inputs(recipe)
-    return Calibration(arrays, digest_of(arrays))
-
-
-def make_artifacts(
-    folder: Path, rewritten: Rewritten, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
-) -> RangeLint:
-    """Write all files that are made of a rewritten model into `folder`, which has a subfolder `stages`.
-
-    Returns:
-        What float16 and int8 will do to the activations.
-
-    Raises:
-        ToolError: A converter failed.
-    """
-    save_state(rewritten.graph, folder / bundles.REWRITTEN)
-    scratch = folder / "scratch"
-    scratch.mkdir()
-    convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
-    shutil.rmtree(scratch)
-    path = folder / tflite_name("float32")
-    if path.exists():
-        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
-    progress("ranges of the activations")
-    report, recording = lint(rewritten.graph, calibration.arrays, recipe)
-    if "int8" in recipe.precision:
-        write_json(folder / bundles.RANGES, recording.ranges)
-    return report
 
 
 def convert(
@@ -177,4 +126,4 @@ def _write_files(
 
 
 def _tools() -> dict[str, object]:
-    return {"tools": tool_versions(), "convert": source_digest("convert")}
+    return {"tools": tool_versions(), "convert": source_digest(FILE_ROOMS)}

@@ -35,7 +35,7 @@ _ENVIRONMENT = {
 
 
 def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run a task of `mobilekit.convert.worker` and return its reply.
+    """Run a task of `mobilekit.convert.tasks.worker` and return its reply.
 
     The worker ends when this process does, however that ends.
 
@@ -53,7 +53,7 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "mobilekit.convert.worker", task],
+            [sys.executable, "-W", "ignore", "-m", "mobilekit.convert.tasks.worker", task],
             cwd=folder,
             env={**os.environ, **_ENVIRONMENT, "PATH": path, "PYTHONPATH": _python_path()},
             stdin=subprocess.PIPE,

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilekit.candidate import Pair, find_faults
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.files import whole_folder
-from mobilekit.parity.bisect import MOST_FAULTS, Fault, Findings
-from mobilekit.parity.islands import Islands
-from mobilekit.parity.metrics import plain_figures
-from mobilekit.parity.yardstick import FEWEST_STEPS
-from mobilekit.reproduction import Reproduction, reproduce, write_reproduction
-from mobilekit.versions import tool_versions
+from mobilekit.jobs.compare import Pair, find_faults
+from mobilekit.parity.bisect.bisect import MOST_FAULTS, Fault, Findings
+from mobilekit.parity.bisect.regions import Islands
+from mobilekit.parity.bisect.reproduction import Reproduction, reproduce, write_reproduction
+from mobilekit.parity.bisect.tolerance import FEWEST_STEPS
+from mobilekit.parity.ledger.metrics import plain_figures
+from mobilekit.store.files import whole_folder
+from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
 _INT8_STEPS = 255

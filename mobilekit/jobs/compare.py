@@ -13,34 +13,34 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import Bundle, tflite_name
-from mobilekit.convert.precision import precision_of
-from mobilekit.differ import load_evaluation, models_of, recipe_of
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.precision import precision_of
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime, open_artifact
 from mobilekit.errors import GateError, UsageError
-from mobilekit.inputs.builtin import Evaluation, calibration_inputs, evaluation_inputs
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.own import read_arrays
+from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
 from mobilekit.models.build import SEED, Reference, build_reference, check_inputs, effective_options
 from mobilekit.models.inputs import zeros
 from mobilekit.models.user import file_spec, resolve
-from mobilekit.parity.bisect import Findings, bisect
-from mobilekit.parity.device_limits import is_device
-from mobilekit.parity.imitation import onnx_noise, onnx_yardstick, torch_yardstick
-from mobilekit.parity.islands import Islands
-from mobilekit.parity.layouts import Shape, distance
-from mobilekit.parity.ledger import QUANTISED, Ledger, Row, measure
-from mobilekit.parity.limits import bounds_for, measured
-from mobilekit.parity.metrics import compare
-from mobilekit.parity.observed import Observed, observe_onnx, observe_tflite
-from mobilekit.parity.pairing import Paired, pair_inputs, pair_outputs, shapes_taken
-from mobilekit.parity.yardstick import Yardstick
+from mobilekit.parity.bisect.bisect import Findings, bisect
+from mobilekit.parity.bisect.layouts import Shape, distance
+from mobilekit.parity.bisect.observed import Observed, observe_onnx, observe_tflite
+from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs, shapes_taken
+from mobilekit.parity.bisect.regions import Islands
+from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
+from mobilekit.parity.bisect.tolerance import Yardstick
+from mobilekit.parity.ledger.device_limits import is_device
+from mobilekit.parity.ledger.ledger import QUANTISED, Ledger, Row, measure
+from mobilekit.parity.ledger.limits import bounds_for, measured
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.recipes.inputs.builtin import Evaluation, calibration_inputs, evaluation_inputs
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.inputs.user_data import read_arrays
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.base import Arrays, Runtime, open_artifact
-from mobilekit.runtimes.litert import LiteRTRuntime
-from mobilekit.runtimes.onnx import OnnxRuntime
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import Bundle, tflite_name
 
 Progress = Callable[[str], None]
 _RANDOM_COUNT = 8

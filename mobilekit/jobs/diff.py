@@ -9,22 +9,22 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import nn
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import Bundle, tflite_name
-from mobilekit.describe import artifact_summary, inspect
+from mobilekit.artifacts.inspect import artifact_summary, inspect
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Runtime, open_artifact
 from mobilekit.errors import UsageError
-from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.own import load_own
 from mobilekit.models.build import load_state
 from mobilekit.models.user import file_spec, resolve
-from mobilekit.parity.gates import GateResult, check_gate
-from mobilekit.parity.ledger import Ledger, Opener, measure
+from mobilekit.parity.ledger.gates import GateResult, check_gate
+from mobilekit.parity.ledger.ledger import Ledger, Opener, measure
+from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten, StepReport, Watch, rewrite
-from mobilekit.runtimes.base import Runtime, open_artifact
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import Bundle, tflite_name
 
 Progress = Callable[[str], None]
 OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]

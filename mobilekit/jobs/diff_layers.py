@@ -13,23 +13,24 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import Bundle, tflite_name
-from mobilekit.cache import Cache
-from mobilekit.conversion import Calibration, convert, read_calibration
-from mobilekit.differ import load_evaluation, models_of, recipe_of
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import open_artifact
+from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
-from mobilekit.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
 from mobilekit.models.inputs import zeros
-from mobilekit.parity.counterparts import Counterpart, find_counterparts
-from mobilekit.parity.imitations import imitations
-from mobilekit.parity.layers import Layers, Stage, measure_layers
-from mobilekit.parity.taps import Tap, find_taps, tapped
+from mobilekit.parity.layers.counterparts import Counterpart, find_counterparts
+from mobilekit.parity.layers.layers import Layers, Stage, measure_layers
+from mobilekit.parity.layers.simulated import imitations
+from mobilekit.parity.layers.taps import Tap, find_taps, tapped
+from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.base import open_artifact
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.cache import Cache
 
 MOST_INPUTS = 16
 """The values inside are large, and their errors much the same on every input."""

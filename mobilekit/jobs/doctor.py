@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mobilekit.cache import default_folder
-from mobilekit.devices.discovery import list_devices
+from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.errors import DeviceError, UsageError
+from mobilekit.store.cache import default_folder
 
 PYTHON = (3, 11)
 _NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
@@ -46,7 +46,7 @@ def examine() -> list[Check]:
 
 def locked_versions() -> dict[str, str]:
     """Return the version of each package that mobilekit is tested with; nothing where the list is not installed."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     path = next((path for path in (here / "constraints.txt", here.parent / "constraints.txt") if path.exists()), None)
     lines = path.read_text().splitlines() if path else []
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))

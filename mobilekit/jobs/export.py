@@ -13,27 +13,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
-from mobilekit.cache import Cache
-from mobilekit.conversion import make_artifacts, read_calibration
-from mobilekit.describe import artifact_entries, extra_input_entries, input_entry
-from mobilekit.differ import measure_folder
+from mobilekit.artifacts.inspect import artifact_entries, extra_input_entries, input_entry
 from mobilekit.errors import ToolError, UsageError, nearest
-from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_json
-from mobilekit.inputs.own import own_files
+from mobilekit.jobs.artifacts import make_artifacts
+from mobilekit.jobs.diff import measure_folder
 from mobilekit.models.build import build_reference, check_inputs, effective_options, save_state
 from mobilekit.models.inputs import resized
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import file_spec, resolve
 from mobilekit.models.weights import weights_digest
-from mobilekit.parity.float_nodes import nodes_inside
+from mobilekit.parity.ledger.float_nodes import nodes_inside
+from mobilekit.recipes.inputs.calibration import read_calibration
+from mobilekit.recipes.inputs.user_data import own_files
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.plugins import sources_of
-from mobilekit.versions import source_digest, tool_versions
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
+from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
 
@@ -213,7 +214,7 @@ def _request_digest(request: ExportRequest) -> str:
             "calibration": [sha256_of(path) for path in files[: request.recipe.recipe.calibration.count]],
             "installed_rewrites": sources_of([step.name for step in request.recipe.recipe.rewrites]),
             "tools": tool_versions(),
-            "source": source_digest(),
+            "source": source_digest(BUNDLE_ROOMS),
         }
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mobilekit.artifacts.runtime import Runtime
 from mobilekit.errors import UsageError, nearest
-from mobilekit.runtimes.base import Runtime
 
 OpenFile = Callable[[Path, Mapping[str, str]], Runtime]
 
@@ -29,7 +29,7 @@ def open_device(word: str | None, binary: str | None = None) -> Iterator[OpenFil
     if word is None:
         yield None
     elif word == "emulated":
-        from mobilekit.runtimes.emulated import Emulator
+        from mobilekit.bench.devices.emulated import Emulator
 
         with Emulator() as emulator:
             yield emulator.open
@@ -43,9 +43,9 @@ def open_device(word: str | None, binary: str | None = None) -> Iterator[OpenFil
 @contextmanager
 def _open_phone(word: str, binary: str | None) -> Iterator[OpenFile]:
     from mobilekit.bench.bench import choose_engine
+    from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.tool_engine import ToolEngine
     from mobilekit.bench.tool_runtime import ToolRuntime
-    from mobilekit.devices.select import find_devices
 
     device = find_devices(word).devices[0]
     with device.open_workspace() as workspace:

@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch.fx import GraphModule
 
-from mobilekit import differ
-from mobilekit.bundle import open_bundle
-from mobilekit.conversion import read_calibration
-from mobilekit.exporter import recipe_of
-from mobilekit.inputs.preprocess import Arrays
+from mobilekit.jobs import diff as differ
+from mobilekit.jobs.export import recipe_of
 from mobilekit.models.build import build_reference, check_inputs, effective_options
 from mobilekit.models.user import resolve
-from mobilekit.parity.range_lint import RangeLint, lint
+from mobilekit.parity.ranges.lint import RangeLint, lint
+from mobilekit.recipes.inputs.calibration import read_calibration
+from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.engine import rewrite
+from mobilekit.store.bundle import open_bundle
 
 Progress = Callable[[str], None]
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import Bundle
-from mobilekit.cache import NoCache
-from mobilekit.contents import differences
-from mobilekit.conversion import Calibration, make_artifacts, read_calibration
-from mobilekit.differ import recipe_of, reference_of
+from mobilekit.artifacts.compare import differences
 from mobilekit.errors import UsageError
-from mobilekit.files import sha256_of
+from mobilekit.jobs.artifacts import make_artifacts
+from mobilekit.jobs.diff import recipe_of, reference_of
+from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.versions import tool_versions
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import Bundle
+from mobilekit.store.cache import NoCache
+from mobilekit.store.files import sha256_of
+from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
 

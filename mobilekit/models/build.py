@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights
+from mobilekit.store.bundle import INPUT
 
 SEED = 0
 _SIZES_TRIED = 64

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError, nearest
+from mobilekit.store.bundle import INPUT
 
 Tensors = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import nearest
+from mobilekit.store.bundle import INPUT
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish", "sums"]

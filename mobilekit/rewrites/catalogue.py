@@ -7,34 +7,34 @@ from typing import Any
 from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes.load import LoadedRecipe, check_options
 from mobilekit.recipes.schema import RewriteStep
-from mobilekit.rewrites.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
 from mobilekit.rewrites.base import Rewrite
-from mobilekit.rewrites.batch_norm import FoldBatchNorm
-from mobilekit.rewrites.channel_shuffle import ShuffleForm
-from mobilekit.rewrites.concat_into_sum import ConcatIntoSum
-from mobilekit.rewrites.dense_grouped import DenseGrouped
-from mobilekit.rewrites.dfc_dense import DFCDense
-from mobilekit.rewrites.dfc_shared import DFCShared
-from mobilekit.rewrites.explicit_padding import ExplicitPadding
-from mobilekit.rewrites.fuse_hard_swish import FuseHardSwish
-from mobilekit.rewrites.gate import GateBeforeUpsample
-from mobilekit.rewrites.identity import RemoveIdentity
-from mobilekit.rewrites.logits_head import LogitsHead
-from mobilekit.rewrites.matmul_order import MatmulOrder
-from mobilekit.rewrites.max_pool_padding import MaxPoolPadding
-from mobilekit.rewrites.merge_depthwise import MergeDepthwise
-from mobilekit.rewrites.modes import PoolMode, UpsampleMode
-from mobilekit.rewrites.noop_slice import NoopSlice
-from mobilekit.rewrites.ones_to_sum import OnesToSum
 from mobilekit.rewrites.plugins import installed_names, load_installed
-from mobilekit.rewrites.pool_as_depthwise import PoolAsDepthwise
-from mobilekit.rewrites.pool_order import PoolBeforePointwise
-from mobilekit.rewrites.relu6_gate import ReLU6Gate
-from mobilekit.rewrites.relu_into_concat import ReLUIntoConcat
-from mobilekit.rewrites.safe_denominator import SafeDenominator
-from mobilekit.rewrites.shuffle_after_stride import ShuffleAfterStride
-from mobilekit.rewrites.shuffle_into_weights import ShuffleIntoWeights
-from mobilekit.rewrites.upsample_broadcast import UpsampleBroadcast
+from mobilekit.rewrites.rules.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
+from mobilekit.rewrites.rules.channel_shuffle import ShuffleForm
+from mobilekit.rewrites.rules.concat_into_sum import ConcatIntoSum
+from mobilekit.rewrites.rules.dense_grouped import DenseGrouped
+from mobilekit.rewrites.rules.dfc_dense import DFCDense
+from mobilekit.rewrites.rules.dfc_shared import DFCShared
+from mobilekit.rewrites.rules.drop_identity import RemoveIdentity
+from mobilekit.rewrites.rules.explicit_padding import ExplicitPadding
+from mobilekit.rewrites.rules.fold_batch_norm import FoldBatchNorm
+from mobilekit.rewrites.rules.fuse_hard_swish import FuseHardSwish
+from mobilekit.rewrites.rules.gate_before_upsample import GateBeforeUpsample
+from mobilekit.rewrites.rules.logits_head import LogitsHead
+from mobilekit.rewrites.rules.matmul_order import MatmulOrder
+from mobilekit.rewrites.rules.max_pool_padding import MaxPoolPadding
+from mobilekit.rewrites.rules.merge_depthwise import MergeDepthwise
+from mobilekit.rewrites.rules.modes import PoolMode, UpsampleMode
+from mobilekit.rewrites.rules.noop_slice import NoopSlice
+from mobilekit.rewrites.rules.ones_to_sum import OnesToSum
+from mobilekit.rewrites.rules.pool_as_depthwise import PoolAsDepthwise
+from mobilekit.rewrites.rules.pool_before_pointwise import PoolBeforePointwise
+from mobilekit.rewrites.rules.relu6_gate import ReLU6Gate
+from mobilekit.rewrites.rules.relu_into_concat import ReLUIntoConcat
+from mobilekit.rewrites.rules.safe_denominator import SafeDenominator
+from mobilekit.rewrites.rules.shuffle_after_stride import ShuffleAfterStride
+from mobilekit.rewrites.rules.shuffle_into_weights import ShuffleIntoWeights
+from mobilekit.rewrites.rules.upsample_broadcast import UpsampleBroadcast
 
 REWRITES: dict[str, type[Rewrite[Any]]] = {
     rewrite.name: rewrite

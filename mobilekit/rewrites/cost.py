@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.models.inputs import Shapes, input_names
 from mobilekit.models.macs import count_macs
-from mobilekit.rewrites.graph import module_of, shape_of
+from mobilekit.rewrites.fx.graph import module_of, shape_of
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
 from mobilekit.models.dfc import DenseFullyConnected, FullyConnected, SharedFullyConnected
 from mobilekit.models.outputs import named_outputs
-from mobilekit.rewrites.dfc_dense import DFCDense, DFCDenseOptions
 from mobilekit.rewrites.drift import at_once, drift_between, finite
-from mobilekit.rewrites.graph import input_node, module_of, note_shapes, shape_of, tidy, trace
+from mobilekit.rewrites.fx.graph import input_node, module_of, note_shapes, shape_of, tidy, trace
+from mobilekit.rewrites.rules.dfc_dense import DFCDense, DFCDenseOptions
+from mobilekit.store.bundle import INPUT
 
 KERNELS = (1, 3, 5, 7, 9, 11)
 FITS: tuple[str, ...] = get_args(DFCDenseOptions.model_fields["fit"].annotation)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mobilekit.bundle import INPUT
+from mobilekit.store.bundle import INPUT
 
 _PIXELS_AT_ONCE = 4 * 224 * 224
 """More at once are no faster and take more memory."""

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import GateError, UsageError
 from mobilekit.models.inputs import Tensors, describe_shapes, zeros
 from mobilekit.models.outputs import run_in_batches
@@ -23,9 +22,10 @@ from mobilekit.rewrites.base import Exactness, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.float32 import Float32Check
-from mobilekit.rewrites.graph import note_shapes, tidy, trace
+from mobilekit.rewrites.fx.graph import note_shapes, tidy, trace
 from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case, Proof
+from mobilekit.store.bundle import INPUT
 
 Progress = Callable[[str], None]
 Watch = Callable[[GraphModule], None]

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.rewrites.drift import at_once
-from mobilekit.rewrites.graph import InFloat32
+from mobilekit.rewrites.fx.graph import InFloat32
+from mobilekit.store.bundle import INPUT
 
 COUNT = 4
 """Number of calibration inputs that the rounding is measured on."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.errors import UsageError
-from mobilekit.files import sha256_of
 from mobilekit.rewrites.base import Rewrite
+from mobilekit.store.files import sha256_of
 
 GROUP = "mobilekit.rewrites"
 

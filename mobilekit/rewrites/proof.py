@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule
 
-from mobilekit.bundle import INPUT
 from mobilekit.models.inputs import Tensors, arguments, resized
 from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import INPUT
 
 EXACT_RELATIVE_ERROR = 1e-9
 """Limit of the proof. float64 rounds at 1.1e-16; a few hundred layers of a few thousand terms each leave the error of

@@ -21,7 +21,7 @@ from mobilekit.rewrites.catalogue import find_rewrite, steps_of
 from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.explain import only
-from mobilekit.rewrites.graph import note_shapes, tidy
+from mobilekit.rewrites.fx.graph import note_shapes, tidy
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.errors import UsageError
-from mobilekit.files import sha256_of, sha256_of_json, write_atomic
+from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger.json"

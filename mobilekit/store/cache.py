@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import platformdirs
 
-from mobilekit.files import sha256_of, whole_folder, write_json
+from mobilekit.store.files import sha256_of, whole_folder, write_json
 
 _INDEX = "entry.json"
 

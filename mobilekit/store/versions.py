@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-# What measures and shows bundles, and shapes none.
-_ASIDE = (
-    "api",
-    "bench",
-    "bisection",
-    "candidate",
-    "cli",
-    "contents",
-    "devices",
-    "doctor",
-    "layers",
-    "on_device",
-    "quantize_search",
-    "ranges",
-    "rebuilder",
-    "report",
-    "reproduction",
-    "tune",
+# Where the code lies that decides what a bundle holds, and what a file of it holds.
+BUNDLE_ROOMS = (
+    "store",
+    "recipes",
+    "models",
+    "rewrites",
+    "artifacts",
+    "convert",
+    "parity/ledger",
+    "parity/ranges",
+    "jobs/artifacts.py",
+    "jobs/export.py",
+    "jobs/diff.py",
 )
+FILE_ROOMS = ("convert", "artifacts", "recipes", "rewrites/fx")
 _PACKAGES = (
     "torch",
     "onnx",
@@ -59,13 +56,13 @@ def tool_versions() -> dict[str, str]:
     }
 
 
-def source_digest(*parts: str) -> str:
-    """Return the SHA-256 of those of mobilekit's own sources that shape a bundle, or of the subfolders `parts`."""
-    root = Path(__file__).parent
+def source_digest(rooms: Iterable[str]) -> str:
+    """Return the SHA-256 of mobilekit's own sources in these rooms: folders and files by their paths in the package."""
+    root = Path(__file__).parents[1]
+    files = {
+        path for room in rooms for path in ([root / room] if room.endswith(".py") else (root / room).rglob("*.py"))
+    }
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
-        first = name.parts[0].removesuffix(".py")
-        if first in parts or (not parts and first not in _ASIDE):
-            digest.update(str(name).encode() + path.read_bytes())
+    for path in sorted(files):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekit.convert.float_regions import tensors_to_keep
-from mobilekit.parity.float_nodes import float_nodes, float_results
-from mobilekit.parity.noise import EveryTensorRounded, round_to_256_steps
-from mobilekit.rewrites.graph import trace
+from mobilekit.artifacts.float_regions import tensors_to_keep
+from mobilekit.parity.ledger.float_nodes import float_nodes, float_results
+from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_to_256_steps
+from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import Cli
 from tests.tflite_by_hand import make_tflite
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import open_artifact
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.runtimes.base import open_artifact
-from mobilekit.runtimes.litert import LiteRTRuntime
-from mobilekit.runtimes.onnx import OnnxRuntime
-from mobilekit.runtimes.pytorch import TorchRuntime
 
 Array = NDArray[np.float32]
 RANDOM = np.random.default_rng(0)

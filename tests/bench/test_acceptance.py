@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mobilekit.bench.acceptance import why_refused
 from mobilekit.bench.output import parse_output
+from tests.bench.test_output import mutated
 from tests.conftest import ROOT
-from tests.test_bench_output import mutated
 
 DATA = ROOT / "tests/data/benchmark_model"
 _BASIC = "local-tf2.14.1-linux-x86_64-basic.txt"

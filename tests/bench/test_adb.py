@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from mobilekit.bench.kinds import read_ops
-from mobilekit.bundle import MODULES
-from mobilekit.files import sha256_of
+from mobilekit.store.bundle import MODULES
+from mobilekit.store.files import sha256_of
+from tests.bench.devices.test_faults import PATIENCE, STORE, is_clean, wait_until
+from tests.bench.test_adb_faults import COMMAND, INTERRUPTED, heed_interrupts
 from tests.bench_cli import Bench, Said
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model
-from tests.test_bench_adb_faults import COMMAND, INTERRUPTED, heed_interrupts
-from tests.test_devices_faults import PATIENCE, STORE, is_clean, wait_until
 
 ONE = ("a.tflite", "--rounds", "1", "--json")
 BOTH = ("a.tflite", "b.tflite", "--json")

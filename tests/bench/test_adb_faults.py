@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.bench.devices.test_faults import PATIENCE, STORE, TMP, is_clean, wait_until
 from tests.bench_cli import Bench, Said
 from tests.conftest import ROOT, Cli
 from tests.fake_device import FakeDevice, fake_benchmark_model
-from tests.test_devices_faults import PATIENCE, STORE, TMP, is_clean, wait_until
 
 REFUSED, USAGE, DEVICE = 1, 2, 3
 INTERRUPTED = 130

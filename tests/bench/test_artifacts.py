@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mobilekit.bench.artifacts import Artifact, find_artifacts, printable
-from mobilekit.bundle import MODULES, write_manifest
 from mobilekit.errors import ToolError, UsageError
+from mobilekit.store.bundle import MODULES, write_manifest
 
 WHOLE = b"\x1c\x00\x00\x00TFL3" + bytes(20)
 

@@ -24,7 +24,7 @@ from mobilekit.bench.baseline import (
     load_baseline,
     save_baseline,
 )
-from mobilekit.devices.base import Core, DeviceFacts
+from mobilekit.bench.devices.base import Core, DeviceFacts
 from mobilekit.errors import UsageError
 
 PHONE = DeviceFacts(

@@ -56,7 +56,7 @@ def test_the_abi_of_a_program(tmp_path: Path, head: bytes, abi: str | None) -> N
 
 
 def test_this_interpreter_is_for_this_machine() -> None:
-    from mobilekit.devices.local import LocalDevice
+    from mobilekit.bench.devices.local import LocalDevice
 
     assert abi_of(Path("/proc/self/exe")) == LocalDevice().facts.abi
 

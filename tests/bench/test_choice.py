@@ -12,11 +12,11 @@ import pytest
 
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench, big_cores
+from mobilekit.bench.devices.base import Core, Device, DeviceFacts, DeviceState, Finished, Workspace
 from mobilekit.bench.engine import RunSettings
-from mobilekit.devices.base import Core, Device, DeviceFacts, DeviceState, Finished, Workspace
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.versions import tool_versions
-from tests.test_bench_binary import ARM64, X86_64, Store, serve, write
+from mobilekit.store.versions import tool_versions
+from tests.bench.test_binary import ARM64, X86_64, Store, serve, write
 
 PHONE = DeviceFacts(
     name="adb:1",

@@ -14,7 +14,7 @@ from mobilekit.bench.baseline import load_baseline
 from mobilekit.bench.engine import Run
 from mobilekit.bench.gates import Gates
 from mobilekit.errors import UsageError
-from tests.test_bench_session import FACTS, HOT, make_artifacts, result_of, steady
+from tests.bench.test_session import FACTS, HOT, make_artifacts, result_of, steady
 
 Contents = Callable[..., dict[str, Any]]
 

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilekit.artifacts.delegate import describe_delegate
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine, last_words, worker
 from mobilekit.bench.litert_worker import fill_inputs, measure
 from mobilekit.bench.single_ops import Whole, single_op
-from mobilekit.devices.base import Finished, Workspace
-from mobilekit.devices.local import LocalDevice
 from mobilekit.errors import UsageError
-from mobilekit.runtimes.delegate import describe_delegate
-from mobilekit.runtimes.litert import LiteRTRuntime
 
 FEW = RunSettings(runs=7, warmup_runs=2)
 

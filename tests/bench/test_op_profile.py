@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mobilekit.bench.op_profile import Op, OpProfile, parse_op_profile, parse_op_profile_proto
 from mobilekit.errors import ToolError
+from tests.bench.test_output import mutated
 from tests.conftest import ROOT
-from tests.test_bench_output import mutated
 
 DATA = ROOT / "tests/data/benchmark_model"
 _TABLES = "local-tf2.14.1-linux-x86_64-op_profiling_stdout.txt"

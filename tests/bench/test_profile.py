@@ -16,15 +16,15 @@ from safetensors.numpy import load_file
 
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
+from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import ALONE, OpTime, Profile, profile_with
 from mobilekit.bench.single_ops import Whole, single_op, time_ops
-from mobilekit.bundle import MODULES, REWRITTEN
-from mobilekit.devices.local import LocalDevice
 from mobilekit.errors import ToolError
-from tests.test_bench_choice import PRINTED, Phone
+from mobilekit.store.bundle import MODULES, REWRITTEN
+from tests.bench.test_choice import PRINTED, Phone
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.devices.base import Core, Device, DeviceFacts, DeviceState, Workspace
 from mobilekit.bench.engine import Engine, Run, RunSettings
 from mobilekit.bench.result import to_json
 from mobilekit.bench.schedule import order_of_round
 from mobilekit.bench.session import HOTTEST_BATTERY, Outcome, Plan, out_of_bounds, run_rounds
-from mobilekit.devices.base import Core, Device, DeviceFacts, DeviceState, Workspace
 from mobilekit.errors import DeviceError
 
 A, B, C = Path("a.tflite"), Path("b.tflite"), Path("c.tflite")

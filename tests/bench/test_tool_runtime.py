@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.tool_runtime import ToolRuntime
-from mobilekit.devices.base import Finished, Workspace
 from mobilekit.errors import DeviceError, ToolError, UsageError
-from mobilekit.on_device import open_device
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.jobs.on_device import open_device
 from tests.bench_cli import Bench
 from tests.fake_device import FakeDevice
 from tests.tflite_by_hand import make_tflite

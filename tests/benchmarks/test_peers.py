@@ -12,7 +12,7 @@ import pytest
 from benchmarks.peers import conversions, report, rows, timings, tools, worker
 from benchmarks.peers.chart import draw
 from benchmarks.peers.rows import Group
-from mobilekit.devices.base import Finished
+from mobilekit.bench.devices.base import Finished
 
 FACTS = {"macs": 100e6, "max_abs": 1e-5, "cosine": 0.95, "size": 224}
 

@@ -18,14 +18,14 @@ import psutil
 import pytest
 
 from mobilekit.bench.bench import ON_DEVICE
-from mobilekit.devices.base import Device
-from mobilekit.devices.discovery import Found
-from mobilekit.devices.select import Selection
+from mobilekit.bench.devices.base import Device
+from mobilekit.bench.devices.discovery import Found
+from mobilekit.bench.devices.select import Selection
+from tests.bench.test_binary import elf
+from tests.bench.test_choice import PHONE, Phone
+from tests.cli.report.test_ci import check_junit, tables
 from tests.conftest import ROOT, Cli
 from tests.fake_device import fake_benchmark_model, fake_model
-from tests.test_bench_binary import elf
-from tests.test_bench_choice import PHONE, Phone
-from tests.test_report_ci import check_junit, tables
 
 QUICK = ("--rounds", 6, "--runs", 3, "--warmup-runs", 1)
 
@@ -86,7 +86,7 @@ def parse(said: Said) -> dict[str, Any]:
 def select(monkeypatch: pytest.MonkeyPatch, *devices: Device, not_ready: tuple[Found, ...] = ()) -> None:
     """Let every --device be these."""
     monkeypatch.setattr(
-        "mobilekit.devices.select.find_devices", lambda *_a, **_k: Selection(list(devices), list(not_ready))
+        "mobilekit.bench.devices.select.find_devices", lambda *_a, **_k: Selection(list(devices), list(not_ready))
     )
 
 
@@ -178,7 +178,7 @@ def test_a_file_named_twice_counts_once(run: Run, two: tuple[Path, Path]) -> Non
 def test_mistakes_are_told_before_anything_runs(
     run: Run, two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, said: str
 ) -> None:
-    from mobilekit.devices import local
+    from mobilekit.bench.devices import local
 
     monkeypatch.setattr(local, "read_facts", lambda: replace(PHONE, name="local", abi="x86_64", cores=()))
     (tmp_path / "folder").mkdir()
@@ -292,7 +292,7 @@ def test_a_report_that_cannot_be_written_costs_no_figures(
     def full(_path: Path, _data: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mobilekit.files.write_atomic", full)
+    monkeypatch.setattr("mobilekit.store.files.write_atomic", full)
     found = run(two[0], "--rounds", 1, "--runs", 1, "--json", "--junit", "j.xml")
     assert found.code == 4
     assert json.loads(found.out)["results"][0]["accepted"] is True

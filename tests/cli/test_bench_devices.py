@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from mobilekit.bench.bench import ON_DEVICE
-from mobilekit.devices.base import Finished
-from mobilekit.devices.discovery import Found
+from mobilekit.bench.devices.base import Finished
+from mobilekit.bench.devices.discovery import Found
 from mobilekit.errors import DeviceError
-from tests.test_bench_choice import PHONE, Phone
-from tests.test_cli_bench import Run, make_run, make_two, parse, phone, select
+from tests.bench.test_choice import PHONE, Phone
+from tests.cli.test_bench import Run, make_run, make_two, parse, phone, select
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ import typer
 from PIL import Image
 
 from mobilekit import __version__
-from mobilekit.bundle import MANIFEST
 from mobilekit.cli import app as application
 from mobilekit.models.registry import model_names
 from mobilekit.recipes.builtin import builtin_recipes
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.catalogue import REWRITES
+from mobilekit.store.bundle import MANIFEST
 from tests.conftest import ROOT, Cli, seconds_of_children
 
 SMALL = ("ghostnetv2", "--input-size", "64", "--no-cache")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mobilekit import doctor
+from mobilekit.jobs import doctor
 from tests.bench_cli import Bench, Said
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice
@@ -222,5 +222,5 @@ def test_the_wheel_carries_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     installed = tmp_path / "site" / "mobilekit"
     assert (installed / "constraints.txt").read_bytes() == (ROOT / "constraints.txt").read_bytes()
     here = doctor.locked_versions()
-    monkeypatch.setattr(doctor, "__file__", str(installed / "doctor.py"))
+    monkeypatch.setattr(doctor, "__file__", str(installed / "jobs" / "doctor.py"))
     assert doctor.locked_versions() == here and here["torch"] == "2.13.0"

@@ -16,10 +16,10 @@ import yaml
 from rich.console import Console
 
 from mobilekit.cli import app as application
+from mobilekit.cli.report.rewrites import explanation, ranking, step_yaml
+from mobilekit.cli.report.terminal import rewrite_lines
 from mobilekit.errors import UsageError
 from mobilekit.recipes.load import parse_recipe
-from mobilekit.report.rewrites import explanation, ranking, step_yaml
-from mobilekit.report.terminal import rewrite_lines
 from mobilekit.rewrites import dfc_table as dfc_tables
 from mobilekit.rewrites.rank import step_for
 

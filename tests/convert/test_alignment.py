@@ -16,12 +16,12 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.bench.kinds import read_ops
-from mobilekit.bundle import MODULES, REWRITTEN
-from mobilekit.parity import alignment
-from mobilekit.parity.alignment import Alignment, align
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.convert import alignment
+from mobilekit.convert.alignment import Alignment, align
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.bundle import MODULES, REWRITTEN
 from tests.conftest import Cli
 
 Floats = NDArray[np.float32]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.calibration import with_ranges
-from mobilekit.convert.graph import TFLiteGraph
 from tests.tflite_by_hand import make_tflite
 
 INPUTS = np.float32([[-8, -1, 2, 4], [0, 1, 3, 6]])

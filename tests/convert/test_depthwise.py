@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
 from mobilekit.convert.depthwise import with_depthwise
-from mobilekit.convert.graph import TFLiteGraph, pack, unpack
 from tests.tflite_by_hand import make_tflite
 
 Array = NDArray[np.float32]

@@ -138,7 +138,7 @@ def test_a_killed_worker_is_told_with_its_signal(tmp_path: Path, blocked: Blocke
     def kill() -> None:
         _wait_until(blocked.is_read)
         for child in psutil.Process().children():
-            if "mobilekit.convert.worker" in child.cmdline():
+            if "mobilekit.convert.tasks.worker" in child.cmdline():
                 child.send_signal(number)
 
     killer = threading.Thread(target=kill)

@@ -11,12 +11,12 @@ import pytest
 from mobilekit.bench.baseline import MARGIN
 from mobilekit.bench.bench import ON_DEVICE, ROUNDS
 from mobilekit.bench.budgets import parse_budgets
+from mobilekit.bench.devices.store import LIMIT_BYTES, LIMIT_SECONDS, STORE
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.session import HOTTEST, HOTTEST_BATTERY, Plan
 from mobilekit.bench.statistics import MIN_ROUNDS, median_interval
-from mobilekit.devices.store import LIMIT_BYTES, LIMIT_SECONDS, STORE
+from tests.cli.test_bench import Run, make_run, parse
 from tests.conftest import ROOT
-from tests.test_cli_bench import Run, make_run, parse
 
 
 @pytest.fixture

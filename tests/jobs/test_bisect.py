@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekit.convert.cut_onnx import cut_onnx
+from mobilekit.artifacts.cut_onnx import cut_onnx
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.parity.bisect import Findings, bisect
-from mobilekit.parity.imitation import onnx_noise, onnx_yardstick, torch_yardstick
-from mobilekit.parity.islands import Islands
-from mobilekit.parity.layouts import distance, layouts_between
-from mobilekit.parity.observed import observe_onnx
-from mobilekit.parity.steps import TorchSteps
-from mobilekit.parity.yardstick import rounding
-from mobilekit.reproduction import reproduce, write_reproduction
-from mobilekit.rewrites.graph import trace
+from mobilekit.parity.bisect.bisect import Findings, bisect
+from mobilekit.parity.bisect.layouts import distance, layouts_between
+from mobilekit.parity.bisect.observed import observe_onnx
+from mobilekit.parity.bisect.regions import Islands
+from mobilekit.parity.bisect.reproduction import reproduce, write_reproduction
+from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
+from mobilekit.parity.bisect.steps import TorchSteps
+from mobilekit.parity.bisect.tolerance import rounding
+from mobilekit.rewrites.fx.graph import trace
 from tests.faulty_nets import MODULES, SIZE, make
 
 X = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE), dtype=np.float32)
@@ -297,8 +297,8 @@ def test_distances_of_odd_values() -> None:
 
 
 def test_noise_of_an_onnx_model_is_near_that_of_the_same_in_pytorch(files: Callable[[str], Path]) -> None:
-    from mobilekit.parity.noise import measure_noise
-    from mobilekit.runtimes.pytorch import TorchRuntime
+    from mobilekit.artifacts.pytorch import TorchRuntime
+    from mobilekit.parity.ledger.format_error import measure_noise
 
     inputs = {"input": np.random.default_rng(3).standard_normal((1, 3, SIZE, SIZE), dtype=np.float32)}
     model = make()

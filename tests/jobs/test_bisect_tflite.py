@@ -13,18 +13,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mobilekit.bundle import MODULES
-from mobilekit.convert.cut_tflite import cut_tflite
+from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.precision import precision_of
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.precision import precision_of
 from mobilekit.convert.tflite import write_tflite
-from mobilekit.parity.bisect import bisect
-from mobilekit.parity.imitation import torch_yardstick
-from mobilekit.parity.islands import Islands
-from mobilekit.parity.observed import observe_tflite
-from mobilekit.reproduction import reproduce, write_reproduction
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.parity.bisect.bisect import bisect
+from mobilekit.parity.bisect.observed import observe_tflite
+from mobilekit.parity.bisect.regions import Islands
+from mobilekit.parity.bisect.reproduction import reproduce, write_reproduction
+from mobilekit.parity.bisect.simulate import torch_yardstick
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.bundle import MODULES
 from tests.conftest import ROOT, Cli
 from tests.faulty_nets import SIZE, make
 from tests.tflite_faults import FLOAT_FAULTS, INT8_FAULTS, Editor, with_fault

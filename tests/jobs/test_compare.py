@@ -16,15 +16,15 @@ from onnx import TensorProto, helper
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from mobilekit.candidate import open_pair
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.precision import precision_of
 from mobilekit.cli.app import application
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.convert.precision import precision_of
 from mobilekit.errors import MobilekitError, UsageError
-from mobilekit.parity.pairing import pair_inputs, pair_outputs
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.litert import LiteRTRuntime
-from mobilekit.runtimes.onnx import OnnxRuntime
+from mobilekit.jobs.compare import open_pair
+from mobilekit.parity.bisect.pairing import pair_inputs, pair_outputs
+from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import ROOT
 from tests.faulty_nets import SIZE, make
 from tests.tflite_by_hand import make_tflite

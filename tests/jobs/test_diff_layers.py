@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilekit.bundle import open_bundle, tflite_name
-from mobilekit.cache import Cache
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.errors import UsageError
-from mobilekit.inputs.builtin import calibration_inputs, evaluation_inputs
-from mobilekit.layers import LayersRequest, layers
-from mobilekit.parity.layers import Layers
+from mobilekit.jobs.diff_layers import LayersRequest, layers
+from mobilekit.parity.layers.layers import Layers
+from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.load import load_recipe
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.store.bundle import open_bundle, tflite_name
+from mobilekit.store.cache import Cache
 from tests.conftest import Cli
 
 MODULE = "blocks.3.0.shortcut.0"

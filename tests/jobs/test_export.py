@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mobilekit.bundle import find_changes
-from mobilekit.files import sha256_of
-from mobilekit.inputs.builtin import digits
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms
+from mobilekit.recipes.inputs.builtin import digits
+from mobilekit.store.bundle import find_changes
+from mobilekit.store.files import sha256_of
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.slow

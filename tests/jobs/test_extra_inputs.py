@@ -15,21 +15,21 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.errors import UsageError
-from mobilekit.exporter import adjust
-from mobilekit.inputs.builtin import calibration_inputs, evaluation_inputs
-from mobilekit.inputs.extra import random_inputs, with_extras
-from mobilekit.inputs.own import load_own, own_files
+from mobilekit.jobs.export import adjust
 from mobilekit.models.build import check_inputs
 from mobilekit.models.inputs import Shapes, Tensors, call, resized, zeros
 from mobilekit.models.registry import ModelEntry, Published
-from mobilekit.parity.noise import EveryTensorRounded, measure_noise, round_to_256_steps
+from mobilekit.parity.ledger.format_error import EveryTensorRounded, measure_noise, round_to_256_steps
+from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
+from mobilekit.recipes.inputs.extra import random_inputs, with_extras
+from mobilekit.recipes.inputs.user_data import load_own, own_files
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.proof import cases_for, smallest_case
-from mobilekit.runtimes.pytorch import TorchRuntime
 from tests.conftest import ROOT, Cli
 from tests.nets_of_several_inputs import Masked, Stereo
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.convert.graph import TFLiteGraph
-from mobilekit.describe import inspect
+from mobilekit.artifacts.inspect import inspect
+from mobilekit.artifacts.tflite import TFLiteGraph
 from tests.conftest import Cli
 
 NET = """

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mobilekit.bundle import tflite_name
-from mobilekit.cache import NoCache
-from mobilekit.conversion import convert
+from mobilekit.artifacts.inspect import inspect
 from mobilekit.convert.depthwise import with_depthwise
-from mobilekit.describe import inspect
-from mobilekit.exporter import adjust, recipe_of
+from mobilekit.convert.pipeline import convert
+from mobilekit.jobs.export import adjust, recipe_of
 from mobilekit.models.build import build_reference, effective_options
 from mobilekit.models.user import resolve
 from mobilekit.rewrites.engine import rewrite
+from mobilekit.store.bundle import tflite_name
+from mobilekit.store.cache import NoCache
 
 # One for each channel shuffle but the first unit's, which its dense convolution takes; two for each attention, whose
 # heads are matrices of their own.

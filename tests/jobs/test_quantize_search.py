@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.convert.alignment import Alignment
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.parity.activations import record
-from mobilekit.parity.alignment import Alignment
-from mobilekit.parity.float_nodes import nodes_inside
-from mobilekit.parity.float_search import FloatSearch, Point
-from mobilekit.parity.noise import EveryTensorRounded, imitate_int8
+from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
+from mobilekit.parity.ledger.float_nodes import nodes_inside
+from mobilekit.parity.ledger.format_error import EveryTensorRounded, imitate_int8
+from mobilekit.parity.ranges.activations import record
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import Cli
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mobilekit.bundle import find_changes
+from mobilekit.store.bundle import find_changes
 from tests.conftest import ROOT, Cli, seconds_of_children
 
 pytestmark = pytest.mark.slow

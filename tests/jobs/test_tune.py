@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from mobilekit.errors import GateError, ToolError
+from mobilekit.jobs.tune.forms import Group, groups_for
+from mobilekit.jobs.tune.lab import check_ledger, figures_of
+from mobilekit.jobs.tune.recipe_text import recipe_text
+from mobilekit.jobs.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
 from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe
 from mobilekit.rewrites.catalogue import find_rewrite, steps_of
-from mobilekit.tune.forms import Group, groups_for
-from mobilekit.tune.lab import check_ledger, figures_of
-from mobilekit.tune.recipe_text import recipe_text
-from mobilekit.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
 
 BASE_RECIPE = parse_recipe(
     "models: [shufflenet]\ninput: {size: 96}\nrewrites: [{name: fold-batch-norm}, {name: relu6-gate}]\n"
@@ -160,7 +160,7 @@ def content_of(outcome: Outcome) -> dict[str, Any]:
     """The JSON of a tune on a device that there is not."""
     from pathlib import Path
 
-    from mobilekit.tune.tune import Tuned, TuneRequest
+    from mobilekit.jobs.tune.job import Tuned, TuneRequest
 
     bench = {
         "device": {"model": "Phone", "abi": "arm64-v8a", "os": "Android 14"},

@@ -16,7 +16,7 @@ from mobilekit.models.outputs import named_outputs
 from mobilekit.models.user import file_spec, folder_name, resolve
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import ROOT, Cli
 
 DETECTOR = ROOT / "docs" / "examples" / "detector.py"
@@ -186,8 +186,8 @@ def test_a_detector_of_three_outputs_goes_all_the_way(tmp_path: Path, cli: Cli) 
 
 @pytest.mark.slow
 def test_a_timm_model_goes_all_the_way(tmp_path: Path) -> None:
-    from mobilekit.cache import NoCache
-    from mobilekit.exporter import ExportRequest, export, recipe_of
+    from mobilekit.jobs.export import ExportRequest, export, recipe_of
+    from mobilekit.store.cache import NoCache
 
     loaded = recipe_of("timm:mobilenetv3_large_100")
     assert loaded.recipe.input.crop == 0.875

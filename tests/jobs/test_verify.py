@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
-from mobilekit.bundle import Bundle, open_bundle, write_manifest
-from mobilekit.contents import differences, op_changes
+from mobilekit.artifacts.compare import differences, op_changes
 from mobilekit.errors import UsageError
-from mobilekit.files import sha256_of
-from mobilekit.inputs.builtin import calibration_inputs
-from mobilekit.rebuilder import _calibration, rebuild
+from mobilekit.jobs.verify import _calibration, rebuild
+from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import load_recipe
+from mobilekit.store.bundle import Bundle, open_bundle, write_manifest
+from mobilekit.store.files import sha256_of
 from tests.conftest import Cli
 from tests.tflite_by_hand import make_tflite
 
@@ -44,7 +44,7 @@ def test_a_rebuild_elsewhere_on_another_day_gives_the_same_bytes(digits_bundle: 
         "--rebuild",
         "--json",
         cwd=tmp_path,
-        PYTHONPATH=f"{tmp_path / 'python'}:{Path(__file__).parents[1]}",
+        PYTHONPATH=f"{tmp_path / 'python'}:{Path(__file__).parents[2]}",
         PYTHONHASHSEED="7",
         TMPDIR=str(tmp_path),
         TZ="Asia/Tokyo",
@@ -74,7 +74,7 @@ def test_a_rebuild_says_which_file_differs_and_how(
     def make_artifacts(folder: Path, *_arguments: object) -> None:  # a conversion takes long, and is tested above
         shutil.copytree(digits_bundle, folder, dirs_exist_ok=True)
 
-    monkeypatch.setattr("mobilekit.rebuilder.make_artifacts", make_artifacts)
+    monkeypatch.setattr("mobilekit.jobs.verify.make_artifacts", make_artifacts)
     bundle = tmp_path / "bundle"
     shutil.copytree(digits_bundle, bundle)
     model = onnx.load(bundle / "model.onnx")

@@ -14,13 +14,13 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.build import check_inputs
-from mobilekit.models.efficientvit import Attention, Backbone, MBConv, Residual
+from mobilekit.models.families.efficientvit import Attention, Backbone, MBConv, Residual
 from mobilekit.models.linear_attention import ReLULinearAttention
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 
 # Parameters exactly, and MACs in millions as measured on the authors' architecture.
 RELEASED = {

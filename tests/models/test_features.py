@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mobilekit.models.ghostnet import GhostNet
+from mobilekit.models.families.ghostnet import GhostNet
 from mobilekit.models.macs import count_params
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 
 STRIDES = (2, 4, 8, 16, 32)
 CHANNELS = (16, 24, 40, 80, 160)

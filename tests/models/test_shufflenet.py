@@ -12,14 +12,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.errors import UsageError
+from mobilekit.models.families.shufflenet import (
+    DIALECTS,
+    SCALES,
+    STAGE2_CHANNELS,
+    ShuffleNet,
+    ShuffleUnit,
+    channel_shuffle,
+)
 from mobilekit.models.layers import ConvBnAct
 from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model, model_names
-from mobilekit.models.shufflenet import DIALECTS, SCALES, STAGE2_CHANNELS, ShuffleNet, ShuffleUnit, channel_shuffle
 from mobilekit.models.weights import calibrate_batch_norms, load_weights
 from mobilekit.recipes.load import load_recipe, recipe_for
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 from tests.shufflenet_dialects import Jaxony, Megvii, Pytorchcv, randomise
 
 IMAGE = (1, 3, 224, 224)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mobilekit.errors import UsageError
-from mobilekit.models.ghostnet import translate_key
+from mobilekit.models.families.ghostnet import translate_key
 from mobilekit.models.weights import load_weights, read_checkpoint, weights_digest
 
 

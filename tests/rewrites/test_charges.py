@@ -15,15 +15,15 @@ from torch.fx import GraphModule
 from mobilekit.errors import GateError
 from mobilekit.models.dfc import DenseFullyConnected
 from mobilekit.models.inputs import Tensors
-from mobilekit.parity.limits import bounds_for
-from mobilekit.parity.noise import Noise
+from mobilekit.parity.ledger.format_error import Noise
+from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites import catalogue, float32
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.drift import Drift, drift_between
 from mobilekit.rewrites.engine import Rewritten, rewrite
-from mobilekit.rewrites.graph import module_of, node_named, trace
+from mobilekit.rewrites.fx.graph import module_of, node_named, trace
 from mobilekit.rewrites.proof import Case, cases_for, outputs_of
 
 Change = Callable[[GraphModule, str, nn.Module], None]
@@ -325,9 +325,9 @@ def test_an_order_that_comes_too_early_is_said(register: Register) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("name", ["ghostnetv2", "efficientvit_b1", "shufflenet"])
 def test_rewriting_and_proving_takes_less_than_ten_seconds_of_one_core(name: str) -> None:
-    from mobilekit.inputs.builtin import calibration_inputs
     from mobilekit.models.build import build_reference
     from mobilekit.models.registry import find_model
+    from mobilekit.recipes.inputs.builtin import calibration_inputs
     from mobilekit.recipes.load import recipe_for
 
     loaded = recipe_for(name)

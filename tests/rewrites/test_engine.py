@@ -11,18 +11,18 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
-from mobilekit.inputs.builtin import calibration_inputs
 from mobilekit.models.build import build_reference
 from mobilekit.models.dfc import DenseFullyConnected, FullyConnected, SharedFullyConnected
 from mobilekit.models.registry import find_model
 from mobilekit.models.weights import load_weights, packaged_weights, weights_digest
+from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe, recipe_for
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites import catalogue
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
-from mobilekit.rewrites.graph import module_of, node_named
+from mobilekit.rewrites.fx.graph import module_of, node_named
 from mobilekit.rewrites.proof import Case, Proof, cases_for, compare, relative_error
 
 # -- the shipped recipes -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch import nn
 
 import mobilekit
 from mobilekit.errors import UsageError
-from mobilekit.exporter import ExportRequest, _request_digest
+from mobilekit.jobs.export import ExportRequest, _request_digest
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.rewrites.catalogue import REWRITES, find_rewrite, rewrite_names, steps_of
 from mobilekit.rewrites.engine import rewrite

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 
 from mobilekit.models.dfc import Axis, FullyConnected, SharedFullyConnected
 from mobilekit.rewrites.base import Options
-from mobilekit.rewrites.batch_norm import FoldBatchNorm
-from mobilekit.rewrites.dfc_shared import DFCShared
-from mobilekit.rewrites.gate import GateBeforeUpsample
-from mobilekit.rewrites.graph import node_named
-from mobilekit.rewrites.noop_slice import NoopSlice
+from mobilekit.rewrites.fx.graph import node_named
 from mobilekit.rewrites.proof import relative_error
+from mobilekit.rewrites.rules.dfc_shared import DFCShared
+from mobilekit.rewrites.rules.fold_batch_norm import FoldBatchNorm
+from mobilekit.rewrites.rules.gate_before_upsample import GateBeforeUpsample
+from mobilekit.rewrites.rules.noop_slice import NoopSlice
 from tests.rewriting import (
     Layers,
     Model,

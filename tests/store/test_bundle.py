@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mobilekit.bundle import LEDGER, MANIFEST, find_changes, open_bundle, tflite_name, write_manifest
 from mobilekit.errors import UsageError
-from mobilekit.files import sha256_of
+from mobilekit.store.bundle import LEDGER, MANIFEST, find_changes, open_bundle, tflite_name, write_manifest
+from mobilekit.store.files import sha256_of
 
 CONTENT = {
     "format": 1,

@@ -11,7 +11,7 @@ from threading import Barrier
 
 import pytest
 
-from mobilekit.cache import Cache, NoCache
+from mobilekit.store.cache import Cache, NoCache
 
 CONTENT = {"model.onnx": b"graph" * 100, "stages/deep/weights.bin": bytes(range(256))}
 ROUNDS = 25

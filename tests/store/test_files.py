@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit import files
-from mobilekit.files import sha256_of, sha256_of_json, whole_folder, write_atomic, write_json
+from mobilekit.store import files
+from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_atomic, write_json
 from tests.conftest import ROOT
 
 
@@ -38,7 +38,7 @@ def _hold_open(target: Path) -> subprocess.Popen[str]:
     code = """
         import sys, time
         from pathlib import Path
-        from mobilekit.files import whole_folder
+        from mobilekit.store.files import whole_folder
         with whole_folder(Path(sys.argv[1])) as folder:
             (folder / "half").write_text("half")
             print("inside", flush=True)

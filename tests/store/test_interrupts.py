@@ -9,8 +9,8 @@ import threading
 import psutil
 import pytest
 
-from mobilekit.devices.local import LocalWorkspace
-from mobilekit.interrupts import held_interrupts
+from mobilekit.bench.devices.local import LocalWorkspace
+from mobilekit.store.interrupts import held_interrupts
 
 
 class CameError(Exception):

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mobilekit.devices.adb_address import Address
-from mobilekit.devices.base import Finished
-from mobilekit.devices.connection import WHEN_LOST, Connection, DeviceTimeout
-from mobilekit.devices.discovery import ask_server, refusal
-from mobilekit.devices.wire import Refused, Wire
+from mobilekit.bench.devices.adb_address import Address
+from mobilekit.bench.devices.base import Finished
+from mobilekit.bench.devices.connection import WHEN_LOST, Connection, DeviceTimeout
+from mobilekit.bench.devices.discovery import ask_server, refusal
+from mobilekit.bench.devices.wire import Refused, Wire
 from mobilekit.errors import DeviceError
 
 _STALL_SECONDS = 30.0  # of a transfer in which nothing moves

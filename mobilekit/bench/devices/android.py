@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
-from mobilekit.devices.android_facts import READ_FACTS, READ_STATE, parse_facts, parse_state
-from mobilekit.devices.base import Device, DeviceFacts, DeviceState, Workspace
-from mobilekit.devices.connection import Connection
-from mobilekit.devices.lock import locked
-from mobilekit.devices.names import Names, Session
-from mobilekit.devices.shell import DeviceShell
-from mobilekit.devices.workspace import open_folder
+from mobilekit.bench.devices.android_facts import READ_FACTS, READ_STATE, parse_facts, parse_state
+from mobilekit.bench.devices.base import Device, DeviceFacts, DeviceState, Workspace
+from mobilekit.bench.devices.connection import Connection
+from mobilekit.bench.devices.lock import locked
+from mobilekit.bench.devices.names import Names, Session
+from mobilekit.bench.devices.shell import DeviceShell
+from mobilekit.bench.devices.workspace import open_folder
 
 
 class AdbDevice(Device):

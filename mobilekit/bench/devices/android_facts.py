@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from mobilekit.devices.base import Core, DeviceFacts, DeviceState
+from mobilekit.bench.devices.base import Core, DeviceFacts, DeviceState
 
 _CPU = "/sys/devices/system/cpu"
 _PROPERTIES = (

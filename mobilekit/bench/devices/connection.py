@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from mobilekit.devices.base import Finished
+from mobilekit.bench.devices.base import Finished
 from mobilekit.errors import DeviceError
 
 WHEN_LOST = "See `mobilekit devices`, and run it again. What is left on the device is removed then."

@@ -9,8 +9,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from mobilekit.devices.adb_address import Address, server_address
-from mobilekit.devices.wire import Refused, Wire
+from mobilekit.bench.devices.adb_address import Address, server_address
+from mobilekit.bench.devices.wire import Refused, Wire
 from mobilekit.errors import DeviceError
 
 _READY = "device"

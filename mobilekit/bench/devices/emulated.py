@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.bench.devices.emulator_setup import command, find_problem, folder
 from mobilekit.errors import DeviceError, ToolError
-from mobilekit.interrupts import held_interrupts
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.emulator_setup import command, find_problem, folder
-from mobilekit.runtimes.litert import LiteRTRuntime
+from mobilekit.store.interrupts import held_interrupts
 
-_WORKER = ("-m", "mobilekit.runtimes.emulated_worker")
-_SOURCES = str(Path(__file__).parents[2])
+_WORKER = ("-m", "mobilekit.bench.devices.emulated_worker")
+_SOURCES = str(Path(__file__).parents[3])
 
 
 class Emulator:

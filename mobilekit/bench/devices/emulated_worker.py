@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.errors import MobilekitError
-from mobilekit.runtimes.litert import LiteRTRuntime
 
 
 def main() -> None:

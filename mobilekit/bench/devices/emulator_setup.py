@@ -20,9 +20,9 @@ from typing import Any
 
 import platformdirs
 
-from mobilekit.cache import default_folder
 from mobilekit.errors import DeviceError, ToolError
-from mobilekit.files import whole_folder, write_json
+from mobilekit.store.cache import default_folder
+from mobilekit.store.files import whole_folder, write_json
 
 COMMAND = "mobilekit devices setup-emulated"
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -12,11 +12,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 
-from mobilekit.devices.base import Device, DeviceFacts, DeviceState, Finished, Workspace
-from mobilekit.devices.local_facts import read_facts, read_state
-from mobilekit.devices.lock import locked
+from mobilekit.bench.devices.base import Device, DeviceFacts, DeviceState, Finished, Workspace
+from mobilekit.bench.devices.local_facts import read_facts, read_state
+from mobilekit.bench.devices.lock import locked
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.interrupts import held_interrupts
+from mobilekit.store.interrupts import held_interrupts
 
 # What a shell answers where a program cannot be started.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126

@@ -8,8 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from mobilekit.devices.android_facts import parse_cpu_list
-from mobilekit.devices.base import Core, DeviceFacts, DeviceState
+from mobilekit.bench.devices.android_facts import parse_cpu_list
+from mobilekit.bench.devices.base import Core, DeviceFacts, DeviceState
 
 _SYSTEM = Path("/sys")
 _PROCESSES = Path("/proc")

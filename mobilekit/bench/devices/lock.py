@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from mobilekit.devices.names import unique_safe_name
+from mobilekit.bench.devices.names import unique_safe_name
 from mobilekit.errors import DeviceError
 
 

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mobilekit.devices.base import Finished
-from mobilekit.devices.connection import Connection, DeviceTimeout
-from mobilekit.devices.names import Session, unique_safe_name
+from mobilekit.bench.devices.base import Finished
+from mobilekit.bench.devices.connection import Connection, DeviceTimeout
+from mobilekit.bench.devices.names import Session, unique_safe_name
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.files import sha256_of
+from mobilekit.store.files import sha256_of
 
 FILE = "conversation.jsonl"
 FORMAT = 1

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobilekit.devices.adb_address import server_address
-from mobilekit.devices.base import Device
-from mobilekit.devices.connection import Connection
-from mobilekit.devices.discovery import Found, list_devices
-from mobilekit.devices.names import Session
+from mobilekit.bench.devices.adb_address import server_address
+from mobilekit.bench.devices.base import Device
+from mobilekit.bench.devices.connection import Connection
+from mobilekit.bench.devices.discovery import Found, list_devices
+from mobilekit.bench.devices.names import Session
 from mobilekit.errors import DeviceError, UsageError, nearest
 
 _WORDS = ("local", "adb", "adb:SERIAL", "adb:all", "replay:DIR")
@@ -46,7 +46,7 @@ def find_devices(word: str, adb_server: str | None = None, *, record: Path | Non
     if record is not None:
         raise UsageError(f"--device {word} cannot be recorded.", "Only what is asked of a device through adb can.")
     if word == "local":
-        from mobilekit.devices.local import LocalDevice
+        from mobilekit.bench.devices.local import LocalDevice
 
         return Selection([LocalDevice()], [])
     if kind == "replay" and rest:
@@ -90,7 +90,7 @@ def _missing(serial: str, found: Sequence[Found]) -> DeviceError:
 
 
 def _at_adb(serial: str, adb_server: str | None, record: Path | None) -> Selection:
-    from mobilekit.devices.adb import AdbConnection
+    from mobilekit.bench.devices.adb import AdbConnection
 
     address = server_address(adb_server)
     found = list_devices(adb_server)
@@ -114,16 +114,16 @@ def _at_adb(serial: str, adb_server: str | None, record: Path | None) -> Selecti
 
 
 def _device(connection: Connection, lock: str, record: Path | None) -> Device:
-    from mobilekit.devices.android import AdbDevice
-    from mobilekit.devices.recording import RecordingConnection
+    from mobilekit.bench.devices.android import AdbDevice
+    from mobilekit.bench.devices.recording import RecordingConnection
 
     session = Session.new()
     return AdbDevice(RecordingConnection(connection, session, record) if record else connection, session, lock=lock)
 
 
 def _replayed(folder: Path) -> list[Device]:
-    from mobilekit.devices.android import AdbDevice
-    from mobilekit.devices.recording import ReplayConnection, recordings
+    from mobilekit.bench.devices.android import AdbDevice
+    from mobilekit.bench.devices.recording import ReplayConnection, recordings
 
     connections = [ReplayConnection(path) for path in recordings(folder)]
     return [AdbDevice(connection, connection.session, lock=None) for connection in connections]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from mobilekit.devices.base import Finished
-from mobilekit.devices.connection import WHEN_LOST, Connection
-from mobilekit.devices.names import Names
+from mobilekit.bench.devices.base import Finished
+from mobilekit.bench.devices.connection import WHEN_LOST, Connection
+from mobilekit.bench.devices.names import Names
 from mobilekit.errors import DeviceError
 
 SECONDS = 30.0

@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilekit.devices.connection import Connection
-from mobilekit.devices.names import safe_name
-from mobilekit.devices.shell import DeviceShell
+from mobilekit.bench.devices.connection import Connection
+from mobilekit.bench.devices.names import safe_name
+from mobilekit.bench.devices.shell import DeviceShell
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.files import sha256_of
+from mobilekit.store.files import sha256_of
 
 ROOT = "/data/local/tmp"
 """The one place where adb's shell may write and execute."""

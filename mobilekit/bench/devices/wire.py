@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-from mobilekit.devices.adb_address import Address
+from mobilekit.bench.devices.adb_address import Address
 
 CONNECT_SECONDS = 5.0
 _LONGEST_REQUEST = 0xFFFF

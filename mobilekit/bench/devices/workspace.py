@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mobilekit.devices.base import Finished, Workspace
-from mobilekit.devices.connection import Connection, DeviceTimeout
-from mobilekit.devices.shell import DeviceShell
-from mobilekit.devices.store import ROOT, STORE, Entry, Store, parse_entries, surplus
+from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.connection import Connection, DeviceTimeout
+from mobilekit.bench.devices.shell import DeviceShell
+from mobilekit.bench.devices.store import ROOT, STORE, Entry, Store, parse_entries, surplus
 from mobilekit.errors import DeviceError, UsageError
 
 _PREFIX = f"{ROOT}/mobilekit-"

@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from mobilekit.cli.report.bench import ms
 from mobilekit.errors import UsageError
-from mobilekit.report.bench import ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from mobilekit.report.layers import decibels, is_quantised, summary
-from mobilekit.report.layers import figure as error_figure
-from mobilekit.report.layers_chart import layers_svg
-from mobilekit.report.terminal import limit_words, misses, step_line
+from mobilekit.cli.report.layers import decibels, is_quantised, summary
+from mobilekit.cli.report.layers import figure as error_figure
+from mobilekit.cli.report.layers_chart import layers_svg
+from mobilekit.cli.report.terminal import limit_words, misses, step_line
 
 _TEMPLATE = "bundle.html.j2"
 
@@ -28,7 +28,7 @@ def bundle_html(
     """
     layers = ledger.get("layers")
     environment = Environment(
-        loader=PackageLoader("mobilekit.report", "templates"),
+        loader=PackageLoader("mobilekit.cli.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,

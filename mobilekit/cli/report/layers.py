@@ -48,7 +48,7 @@ def summary(content: Content) -> list[str]:
     return [*lines, *_observer(stages), *content["notes"]]
 
 
-_EQUAL = 1e-9  # mobilekit.parity.counterparts has it; importing that would load torch
+_EQUAL = 1e-9  # mobilekit.parity.layers.counterparts has it; importing that would load torch
 
 
 def _stands_out(stage: Content) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mobilekit.cli.report.layers import is_quantised
 from mobilekit.errors import UsageError
-from mobilekit.files import write_atomic
-from mobilekit.report.layers import is_quantised
+from mobilekit.store.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

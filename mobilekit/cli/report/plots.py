@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.errors import UsageError
-from mobilekit.files import write_atomic
+from mobilekit.store.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mobilekit.parity.metrics import HIGHER_IS_BETTER
+from mobilekit.parity.ledger.metrics import HIGHER_IS_BETTER
 
 _LONG = {
     "max_abs": "max abs",

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.float_regions import tensors_to_keep
+from mobilekit.artifacts.signature import ordered
+from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.calibration import with_ranges
-from mobilekit.convert.float_regions import tensors_to_keep
-from mobilekit.convert.graph import TFLiteGraph
-from mobilekit.convert.signature import ordered
-from mobilekit.convert.worker import named
+from mobilekit.convert.tasks.worker import named
 
 Arrays = dict[str, NDArray[np.float32]]
 

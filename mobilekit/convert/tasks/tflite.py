@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mobilekit import memory
+from mobilekit.artifacts.float_regions import tensors_to_keep
+from mobilekit.artifacts.signature import ordered
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.depthwise import with_depthwise
-from mobilekit.convert.float_regions import tensors_to_keep
 from mobilekit.convert.keras_model import Shapes, keras_model
-from mobilekit.convert.quantise_task import load_calibration, quantise
-from mobilekit.convert.signature import ordered
-from mobilekit.convert.worker import named
+from mobilekit.convert.tasks.quantize import load_calibration, quantise
+from mobilekit.convert.tasks.worker import named
+from mobilekit.store import memory
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The process in which a conversion task runs: `python -m mobilekit.convert.worker TASK` in a scratch folder.
+"""The process in which a conversion task runs: `python -m mobilekit.convert.tasks.worker TASK` in a scratch folder.
 
 Reads TASK.request.json, writes TASK.reply.json, and ends at once when its standard input closes, which is when the
 process that started it is gone.
@@ -47,7 +47,9 @@ def named(tool: str) -> Iterator[None]:
 
 
 def _tasks() -> dict[str, Any]:
-    from mobilekit.convert import quantise_task, simplify_task, tflite_task
+    from mobilekit.convert.tasks import quantize as quantise_task
+    from mobilekit.convert.tasks import simplify as simplify_task
+    from mobilekit.convert.tasks import tflite as tflite_task
 
     return {"simplify": simplify_task.run, "tflite": tflite_task.run, "quantise": quantise_task.run}
 

@@ -8,9 +8,9 @@ from collections.abc import Collection
 import torch
 from torch.fx import GraphModule, Node
 
-from mobilekit.parity.float_nodes import fused_nodes, is_dense
-from mobilekit.rewrites.graph import note_shapes, path_of, shape_of
-from mobilekit.runtimes.base import Arrays
+from mobilekit.artifacts.runtime import Arrays
+from mobilekit.parity.ledger.float_nodes import fused_nodes, is_dense
+from mobilekit.rewrites.fx.graph import note_shapes, path_of, shape_of
 
 
 class FloatCost:

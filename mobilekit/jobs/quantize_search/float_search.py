@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 from torch.fx import GraphModule
 
-from mobilekit.parity.float_cost import FloatCost
-from mobilekit.parity.metrics import compare
-from mobilekit.parity.noise import EveryTensorRounded, Ranges, round_weights_to_int8
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays
+from mobilekit.jobs.quantize_search.float_cost import FloatCost
+from mobilekit.parity.ledger.format_error import EveryTensorRounded, Ranges, round_weights_to_int8
+from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import FloatPart, Int8
-from mobilekit.runtimes.base import Arrays
-from mobilekit.runtimes.pytorch import TorchRuntime
 
 _LARGEST_SHARE = 0.25
 """Of the multiply-accumulates, in one candidate: the search is for the little that matters."""

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mobilekit import bundle as bundles
-from mobilekit.bundle import Bundle, tflite_name
-from mobilekit.cache import Cache
-from mobilekit.conversion import read_calibration
+from mobilekit.artifacts.inspect import inspect
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import open_artifact
+from mobilekit.convert.alignment import align
 from mobilekit.convert.tflite import write_int8
-from mobilekit.describe import inspect
-from mobilekit.differ import models_of, recipe_of
-from mobilekit.exporter import ExportRequest, adjust, export
-from mobilekit.inputs.builtin import evaluation_inputs
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.preprocess import Arrays
-from mobilekit.parity.alignment import align
-from mobilekit.parity.float_search import FloatSearch, Point
-from mobilekit.parity.metrics import compare
+from mobilekit.jobs.diff import models_of, recipe_of
+from mobilekit.jobs.export import ExportRequest, adjust, export
+from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.recipes.inputs.builtin import evaluation_inputs
+from mobilekit.recipes.inputs.calibration import read_calibration
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Int8, Limit, Recipe
-from mobilekit.runtimes.base import open_artifact
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.cache import Cache
 
 Progress = Callable[[str], None]
 

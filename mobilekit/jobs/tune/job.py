@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mobilekit.bench.devices.base import Device
 from mobilekit.bench.engine import RunSettings
-from mobilekit.cache import Cache
-from mobilekit.devices.base import Device
 from mobilekit.errors import GateError, UsageError
-from mobilekit.exporter import ExportRequest, export
-from mobilekit.files import write_atomic
+from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.tune.forms import groups_for
+from mobilekit.jobs.tune.lab import Lab, check_ledger
+from mobilekit.jobs.tune.recipe_text import recipe_text
+from mobilekit.jobs.tune.search import Outcome, Progress, search
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.tune.forms import groups_for
-from mobilekit.tune.lab import Lab, check_ledger
-from mobilekit.tune.recipe_text import recipe_text
-from mobilekit.tune.search import Outcome, Progress, search
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import write_atomic
 
 
 @dataclass(frozen=True)

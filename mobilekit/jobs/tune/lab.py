@@ -11,21 +11,21 @@ import torch
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.bench import BenchRequest, bench
+from mobilekit.bench.devices.base import Device
 from mobilekit.bench.engine import RunSettings
-from mobilekit.bundle import tflite_name
-from mobilekit.cache import Cache
-from mobilekit.devices.base import Device
 from mobilekit.errors import GateError, MobilekitError, ToolError
-from mobilekit.exporter import ExportRequest, adjust, export
-from mobilekit.files import sha256_of, sha256_of_json
-from mobilekit.inputs.builtin import calibration_inputs
+from mobilekit.jobs.export import ExportRequest, adjust, export
+from mobilekit.jobs.tune.forms import Group
+from mobilekit.jobs.tune.search import BASE, Candidate, Figure, Progress
 from mobilekit.models.build import build_reference, check_inputs, effective_options
 from mobilekit.models.user import resolve
 from mobilekit.models.weights import settings_of, weights_digest
+from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.tune.forms import Group
-from mobilekit.tune.search import BASE, Candidate, Figure, Progress
+from mobilekit.store.bundle import tflite_name
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import sha256_of, sha256_of_json
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mobilekit.jobs.tune.forms import Form, Group
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.tune.forms import Form, Group
 
 BASE = "base"
 COMBINED = "all winners"

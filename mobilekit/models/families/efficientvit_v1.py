@@ -26,7 +26,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from mobilekit.models.efficientvit import (
+from mobilekit.models.families.efficientvit import (
     FIRST_ATTENTION_STAGE,
     Attention,
     AttentionBlock,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.models.dfc import DFCOptions
-from mobilekit.models.ghostnet import GhostNet
+from mobilekit.models.families.ghostnet import GhostNet
 from mobilekit.models.layers import Rounding
 from mobilekit.models.registry import ModelEntry, Published, register
 

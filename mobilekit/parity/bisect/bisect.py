@@ -9,8 +9,8 @@ from itertools import dropwhile
 
 import numpy as np
 
-from mobilekit.parity.islands import Island, Islands, Match
-from mobilekit.parity.layouts import layouts_between
+from mobilekit.parity.bisect.layouts import layouts_between
+from mobilekit.parity.bisect.regions import Island, Islands, Match
 
 Progress = Callable[[str], None]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.errors import ToolError
-from mobilekit.parity.layouts import Floats
+from mobilekit.parity.bisect.layouts import Floats
 
 _SIZES = ("Shape", "Size", "SHAPE", "RANK")
 
@@ -56,7 +56,7 @@ def observe_tflite(path: Path, inputs: Mapping[str, tuple[int, Floats]], outputs
         inputs: For each of the reference's inputs the number of its tensor, and one array (1, ...), images NCHW.
         outputs: Numbers of the outputs, in the order wanted.
     """
-    from mobilekit.runtimes.litert import LiteRTRuntime
+    from mobilekit.artifacts.litert import LiteRTRuntime
 
     runtime = LiteRTRuntime(path, keep_tensors=True)
     by_number = dict(inputs.values())

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.errors import ToolError
-from mobilekit.parity.layouts import Floats
-from mobilekit.parity.steps import Steps, Values, dependent
+from mobilekit.parity.bisect.layouts import Floats
+from mobilekit.parity.bisect.steps import Steps, Values, dependent
 
 Treatment = Callable[[Floats], Floats]
 SIZES = ("Shape", "Size")

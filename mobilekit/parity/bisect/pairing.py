@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
-from mobilekit.parity.layouts import Floats, Layout, Shape, distance, layouts_between
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.litert import LiteRTRuntime
-from mobilekit.runtimes.onnx import OnnxRuntime
+from mobilekit.parity.bisect.layouts import Floats, Layout, Shape, distance, layouts_between
 
 Free = Sequence[Any]
 """A shape in which names, None or -1 stand for any size."""

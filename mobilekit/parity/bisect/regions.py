@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from mobilekit.parity.layouts import Floats, Layout, distance, layouts_between
-from mobilekit.parity.observed import Observed, Op
-from mobilekit.parity.steps import Values
-from mobilekit.parity.yardstick import Yardstick
+from mobilekit.parity.bisect.layouts import Floats, Layout, distance, layouts_between
+from mobilekit.parity.bisect.observed import Observed, Op
+from mobilekit.parity.bisect.steps import Values
+from mobilekit.parity.bisect.tolerance import Yardstick
 
 # An island has a few ops and stands for a few steps: a layer with its activation, a decomposed function.
 _STEPS_AHEAD = 40

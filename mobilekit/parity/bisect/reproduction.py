@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.cut_onnx import cut_onnx
-from mobilekit.convert.cut_tflite import cut_tflite
+from mobilekit.artifacts.cut_onnx import cut_onnx
+from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
 from mobilekit.errors import ToolError
-from mobilekit.parity.bisect import Fault
-from mobilekit.parity.islands import Islands
-from mobilekit.parity.layouts import Floats, distance
-from mobilekit.parity.observed import Observed
-from mobilekit.runtimes.litert import LiteRTRuntime, decode, encode
+from mobilekit.parity.bisect.bisect import Fault
+from mobilekit.parity.bisect.layouts import Floats, distance
+from mobilekit.parity.bisect.observed import Observed
+from mobilekit.parity.bisect.regions import Islands
 
 _HEAD = '''"""{title}"""
 

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch.fx import GraphModule
 
-from mobilekit.parity.layouts import Floats
-from mobilekit.parity.metrics import compare
-from mobilekit.parity.noise import (
+from mobilekit.artifacts.runtime import Arrays
+from mobilekit.parity.bisect.layouts import Floats
+from mobilekit.parity.bisect.onnx_steps import OnnxSteps
+from mobilekit.parity.bisect.steps import Steps, TorchSteps
+from mobilekit.parity.bisect.tolerance import Yardstick
+from mobilekit.parity.ledger.format_error import (
     DYNAMIC_LEAST,
     Noise,
     round_to_256_steps,
     round_weights_to_float16,
     round_weights_to_int8,
 )
-from mobilekit.parity.onnx_steps import OnnxSteps
-from mobilekit.parity.steps import Steps, TorchSteps
-from mobilekit.parity.yardstick import Yardstick
-from mobilekit.runtimes.base import Arrays
+from mobilekit.parity.ledger.metrics import compare
 
 _ROUNDED_FORMATS = ("dynamic", "int8")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

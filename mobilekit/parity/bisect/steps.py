@@ -11,8 +11,8 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mobilekit.models.inputs import input_names
-from mobilekit.parity.layouts import Floats
-from mobilekit.rewrites.graph import path_of
+from mobilekit.parity.bisect.layouts import Floats
+from mobilekit.rewrites.fx.graph import path_of
 
 Treatment = Callable[[torch.Tensor], torch.Tensor]
 """What is done to each tensor that a step makes, such as rounding it to a format."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.parity.layouts import Floats, distance
-from mobilekit.parity.noise import FORMAT_SHARE
-from mobilekit.parity.steps import Steps, Values
+from mobilekit.parity.bisect.layouts import Floats, distance
+from mobilekit.parity.bisect.steps import Steps, Values
+from mobilekit.parity.ledger.format_error import FORMAT_SHARE
 
 FLOAT32 = 2.0**-16
 """Two thirds of float32's 24 bits. Sums of some thousand products in two orders differ by some 2^-20 of their norm, and

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.taps import Tap, is_overwritten
-from mobilekit.rewrites.graph import path_of
+from mobilekit.parity.layers.taps import Tap, is_overwritten
+from mobilekit.rewrites.fx.graph import path_of
 
 EQUAL = 1e-9
 """Relative L2 distance in float64, to which an exact rewrite is proved; a different quantity is some 0.1 to 1 away."""

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilekit.parity.counterparts import Counterpart
-from mobilekit.parity.ledger import REFERENCE, Opener, made_from
-from mobilekit.parity.metrics import compare, plain_figures
-from mobilekit.parity.noise import FLOAT32_DRAWS, FORMAT_SHARE
-from mobilekit.parity.taps import Tap
-from mobilekit.parity.tensor_error import ErrorSum, TensorError
-from mobilekit.runtimes.base import Arrays
+from mobilekit.artifacts.runtime import Arrays
+from mobilekit.parity.layers.counterparts import Counterpart
+from mobilekit.parity.layers.taps import Tap
+from mobilekit.parity.layers.tensor_error import ErrorSum, TensorError
+from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
+from mobilekit.parity.ledger.ledger import REFERENCE, Opener, made_from
+from mobilekit.parity.ledger.metrics import compare, plain_figures
 
 LEAST = 2.0**-24
 """The rounding of one float32 operation: the least that is expected anywhere."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.parity.layers import FLOAT32
-from mobilekit.parity.ledger import Opener
-from mobilekit.parity.noise import (
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.parity.layers.layers import FLOAT32
+from mobilekit.parity.ledger.format_error import (
     DYNAMIC_LEAST,
     Ranges,
     imitate_int8,
@@ -18,8 +18,8 @@ from mobilekit.parity.noise import (
     round_weights_to_float16,
     round_weights_to_int8,
 )
+from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.recipes.schema import Int8
-from mobilekit.runtimes.pytorch import TorchRuntime
 
 
 def imitations(

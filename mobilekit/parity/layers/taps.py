@@ -21,8 +21,8 @@ from torch.fx.node import map_arg
 
 from mobilekit.models.inputs import arguments
 from mobilekit.models.outputs import named_outputs
-from mobilekit.rewrites import ops
-from mobilekit.rewrites.graph import module_of, note_shapes, path_of, shape_of
+from mobilekit.rewrites.fx import ops
+from mobilekit.rewrites.fx.graph import module_of, note_shapes, path_of, shape_of
 
 PREFIX = "tap_"
 

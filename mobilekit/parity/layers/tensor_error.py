@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.parity.metrics import Floats, plain_figures
+from mobilekit.parity.ledger.metrics import Floats, plain_figures
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mobilekit.contents import op_changes
+from mobilekit.artifacts.compare import op_changes
 from mobilekit.errors import UsageError
 
 FLOAT32_SPREAD = 4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mobilekit.parity.limits import Bound, bounds_for
-from mobilekit.parity.noise import FLOAT32_DRAWS, Noise
+from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, Noise
+from mobilekit.parity.ledger.limits import Bound, bounds_for
 
 _FLOAT32 = "tflite-float32"
 _WORDS = {"dynamic": "dynamic_relative_l2", "int8": "int8_relative_l2"}

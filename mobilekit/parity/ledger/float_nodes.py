@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.modules import is_inside
-from mobilekit.rewrites.graph import module_of, path_of
+from mobilekit.rewrites.fx.graph import module_of, path_of
 
 DENSE = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _DENSE_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)

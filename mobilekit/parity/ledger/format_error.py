@@ -19,14 +19,14 @@ from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
-from mobilekit.bundle import INPUT
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays
 from mobilekit.models.inputs import arguments
-from mobilekit.parity.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
-from mobilekit.parity.metrics import Floats, compare
-from mobilekit.parity.task import Certain, Labels, certain, k_for
+from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
+from mobilekit.parity.ledger.metrics import Floats, compare
+from mobilekit.parity.ledger.task import Certain, Labels, certain, k_for
 from mobilekit.recipes.schema import Int8
-from mobilekit.runtimes.base import Arrays
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.store.bundle import INPUT
 
 FLOAT32_DRAWS = 8
 """How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.parity.metrics import Floats
+from mobilekit.parity.ledger.metrics import Floats
 
 INT8_STAGE = "tflite-int8"
 SPREADS = 4

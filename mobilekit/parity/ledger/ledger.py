@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
-from mobilekit.inputs.builtin import Evaluation
-from mobilekit.inputs.preprocess import digest_of
-from mobilekit.parity import invariants
-from mobilekit.parity.device_limits import device_bounds, is_device, source_of
-from mobilekit.parity.gates import GateResult
-from mobilekit.parity.invariants import Finding
-from mobilekit.parity.limits import Bound, bounds_for, measured
-from mobilekit.parity.metrics import Floats, Metrics, compare, plain_figures
-from mobilekit.parity.noise import Noise, Ranges, measure_noise, run_exactly
-from mobilekit.parity.task import k_for
+from mobilekit.parity.ledger import invariants
+from mobilekit.parity.ledger.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.ledger.format_error import Noise, Ranges, measure_noise, run_exactly
+from mobilekit.parity.ledger.gates import GateResult
+from mobilekit.parity.ledger.invariants import Finding
+from mobilekit.parity.ledger.limits import Bound, bounds_for, measured
+from mobilekit.parity.ledger.metrics import Floats, Metrics, compare, plain_figures
+from mobilekit.parity.ledger.task import k_for
+from mobilekit.recipes.inputs.builtin import Evaluation
+from mobilekit.recipes.inputs.preprocess import digest_of
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.rewrites.float32 import ULP
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.pytorch import TorchRuntime
 
 REFERENCE = "reference"
 # Each stage and the one that it was made from: the quantised files all come from the same float graph.

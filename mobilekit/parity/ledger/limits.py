@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mobilekit.errors import UsageError
-from mobilekit.parity.metrics import HIGHER_IS_BETTER, Metrics
-from mobilekit.parity.noise import FLOAT32_DRAWS, FORMAT_SHARE, Noise
+from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE, Noise
+from mobilekit.parity.ledger.metrics import HIGHER_IS_BETTER, Metrics
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import DRAWS, FLOOR, ULP
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.parity.task import topk_agreement
+from mobilekit.parity.ledger.task import topk_agreement
 
 HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
 Floats = NDArray[np.float32]

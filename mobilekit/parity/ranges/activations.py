@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 from torch.fx import GraphModule, Node
 
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays
 from mobilekit.convert.calibration import HARD_SWISH_ZERO
-from mobilekit.parity.float_nodes import hard_swished_nodes
-from mobilekit.parity.noise import EachStep, Ranges
-from mobilekit.runtimes.base import Arrays
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.parity.ledger.float_nodes import hard_swished_nodes
+from mobilekit.parity.ledger.format_error import EachStep, Ranges
 
 SAMPLE = 512
 """Values of each tensor that are kept of each input: with some tens of inputs, enough for the thousandth part at an end

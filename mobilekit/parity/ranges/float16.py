@@ -16,9 +16,9 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.nn import functional as F
 
-from mobilekit.rewrites.graph import module_of
-from mobilekit.rewrites.ops import CLAMP, DIVIDE, MULTIPLY, Written, arguments, is_call, number, operands, shifted
-from mobilekit.rewrites.sign import lower_bound
+from mobilekit.rewrites.fx.graph import module_of
+from mobilekit.rewrites.fx.ops import CLAMP, DIVIDE, MULTIPLY, Written, arguments, is_call, number, operands, shifted
+from mobilekit.rewrites.fx.sign import lower_bound
 
 LARGEST = 65504.0
 """float16's largest number."""

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import torch
 from torch.fx import GraphModule, Node
 
-from mobilekit.parity.activations import Activation, Recording, record
-from mobilekit.parity.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
-from mobilekit.parity.float_nodes import float_nodes, fused_nodes, nodes_inside
-from mobilekit.parity.noise import round_to_256_steps
+from mobilekit.artifacts.runtime import Arrays
+from mobilekit.parity.ledger.float_nodes import float_nodes, fused_nodes, nodes_inside
+from mobilekit.parity.ledger.format_error import round_to_256_steps
+from mobilekit.parity.ranges.activations import Activation, Recording, record
+from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
 from mobilekit.recipes.schema import Int8, Recipe
-from mobilekit.rewrites.graph import path_of
-from mobilekit.rewrites.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, Written, is_call
-from mobilekit.runtimes.base import Arrays
+from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, Written, is_call
 
 HEADROOM = 2
 """An input may make values twice as large as the calibration's largest: a photo in double the light does."""

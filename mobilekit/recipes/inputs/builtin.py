@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageEnhance import Brightness, Color, Contrast
 
-from mobilekit.bundle import INPUT
-from mobilekit.inputs.extra import with_extras
-from mobilekit.inputs.preprocess import Arrays, stack
+from mobilekit.recipes.inputs.extra import with_extras
+from mobilekit.recipes.inputs.preprocess import Arrays, stack
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import INPUT
 
 # Colour photos in the wheels of scikit-image, scikit-learn and matplotlib: in both lists a person, a thing close by,
 # and something bright in the dark.

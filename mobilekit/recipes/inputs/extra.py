@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mobilekit.bundle import INPUT
-from mobilekit.inputs.preprocess import Array, Arrays
+from mobilekit.recipes.inputs.preprocess import Array, Arrays
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import INPUT
 
 _SEED = 1
 

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mobilekit.errors import UsageError, nearest
-from mobilekit.inputs.preprocess import SUFFIXES, list_pictures
+from mobilekit.recipes.inputs.preprocess import SUFFIXES, list_pictures
 
 CLASSES = "classes.txt"
 TABLE = "labels.csv"

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
-from mobilekit.inputs.extra import with_extras
-from mobilekit.inputs.labelled import find_pictures
-from mobilekit.inputs.preprocess import Array, Arrays, load_pictures
+from mobilekit.recipes.inputs.extra import with_extras
+from mobilekit.recipes.inputs.labelled import find_pictures
+from mobilekit.recipes.inputs.preprocess import Array, Arrays, load_pictures
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import INPUT
 
 LABELS = "labels"
 Labels = NDArray[np.int64]

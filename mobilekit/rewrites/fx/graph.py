@@ -14,11 +14,11 @@ from torch.func import functional_call
 from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
-from mobilekit.bundle import INPUT
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import arguments, by_parameter
-from mobilekit.rewrites.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
-from mobilekit.rewrites.tracers import PathTracer, SizedTracer
+from mobilekit.rewrites.fx.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
+from mobilekit.rewrites.fx.tracers import PathTracer, SizedTracer
+from mobilekit.store.bundle import INPUT
 
 
 def trace(model: nn.Module, examples: Mapping[str, torch.Tensor] | None = None) -> GraphModule:
@@ -60,7 +60,7 @@ def _refusal(model: nn.Module, error: Exception) -> UsageError:
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parent))
+        if "/torch/" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parents[1]))
     ]
     place = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
     first = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

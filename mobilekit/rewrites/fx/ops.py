@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from mobilekit.rewrites.graph import module_of, path_of
+from mobilekit.rewrites.fx.graph import module_of, path_of
 
 
 class Written(NamedTuple):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from mobilekit.rewrites.graph import calls_of, input_node, module_of
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of
+from mobilekit.rewrites.fx.ops import (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
     DIVIDE,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from mobilekit.rewrites.graph import input_node
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import input_node
+from mobilekit.rewrites.fx.ops import (
     ADAPTIVE_AVERAGE_POOL,
     ADD,
     AVERAGE_POOL,

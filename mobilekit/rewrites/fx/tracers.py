@@ -13,7 +13,7 @@ from torch.fx.node import map_aggregate
 from torch.fx.proxy import TraceError
 
 from mobilekit.models.dfc import FullyConnected
-from mobilekit.rewrites.lowered import Lowered
+from mobilekit.rewrites.fx.lowered import Lowered
 
 _KNOWN = ("shape", "ndim", "dtype", "device", "is_cuda", "requires_grad")
 _NUMBERS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__")

@@ -14,8 +14,8 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
+from mobilekit.rewrites.fx.ops import (
     GELU,
     MULTIPLY,
     SIGMOID,

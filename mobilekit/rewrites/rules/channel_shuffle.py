@@ -13,9 +13,9 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.ops import PERMUTE, RESHAPE, TRANSPOSE, Written, is_call, replace_by_module
+from mobilekit.rewrites.fx.graph import input_node, module_of, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.fx.ops import PERMUTE, RESHAPE, TRANSPOSE, Written, is_call, replace_by_module
 
 Form = Literal["transpose", "gather"]
 

@@ -12,10 +12,9 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.dense_grouped import is_depthwise
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.fx.ops import (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
     CONCATENATE,
@@ -33,6 +32,7 @@ from mobilekit.rewrites.ops import (
     is_call,
     works_in_place,
 )
+from mobilekit.rewrites.rules.dense_grouped import is_depthwise
 
 _BY_CHANNEL = (
     ADAPTIVE_AVERAGE_POOL,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Site
-from mobilekit.rewrites.graph import module_of, node_named, shape_of
+from mobilekit.rewrites.fx.graph import module_of, node_named, shape_of
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 

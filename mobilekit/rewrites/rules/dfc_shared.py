@@ -7,7 +7,7 @@ from torch.fx import GraphModule
 
 from mobilekit.models.dfc import Axis, SharedFullyConnected
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import module_of, node_named
+from mobilekit.rewrites.fx.graph import module_of, node_named
 
 
 def depthwise_along(axis: Axis, taps: nn.Parameter) -> nn.Conv2d:

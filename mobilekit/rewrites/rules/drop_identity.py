@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of
-from mobilekit.rewrites.ops import DROPOUT, IDENTITY, arguments, is_call
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.ops import DROPOUT, IDENTITY, arguments, is_call
 
 
 class RemoveIdentity(Rewrite[Options]):

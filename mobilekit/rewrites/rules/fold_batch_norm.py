@@ -9,9 +9,9 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, shape_of
-from mobilekit.rewrites.ops import takers
-from mobilekit.rewrites.scale import LINEAR, Linear
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, shape_of
+from mobilekit.rewrites.fx.ops import takers
+from mobilekit.rewrites.fx.scale import LINEAR, Linear
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

@@ -9,8 +9,8 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.ops import (
     HARD_SIGMOID,
     factors,
     is_call,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of
-from mobilekit.rewrites.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers, works_in_place
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers, works_in_place
 
 
 class GateBeforeUpsample(Rewrite[Options]):

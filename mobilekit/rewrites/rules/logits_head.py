@@ -8,8 +8,8 @@ from pydantic import Field
 from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of
-from mobilekit.rewrites.ops import LOG_SOFTMAX, SOFTMAX, is_call
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.ops import LOG_SOFTMAX, SOFTMAX, is_call
 
 
 class LogitsHeadOptions(Options):

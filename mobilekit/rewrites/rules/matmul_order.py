@@ -9,8 +9,8 @@ import torch
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.ops import MATRIX_PRODUCT, operands, replace_call, takers
+from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, operands, replace_call, takers
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of
-from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.ops import MAX_POOL, arguments, is_call, pair, replace_by_module
-from mobilekit.rewrites.sign import is_nonnegative
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.fx.ops import MAX_POOL, arguments, is_call, pair, replace_by_module
+from mobilekit.rewrites.fx.sign import is_nonnegative
 
 
 class MaxPoolPadding(Rewrite[Options]):

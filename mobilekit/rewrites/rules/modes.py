@@ -9,8 +9,8 @@ from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.ops import AVERAGE_POOL, INTERPOLATE, MAX_POOL, arguments, is_call, replace_call
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import AVERAGE_POOL, INTERPOLATE, MAX_POOL, arguments, is_call, replace_call
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
 
 
 class NoopSlice(Rewrite[Options]):

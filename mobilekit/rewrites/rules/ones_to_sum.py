@@ -10,8 +10,8 @@ import torch
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.ops import MATRIX_PRODUCT, PAD, arguments, is_call, operands, takers
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, arguments, is_call, operands, takers
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.ops import AVERAGE_POOL, arguments, is_call, pair, replace_by_module
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import AVERAGE_POOL, arguments, is_call, pair, replace_by_module
 
 
 class PoolAsDepthwise(Rewrite[Options]):

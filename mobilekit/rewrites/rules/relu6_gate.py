@@ -7,9 +7,9 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.ops import HARD_SIGMOID, MULTIPLY, is_call, operands, replace_call, takers, works_in_place
-from mobilekit.rewrites.scale import LINEAR, Linear, absorbers, scale_weights, shift_bias
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, MULTIPLY, is_call, operands, replace_call, takers, works_in_place
+from mobilekit.rewrites.fx.scale import LINEAR, Linear, absorbers, scale_weights, shift_bias
 
 
 class ReLU6Gate(Rewrite[Options]):

@@ -7,9 +7,9 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.graph import input_node, module_of, node_named, path_of
-from mobilekit.rewrites.ops import CONCATENATE, RELU, concatenated, is_call, takers
-from mobilekit.rewrites.sign import is_nonnegative
+from mobilekit.rewrites.fx.graph import input_node, module_of, node_named, path_of
+from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, is_call, takers
+from mobilekit.rewrites.fx.sign import is_nonnegative
 
 _FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Site
-from mobilekit.rewrites.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.ops import DIVIDE, operands
-from mobilekit.rewrites.sign import lower_bound
+from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import DIVIDE, operands
+from mobilekit.rewrites.fx.sign import lower_bound
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 

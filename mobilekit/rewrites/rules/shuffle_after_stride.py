@@ -6,11 +6,11 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.channel_shuffle import ChannelShuffle, shuffle_at
-from mobilekit.rewrites.dense_grouped import is_depthwise
-from mobilekit.rewrites.graph import calls_of, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.ops import RELU, RELU6, add_module, is_call, takers
-from mobilekit.rewrites.shuffle_into_weights import permute_kernels
+from mobilekit.rewrites.fx.graph import calls_of, module_of, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import RELU, RELU6, add_module, is_call, takers
+from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle, shuffle_at
+from mobilekit.rewrites.rules.dense_grouped import is_depthwise
+from mobilekit.rewrites.rules.shuffle_into_weights import permute_kernels
 
 
 class ShuffleAfterStride(Rewrite[Options]):

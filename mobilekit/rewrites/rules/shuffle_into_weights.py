@@ -10,10 +10,8 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.channel_shuffle import shuffle_at
-from mobilekit.rewrites.dense_grouped import dense_macs, dense_weight, is_depthwise, with_weights
-from mobilekit.rewrites.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
     DROPOUT,
@@ -30,6 +28,8 @@ from mobilekit.rewrites.ops import (
     is_call,
     takers,
 )
+from mobilekit.rewrites.rules.channel_shuffle import shuffle_at
+from mobilekit.rewrites.rules.dense_grouped import dense_macs, dense_weight, is_depthwise, with_weights
 
 # What treats every channel alike, so that it may come before a permutation of the channels or after it.
 _ALIKE = (

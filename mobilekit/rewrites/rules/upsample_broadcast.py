@@ -13,10 +13,10 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.depth_to_space import repeat
-from mobilekit.rewrites.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.ops import (
+from mobilekit.rewrites.fx.depth_to_space import repeat
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.fx.ops import (
     ADD,
     INTERPOLATE,
     MULTIPLY,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.devices import adb, discovery
-from mobilekit.devices.adb import AdbConnection
-from mobilekit.devices.adb_address import Address, server_address
-from mobilekit.devices.base import Finished
-from mobilekit.devices.connection import DeviceTimeout
-from mobilekit.devices.discovery import Found, list_devices, parse_devices
+from mobilekit.bench.devices import adb, discovery
+from mobilekit.bench.devices.adb import AdbConnection
+from mobilekit.bench.devices.adb_address import Address, server_address
+from mobilekit.bench.devices.base import Finished
+from mobilekit.bench.devices.connection import DeviceTimeout
+from mobilekit.bench.devices.discovery import Found, list_devices, parse_devices
 from mobilekit.errors import DeviceError, UsageError
 
 Service = Callable[["Peer"], None]

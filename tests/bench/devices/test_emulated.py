@@ -11,22 +11,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.bench.devices.emulated import Emulator
+from mobilekit.bench.devices.emulator_setup import (
+    COMMAND,
+    command,
+    find_problem,
+    find_qemu,
+    folder,
+    set_up,
+    wanted_versions,
+)
 from mobilekit.errors import DeviceError, ToolError, UsageError
-from mobilekit.inputs.builtin import Evaluation
-from mobilekit.on_device import open_device
-from mobilekit.parity.device_limits import device_bounds, is_device, source_of
-from mobilekit.parity.ledger import measure
-from mobilekit.parity.noise import Noise
+from mobilekit.jobs.on_device import open_device
+from mobilekit.parity.ledger.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.ledger.format_error import Noise
+from mobilekit.parity.ledger.ledger import measure
+from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Recipe
-from mobilekit.runtimes.emulated import Emulator
-from mobilekit.runtimes.emulator_setup import COMMAND, command, find_problem, find_qemu, folder, set_up, wanted_versions
-from mobilekit.runtimes.litert import LiteRTRuntime
-from mobilekit.runtimes.pytorch import TorchRuntime
 from tests.conftest import Cli
-from tests.test_ledger import RANDOM, REAL, Faulty, _inputs, _larger_by, _model
+from tests.parity.ledger.test_ledger import RANDOM, REAL, Faulty, _inputs, _larger_by, _model
 from tests.tflite_by_hand import make_tflite
 
-WORKER = [sys.executable, "-m", "mobilekit.runtimes.emulated_worker"]
+WORKER = [sys.executable, "-m", "mobilekit.bench.devices.emulated_worker"]
 INPUTS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4) / 7}
 
 

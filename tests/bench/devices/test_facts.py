@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.devices.android_facts import READ_FACTS, READ_STATE, parse_cpu_list, parse_facts, parse_state
-from mobilekit.devices.base import Core, DeviceState
+from mobilekit.bench.devices.android_facts import READ_FACTS, READ_STATE, parse_cpu_list, parse_facts, parse_state
+from mobilekit.bench.devices.base import Core, DeviceState
 
 CPU = "/sys/devices/system/cpu"
 PHONE = f"""ro.product.cpu.abi=arm64-v8a

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.devices.base import Device, Finished
-from mobilekit.devices.select import find_devices
+from mobilekit.bench.devices.base import Device, Finished
+from mobilekit.bench.devices.select import find_devices
 from mobilekit.errors import DeviceError
-from mobilekit.files import sha256_of
+from mobilekit.store.files import sha256_of
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model, fake_model
 
@@ -282,7 +282,7 @@ def test_a_slow_device_is_waited_for(fake: FakeDevice, model: Path) -> None:
 
 
 def test_a_transfer_in_which_nothing_moves(fake: FakeDevice, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mobilekit.devices.adb._STALL_SECONDS", 0.5)
+    monkeypatch.setattr("mobilekit.bench.devices.adb._STALL_SECONDS", 0.5)
     with fake.faulty(stall_after_push_bytes=MEBIBYTE):
         with device_error("did not answer for .* in the transfer of model"):
             bench(model)
@@ -337,7 +337,7 @@ def test_a_program_that_does_not_end(fake: FakeDevice, model: Path, no_shell_v2:
 SESSION = """
 import sys
 from pathlib import Path
-from mobilekit.devices.select import find_devices
+from mobilekit.bench.devices.select import find_devices
 [device] = find_devices("adb").devices
 with device.open_workspace() as workspace:
     program = workspace.install(Path(sys.argv[1]), executable=True)

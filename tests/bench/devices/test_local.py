@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.devices import local_facts
-from mobilekit.devices.base import Core, DeviceState, Finished, Workspace
-from mobilekit.devices.local import LocalDevice
-from mobilekit.devices.local_facts import read_facts, read_state
-from mobilekit.devices.lock import locked
+from mobilekit.bench.devices import local_facts
+from mobilekit.bench.devices.base import Core, DeviceState, Finished, Workspace
+from mobilekit.bench.devices.local import LocalDevice
+from mobilekit.bench.devices.local_facts import read_facts, read_state
+from mobilekit.bench.devices.lock import locked
 from mobilekit.errors import DeviceError, UsageError
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.devices.android import AdbDevice
-from mobilekit.devices.base import DeviceFacts, DeviceState, Finished
-from mobilekit.devices.names import Names, Session, safe_name, unique_safe_name
-from mobilekit.devices.recording import RecordingConnection, ReplayConnection, recordings
-from mobilekit.devices.select import find_devices
+from mobilekit.bench.devices.android import AdbDevice
+from mobilekit.bench.devices.base import DeviceFacts, DeviceState, Finished
+from mobilekit.bench.devices.names import Names, Session, safe_name, unique_safe_name
+from mobilekit.bench.devices.recording import RecordingConnection, ReplayConnection, recordings
+from mobilekit.bench.devices.select import find_devices
 from mobilekit.errors import DeviceError, UsageError
-from tests.test_devices_workspace import HostConnection
+from tests.bench.devices.test_workspace import HostConnection
 
 SESSION = Session("another seed", "0123abcd")
 Seen = tuple[DeviceFacts, DeviceState, Finished, bytes, str, str]

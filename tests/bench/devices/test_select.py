@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.devices import adb, select
-from mobilekit.devices.adb_address import Address
-from mobilekit.devices.discovery import Found, parse_devices
-from mobilekit.devices.local import LocalDevice
-from mobilekit.devices.recording import FILE
-from mobilekit.devices.select import choose, find_devices
+from mobilekit.bench.devices import adb, select
+from mobilekit.bench.devices.adb_address import Address
+from mobilekit.bench.devices.discovery import Found, parse_devices
+from mobilekit.bench.devices.local import LocalDevice
+from mobilekit.bench.devices.recording import FILE
+from mobilekit.bench.devices.select import choose, find_devices
 from mobilekit.errors import DeviceError, UsageError
 
 READY = Found("A1", "device", "Ficus 9", None)

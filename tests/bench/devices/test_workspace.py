@@ -14,13 +14,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.devices.android import AdbDevice
-from mobilekit.devices.base import Finished, Workspace
-from mobilekit.devices.connection import Connection, DeviceTimeout
-from mobilekit.devices.names import Names, Session
-from mobilekit.devices.shell import DeviceShell
-from mobilekit.devices.store import LIMIT_BYTES, LIMIT_SECONDS, ROOT, STORE, Entry, parse_entries, parse_free, surplus
-from mobilekit.devices.workspace import AndroidWorkspace, leftovers
+from mobilekit.bench.devices.android import AdbDevice
+from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.connection import Connection, DeviceTimeout
+from mobilekit.bench.devices.names import Names, Session
+from mobilekit.bench.devices.shell import DeviceShell
+from mobilekit.bench.devices.store import (
+    LIMIT_BYTES,
+    LIMIT_SECONDS,
+    ROOT,
+    STORE,
+    Entry,
+    parse_entries,
+    parse_free,
+    surplus,
+)
+from mobilekit.bench.devices.workspace import AndroidWorkspace, leftovers
 from mobilekit.errors import DeviceError, UsageError
 
 SESSION = Session("seed", "0123abcd")

@@ -20,12 +20,12 @@ from mobilekit.bench.engine import Run
 from mobilekit.bench.gates import Gates
 from mobilekit.bench.kinds import Op
 from mobilekit.bench.profile import OpTime, Profile
+from mobilekit.cli.report import charts
+from mobilekit.cli.report.bench import bench_report, device_columns
+from mobilekit.cli.report.charts import check_suffix, draw_bench
+from mobilekit.cli.report.markdown import bench_markdown
 from mobilekit.errors import UsageError
-from mobilekit.report import charts
-from mobilekit.report.bench import bench_report, device_columns
-from mobilekit.report.charts import check_suffix, draw_bench
-from mobilekit.report.markdown import bench_markdown
-from tests.test_bench_session import COOL, HOT, make_artifacts, result_of, steady
+from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
 
 
 def crash_of_c(file: Path, times: int) -> Run:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.report.junit import Case, bench_junit, diff_junit, to_junit
-from mobilekit.report.markdown import _table, bench_markdown, diff_markdown
-from tests.test_bench_session import COOL, HOT, make_artifacts, result_of, steady
-from tests.test_report_bench import make_content, make_gated
+from mobilekit.cli.report.junit import Case, bench_junit, diff_junit, to_junit
+from mobilekit.cli.report.markdown import _table, bench_markdown, diff_markdown
+from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
+from tests.cli.report.test_bench import make_content, make_gated
 
 
 @pytest.fixture

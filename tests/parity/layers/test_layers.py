@@ -19,20 +19,20 @@ from rich.console import Console
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.cli.report.html import bundle_html
+from mobilekit.cli.report.layers import layers_table, summary
+from mobilekit.cli.report.layers_chart import draw_layers, layers_svg, tick_places
 from mobilekit.errors import UsageError
-from mobilekit.parity.activations import record
-from mobilekit.parity.counterparts import Counterpart
-from mobilekit.parity.imitations import imitations
-from mobilekit.parity.layers import Layers, Stage, StageLayers, measure_layers
-from mobilekit.parity.ledger import MADE_FROM
-from mobilekit.parity.noise import EveryTensorRounded, round_weights_to_int8
-from mobilekit.parity.taps import Tap, find_taps, tapped
-from mobilekit.report.html import bundle_html
-from mobilekit.report.layers import layers_table, summary
-from mobilekit.report.layers_chart import draw_layers, layers_svg, tick_places
-from mobilekit.rewrites.graph import trace
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.pytorch import TorchRuntime
+from mobilekit.parity.layers.counterparts import Counterpart
+from mobilekit.parity.layers.layers import Layers, Stage, StageLayers, measure_layers
+from mobilekit.parity.layers.simulated import imitations
+from mobilekit.parity.layers.taps import Tap, find_taps, tapped
+from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_weights_to_int8
+from mobilekit.parity.ledger.ledger import MADE_FROM
+from mobilekit.parity.ranges.activations import record
+from mobilekit.rewrites.fx.graph import trace
 
 EXAMPLE = {"input": torch.zeros(1, 3, 12, 12)}
 INPUTS = {"input": np.random.default_rng(0).standard_normal((3, 3, 12, 12), dtype=np.float32)}

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mobilekit.parity.counterparts import find_counterparts
-from mobilekit.parity.taps import find_taps, tapped
-from mobilekit.rewrites.graph import trace
+from mobilekit.parity.layers.counterparts import find_counterparts
+from mobilekit.parity.layers.taps import find_taps, tapped
+from mobilekit.rewrites.fx.graph import trace
 
 INPUTS = {"input": torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))}
 

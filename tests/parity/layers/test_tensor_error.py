@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mobilekit.parity.tensor_error import ErrorSum, tensor_error
+from mobilekit.parity.layers.tensor_error import ErrorSum, tensor_error
 
 
 def test_figures_by_hand() -> None:

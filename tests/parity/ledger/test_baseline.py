@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilekit.cli.report.baseline import baseline_lines
+from mobilekit.cli.report.junit import diff_junit
+from mobilekit.cli.report.markdown import diff_markdown
+from mobilekit.cli.report.sarif import diff_sarif
 from mobilekit.errors import UsageError
-from mobilekit.parity.baseline import KeptLedger, against_baseline, load_ledger, stage_noise
-from mobilekit.report.baseline import baseline_lines
-from mobilekit.report.junit import diff_junit
-from mobilekit.report.markdown import diff_markdown
-from mobilekit.report.sarif import diff_sarif
+from mobilekit.parity.ledger.baseline import KeptLedger, against_baseline, load_ledger, stage_noise
+from tests.cli.report.test_ci import check_junit
 from tests.conftest import Cli
-from tests.test_report_ci import check_junit
 
 NOISE = {
     "float32_max_abs": 1e-6,

@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mobilekit.cli.report.junit import diff_junit
+from mobilekit.cli.report.markdown import diff_markdown
+from mobilekit.cli.report.terminal import gate_line
 from mobilekit.errors import UsageError
-from mobilekit.parity.gates import check_gate
+from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Gate, Recipe
-from mobilekit.report.junit import diff_junit
-from mobilekit.report.markdown import diff_markdown
-from mobilekit.report.terminal import gate_line
 from tests.conftest import Cli
 
 LEFT = {"op": "GATHER", "name": "x", "reason": "no kernel"}
@@ -88,8 +88,8 @@ def test_every_family_is_held_to_one_partition() -> None:
 
 def test_a_bundle_beyond_a_gate_fails_and_says_so(digits_bundle: Path, cli: Cli) -> None:
     """The trained model's int8 file, held to what it cannot be."""
-    from mobilekit import differ
-    from mobilekit.bundle import open_bundle
+    from mobilekit.jobs import diff as differ
+    from mobilekit.store.bundle import open_bundle
 
     bundle = open_bundle(digits_bundle)
     assert {gate["verdict"] for gate in bundle.ledger["gates"]} == {"pass"}

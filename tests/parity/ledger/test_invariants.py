@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilekit.parity.invariants import Finding, beyond_chance, check, probabilities_of
+from mobilekit.parity.ledger.invariants import Finding, beyond_chance, check, probabilities_of
 
 Floats = NDArray[np.float32]
 FORMATS = ("tflite-float32", "tflite-float16", "tflite-dynamic", "tflite-int8")

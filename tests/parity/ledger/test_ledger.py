@@ -16,17 +16,17 @@ from rich.console import Console
 from torch import nn
 from torch.fx import GraphModule, symbolic_trace
 
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.cli.report.junit import diff_junit
+from mobilekit.cli.report.markdown import diff_markdown
+from mobilekit.cli.report.terminal import ledger_table, loosened
 from mobilekit.errors import UsageError
-from mobilekit.inputs.builtin import Evaluation
-from mobilekit.parity.ledger import MADE_FROM, Ledger, Row, check_labels, measure
+from mobilekit.parity.ledger.ledger import MADE_FROM, Ledger, Row, check_labels, measure
+from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Limit, Recipe
-from mobilekit.report.junit import diff_junit
-from mobilekit.report.markdown import diff_markdown
-from mobilekit.report.terminal import ledger_table, loosened
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.engine import StepReport
-from mobilekit.runtimes.base import Arrays, Runtime
-from mobilekit.runtimes.pytorch import TorchRuntime
 
 Array = NDArray[np.float32]
 Fault = Callable[[Array], Array]

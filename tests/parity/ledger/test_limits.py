@@ -16,13 +16,10 @@ from pydantic import ValidationError
 from torch import nn
 from torch.fx import symbolic_trace
 
-import mobilekit.parity.noise as noise_module
+import mobilekit.parity.ledger.format_error as noise_module
 from mobilekit.errors import UsageError
-from mobilekit.parity.activations import record
-from mobilekit.parity.float_nodes import fused_nodes
-from mobilekit.parity.limits import Bound, bounds_for
-from mobilekit.parity.metrics import Metrics, compare
-from mobilekit.parity.noise import (
+from mobilekit.parity.ledger.float_nodes import fused_nodes
+from mobilekit.parity.ledger.format_error import (
     EveryTensorRounded,
     Noise,
     measure_noise,
@@ -31,7 +28,10 @@ from mobilekit.parity.noise import (
     round_weights_to_float16,
     round_weights_to_int8,
 )
-from mobilekit.parity.task import Certain, certain, k_for, topk_agreement
+from mobilekit.parity.ledger.limits import Bound, bounds_for
+from mobilekit.parity.ledger.metrics import Metrics, compare
+from mobilekit.parity.ledger.task import Certain, certain, k_for, topk_agreement
+from mobilekit.parity.ranges.activations import record
 from mobilekit.recipes.schema import Limit
 
 NOISE = Noise(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)

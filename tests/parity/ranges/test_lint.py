@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
+from mobilekit.cli.report.ranges import range_lines, verdict_line
 from mobilekit.errors import UsageError
-from mobilekit.parity.activations import record
-from mobilekit.parity.float16 import to_float16
-from mobilekit.parity.range_lint import RangeWarning, lint
-from mobilekit.ranges import ranges_of_bundle, ranges_of_model
+from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
+from mobilekit.parity.ranges.activations import record
+from mobilekit.parity.ranges.float16 import to_float16
+from mobilekit.parity.ranges.lint import RangeWarning, lint
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import Calibration, Input, Int8, Recipe, RewriteStep
-from mobilekit.report.ranges import range_lines, verdict_line
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import Cli
 
 Array = NDArray[np.float32]

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilekit.differ import load_evaluation
 from mobilekit.errors import UsageError
-from mobilekit.inputs import builtin
-from mobilekit.inputs.builtin import (
+from mobilekit.jobs.diff import load_evaluation
+from mobilekit.recipes.inputs import builtin
+from mobilekit.recipes.inputs.builtin import (
     CALIBRATION_PHOTOS,
     EVALUATION_PHOTOS,
     calibration_inputs,
@@ -22,9 +22,9 @@ from mobilekit.inputs.builtin import (
     photo_views,
     varied_views,
 )
-from mobilekit.inputs.extra import random_inputs
-from mobilekit.inputs.own import load_own
-from mobilekit.inputs.preprocess import Array, list_pictures, open_picture, preprocess, stack
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.inputs.preprocess import Array, list_pictures, open_picture, preprocess, stack
+from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Calibration, Input, Recipe
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilekit.differ import load_evaluation
 from mobilekit.errors import UsageError
-from mobilekit.inputs.labelled import find_pictures
-from mobilekit.inputs.own import load_own, own_files
+from mobilekit.jobs.diff import load_evaluation
+from mobilekit.recipes.inputs.labelled import find_pictures
+from mobilekit.recipes.inputs.user_data import load_own, own_files
 from mobilekit.recipes.schema import Input, Recipe
 
 GREY = Recipe(input=Input(size=8, crop=1.0, colour="grey", mean=(0.0,), std=(1.0,)))
@@ -118,9 +118,9 @@ def test_a_table_that_is_wrong_names_the_line(tmp_path: Path, text: str, says: s
 
 
 def test_diff_measures_top1_on_a_tree(digits_bundle: Path, tmp_path: Path) -> None:
-    from mobilekit.bundle import open_bundle
-    from mobilekit.differ import diff
-    from mobilekit.inputs.builtin import digits
+    from mobilekit.jobs.diff import diff
+    from mobilekit.recipes.inputs.builtin import digits
+    from mobilekit.store.bundle import open_bundle
 
     images, labels = digits("test")
     for place, (image, label) in enumerate(zip(images[:60], labels[:60], strict=True)):

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.errors import UsageError
-from mobilekit.rewrites.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
 from mobilekit.rewrites.base import Exactness, Options, Rewrite
-from mobilekit.rewrites.fuse_hard_swish import FuseHardSwish
 from mobilekit.rewrites.proof import relative_error
+from mobilekit.rewrites.rules.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
+from mobilekit.rewrites.rules.fuse_hard_swish import FuseHardSwish
 from mobilekit.rewrites.sites import SiteOptions
 from tests.rewriting import (
     Forward,

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from mobilekit.models.linear_attention import ReLULinearAttention
 from mobilekit.rewrites.base import Exactness, Options
-from mobilekit.rewrites.graph import trace
-from mobilekit.rewrites.matmul_order import MatmulOrder
-from mobilekit.rewrites.ones_to_sum import OnesToSum
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.sign import lower_bound
 from mobilekit.rewrites.proof import relative_error
-from mobilekit.rewrites.safe_denominator import SafeDenominator, SafeDenominatorOptions
-from mobilekit.rewrites.sign import lower_bound
+from mobilekit.rewrites.rules.matmul_order import MatmulOrder
+from mobilekit.rewrites.rules.ones_to_sum import OnesToSum
+from mobilekit.rewrites.rules.safe_denominator import SafeDenominator, SafeDenominatorOptions
 from tests.rewriting import (
     Forward,
     Layers,

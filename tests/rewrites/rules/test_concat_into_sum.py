@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Options
-from mobilekit.rewrites.concat_into_sum import ConcatIntoSum, Sum
-from mobilekit.rewrites.graph import path_of
+from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.rules.concat_into_sum import ConcatIntoSum, Sum
 from tests.rewriting import (
     Forward,
     Layers,

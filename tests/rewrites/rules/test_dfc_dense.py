@@ -18,9 +18,9 @@ from mobilekit.models.registry import find_model
 from mobilekit.models.weights import calibrate_batch_norms
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.rewrites.catalogue import steps_of
-from mobilekit.rewrites.dfc_dense import DFCDense, DFCDenseOptions, fit_least_squares, project_diagonals
 from mobilekit.rewrites.engine import Rewritten, rewrite
-from mobilekit.rewrites.graph import trace
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.rules.dfc_dense import DFCDense, DFCDenseOptions, fit_least_squares, project_diagonals
 
 quick = settings(max_examples=20, deadline=None, derandomize=True)
 channels = st.integers(1, 3)

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Options
-from mobilekit.rewrites.explicit_padding import ExplicitPadding
-from mobilekit.rewrites.pool_as_depthwise import PoolAsDepthwise
-from mobilekit.rewrites.relu_into_concat import ReLUIntoConcat
+from mobilekit.rewrites.rules.explicit_padding import ExplicitPadding
+from mobilekit.rewrites.rules.pool_as_depthwise import PoolAsDepthwise
+from mobilekit.rewrites.rules.relu_into_concat import ReLUIntoConcat
 from tests.rewriting import (
     Forward,
     Layers,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from mobilekit.rewrites.graph import shape_of
-from mobilekit.rewrites.merge_depthwise import BorderedBias, MergeDepthwise
+from mobilekit.rewrites.fx.graph import shape_of
+from mobilekit.rewrites.rules.merge_depthwise import BorderedBias, MergeDepthwise
 from mobilekit.rewrites.sites import SiteOptions
 from tests.rewriting import (
     Forward,

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from mobilekit.models.macs import count_macs
 from mobilekit.rewrites.base import Exactness, Options
-from mobilekit.rewrites.max_pool_padding import MaxPoolPadding
-from mobilekit.rewrites.modes import PoolMode, PoolModeOptions, UpsampleMode, UpsampleModeOptions
-from mobilekit.rewrites.pool_order import PoolBeforePointwise
 from mobilekit.rewrites.proof import relative_error
+from mobilekit.rewrites.rules.max_pool_padding import MaxPoolPadding
+from mobilekit.rewrites.rules.modes import PoolMode, PoolModeOptions, UpsampleMode, UpsampleModeOptions
+from mobilekit.rewrites.rules.pool_before_pointwise import PoolBeforePointwise
 from tests.rewriting import (
     Forward,
     Layers,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Options
 from mobilekit.rewrites.proof import relative_error
-from mobilekit.rewrites.relu6_gate import ReLU6Gate
+from mobilekit.rewrites.rules.relu6_gate import ReLU6Gate
 from tests.rewriting import (
     Forward,
     Layers,

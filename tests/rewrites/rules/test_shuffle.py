@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from mobilekit.models.families.shufflenet import channel_shuffle
 from mobilekit.models.macs import count_macs
-from mobilekit.models.shufflenet import channel_shuffle
-from mobilekit.rewrites.channel_shuffle import ChannelShuffle, ChannelShuffleOptions, ShuffleForm
-from mobilekit.rewrites.dense_grouped import DenseGrouped, DenseGroupedOptions
 from mobilekit.rewrites.proof import relative_error
-from mobilekit.rewrites.shuffle_into_weights import ShuffleIntoWeights, ShuffleIntoWeightsOptions
+from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle, ChannelShuffleOptions, ShuffleForm
+from mobilekit.rewrites.rules.dense_grouped import DenseGrouped, DenseGroupedOptions
+from mobilekit.rewrites.rules.shuffle_into_weights import ShuffleIntoWeights, ShuffleIntoWeightsOptions
 from tests.rewriting import (
     Forward,
     Layers,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekit.models.shufflenet import channel_shuffle
+from mobilekit.models.families.shufflenet import channel_shuffle
 from mobilekit.rewrites.base import Options
-from mobilekit.rewrites.channel_shuffle import ChannelShuffle
-from mobilekit.rewrites.graph import module_of, shape_of
-from mobilekit.rewrites.shuffle_after_stride import ShuffleAfterStride
+from mobilekit.rewrites.fx.graph import module_of, shape_of
+from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle
+from mobilekit.rewrites.rules.shuffle_after_stride import ShuffleAfterStride
 from tests.rewriting import (
     Forward,
     Layers,

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites.base import Exactness, Options
-from mobilekit.rewrites.batch_norm import FoldBatchNorm
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.graph import trace
-from mobilekit.rewrites.identity import RemoveIdentity
-from mobilekit.rewrites.logits_head import LogitsHead, LogitsHeadOptions
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.rules.drop_identity import RemoveIdentity
+from mobilekit.rewrites.rules.fold_batch_norm import FoldBatchNorm
+from mobilekit.rewrites.rules.logits_head import LogitsHead, LogitsHeadOptions
 from tests.rewriting import (
     Forward,
     Model,

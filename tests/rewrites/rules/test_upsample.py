@@ -16,10 +16,10 @@ from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.rewrites.depth_to_space import DepthToSpace, repeat
-from mobilekit.rewrites.graph import trace
-from mobilekit.rewrites.lowered import Lowered
-from mobilekit.rewrites.upsample_broadcast import (
+from mobilekit.rewrites.fx.depth_to_space import DepthToSpace, repeat
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.rules.upsample_broadcast import (
     CombineWithUpsampled,
     Form,
     NearestUpsample,

@@ -1,0 +1,48 @@
+"""All files of a bundle that are made of its rewritten model: an export makes them, and a rebuild makes them again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from mobilekit.convert.alignment import align
+from mobilekit.convert.pipeline import convert
+from mobilekit.models.build import save_state
+from mobilekit.parity.ranges.lint import RangeLint, lint
+from mobilekit.recipes.inputs.calibration import Calibration
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.engine import Rewritten
+from mobilekit.store import bundle as bundles
+from mobilekit.store.bundle import tflite_name
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import write_json
+
+Progress = Callable[[str], None]
+
+
+def make_artifacts(
+    folder: Path, rewritten: Rewritten, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
+) -> RangeLint:
+    """Write all files that are made of a rewritten model into `folder`, which has a subfolder `stages`.
+
+    Returns:
+        What float16 and int8 will do to the activations.
+
+    Raises:
+        ToolError: A converter failed.
+    """
+    save_state(rewritten.graph, folder / bundles.REWRITTEN)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
+    shutil.rmtree(scratch)
+    path = folder / tflite_name("float32")
+    if path.exists():
+        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
+    progress("ranges of the activations")
+    report, recording = lint(rewritten.graph, calibration.arrays, recipe)
+    if "int8" in recipe.precision:
+        write_json(folder / bundles.RANGES, recording.ranges)
+    return report

@@ -1,0 +1,1 @@
+"""The reference families, one file each."""

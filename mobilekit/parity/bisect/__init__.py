@@ -1,0 +1,1 @@
+"""Which op of an artifact is wrong."""

@@ -1,0 +1,1 @@
+"""The values inside a model, stage by stage."""

@@ -1,0 +1,1 @@
+"""The stages of an export, each measured and held to its limits."""

@@ -1,0 +1,1 @@
+"""The graph that rewrites work on, and its vocabulary."""

@@ -1,0 +1,1 @@
+"""What stays on disk: bundles, the cache, and files that appear whole or not at all."""
