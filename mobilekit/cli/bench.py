@@ -79,7 +79,7 @@ def bench(
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.bench.gates import Gates
-    from mobilekit.cli.report.charts import check_suffix
+    from mobilekit.cli.render.charts import check_suffix
 
     if plot:
         check_suffix(plot)
@@ -187,7 +187,7 @@ def _failed(content: dict[str, Any]) -> bool:
 
 
 def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device: str, as_json: bool) -> None:
-    from mobilekit.cli.report.bench import bench_report, device_columns
+    from mobilekit.cli.render.bench import bench_report, device_columns
 
     several = device == "adb:all" or len(contents) + len(failures) > 1
     if as_json:
@@ -201,9 +201,9 @@ def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device
 
 
 def _write(contents: list[dict[str, Any]], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
-    from mobilekit.cli.report.charts import draw_bench
-    from mobilekit.cli.report.junit import bench_junit
-    from mobilekit.cli.report.markdown import bench_markdown
+    from mobilekit.cli.render.charts import draw_bench
+    from mobilekit.cli.render.junit import bench_junit
+    from mobilekit.cli.render.markdown import bench_markdown
     from mobilekit.store.files import write_atomic
 
     if plot:

@@ -83,7 +83,7 @@ def diff(
         refuse_without_layers(plot=plot, calibration=calibration, precision=precision)
     import torch
 
-    from mobilekit.cli.report.layers_chart import check_place
+    from mobilekit.cli.render.layers_chart import check_place
     from mobilekit.jobs.bisect import check_free
     from mobilekit.parity.ledger.baseline import against_baseline, load_ledger
 
@@ -146,10 +146,10 @@ def _write_reports(
     sarif: Path | None,
     plot: Path | None,
 ) -> None:
-    from mobilekit.cli.report.junit import diff_junit
-    from mobilekit.cli.report.layers_chart import draw_layers
-    from mobilekit.cli.report.markdown import diff_markdown
-    from mobilekit.cli.report.sarif import diff_sarif
+    from mobilekit.cli.render.junit import diff_junit
+    from mobilekit.cli.render.layers_chart import draw_layers
+    from mobilekit.cli.render.markdown import diff_markdown
+    from mobilekit.cli.render.sarif import diff_sarif
     from mobilekit.store.files import write_atomic
 
     assert measured is not None
@@ -165,10 +165,10 @@ def _write_reports(
 
 
 def _print(content: dict[str, Any], is_bisected: bool) -> None:
-    from mobilekit.cli.report.baseline import baseline_lines
-    from mobilekit.cli.report.fault import fault_lines
-    from mobilekit.cli.report.layers import layers_table
-    from mobilekit.cli.report.terminal import ledger_table
+    from mobilekit.cli.render.baseline import baseline_lines
+    from mobilekit.cli.render.fault import fault_lines
+    from mobilekit.cli.render.layers import layers_table
+    from mobilekit.cli.render.terminal import ledger_table
 
     out.print(ledger_table(content))
     for line in baseline_lines(content["baseline"]) if "baseline" in content else ():

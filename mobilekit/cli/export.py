@@ -87,8 +87,8 @@ def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(exported: Exported, ledger: dict[str, Any]) -> None:
-    from mobilekit.cli.report.ranges import range_lines
-    from mobilekit.cli.report.terminal import ledger_table, rewrite_lines
+    from mobilekit.cli.render.ranges import range_lines
+    from mobilekit.cli.render.terminal import ledger_table, rewrite_lines
 
     bundle = exported.bundle
     for line in rewrite_lines(ledger):

@@ -45,8 +45,8 @@ def quantize_search(
     """
     import torch
 
-    from mobilekit.cli.report.float_search_chart import draw_search
-    from mobilekit.cli.report.plots import check_suffix
+    from mobilekit.cli.render.float_search_chart import draw_search
+    from mobilekit.cli.render.plots import check_suffix
     from mobilekit.jobs.export import ExportRequest, recipe_of
     from mobilekit.jobs.quantize_search.job import as_yaml, search
     from mobilekit.recipes.load import load_recipe

@@ -33,7 +33,7 @@ def ranges(
     """
     import torch
 
-    from mobilekit.cli.report.ranges import range_lines, verdict_line
+    from mobilekit.cli.render.ranges import range_lines, verdict_line
     from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
     from mobilekit.recipes.load import load_recipe
 

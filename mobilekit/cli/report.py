@@ -50,7 +50,7 @@ def report(
         torch.set_num_threads(1)
         with progress("opening the bundle") as tell:
             ledger["layers"] = look_inside(opened, inputs, reference, calibration, precision, tell)
-    from mobilekit.cli.report.html import bundle_html
+    from mobilekit.cli.render.html import bundle_html
     from mobilekit.store.files import write_atomic
 
     sizes = {str(path.relative_to(bundle)): path.stat().st_size for path in bundle.rglob("*") if path.is_file()}

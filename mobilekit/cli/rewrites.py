@@ -78,7 +78,7 @@ def explain(
     if rewrite == DFC:
         _explain_dfc(model, recipe, weights, plot, as_json)
         return
-    from mobilekit.cli.report.rewrites import explanation
+    from mobilekit.cli.render.rewrites import explanation
     from mobilekit.rewrites import explain as explaining
 
     loaded = _recipe(model, recipe)
@@ -118,7 +118,7 @@ def rank(
     Examples: `mobilekit rewrites rank ghostnetv2 --rewrite hard-sigmoid` · `mobilekit rewrites rank timm:convnext_tiny
     --rewrite tanh-gelu --max-drift 0.01`
     """
-    from mobilekit.cli.report.rewrites import ranking
+    from mobilekit.cli.render.rewrites import ranking
     from mobilekit.rewrites.rank import cheapest, step_for
     from mobilekit.rewrites.rank import rank as measure
 
@@ -144,9 +144,9 @@ def rank(
 
 
 def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
-    from mobilekit.cli.report.dfc_chart import draw_dfc
-    from mobilekit.cli.report.plots import check_suffix
-    from mobilekit.cli.report.rewrites import dfc_lines
+    from mobilekit.cli.render.dfc_chart import draw_dfc
+    from mobilekit.cli.render.plots import check_suffix
+    from mobilekit.cli.render.rewrites import dfc_lines
     from mobilekit.recipes.inputs.builtin import evaluation_inputs
 
     if plot:

@@ -72,7 +72,7 @@ def tune(
 
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
-    from mobilekit.cli.report.tune import tune_report
+    from mobilekit.cli.render.tune import tune_report
     from mobilekit.jobs.export import adjust, recipe_of
     from mobilekit.jobs.tune.job import TuneRequest
     from mobilekit.jobs.tune.job import tune as run

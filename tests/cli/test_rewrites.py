@@ -16,8 +16,8 @@ import yaml
 from rich.console import Console
 
 from mobilekit.cli import app as application
-from mobilekit.cli.report.rewrites import explanation, ranking, step_yaml
-from mobilekit.cli.report.terminal import rewrite_lines
+from mobilekit.cli.render.rewrites import explanation, ranking, step_yaml
+from mobilekit.cli.render.terminal import rewrite_lines
 from mobilekit.errors import UsageError
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites import dfc_table as dfc_tables

@@ -21,9 +21,9 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.cli.report.html import bundle_html
-from mobilekit.cli.report.layers import layers_table, summary
-from mobilekit.cli.report.layers_chart import draw_layers, layers_svg, tick_places
+from mobilekit.cli.render.html import bundle_html
+from mobilekit.cli.render.layers import layers_table, summary
+from mobilekit.cli.render.layers_chart import draw_layers, layers_svg, tick_places
 from mobilekit.errors import UsageError
 from mobilekit.parity.layers.counterparts import Counterpart
 from mobilekit.parity.layers.layers import Layers, Stage, StageLayers, measure_layers

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mobilekit.cli.report.junit import diff_junit
-from mobilekit.cli.report.markdown import diff_markdown
-from mobilekit.cli.report.terminal import gate_line
+from mobilekit.cli.render.junit import diff_junit
+from mobilekit.cli.render.markdown import diff_markdown
+from mobilekit.cli.render.terminal import gate_line
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.recipes.load import load_recipe

@@ -18,9 +18,9 @@ from torch.fx import GraphModule, symbolic_trace
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.cli.report.junit import diff_junit
-from mobilekit.cli.report.markdown import diff_markdown
-from mobilekit.cli.report.terminal import ledger_table, loosened
+from mobilekit.cli.render.junit import diff_junit
+from mobilekit.cli.render.markdown import diff_markdown
+from mobilekit.cli.render.terminal import ledger_table, loosened
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.ledger import MADE_FROM, Ledger, Row, check_labels, measure
 from mobilekit.recipes.inputs.builtin import Evaluation

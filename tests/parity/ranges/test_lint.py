@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from mobilekit.cli.report.ranges import range_lines, verdict_line
+from mobilekit.cli.render.ranges import range_lines, verdict_line
 from mobilekit.errors import UsageError
 from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
 from mobilekit.parity.ranges.activations import record

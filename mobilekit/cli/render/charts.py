@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.cli.report.bench import ms
+from mobilekit.cli.render.bench import ms
 from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:

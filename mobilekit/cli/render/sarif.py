@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mobilekit import __version__
-from mobilekit.cli.report.terminal import misses
+from mobilekit.cli.render.terminal import misses
 
 _RULES = {
     "parity": "A stage's outputs are farther from what it was made from, or from the reference, than its limit.",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.cli.report.layers import is_quantised
+from mobilekit.cli.render.layers import is_quantised
 from mobilekit.errors import UsageError
 from mobilekit.store.files import write_atomic
 

@@ -95,8 +95,8 @@ _DIFF_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agr
 
 
 def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
-    from mobilekit.cli.report.baseline import place
-    from mobilekit.cli.report.terminal import gate_line, misses
+    from mobilekit.cli.render.baseline import place
+    from mobilekit.cli.render.terminal import gate_line, misses
 
     for gate in ledger.get("gates", ()):
         failure = None if gate["verdict"] == "pass" else gate_line(gate)

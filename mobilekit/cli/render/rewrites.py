@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mobilekit.cli.report.terminal import step_line
+from mobilekit.cli.render.terminal import step_line
 
 Content = dict[str, Any]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from mobilekit.cli.report.layers import decibels, is_quantised, summary
-from mobilekit.cli.report.layers import figure as error_figure
-from mobilekit.cli.report.layers_chart import layers_svg
-from mobilekit.cli.report.terminal import limit_words, misses, step_line
+from mobilekit.cli.render.layers import decibels, is_quantised, summary
+from mobilekit.cli.render.layers import figure as error_figure
+from mobilekit.cli.render.layers_chart import layers_svg
+from mobilekit.cli.render.terminal import limit_words, misses, step_line
 
 _TEMPLATE = "bundle.html.j2"
 
@@ -28,7 +28,7 @@ def bundle_html(
     """
     layers = ledger.get("layers")
     environment = Environment(
-        loader=PackageLoader("mobilekit.cli.report", "templates"),
+        loader=PackageLoader("mobilekit.cli.render", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,

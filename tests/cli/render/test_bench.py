@@ -20,10 +20,10 @@ from mobilekit.bench.engine import Run
 from mobilekit.bench.gates import Gates
 from mobilekit.bench.kinds import Op
 from mobilekit.bench.profile import OpTime, Profile
-from mobilekit.cli.report import charts
-from mobilekit.cli.report.bench import bench_report, device_columns
-from mobilekit.cli.report.charts import check_suffix, draw_bench
-from mobilekit.cli.report.markdown import bench_markdown
+from mobilekit.cli.render import charts
+from mobilekit.cli.render.bench import bench_report, device_columns
+from mobilekit.cli.render.charts import check_suffix, draw_bench
+from mobilekit.cli.render.markdown import bench_markdown
 from mobilekit.errors import UsageError
 from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
 

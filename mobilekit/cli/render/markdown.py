@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mobilekit.cli.report.baseline import artifact_change, place
-from mobilekit.cli.report.bench import change, count, limit, ms, unsure
-from mobilekit.cli.report.terminal import gate_line, loosened, misses
+from mobilekit.cli.render.baseline import artifact_change, place
+from mobilekit.cli.render.bench import change, count, limit, ms, unsure
+from mobilekit.cli.render.terminal import gate_line, loosened, misses
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 

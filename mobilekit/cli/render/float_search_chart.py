@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mobilekit.cli.report.plots import save
+from mobilekit.cli.render.plots import save
 
 
 def draw_search(content: dict[str, Any], path: Path) -> None:
