@@ -23,7 +23,7 @@ from mobilekit.bench.devices.discovery import Found
 from mobilekit.bench.devices.select import Selection
 from tests.bench.test_binary import elf
 from tests.bench.test_choice import PHONE, Phone
-from tests.cli.report.test_ci import check_junit, tables
+from tests.cli.render.test_ci import check_junit, tables
 from tests.conftest import ROOT, Cli
 from tests.fake_device import fake_benchmark_model, fake_model
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mobilekit.cli.render.junit import Case, bench_junit, diff_junit, to_junit
 from mobilekit.cli.render.markdown import _table, bench_markdown, diff_markdown
 from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
-from tests.cli.report.test_bench import make_content, make_gated
+from tests.cli.render.test_bench import make_content, make_gated
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.report.test_ci import check_junit
+from tests.cli.render.test_ci import check_junit
 
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.cli.render.junit import diff_junit
