@@ -18,7 +18,7 @@ from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import load_recipe
 from mobilekit.store.bundle import Bundle, open_bundle, write_manifest
 from mobilekit.store.files import sha256_of
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 from tests.tflite_by_hand import make_tflite
 
 ARTIFACTS = ("model.onnx", "stages/unsimplified.onnx", *(f"model.{p}.tflite" for p in ("float32", "int8")))
@@ -44,7 +44,7 @@ def test_a_rebuild_elsewhere_on_another_day_gives_the_same_bytes(digits_bundle: 
         "--rebuild",
         "--json",
         cwd=tmp_path,
-        PYTHONPATH=f"{tmp_path / 'python'}:{Path(__file__).parents[2]}",
+        PYTHONPATH=f"{tmp_path / 'python'}:{ROOT}",
         PYTHONHASHSEED="7",
         TMPDIR=str(tmp_path),
         TZ="Asia/Tokyo",

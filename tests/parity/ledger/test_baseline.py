@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.render.test_ci import check_junit
 
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.cli.render.junit import diff_junit
@@ -18,6 +17,7 @@ from mobilekit.cli.render.markdown import diff_markdown
 from mobilekit.cli.render.sarif import diff_sarif
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.baseline import KeptLedger, against_baseline, load_ledger, stage_noise
+from tests.cli.render.test_ci import check_junit
 from tests.conftest import Cli
 
 NOISE = {

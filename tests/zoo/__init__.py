@@ -1,0 +1,1 @@
+"""Whole models of the zoo, converted: run by `make test-zoo`."""
