@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 # Ops for which XNNPACK's delegate has no kernel at all, in LiteRT 2.1 (found by running one-op models), and what does.
@@ -15,14 +16,37 @@ _NO_KERNEL = {
 _FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT", "DIV", "RELU"}
 
 
-def describe_delegate(interpreter: Any) -> dict[str, Any]:
-    """Return the delegate's name, its partitions, and the nodes that it left with the reason.
+@dataclass(frozen=True)
+class UndelegatedOp:
+    """An op that the delegate does not run."""
+
+    op: str
+    """Its kind, as TFLite names it."""
+    name: str
+    """Of its first output."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """What of a file a delegate runs."""
+
+    name: str | None
+    """None where no delegate took anything."""
+    partitions: int
+    """Parts in which it runs the graph."""
+    delegated: int
+    """How many ops it runs, ..."""
+    total: int
+    """... and of how many."""
+    undelegated: tuple[UndelegatedOp, ...]
+
+
+def describe_delegate(interpreter: Any) -> Delegation:
+    """Return what the delegate runs, and the ops that it does not run with the reason.
 
     Args:
         interpreter: An ai_edge_litert Interpreter with allocated tensors.
-
-    Returns:
-        `name`, `partitions`, `delegated` and `total` (numbers of nodes), `undelegated` (op, name, reason).
     """
     details = interpreter._get_ops_details()
     tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
@@ -33,15 +57,14 @@ def describe_delegate(interpreter: Any) -> dict[str, Any]:
     for partition in partitions:
         taken |= _members(partition, maker)
     left = [node for node in nodes if node["index"] not in taken]
-    return {
-        "name": "XNNPACK" if partitions else None,
-        "partitions": len(partitions),
-        "delegated": len(taken),
-        "total": len(nodes),
-        "undelegated": [
-            {"op": node["op_name"], "name": _name(node, tensors), "reason": _reason(node, tensors)} for node in left
-        ],
-    }
+    undelegated = [UndelegatedOp(node["op_name"], _name(node, tensors), _reason(node, tensors)) for node in left]
+    return Delegation(
+        name="XNNPACK" if partitions else None,
+        partitions=len(partitions),
+        delegated=len(taken),
+        total=len(nodes),
+        undelegated=tuple(undelegated),
+    )
 
 
 def _members(partition: dict[str, Any], maker: dict[int, dict[str, Any]]) -> set[int]:

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from mobilekit.artifacts.delegate import describe_delegate
+from mobilekit.artifacts.delegate import Delegation, describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime, TensorInfo
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import output_layouts
+from mobilekit.store.jsonable import to_json
 
 Described = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of an artifact."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    """A size that is free has its name, or None where it has none."""
+    dtype: str
+    """As NumPy names it."""
+    layout: Literal["NCHW", "NHWC"] | None
+    """Of images; None for other tensors."""
+
+
+@dataclass(frozen=True)
+class TFLiteTensor(Tensor):
+    """One of a TFLite file, where quantized values stand for `scale * (value - zero_point)`."""
+
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in an artifact."""
+
+    format: Literal["onnx", "tflite"]
+    ops: dict[str, int]
+    """How many of each kind, the most frequent first."""
+    delegate: Delegation | None
+    """None for ONNX."""
+    inputs: tuple[TFLiteTensor | Tensor, ...]
+    outputs: tuple[TFLiteTensor | Tensor, ...]
+    size_bytes: int
 
 
 def input_entry(spec: Input) -> Described:
@@ -43,8 +79,9 @@ def artifact_entries(folder: Path) -> dict[str, Described]:
     layouts = output_layouts(folder)
     entries = {}
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
-        described = inspect(path)
-        entry = entries[path.name] = {key: described[key] for key in ("format", "inputs", "outputs")}
+        found = inspect(path)
+        entry = {"format": found.format, "inputs": to_json(found.inputs), "outputs": to_json(found.outputs)}
+        entries[path.name] = entry
         if path.suffix == ".tflite":
             for tensor in entry["inputs"]:
                 tensor["layout"] = "NHWC" if len(tensor["shape"]) == 4 else None
@@ -55,20 +92,13 @@ def artifact_entries(folder: Path) -> dict[str, Described]:
 
 def artifact_summary(path: Path) -> Described:
     """Return a file's `size_bytes`, `ops` (count by name) and XNNPACK's `partitions` (None for ONNX): for ledgers."""
-    described = inspect(path)
-    delegate = described["delegate"]
-    return {
-        "size_bytes": described["size_bytes"],
-        "ops": described["ops"],
-        "partitions": delegate["partitions"] if delegate else None,
-    }
+    found = inspect(path)
+    partitions = found.delegate.partitions if found.delegate else None
+    return {"size_bytes": found.size_bytes, "ops": found.ops, "partitions": partitions}
 
 
-def inspect(path: Path) -> Described:
+def inspect(path: Path) -> Inspection:
     """Look into an .onnx or .tflite file.
-
-    Returns:
-        `format`, `ops` (count by name), `delegate` (TFLite only), `inputs`, `outputs`, `size_bytes`.
 
     Raises:
         UsageError: There is no such file, or it has another suffix.
@@ -77,27 +107,26 @@ def inspect(path: Path) -> Described:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     if path.suffix == ".onnx":
-        described = _inspect_onnx(path)
-    elif path.suffix == ".tflite":
-        described = _inspect_tflite(path)
-    else:
-        raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
-    return {**described, "size_bytes": path.stat().st_size}
+        return _inspect_onnx(path)
+    if path.suffix == ".tflite":
+        return _inspect_tflite(path)
+    raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
 
 
-def _inspect_tflite(path: Path) -> Described:
+def _inspect_tflite(path: Path) -> Inspection:
     runtime = LiteRTRuntime(path)
     nodes = [node for node in runtime.interpreter._get_ops_details() if node["op_name"] != "DELEGATE"]
-    return {
-        "format": "tflite",
-        "ops": dict(Counter(node["op_name"] for node in nodes).most_common()),
-        "delegate": describe_delegate(runtime.interpreter),
-        "inputs": [_tensor_entry(info) for info in runtime.inputs],
-        "outputs": [_tensor_entry(info) for info in runtime.outputs],
-    }
+    return Inspection(
+        format="tflite",
+        ops=dict(Counter(node["op_name"] for node in nodes).most_common()),
+        delegate=describe_delegate(runtime.interpreter),
+        inputs=tuple(map(_tflite_tensor, runtime.inputs)),
+        outputs=tuple(map(_tflite_tensor, runtime.outputs)),
+        size_bytes=path.stat().st_size,
+    )
 
 
-def _inspect_onnx(path: Path) -> Described:
+def _inspect_onnx(path: Path) -> Inspection:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -106,26 +135,25 @@ def _inspect_onnx(path: Path) -> Described:
     except DecodeError as error:
         raise ToolError(f"{path} is not an ONNX file: {error}.") from error
 
-    def entry(value: onnx.ValueInfoProto) -> Described:
+    def tensor(value: onnx.ValueInfoProto) -> Tensor:
         kind = value.type.tensor_type
-        shape = [dim.dim_value or dim.dim_param or None for dim in kind.shape.dim]
+        shape = tuple(dim.dim_value or dim.dim_param or None for dim in kind.shape.dim)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-        return {"name": value.name, "shape": shape, "layout": "NCHW" if len(shape) == 4 else None, "dtype": dtype}
+        return Tensor(value.name, shape, dtype, "NCHW" if len(shape) == 4 else None)
 
     weights = {tensor.name for tensor in graph.initializer}
-    return {
-        "format": "onnx",
-        "ops": dict(Counter(node.op_type for node in graph.node).most_common()),
-        "delegate": None,
-        "inputs": [entry(value) for value in graph.input if value.name not in weights],
-        "outputs": [entry(value) for value in graph.output],
-    }
+    return Inspection(
+        format="onnx",
+        ops=dict(Counter(node.op_type for node in graph.node).most_common()),
+        delegate=None,
+        inputs=tuple(tensor(value) for value in graph.input if value.name not in weights),
+        outputs=tuple(tensor(value) for value in graph.output),
+        size_bytes=path.stat().st_size,
+    )
 
 
-def _tensor_entry(info: TensorInfo) -> Described:
-    entry = asdict(info)
-    del entry["index"]
-    layout = None
+def _tflite_tensor(info: TensorInfo) -> TFLiteTensor:
+    layout: Literal["NCHW", "NHWC"] | None = None
     if len(info.shape) == 4:
         layout = "NCHW" if info.shape[1] in (1, 3) and info.shape[3] not in (1, 3) else "NHWC"
-    return {**entry, "shape": list(info.shape), "layout": layout}
+    return TFLiteTensor(info.name, tuple(info.shape), info.dtype, layout, info.scale, info.zero_point)

@@ -47,7 +47,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "warmup_ms": warmup_ms,
         "raw_ms": raw_ms,
         "memory_mb": _resident_mb() - before,
-        **{key: delegate[key] for key in ("partitions", "delegated", "total")},
+        "partitions": delegate.partitions,
+        "delegated": delegate.delegated,
+        "total": delegate.total,
     }
 
 

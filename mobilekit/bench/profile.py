@@ -106,7 +106,7 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
     with _ONE_AT_A_TIME:
         ops = read_ops(artifact.path, artifact.alignment())
         delegate = describe_delegate(LiteRTRuntime(artifact.path).interpreter)
-    reasons = {entry["name"]: entry["reason"] for entry in delegate["undelegated"]}
+    reasons = {each.name: each.reason for each in delegate.undelegated}
     if isinstance(engine, ToolEngine):
         placed = attribute(ops, engine.profile(artifact.path, settings))
         left = [op for op in ops if op.index in placed.own]
@@ -122,7 +122,7 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
     return Profile(
         ALONE,
         tuple(OpTime(op, alone.get(op.index), op.tensor not in reasons) for op in ops),
-        partitions=delegate["partitions"],
+        partitions=delegate.partitions,
         undelegated=tuple(_entry(op, reasons[op.tensor], alone.get(op.index)) for op in ops if op.tensor in reasons),
     )
 

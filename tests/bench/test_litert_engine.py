@@ -52,7 +52,7 @@ def left_alone(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A file of one op, which XNNPACK does not take."""
     whole = Whole.read(digits_bundle / "model.dynamic.tflite")
     path = digits_bundle / "model.dynamic.tflite"
-    left = {each["name"] for each in describe_delegate(LiteRTRuntime(path).interpreter)["undelegated"]}
+    left = {each.name for each in describe_delegate(LiteRTRuntime(path).interpreter).undelegated}
     tensors = whole.model.subgraphs[0].tensors
     place = next(i for i, op in enumerate(whole.operators) if tensors[int(op.outputs[0])].name.decode() in left)
     path = tmp_path_factory.mktemp("alone") / "left.tflite"

@@ -54,7 +54,8 @@ def test_merged_kernels_and_depth_to_space_arrive_and_pass(tmp_path: Path, cli: 
     assert json.loads((bundle / "ledger.json").read_text())["verdict"] == "pass"
     for precision in ("float32", "int8"):
         file = bundle / f"model.{precision}.tflite"
-        assert inspect(file)["delegate"]["partitions"] == 1
+        delegate = inspect(file).delegate
+        assert delegate and delegate.partitions == 1
         graph = TFLiteGraph(file.read_bytes())
         weights = [graph.tensors[graph.operands[op][1]].shape for op in graph.ops_of(["DEPTHWISE_CONV_2D"])]
         assert [tuple(shape[1:3]) for shape in weights] == [(2, 2), (5, 5)]

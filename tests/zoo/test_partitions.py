@@ -37,5 +37,5 @@ def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> 
     content = (tmp_path / tflite_name("float32")).read_bytes()
     assert with_depthwise(content) is content  # no convolution with kernels of one channel is left in groups
     found = inspect(tmp_path / tflite_name("float32"))
-    assert (found["delegate"]["partitions"], found["delegate"]["undelegated"]) == (1, [])
-    assert found["ops"].get("TRANSPOSE", 0) == TRANSPOSITIONS[model]
+    assert found.delegate and (found.delegate.partitions, found.delegate.undelegated) == (1, ())
+    assert found.ops.get("TRANSPOSE", 0) == TRANSPOSITIONS[model]

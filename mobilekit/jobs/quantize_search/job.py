@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mobilekit.artifacts.inspect import inspect
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import open_artifact
 from mobilekit.convert.alignment import align
 from mobilekit.convert.tflite import write_int8
 from mobilekit.jobs.diff import models_of, recipe_of
@@ -154,12 +153,13 @@ class _Trial:
         path = self.folder / "trial.tflite"
         tensors = self.owners.tensors_inside(int8.float_modules)
         write_int8(self.float32, path, self.calibration, self.folder, int8.keep_float, tensors)
-        outputs = open_artifact(path, bundles.output_layouts(self.folder)).run(self.inputs)
+        runtime = LiteRTRuntime(path, bundles.output_layouts(self.folder))
+        outputs = runtime.run(self.inputs)
         metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]
         return Measured(
             int8,
             min(one.cosine for one in metrics),
             max(one.relative_l2 for one in metrics),
             path.stat().st_size,
-            inspect(path)["delegate"]["partitions"],
+            runtime.partitions(),
         )

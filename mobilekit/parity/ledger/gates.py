@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mobilekit.artifacts.delegate import UndelegatedOp
+from mobilekit.artifacts.inspect import Inspection
 from mobilekit.recipes.schema import Gate
 
 _REASONS = 3  # of ops that the delegate left, in a sentence
@@ -30,29 +32,29 @@ class GateResult:
         return asdict(self)
 
 
-def check_gate(artifact: str, described: Mapping[str, Any], gate: Gate) -> tuple[GateResult, ...]:
+def check_gate(artifact: str, found: Inspection, gate: Gate) -> tuple[GateResult, ...]:
     """Hold an artifact to a gate of the recipe.
 
     Args:
         artifact: Its file name.
-        described: What `mobilekit inspect` says of it.
+        found: What is in it.
         gate: What it must be like.
     """
     results = []
     if gate.max_partitions is not None:
-        delegate = described["delegate"]
+        delegate = found.delegate if found.delegate and found.delegate.name else None
         # Without a delegate the whole graph is outside one, and so is what a delegate leaves.
-        partitions = delegate["partitions"] if delegate["name"] else 0
-        whole = partitions > 0 and (gate.max_partitions > 1 or not delegate["undelegated"])
+        partitions = delegate.partitions if delegate else 0
+        whole = delegate is not None and partitions > 0 and (gate.max_partitions > 1 or not delegate.undelegated)
         passed = whole and partitions <= gate.max_partitions
-        why = _left(delegate["undelegated"]) if delegate["name"] else "no delegate took anything"
+        why = _left(delegate.undelegated) if delegate else "no delegate took anything"
         results.append(_result(artifact, "max_partitions", gate.max_partitions, partitions, passed, why))
     if gate.forbid_ops:
-        found = {op: described["ops"][op] for op in gate.forbid_ops if op in described["ops"]}
-        why = ", ".join(f"{count} {op}" for op, count in found.items())
-        results.append(_result(artifact, "forbid_ops", 0, sum(found.values()), not found, why))
+        forbidden = {op: found.ops[op] for op in gate.forbid_ops if op in found.ops}
+        why = ", ".join(f"{count} {op}" for op, count in forbidden.items())
+        results.append(_result(artifact, "forbid_ops", 0, sum(forbidden.values()), not forbidden, why))
     if gate.max_size_mb is not None:
-        size = described["size_bytes"] / _MEGABYTE
+        size = found.size_bytes / _MEGABYTE
         results.append(_result(artifact, "max_size_mb", gate.max_size_mb, size, size <= gate.max_size_mb, ""))
     return tuple(results)
 
@@ -61,8 +63,8 @@ def _result(artifact: str, gate: str, limit: float, value: float, passed: bool, 
     return GateResult(artifact, gate, limit, value, "pass" if passed else "fail", "" if passed else why)
 
 
-def _left(nodes: list[dict[str, Any]]) -> str:
+def _left(ops: Sequence[UndelegatedOp]) -> str:
     """Say what ends partitions, the most frequent first."""
-    counts = Counter((node["op"], node["reason"]) for node in nodes).most_common()
+    counts = Counter((each.op, each.reason) for each in ops).most_common()
     parts = [f"{count} {op} left ({reason})" for (op, reason), count in counts[:_REASONS]]
     return "; ".join([*parts, *([f"and {len(counts) - _REASONS} kinds more"] if len(counts) > _REASONS else [])])

@@ -6,11 +6,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from mobilekit.artifacts.delegate import Delegation, UndelegatedOp
+from mobilekit.artifacts.inspect import Inspection
 from mobilekit.cli.render.junit import diff_junit
 from mobilekit.cli.render.markdown import diff_markdown
 from mobilekit.cli.render.terminal import gate_line
@@ -20,12 +21,12 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Gate, Recipe
 from tests.conftest import Cli
 
-LEFT = {"op": "GATHER", "name": "x", "reason": "no kernel"}
+LEFT = UndelegatedOp("GATHER", "x", "no kernel")
 
 
-def described(partitions: int = 1, left: int = 0, ops: dict[str, int] | None = None, size: int = 10**6) -> Any:
-    delegate = {"name": "XNNPACK" if partitions else None, "partitions": partitions, "undelegated": [LEFT] * left}
-    return {"delegate": delegate, "ops": ops or {"CONV_2D": 3}, "size_bytes": size}
+def described(partitions: int = 1, left: int = 0, ops: dict[str, int] | None = None, size: int = 10**6) -> Inspection:
+    delegate = Delegation("XNNPACK" if partitions else None, partitions, 9 - left, 9, (LEFT,) * left)
+    return Inspection("tflite", ops or {"CONV_2D": 3}, delegate, (), (), size)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,10 @@ def described(partitions: int = 1, left: int = 0, ops: dict[str, int] | None = N
         (described(0, left=9), 5, "fail"),  # nothing delegated is no partition, and not few of them
     ],
 )
-def test_partitions(found: Any, most: int, verdict: str) -> None:
+def test_partitions(found: Inspection, most: int, verdict: str) -> None:
     [result] = check_gate("a.tflite", found, Gate(max_partitions=most))
     assert result.verdict == verdict
-    assert result.value == found["delegate"]["partitions"]
+    assert found.delegate and result.value == found.delegate.partitions
     assert bool(result.why) == (verdict == "fail")
 
 

@@ -1,0 +1,28 @@
+"""What is in an artifact, on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mobilekit.artifacts.delegate import Delegation, UndelegatedOp
+from mobilekit.artifacts.inspect import Inspection, Tensor, TFLiteTensor
+from mobilekit.cli.render.inspect import inspect_lines
+from tests.snapshots import check_snapshot
+
+LEFT = tuple(UndelegatedOp("HARD_SWISH", f"act.{n}", "XNNPACK takes it in float only") for n in range(3))
+INT8 = Inspection(
+    "tflite",
+    {"CONV_2D": 12, "HARD_SWISH": 3, "GATHER": 1},
+    Delegation("XNNPACK", 4, 12, 16, (*LEFT, UndelegatedOp("GATHER", "g", "it has no kernel"))),
+    (TFLiteTensor("input", (1, 224, 224, 3), "int8", "NHWC", 0.0186, -14),),
+    (TFLiteTensor("logits[:heart:]", (1, 10), "float32", None, None, None),),
+    1_234_567,
+)
+NOTHING = Inspection("tflite", {"GATHER": 1}, Delegation(None, 0, 0, 1, ()), (), (), 999)
+X, Y = Tensor("x", ("N", 3, 8, 8), "float32", "NCHW"), Tensor("y", (None, 4), "float32", None)
+ONNX = Inspection("onnx", {"Conv": 2}, None, (X,), (Y,), 99_000)
+
+
+def test_snapshot() -> None:
+    lines = [line for one in (INT8, NOTHING, ONNX) for line in (*inspect_lines(Path(f"a.{one.format}"), one), "")]
+    check_snapshot("inspect.txt", "\n".join(lines))
