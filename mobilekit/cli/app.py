@@ -31,6 +31,7 @@ COMMANDS = (
     "report",
     "verify",
     "rewrites",
+    "schema",
 )
 """In the order of the help; each is a module of this package with a function of its name, or with an `app`."""
 

@@ -1,0 +1,46 @@
+"""`mobilekit schema`: what the JSON that mobilekit writes and prints looks like."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from mobilekit.cli.output import out, print_json
+from mobilekit.errors import UsageError, nearest
+from mobilekit.store.result import adapter
+
+TYPES = {
+    "manifest": "mobilekit.store.manifest:Manifest",
+}
+"""The type of each JSON document, by the name of the command that prints it or the file that holds it: a
+dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema(
+    name: Annotated[str | None, typer.Argument(help="Of a document; all names without.")] = None,
+) -> None:
+    """Print the JSON Schema of what a command prints with --json, or of a bundle's file.
+
+    Examples: `mobilekit schema` · `mobilekit schema diff > diff.schema.json`
+    """
+    if name is None:
+        for each in TYPES:
+            out.print(each)
+        return
+    print_json(schema_of(name))
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a document.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in TYPES:
+        raise UsageError(f"There is no schema {name}.", nearest(name, TYPES))
+    module, _, kind = TYPES[name].partition(":")
+    content: dict[str, Any] = adapter(getattr(import_module(module), kind)).json_schema(mode="serialization")
+    return {"$schema": _DIALECT, **content}
