@@ -1,8 +1,30 @@
-"""Models of several inputs that the tests export."""
+"""Models of several inputs that the tests export, and their recipes."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
+
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.load import parse_recipe
+from mobilekit.recipes.schema import Recipe
+
+Array = NDArray[np.float32]
+
+
+MASKED = """\
+input: {size: 32}
+extra_inputs:
+  mask: {shape: [1, 1, 32, 32], range: [0, 1]}
+  features: {shape: [1, 6, 8, 8]}
+  prior: {shape: [1, 4]}
+rewrites:
+  - name: fold-batch-norm
+"""
+
+
+STEREO = "input: {size: 32}\nextra_inputs: {another: {like: input}}\n"
 
 
 def stem() -> nn.Sequential:
@@ -45,3 +67,11 @@ def make_masked() -> Masked:
 
 def make_stereo() -> Stereo:
     return Stereo()
+
+
+def recipe(text: str) -> Recipe:
+    return parse_recipe(text, "mine", "mine.yaml").recipe
+
+
+def arrays_of(text: str, count: int = 3) -> dict[str, Array]:
+    return random_inputs(recipe(text), count, seed=9)

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 
-from mobilekit.artifacts.compare import differences, op_changes
 from mobilekit.errors import UsageError
 from mobilekit.jobs.verify import _calibration, rebuild
 from mobilekit.recipes.inputs.builtin import calibration_inputs
@@ -19,7 +18,6 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.store.bundle import Bundle, open_bundle, write_manifest
 from mobilekit.store.files import sha256_of
 from tests.conftest import ROOT, Cli
-from tests.tflite_by_hand import make_tflite
 
 ARTIFACTS = ("model.onnx", "stages/unsimplified.onnx", *(f"model.{p}.tflite" for p in ("float32", "int8")))
 ANOTHER_DAY = """
@@ -127,43 +125,3 @@ def test_options_of_a_rebuild_need_it(tmp_path: Path, cli: Cli) -> None:
 
 
 # What differs between two files.
-
-
-def test_op_changes() -> None:
-    assert op_changes({"CONV_2D": 3, "ADD": 1}, {"CONV_2D": 2, "ADD": 1, "MUL": 4}) == {
-        "CONV_2D": (3, 2),
-        "MUL": (0, 4),
-    }
-
-
-def test_tflite_files_that_differ_in_an_op_and_a_weight(tmp_path: Path) -> None:
-    before, after = tmp_path / "a.tflite", tmp_path / "b.tflite"
-    weights = np.arange(4, dtype=np.float32).reshape(1, 4)
-    before.write_bytes(make_tflite([("ADD", ["x", "w"], "y")], (1, 4), ["y"], {"w": weights}))
-    after.write_bytes(make_tflite([("MUL", ["x", "w"], "y")], (1, 4), ["y"], {"w": weights + 2}))
-    assert differences(before, after) == [
-        "ADD: 1 -> 0 ops",
-        "MUL: 0 -> 1 ops",
-        "weights: 1 of 1 constants differ, by 2 in 0/1",
-    ]
-
-
-def test_tflite_files_that_differ_in_names_and_constants(tmp_path: Path) -> None:
-    before, after = tmp_path / "a.tflite", tmp_path / "b.tflite"
-    before.write_bytes(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"]))
-    after.write_bytes(make_tflite([("ADD", ["x", "x"], "z")], (1, 4), ["z"], {"unused": np.ones(3, np.float32)}))
-    found = differences(before, after)
-    assert found[0] == "metadata tensor names of graph 0: [b'x', b'y'] -> [b'x', b'unused', b'z']"
-    assert found[1] == "weights: 1 constants have no partner of the same name and shape"
-
-
-def test_other_files_that_differ(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"input": [0, 1], "same": 1}')
-    (tmp_path / "b.json").write_text('{"input": [0, 2], "same": 1}')
-    assert differences(tmp_path / "a.json", tmp_path / "b.json") == ["metadata input: [0, 1] -> [0, 2]"]
-    (tmp_path / "a.json").write_text('{"same": 1, "input": [0, 2]}')
-    (phrase,) = differences(tmp_path / "a.json", tmp_path / "b.json")
-    assert "the order or layout" in phrase
-    (tmp_path / "a.tflite").write_bytes(b"rubbish")
-    (phrase,) = differences(tmp_path / "a.tflite", tmp_path / "a.tflite")
-    assert phrase.startswith("one of the two cannot be taken apart")

@@ -17,7 +17,12 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.families.ghostnet import translate_key
-from mobilekit.models.weights import load_weights, read_checkpoint, weights_digest
+from mobilekit.models.weights import (
+    calibrate_batch_norms,
+    load_weights,
+    read_checkpoint,
+    weights_digest,
+)
 
 
 def small() -> nn.Sequential:
@@ -262,3 +267,22 @@ def test_settings_tell_apart_what_code_and_weights_do_not() -> None:
     assert strided[0].code == strided[1].code
     assert settings_of(strided[0]) != settings_of(strided[1])
     assert "stride=(2, 2)" in settings_of(strided[1])[-1]
+
+
+def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    state = {key: torch.zeros_like(tensor) for key, tensor in model.state_dict().items()}
+    averaged = {key: torch.ones_like(tensor) for key, tensor in model.state_dict().items()}
+    torch.save({"state_dict": state, "state_dict_ema": averaged}, tmp_path / "both.pth")
+    load_weights(model, tmp_path / "both.pth")
+    assert torch.equal(model.weight, torch.ones(2, 2))
+
+
+def test_calibrated_batch_norms_have_the_statistics_of_all_batches() -> None:
+    norm = nn.BatchNorm2d(3).eval()
+    batches = [torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(i)) * (i + 1) + i for i in range(3)]
+    calibrate_batch_norms(norm, [{"input": batch} for batch in batches])
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, means, atol=1e-6)
+    assert (norm.momentum, norm.training) == (0.1, False)

@@ -1,0 +1,63 @@
+"""The reference is built as an export needs it: inputs that fit, seeded weights, evaluation mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilekit.errors import UsageError
+from mobilekit.models.build import build_reference, check_inputs, effective_options, load_state, save_state
+from mobilekit.models.registry import ModelEntry, Published, find_model
+from mobilekit.models.weights import weights_digest
+
+
+def test_an_input_that_is_too_small_is_refused_with_the_next_size() -> None:
+    """At 32 pixels, DFC's last maps are 1x1 and cannot be halved; at 33 they are 2x2."""
+    entry = find_model("ghostnetv2")
+    with pytest.raises(UsageError, match=r"input of 3x32x32(.|\n)*next larger size that it takes is 33\."):
+        check_inputs(entry, {}, {"input": (1, 3, 32, 32)})
+    check_inputs(entry, {}, {"input": (1, 3, 33, 33)})
+    check_inputs(find_model("ghostnet"), {}, {"input": (1, 3, 32, 32)})
+
+
+def test_an_input_with_other_channels_is_refused_with_both_counts() -> None:
+    with pytest.raises(UsageError) as caught:
+        check_inputs(find_model("ghostnetv2_digits"), {}, {"input": (1, 3, 32, 32)})
+    for words in ("ghostnetv2_digits takes 1", "3", "colour"):
+        assert words in str(caught.value)
+    check_inputs(find_model("ghostnetv2_digits"), {"in_channels": 3}, {"input": (1, 3, 32, 32)})
+
+
+def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:
+    entry = find_model("ghostnetv2_digits")
+    options = effective_options(entry, {"weights": "dense"}, 48)
+    assert options == {"weights": "dense", "input_size": 48}
+    untrained = ModelEntry("test", entry.build, "", 48, 1, 10, Published(), defaults=entry.defaults)
+    images = torch.randn(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    state = torch.get_rng_state()
+    first = build_reference(untrained, options, None, {"input": images})
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        second = build_reference(untrained, options, None, {"input": images})
+    assert weights_digest(first.model) == weights_digest(second.model)
+    assert not any(module.training for module in first.model.modules())
+    assert "accuracy means nothing" in first.weights_source
+    assert "trained" in build_reference(entry, {}, None, {"input": images}).weights_source
+    save_state(first.model, tmp_path / "state.safetensors")
+    other = entry.create(**options)
+    assert weights_digest(other) != weights_digest(first.model)
+    load_state(other, tmp_path / "state.safetensors")
+    assert weights_digest(other) == weights_digest(first.model)
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_seeded_weights_are_made_at_the_smallest_size_too(count: int) -> None:
+    """DFC's last maps are 1x1 at 33 pixels: a batch norm needs more than one image there."""
+    entry = find_model("ghostnetv2")
+    model = build_reference(entry, {"width": 0.25}, None, {"input": torch.rand(count, 3, 33, 33)}).model
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
+    with pytest.raises(UsageError, match="Give more calibration inputs"):
+        build_reference(entry, {"width": 0.25}, None, {"input": torch.rand(1, 3, 33, 33)})

@@ -1,0 +1,42 @@
+"""The inputs on which rewrites are proved."""
+
+from __future__ import annotations
+
+import torch
+
+from mobilekit.models.inputs import call
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.load import parse_recipe
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.rewrites.proof import cases_for, smallest_case
+from tests.nets_of_several_inputs import MASKED, Masked, recipe
+
+
+def test_cases_have_all_inputs_of_fitting_shapes_in_their_ranges() -> None:
+    mine = recipe(MASKED)
+    shapes = [{name: tuple(tensor.shape) for name, tensor in case.make().items()} for case in cases_for(mine)]
+    assert shapes[0] == {"input": (2, 3, 32, 32), "mask": (2, 1, 32, 32), "features": (2, 6, 8, 8), "prior": (2, 4)}
+    assert shapes[1] == {"input": (1, 3, 33, 33), "mask": (1, 1, 33, 33), "features": (1, 6, 8, 8), "prior": (1, 4)}
+    assert {name: tuple(tensor.shape) for name, tensor in smallest_case(mine).make().items()} == mine.shapes
+    case = cases_for(mine)[0]
+    inputs = case.make()
+    assert {tensor.dtype for tensor in inputs.values()} == {torch.float64}
+    assert 0 <= inputs["mask"].min() < 0.01 < 0.99 < inputs["mask"].max() <= 1
+    assert all(torch.equal(tensor, inputs[name]) for name, tensor in case.make().items())
+    alone = cases_for(recipe("input: {size: 32}"))[0]
+    assert torch.equal(alone.make()["input"], inputs["input"])
+    assert alone.to_json() == {"shape": [2, 3, 32, 32], "seed": 0}
+    assert case.to_json()["extra_inputs"] == {"mask": [2, 1, 32, 32], "features": [2, 6, 8, 8], "prior": [2, 4]}
+
+
+def test_rewrites_of_several_inputs_are_proved_on_them() -> None:
+    model = Masked().eval()
+    loaded = parse_recipe(MASKED, "mine", "mine.yaml")
+    result = rewrite(model, loaded)
+    (step,) = result.steps
+    assert step.applied == ("stem.1",)
+    assert step.proof is not None
+    assert step.proof.holds
+    assert [case.shape for case in step.proof.cases] == [(2, 3, 32, 32), (1, 3, 33, 33)]
+    inputs = {name: torch.from_numpy(array) for name, array in random_inputs(loaded.recipe, 3).items()}
+    torch.testing.assert_close(call(result.graph, inputs), call(model, inputs), rtol=1e-5, atol=1e-5)
