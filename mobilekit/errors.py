@@ -53,6 +53,10 @@ class ToolError(MobilekitError):
     exit_code = 4
 
 
+class OldWordWarning(FutureWarning):
+    """A word was used that has another name now; the next version takes only the new one."""
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """Return a hint that names the known words nearest to a misspelt one.
 

@@ -8,35 +8,35 @@ from mobilekit.artifacts.tflite import TFLiteGraph
 
 DENSE = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 _SEEDS = {
-    "quotients": ("DIV",),
+    "division": ("DIV",),
     "attention": ("BATCH_MATMUL", "SOFTMAX"),
-    "normalisations": ("RSQRT", "SQRT"),
+    "normalization": ("RSQRT", "SQRT"),
 }
 
 
 def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     """Return the names of the tensors that stay in float.
 
-    A part that stays is an op and all that leads to it from the dense ops before; a normalisation goes on from its
+    A part that stays is an op and all that leads to it from the dense ops before; a normalization goes on from its
     square root to the dense ops after.
 
     Args:
         content: A float32 TFLite file.
-        keep_float: `quotients`: an int8 denominator has 8 bits for all its values, and the small ones, which matter
+        keep_float: `division`: an int8 denominator has 8 bits for all its values, and the small ones, which matter
             most, become 0. `attention`: products of computed matrices, and softmaxes, whose many small weights int8
-            cannot tell from 0. `normalisations`: their variances span more than 8 bits, and so do the sums before
+            cannot tell from 0. `normalization`: their variances span more than 8 bits, and so do the sums before
             them. `hard-swish`: the results of HARD_SWISH alone, for which XNNPACK has no int8 kernel, so that each
-            would end a partition. `sums`: the results of additions of two computed tensors alone, as residual blocks
-            have them; in int8 each rounds again all that the blocks before it gave.
+            would end a partition. `residual-add`: the results of additions of two computed tensors alone, as residual
+            blocks have them; in int8 each rounds again all that the blocks before it gave.
     """
     graph = TFLiteGraph(content)
     seeds = {op for word in keep_float for op in graph.ops_of(_SEEDS.get(word, ()))}
-    if "normalisations" in keep_float:
-        seeds |= _reach(graph, graph.ops_of(_SEEDS["normalisations"]), graph.after)
+    if "normalization" in keep_float:
+        seeds |= _reach(graph, graph.ops_of(_SEEDS["normalization"]), graph.after)
     kept = _reach(graph, seeds, graph.before)
     if "hard-swish" in keep_float:
         kept |= set(graph.ops_of(("HARD_SWISH",)))
-    if "sums" in keep_float:
+    if "residual-add" in keep_float:
         computed = set(graph.computed())
         kept |= {op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])}
     return {graph.name(tensor) for op in kept for tensor in graph.results[op]}

@@ -55,11 +55,11 @@ class Inspection:
 def input_entry(spec: Input) -> Described:
     """Return how a picture becomes the input."""
     return {
-        "colour": spec.colour,
+        "color": spec.color,
         "size": spec.size,
         "resize_shorter_side_to": round(spec.size / spec.crop),
         "resize": "bicubic",
-        "crop": "centre",
+        "crop": "center",
         "scale": "0..1",
         "mean": list(spec.mean),
         "std": list(spec.std),

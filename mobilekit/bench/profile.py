@@ -27,8 +27,8 @@ _NO_DELEGATE, _LEFT = "no delegate took part", "the device's delegate left it"
 # What a recipe can do about an op that XNNPACK leaves, by the op and whether it is quantised.
 _HELP = {
     ("HARD_SWISH", True): "int8: {keep_float: [hard-swish]}",
-    ("DIV", True): "int8: {keep_float: [quotients]}",
-    ("BATCH_MATMUL", True): "int8: {keep_float: [quotients]}",
+    ("DIV", True): "int8: {keep_float: [division]}",
+    ("BATCH_MATMUL", True): "int8: {keep_float: [division]}",
 }
 
 

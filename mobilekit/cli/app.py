@@ -6,15 +6,16 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from mobilekit import __version__
 from mobilekit.cli.output import err, fail
-from mobilekit.errors import MobilekitError
+from mobilekit.errors import MobilekitError, OldWordWarning
 
 COMMANDS = (
     "models",
@@ -82,6 +83,7 @@ def application(commands: Iterable[str] = COMMANDS) -> typer.Typer:
 def main() -> None:
     """Run the command line; every error ends with its exit code and without a traceback, unless --debug."""
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))  # so that scratch folders go
+    warnings.showwarning = _show_warning
     first = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         code = application([first] if first in COMMANDS else COMMANDS)(standalone_mode=False)
@@ -90,6 +92,21 @@ def main() -> None:
     except BaseException as error:
         sys.exit(_end(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell the user of an old word in a line, and of all else as Python does."""
+    if issubclass(category, OldWordWarning):
+        err.print(f"note: {message}", markup=False)
+    else:
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _end(error: BaseException) -> int:

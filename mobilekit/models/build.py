@@ -54,7 +54,7 @@ def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> 
     if channels and shape[1] != channels:
         raise UsageError(
             f"{entry.name} takes {channels} channels, and the recipe's input has {shape[1]}.",
-            "In the recipe, `input: {colour: ...}` is rgb, bgr or grey; grey is one channel.",
+            "In the recipe, `input: {color: ...}` is rgb, bgr or gray; gray is one channel.",
         )
 
     def create(size: int) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +10,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import OldWordWarning, UsageError, nearest
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
+from mobilekit.recipes.old_words import Renamed, with_new_words
 from mobilekit.recipes.schema import Recipe, RewriteStep
 
 DEFAULT = "default"
@@ -57,7 +59,19 @@ def recipe_for(model: str) -> LoadedRecipe:
 
 
 def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
-    """Check the text of a recipe; errors name `source`, the line and the nearest key."""
+    """Check the text of a recipe.
+
+    Args:
+        text: YAML.
+        name: The recipe's name.
+        source: Where the text is from, for messages.
+
+    Raises:
+        UsageError: It is wrong; the message names `source`, the line and the nearest key.
+
+    Warns:
+        OldWordWarning: For each word that has another name now.
+    """
     try:
         data, lines = yaml_positions.load_with_lines(text)
     except yaml_positions.DuplicateKeyError as error:
@@ -67,11 +81,22 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
+    data, renamed = with_new_words({} if data is None else data)
+    _tell_of_old_words(renamed, source, lines)
     try:
-        recipe = Recipe.model_validate({} if data is None else data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise _explain(error, LoadedRecipe(name, Recipe(), source, lines), (), Recipe) from error
     return LoadedRecipe(name, recipe, source, lines)
+
+
+def _tell_of_old_words(renamed: Renamed, source: str, lines: dict[yaml_positions.Path, int]) -> None:
+    """Warn of each old word, and let errors at its new name point to its line."""
+    for place, old, new in renamed:
+        line = yaml_positions.line_of(lines, place)
+        lines.setdefault((*map(str, place[:-1]), new), line)
+        text = f"{source}:{line}: `{old}` is called `{new}` now; write that, as the next version takes nothing else."
+        warnings.warn(text, OldWordWarning, stacklevel=2)
 
 
 def check_options(kind: type[Options], step: RewriteStep, loaded: LoadedRecipe) -> Options:

@@ -17,10 +17,11 @@ from pydantic import (
 )
 
 from mobilekit.errors import nearest
+from mobilekit.recipes.old_words import with_new_words
 from mobilekit.store.bundle import INPUT
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
-FloatPart = Literal["quotients", "attention", "normalisations", "hard-swish", "sums"]
+FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 
 
@@ -35,14 +36,14 @@ class Input(_Part):
     crop: Annotated[float, Field(gt=0, le=1)] = Field(
         0.875, description="Size divided by the length to which the photo's shorter side is resized before the crop."
     )
-    colour: Literal["rgb", "bgr", "grey"] = Field("rgb", description="Order of the channels; grey is one channel.")
+    color: Literal["rgb", "bgr", "gray"] = Field("rgb", description="Order of the channels; gray is one channel.")
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
 
     @property
     def channels(self) -> int:
-        """Number of channels: 1 for grey, else 3."""
-        return 1 if self.colour == "grey" else 3
+        """Number of channels: 1 for gray, else 3."""
+        return 1 if self.color == "gray" else 3
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -53,7 +54,7 @@ class Input(_Part):
     def _one_value_a_channel(self) -> Input:
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.channels:
-                raise ValueError(f"{name} needs {self.channels} values for colour {self.colour}")
+                raise ValueError(f"{name} needs {self.channels} values for color {self.color}")
         return self
 
 
@@ -100,14 +101,14 @@ class Calibration(_Part):
 
 
 class Int8(_Part):
-    """How the full int8 file is quantised."""
+    """How the full int8 file is quantized."""
 
     keep_float: tuple[FloatPart, ...] = Field(
         (),
         description="Parts that stay in float, each with all that leads to it from the dense layers before: divisions "
         "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
-        "normalisations; and, alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps, which "
-        "carry the error of every block before them.",
+        "normalizations; and, alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps "
+        "(residual-add), which carry the error of every block before them.",
     )
     float_modules: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
@@ -201,6 +202,11 @@ class Recipe(_Part):
         """Shapes of all inputs by name, the picture first, each a batch of one."""
         further = {name: extra.shape or self.input.shape for name, extra in self.extra_inputs.items()}
         return {INPUT: self.input.shape, **further}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_old_words(cls, content: Any) -> Any:
+        return with_new_words(content)[0]
 
     @field_validator("extra_inputs")
     @classmethod

@@ -13,12 +13,12 @@ from tests.tflite_by_hand import make_tflite
     ("words", "kept"),
     [
         ((), set()),
-        (("quotients",), {"sum", "ratio"}),
+        (("division",), {"sum", "ratio"}),
         (("attention",), {"weights"}),
-        (("normalisations",), {"sum", "root", "normal", "shifted"}),
+        (("normalization",), {"sum", "root", "normal", "shifted"}),
         (("hard-swish",), {"swish"}),
         (("attention", "hard-swish"), {"weights", "swish"}),
-        (("sums",), {"sum", "shifted"}),
+        (("residual-add",), {"sum", "shifted"}),
     ],
 )
 def test_the_tensors_of_a_tflite_file_that_stay(words: tuple[str, ...], kept: set[str]) -> None:

@@ -72,7 +72,7 @@ def test_a_transformer_s_int8_is_better_and_in_one_piece_with_its_attention_and_
 ) -> None:
     (tmp_path / "net.py").write_text(TRANSFORMER)
     errors, partitions = {}, {}
-    for name, kept in (("plain", "[]"), ("default", "[quotients, attention, normalisations]")):
+    for name, kept in (("plain", "[]"), ("default", "[division, attention, normalization]")):
         recipe = tmp_path / f"{name}.yaml"
         recipe.write_text(f"input: {{size: 64}}\nint8: {{keep_float: {kept}}}\n")
         options = ("--recipe", recipe, "--precision", "float32,int8", "-o", tmp_path / name, "--json")
@@ -92,7 +92,7 @@ def test_a_transformer_s_int8_is_better_and_in_one_piece_with_its_attention_and_
 def test_linear_attention_survives_int8_where_its_quotient_stays_in_float(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "net.py").write_text(CODE)
     errors, divisions = {}, {}
-    for name, kept in (("plain", "[]"), ("mixed", "[quotients]")):
+    for name, kept in (("plain", "[]"), ("mixed", "[division]")):
         (tmp_path / f"{name}.yaml").write_text(f"input: {{size: 64}}\nint8: {{keep_float: {kept}}}\n")
         recipe = tmp_path / f"{name}.yaml"
         options = ("--recipe", recipe, "--precision", "float32,int8", "-o", tmp_path / name, "--json")

@@ -25,7 +25,7 @@ def test_an_input_that_is_too_small_is_refused_with_the_next_size() -> None:
 def test_an_input_with_other_channels_is_refused_with_both_counts() -> None:
     with pytest.raises(UsageError) as caught:
         check_inputs(find_model("ghostnetv2_digits"), {}, {"input": (1, 3, 32, 32)})
-    for words in ("ghostnetv2_digits takes 1", "3", "colour"):
+    for words in ("ghostnetv2_digits takes 1", "3", "color"):
         assert words in str(caught.value)
     check_inputs(find_model("ghostnetv2_digits"), {"in_channels": 3}, {"input": (1, 3, 32, 32)})
 

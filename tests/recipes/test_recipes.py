@@ -23,7 +23,7 @@ GOOD = """\
 models: [mine]
 input:
   size: 64
-  colour: bgr
+  color: bgr
   mean: [0.1, 0.2, 0.3]
   std: [1, 2, 3]
 data: photos
@@ -93,7 +93,7 @@ def test_a_file_says_what_it_says(tmp_path: Path) -> None:
     loaded = _load(tmp_path, GOOD)
     assert loaded.name == "mine"
     recipe = loaded.recipe
-    assert recipe.input == Input(size=64, colour="bgr", mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
+    assert recipe.input == Input(size=64, color="bgr", mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
     assert recipe.precision == ("int8", "float32")
     assert recipe.calibration.count == 3
     assert recipe.limits["tflite-int8"].relative_l2 == 0.2
@@ -107,7 +107,7 @@ def test_a_file_says_what_it_says(tmp_path: Path) -> None:
 # Old line, new line, its number, and what the message says beside the place.
 WRONG = {
     "unknown top key": ("data: photos", "dat: photos", 7, "unknown key dat. Did you mean data"),
-    "unknown nested key": ("  colour: bgr", "  color: bgr", 4, "unknown key color. Did you mean colour?"),
+    "unknown nested key": ("  color: bgr", "  colur: bgr", 4, "unknown key colur. Did you mean color?"),
     "unknown key of a limit": ("    relative_l2: 0.2", "    relativ_l2: 0", 20, "Did you mean relative_l2?"),
     "unknown key of a step": (
         "    max_drift: 0.5",
@@ -122,9 +122,9 @@ WRONG = {
     "not a choice": ("data: photos", "data: fotos", 7, "'photos' or 'digits', not 'fotos'"),
     "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'tflite-int8', not 'tflite-int4'"),
     "unknown precision": ("precision: [int8, float32]", "precision: [int8, fp32]", 15, "precision.1"),
-    "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for colour bgr"),
-    "std too long": ("  std: [1, 2, 3]", "  std: [1, 2, 3, 4]", 2, "std needs 3 values for colour bgr"),
-    "mean for grey": ("  colour: bgr", "  colour: grey", 2, "mean needs 1 values for colour grey"),
+    "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for color bgr"),
+    "std too long": ("  std: [1, 2, 3]", "  std: [1, 2, 3, 4]", 2, "std needs 3 values for color bgr"),
+    "mean for grey": ("  color: bgr", "  color: gray", 2, "mean needs 1 values for color gray"),
     "std of zero": ("  std: [1, 2, 3]", "  std: [1, 0, 3]", 6, "input.std.1: Input should be greater than 0"),
     "mean not a number": ("  mean: [0.1, 0.2, 0.3]", "  mean: [.nan, 0, 0]", 5, "finite number"),
     "drift without end": ("    max_drift: 0.5", "    max_drift: .inf", 13, "finite number"),
@@ -135,7 +135,7 @@ WRONG = {
     "even kernel": ("      kernel_size: 7", "      kernel_size: 6", 10, "kernel_size is 6, not odd"),
     "options of one without": ("  - name: noop-slice", "  - {name: noop-slice, options: {a: 1}}", 14, "unknown key a"),
     "doubled key": ("data: photos", "input: {}", 7, "the key input stands twice"),
-    "doubled nested key": ("  colour: bgr", "  size: 65", 4, "the key size stands twice"),
+    "doubled nested key": ("  color: bgr", "  size: 65", 4, "the key size stands twice"),
     "syntax": ("data: photos", "data: [photos", 8, "not valid YAML: expected ',' or ']'"),
     "tab": ("data: photos", "\tdata: photos", 7, "not valid YAML: found character '\\t'"),
     "control character": ("data: photos", "data: \x07", 7, "not valid YAML: unacceptable character"),
@@ -213,7 +213,7 @@ def test_the_schema_is_json_schema_and_agrees(tmp_path: Path) -> None:
     assert set(schema["properties"]) == set(Recipe.model_fields)
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Input"]["properties"]["size"]["minimum"] == 8
-    assert schema["$defs"]["Input"]["properties"]["colour"]["enum"] == ["rgb", "bgr", "grey"]
+    assert schema["$defs"]["Input"]["properties"]["color"]["enum"] == ["rgb", "bgr", "gray"]
     references = {text.split('"')[0] for text in json.dumps(schema).split('"$ref": "#/$defs/')[1:]}
     assert references <= set(schema["$defs"])
     for rewrite in REWRITES.values():

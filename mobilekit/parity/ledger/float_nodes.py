@@ -33,13 +33,13 @@ _NORM_MODULES = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm)
 def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     """Return the steps of parts that stay in float, in the words of the recipe's `int8.keep_float`.
 
-    `hard-swish` and `sums` are no parts but single steps: see `float_results`.
+    `hard-swish` and `residual-add` are no parts but single steps: see `float_results`.
     """
     seeds: list[Node] = []
-    for word, is_seed in (("quotients", _is_quotient), ("attention", _is_attention), ("normalisations", _is_norm)):
+    for word, is_seed in (("division", _is_quotient), ("attention", _is_attention), ("normalization", _is_norm)):
         if word in keep_float:
             seeds += [node for node in graph.graph.nodes if is_seed(graph, node)]
-    if "normalisations" in keep_float:
+    if "normalization" in keep_float:
         roots = [node for node in graph.graph.nodes if _is_norm(graph, node)]
         seeds += _reach(graph, roots, lambda node: node.users)
     return _reach(graph, seeds, lambda node: node.all_input_nodes)
@@ -54,7 +54,7 @@ def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     found: set[Node] = set()
     if "hard-swish" in keep_float:
         found |= {node for node in graph.graph.nodes if _is_hard_swish(graph, node)}
-    if "sums" in keep_float:
+    if "residual-add" in keep_float:
         sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
         relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
         found |= sums | relus

@@ -27,7 +27,7 @@ CHANCE = 0.001
 """Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
 _LOST_IN_8_BITS = (
-    "Leave what leads there in float: `int8: {keep_float: [quotients, attention, normalisations]}` in the recipe."
+    "Leave what leads there in float: `int8: {keep_float: [division, attention, normalization]}` in the recipe."
 )
 
 Probabilities = Literal["softmax", "log_softmax"]

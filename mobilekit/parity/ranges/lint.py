@@ -40,7 +40,7 @@ NAMED = 3
 """How many modules a warning about the whole model names."""
 
 _MEAN = Written((), (torch.mean,), ("mean",))
-_WORDS = ("quotients", "attention", "normalisations")
+_WORDS = ("division", "attention", "normalization")
 _KEEP_32 = "keep this part in float32 on a GPU (no loss of precision allowed), or scale its input down in the model"
 
 _SAFE_DENOMINATOR = (

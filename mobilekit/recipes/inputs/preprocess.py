@@ -34,12 +34,12 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         float32 of shape (channels, size, size).
 
     Raises:
-        UsageError: The picture is grey and the model takes colour.
+        UsageError: The picture is gray and the model takes color.
     """
     if spec.channels == 3 and image.mode in _GREY_MODES:
         raise UsageError(
-            f"{name} is a grey picture (mode {image.mode}), and the model takes {spec.colour} colour.",
-            "Leave it out, or convert it to colour if the model will see grey pictures in use.",
+            f"{name} is a gray picture (mode {image.mode}), and the model takes {spec.color} color.",
+            "Leave it out, or convert it to color if the model will see gray pictures in use.",
         )
     if image.mode == "I;16":  # Pillow would clip it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
@@ -51,7 +51,7 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     image = image.resize(square, Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     pixels = np.asarray(image, np.float32) / 255
     pixels = pixels.reshape(spec.size, spec.size, spec.channels)
-    if spec.colour == "bgr":
+    if spec.color == "bgr":
         pixels = pixels[..., ::-1]
     normal = (pixels - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
@@ -102,6 +102,6 @@ def load_pictures(paths: Iterable[Path], spec: Input) -> Array:
     """Preprocess picture files: float32 (N, channels, size, size).
 
     Raises:
-        UsageError: One cannot be read, or is grey where the model takes colour.
+        UsageError: One cannot be read, or is gray where the model takes color.
     """
     return np.stack([preprocess(open_picture(path), spec, str(path)) for path in paths])

@@ -121,11 +121,11 @@ def test_words_are_tried_where_they_say_something(graph: GraphModule) -> None:
     stream = trace(Stream(12))
     inputs = {"input": np.random.default_rng(1).normal(size=(2, 6, 8, 8)).astype(np.float32)}
     search = FloatSearch(stream, inputs, Int8(keep_float=("hard-swish",)), record(stream, inputs).ranges)
-    assert search.candidates()[0] == "sums"
+    assert search.candidates()[0] == "residual-add"
     _, first, *_ = search.points()
-    assert first.added == "sums"
-    assert first.int8.keep_float == ("hard-swish", "sums")
-    assert "sums" not in search_on(graph).candidates()
+    assert first.added == "residual-add"
+    assert first.int8.keep_float == ("hard-swish", "residual-add")
+    assert "residual-add" not in search_on(graph).candidates()
 
 
 def test_a_word_that_gives_nothing_at_first_is_tried_again() -> None:
@@ -135,17 +135,17 @@ def test_a_word_that_gives_nothing_at_first_is_tried_again() -> None:
 
     class Told(FloatSearch):
         def candidates(self) -> list[str]:
-            return ["sums", "steps.0", "steps.1"]
+            return ["residual-add", "steps.0", "steps.1"]
 
         def measure(self, int8: Int8, added: str = "") -> Point:
             error = {0: 1.0, 1: 0.8, 2: 0.7}[len(int8.float_modules)]
-            if "sums" in int8.keep_float:
+            if "residual-add" in int8.keep_float:
                 error = error - 0.2 if int8.float_modules else 1.1
             layers = len(int8.float_modules)
             return Point(int8, added, layers, 0.1 * layers, 0.0, error, 1 - error)
 
     points = Told(stream, inputs, Int8(), {}).points()
-    assert [point.added for point in points] == ["", "steps.0", "sums", "steps.1"]
+    assert [point.added for point in points] == ["", "steps.0", "residual-add", "steps.1"]
 
 
 def test_a_hard_swish_in_float_is_rounded_where_int8_takes_it() -> None:

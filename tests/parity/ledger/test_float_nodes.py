@@ -25,7 +25,7 @@ class Quotient(nn.Module):
 
 def test_the_imitation_leaves_what_leads_to_a_division() -> None:
     graph = trace(Quotient())
-    kept = {node.name for node in EveryTensorRounded(graph, ["quotients"]).unrounded}
+    kept = {node.name for node in EveryTensorRounded(graph, ["division"]).unrounded}
     assert {"truediv", "add", "relu"} <= kept
     assert not kept & {"x", "first", "second", "mul"}
     assert EveryTensorRounded(graph).unrounded == set()
@@ -36,7 +36,7 @@ def test_a_division_by_a_number_is_no_quotient() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x / 2
 
-    assert EveryTensorRounded(trace(Halves()), ["quotients"]).unrounded == set()
+    assert EveryTensorRounded(trace(Halves()), ["division"]).unrounded == set()
 
 
 class Block(nn.Module):
@@ -64,7 +64,7 @@ def test_attention_is_what_leads_to_products_of_computed_matrices_and_to_softmax
 
 def test_normalisations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
     graph = trace(Block())
-    kept = {node.name for node in float_nodes(graph, ["normalisations"])}
+    kept = {node.name for node in float_nodes(graph, ["normalization"])}
     assert {"flatten", "transpose", "norm1", "add", "norm2"} <= kept
     assert not kept & {"x", "embed", "qkv", "matmul", "softmax", "mix", "layer", "act", "add_1"}
 
@@ -79,7 +79,7 @@ def test_a_norm_written_out_is_kept_up_to_the_next_layer() -> None:
             y = self.act(self.first(x))
             return self.second(y * torch.rsqrt((y * y).mean(-1, keepdim=True) + 1e-5)) * 2
 
-    kept = {node.name for node in float_nodes(trace(Root()), ["normalisations"])}
+    kept = {node.name for node in float_nodes(trace(Root()), ["normalization"])}
     assert kept == {"mul", "mean", "add", "rsqrt", "mul_1"}, "the ReLU is one op with its layer"
 
 
@@ -97,7 +97,7 @@ class Residual(nn.Module):
 
 
 def test_sums_are_of_two_computed_tensors_with_the_relu_in_the_same_op() -> None:
-    assert {node.name for node in float_results(trace(Residual()), ["sums"])} == {"add", "act", "add_3"}
+    assert {node.name for node in float_results(trace(Residual()), ["residual-add"])} == {"add", "act", "add_3"}
 
 
 def test_an_identity_after_a_sum_is_no_op_that_would_round() -> None:
@@ -110,7 +110,7 @@ def test_an_identity_after_a_sum_is_no_op_that_would_round() -> None:
             x = x + self.first(x)
             return self.second(x) + self.skip(x)
 
-    assert {node.name for node in float_results(trace(Skipped()), ["sums"])} == {"add", "skip", "add_1"}
+    assert {node.name for node in float_results(trace(Skipped()), ["residual-add"])} == {"add", "skip", "add_1"}
 
 
 class TwoSums(nn.Module):
@@ -139,7 +139,7 @@ def test_a_sum_in_float_is_rounded_where_an_int8_op_takes_it_and_nowhere_else() 
             return EveryTensorRounded(graph, words, ranges)(x)
 
     once = round_to_256_steps(sum(parts, torch.zeros(())), *second_sum)
-    assert torch.equal(imitated("sums"), round_to_256_steps(once, *ranges["conv"]))
+    assert torch.equal(imitated("residual-add"), round_to_256_steps(once, *ranges["conv"]))
     twice = round_to_256_steps(round_to_256_steps(parts[0] + parts[1], *first_sum) + parts[2], *second_sum)
     assert torch.equal(imitated(), round_to_256_steps(twice, *ranges["conv"]))
-    assert not torch.equal(imitated(), imitated("sums"))
+    assert not torch.equal(imitated(), imitated("residual-add"))

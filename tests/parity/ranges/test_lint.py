@@ -98,7 +98,7 @@ def quotient(eps: float) -> Step:
 def test_an_eps_that_float16_does_not_have(eps: float, severity: str | None, says: str) -> None:
     inputs = PICTURES.copy()
     inputs[3, :, 2, 2] = -1  # nothing is left of these by the ReLU
-    found = [one for one in linted(quotient(eps), inputs, ["quotients"]) if one.kind == "float16-denominator"]
+    found = [one for one in linted(quotient(eps), inputs, ["division"]) if one.kind == "float16-denominator"]
     if severity is None:
         assert found == []
         return
@@ -111,7 +111,7 @@ def test_an_eps_that_float16_does_not_have(eps: float, severity: str | None, say
 
 
 def test_an_eps_that_matters_on_other_inputs_is_told_with_the_least_denominator() -> None:
-    warning = only(linted(quotient(1e-8), np.abs(PICTURES) + 1, ["quotients"]), "float16-denominator")
+    warning = only(linted(quotient(1e-8), np.abs(PICTURES) + 1, ["division"]), "float16-denominator")
     assert warning.severity == "warning"
     least = (np.abs(PICTURES) + 1).sum(1).min()
     assert f"eps 1e-08 is 0 in float16, and the denominator may be 0; the least one here is {least:.2g}" == warning.text
@@ -121,7 +121,7 @@ def test_a_denominator_of_any_sign_is_told_to_raise_eps() -> None:
     step = Step(lambda x: x / (x.sum(1, keepdim=True) + 1e-8))
     inputs = PICTURES.copy()
     inputs[0, :, 0, 0] = (1, -1, 2, -2)
-    warning = only(linted(step, inputs, ["quotients"]), "float16-denominator")
+    warning = only(linted(step, inputs, ["division"]), "float16-denominator")
     assert (warning.severity, warning.module) == ("severe", "net.body")
     assert warning.advice.startswith("Add 2^-14")
 
@@ -130,7 +130,7 @@ def test_the_rewrite_that_is_named_helps() -> None:
     inputs = PICTURES.copy()
     inputs[3, :, 2, 2] = -1
     clamped = Step(lambda x: torch.relu(x) / torch.clamp(torch.relu(x).sum(1, keepdim=True) + 1e-15, min=2.0**-14))
-    assert [one for one in linted(clamped, inputs, ["quotients"]) if one.kind == "float16-denominator"] == []
+    assert [one for one in linted(clamped, inputs, ["division"]) if one.kind == "float16-denominator"] == []
 
 
 @pytest.mark.parametrize("root", [torch.rsqrt, lambda x: 1 / torch.sqrt(x)], ids=["rsqrt", "1 / sqrt"])
@@ -138,7 +138,7 @@ def test_roots_of_what_float16_has_as_zero(root: object) -> None:
     step = Step(lambda x: root(x.square().mean((1, 2, 3)) + 1e-8))  # type: ignore[operator]
     inputs = PICTURES.copy()
     inputs[5] = 0
-    warning = only(linted(step, inputs, ["quotients"]), "float16-denominator")
+    warning = only(linted(step, inputs, ["division"]), "float16-denominator")
     assert (warning.severity, warning.module) == ("severe", "net.body")
     assert warning.figure == pytest.approx(1 / 40)
 
@@ -233,8 +233,8 @@ def test_outliers_in_a_part_that_can_stay_in_float() -> None:
 
     found = [one for one in linted(Step(divide), inputs) if one.kind == "int8-outliers" and one.step == "truediv"]
     assert [one.module for one in found] == ["net.body"] * len(found) and found
-    assert found[0].advice == "`int8: {keep_float: [quotients]}` in the recipe leaves this in float."
-    assert [one for one in linted(Step(divide), inputs, ["quotients"]) if one.step == "truediv"] == []
+    assert found[0].advice == "`int8: {keep_float: [division]}` in the recipe leaves this in float."
+    assert [one for one in linted(Step(divide), inputs, ["division"]) if one.step == "truediv"] == []
 
 
 def test_an_outlier_channel() -> None:

@@ -29,7 +29,7 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Calibration, Input, Recipe
 
 RGB = Input(size=8, crop=1.0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
-GREY = Input(size=8, crop=1.0, colour="grey", mean=(0.5,), std=(0.25,))
+GREY = Input(size=8, crop=1.0, color="gray", mean=(0.5,), std=(0.25,))
 PLAIN = Input(size=8, crop=1.0, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -50,7 +50,7 @@ def test_a_plain_colour_has_the_exact_values() -> None:
 
 
 def test_bgr_swaps_the_channels_and_not_mean_and_std() -> None:
-    spec = RGB.model_copy(update={"colour": "bgr"})
+    spec = RGB.model_copy(update={"color": "bgr"})
     array = preprocess(Image.new("RGB", (8, 8), (255, 51, 102)), spec)
     np.testing.assert_allclose(array[:, 0, 0], _expected((102, 51, 255), spec), atol=1e-6)
 
@@ -95,8 +95,8 @@ def test_colour_in_other_modes_is_accepted(mode: str) -> None:
 def test_grey_pictures_are_refused_for_colour_with_their_name(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "shadow.png"
     Image.new(mode, (9, 9)).save(path)
-    with pytest.raises(UsageError, match=rf"shadow.png is a grey picture \(mode {mode}\).*takes bgr colour") as caught:
-        load_folder(tmp_path, RGB.model_copy(update={"colour": "bgr"}))
+    with pytest.raises(UsageError, match=rf"shadow.png is a gray picture \(mode {mode}\).*takes bgr color") as caught:
+        load_folder(tmp_path, RGB.model_copy(update={"color": "bgr"}))
     assert str(path) in caught.value.what
     assert load_folder(tmp_path, GREY).shape == (1, 1, 8, 8)
 
@@ -105,7 +105,7 @@ def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(tmp_path: Path) -> None
     values = np.repeat(np.array([[0, 257 * 51, 257 * 102, 65535]], np.uint16), 2, axis=1).repeat(8, axis=0)
     Image.fromarray(values).save(tmp_path / "deep.png")
     assert open_picture(tmp_path / "deep.png").mode == "I;16"
-    array = load_folder(tmp_path, Input(size=8, crop=1.0, colour="grey", mean=(0,), std=(1,)))
+    array = load_folder(tmp_path, Input(size=8, crop=1.0, color="gray", mean=(0,), std=(1,)))
     np.testing.assert_allclose(array[0, 0, 0], [0, 0, 0.2, 0.2, 0.4, 0.4, 1, 1], atol=1e-6)
 
 

@@ -14,7 +14,7 @@ from mobilekit.recipes.inputs.labelled import find_pictures
 from mobilekit.recipes.inputs.user_data import load_own, own_files
 from mobilekit.recipes.schema import Input, Recipe
 
-GREY = Recipe(input=Input(size=8, crop=1.0, colour="grey", mean=(0.0,), std=(1.0,)))
+GREY = Recipe(input=Input(size=8, crop=1.0, color="gray", mean=(0.0,), std=(1.0,)))
 
 
 def _tree(root: Path, files: list[str]) -> Path:

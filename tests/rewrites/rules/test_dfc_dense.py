@@ -144,7 +144,7 @@ def test_random_dense_weights_lose_everything(length: int) -> None:
 
 def recipe(options: str = "", max_drift: float = 0.0) -> LoadedRecipe:
     text = (
-        "input: {size: 32, crop: 1.0, colour: grey, mean: [0.5], std: [0.5]}\n"
+        "input: {size: 32, crop: 1.0, color: gray, mean: [0.5], std: [0.5]}\n"
         f"rewrites:\n  - name: dfc-dense\n    options: {{{options}}}\n    max_drift: {max_drift}\n"
     )
     return parse_recipe(text, "test", "dense.yaml")

@@ -150,7 +150,7 @@ def test_softmaxes_inside_a_model_are_not_its_business() -> None:
 
 def test_a_recipe_that_asks_for_it_has_the_order_checked() -> None:
     text = """
-input: {size: 8, colour: rgb}
+input: {size: 8, color: rgb}
 rewrites: [{name: logits-head, options: {keep: argmax}, max_drift: 10, min_top1_agreement: 1}]
 """
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
