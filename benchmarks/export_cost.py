@@ -30,7 +30,7 @@ CHAIN = """
 import onnx, onnxsim, torch
 from mobilekit.models.dfc import SharedFullyConnected
 from mobilekit.models.registry import find_model
-from mobilekit.rewrites.rules.dfc_shared import depthwise_along
+from mobilekit.rewrites.shared.dfc import depthwise_along
 
 torch.set_num_threads(1)
 model = find_model("ghostnetv2").create()

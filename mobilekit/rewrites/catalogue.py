@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from typing import Any
 
 from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes.load import LoadedRecipe, check_options
 from mobilekit.recipes.schema import RewriteStep
+from mobilekit.rewrites import rules
 from mobilekit.rewrites.base import Rewrite
-from mobilekit.rewrites.plugins import installed_names, load_installed
-from mobilekit.rewrites.rules.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
-from mobilekit.rewrites.rules.channel_shuffle import ShuffleForm
-from mobilekit.rewrites.rules.concat_into_sum import ConcatIntoSum
-from mobilekit.rewrites.rules.dense_grouped import DenseGrouped
-from mobilekit.rewrites.rules.dfc_dense import DFCDense
-from mobilekit.rewrites.rules.dfc_shared import DFCShared
-from mobilekit.rewrites.rules.drop_identity import RemoveIdentity
-from mobilekit.rewrites.rules.explicit_padding import ExplicitPadding
-from mobilekit.rewrites.rules.fold_batch_norm import FoldBatchNorm
-from mobilekit.rewrites.rules.fuse_hard_swish import FuseHardSwish
-from mobilekit.rewrites.rules.gate_before_upsample import GateBeforeUpsample
-from mobilekit.rewrites.rules.logits_head import LogitsHead
-from mobilekit.rewrites.rules.matmul_order import MatmulOrder
-from mobilekit.rewrites.rules.max_pool_padding import MaxPoolPadding
-from mobilekit.rewrites.rules.merge_depthwise import MergeDepthwise
-from mobilekit.rewrites.rules.modes import PoolMode, UpsampleMode
-from mobilekit.rewrites.rules.noop_slice import NoopSlice
-from mobilekit.rewrites.rules.ones_to_sum import OnesToSum
-from mobilekit.rewrites.rules.pool_as_depthwise import PoolAsDepthwise
-from mobilekit.rewrites.rules.pool_before_pointwise import PoolBeforePointwise
-from mobilekit.rewrites.rules.relu6_gate import ReLU6Gate
-from mobilekit.rewrites.rules.relu_into_concat import ReLUIntoConcat
-from mobilekit.rewrites.rules.safe_denominator import SafeDenominator
-from mobilekit.rewrites.rules.shuffle_after_stride import ShuffleAfterStride
-from mobilekit.rewrites.rules.shuffle_into_weights import ShuffleIntoWeights
-from mobilekit.rewrites.rules.upsample_broadcast import UpsampleBroadcast
+from mobilekit.rewrites.names import installed_names, own_names
+from mobilekit.rewrites.plugins import load_installed
 
-REWRITES: dict[str, type[Rewrite[Any]]] = {
-    rewrite.name: rewrite
-    for rewrite in (
-        RemoveIdentity,
-        FoldBatchNorm,
-        NoopSlice,
-        DFCShared,
-        DFCDense,
-        MergeDepthwise,
-        GateBeforeUpsample,
-        UpsampleBroadcast,
-        ReLU6Gate,
-        FuseHardSwish,
-        ShuffleAfterStride,
-        ShuffleIntoWeights,
-        ShuffleForm,
-        DenseGrouped,
-        MaxPoolPadding,
-        ExplicitPadding,
-        PoolBeforePointwise,
-        PoolAsDepthwise,
-        ReLUIntoConcat,
-        ConcatIntoSum,
-        MatmulOrder,
-        OnesToSum,
-        HardSwish,
-        HardSigmoid,
-        TanhGelu,
-        GeluHardSwish,
-        UpsampleMode,
-        SafeDenominator,
-        LogitsHead,
-        PoolMode,
-    )
-}
+
+def load_rule(name: str) -> type[Rewrite[Any]]:
+    """Return the rewrite in the file of rewrites/rules that is named as it is.
+
+    Raises:
+        TypeError: The file has not just this one rewrite.
+    """
+    module = importlib.import_module(f"{rules.__name__}.{name.replace('-', '_')}")
+    kinds = [
+        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    found = [kind for kind in kinds if issubclass(kind, Rewrite) and not inspect.isabstract(kind)]
+    if [kind.name for kind in found] != [name]:
+        names = ", ".join(getattr(kind, "name", "one without a name") for kind in found) or "none"
+        raise TypeError(f"{module.__file__} is to have one rewrite, named {name}; it has {names}")
+    return found[0]
+
+
+REWRITES: dict[str, type[Rewrite[Any]]] = {name: load_rule(name) for name in own_names()}
 
 
 def rewrite_names() -> list[str]:

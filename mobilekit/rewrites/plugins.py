@@ -9,14 +9,8 @@ from typing import Any
 
 from mobilekit.errors import UsageError
 from mobilekit.rewrites.base import Rewrite
+from mobilekit.rewrites.names import GROUP, installed_names
 from mobilekit.store.files import sha256_of
-
-GROUP = "mobilekit.rewrites"
-
-
-def installed_names() -> list[str]:
-    """Return the names of the rewrites that installed packages bring, sorted; none is loaded."""
-    return sorted(metadata.entry_points(group=GROUP).names)
 
 
 def load_installed(name: str) -> type[Rewrite[Any]]:

@@ -32,7 +32,7 @@ from mobilekit.rewrites.fx.ops import (
     is_call,
     works_in_place,
 )
-from mobilekit.rewrites.rules.dense_grouped import is_depthwise
+from mobilekit.rewrites.shared.convolutions import is_depthwise
 
 _BY_CHANNEL = (
     ADAPTIVE_AVERAGE_POOL,

@@ -14,7 +14,7 @@ from mobilekit.models.dfc import Axis, DenseFullyConnected
 from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, module_of, node_named
-from mobilekit.rewrites.rules.dfc_shared import depthwise_along
+from mobilekit.rewrites.shared.dfc import depthwise_along
 
 
 class DFCDenseOptions(Options):

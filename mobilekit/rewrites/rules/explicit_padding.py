@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.rules.dense_grouped import with_weights
+from mobilekit.rewrites.shared.convolutions import with_weights
 
 
 class ExplicitPadding(Rewrite[Options]):

@@ -13,7 +13,7 @@ from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named
 from mobilekit.rewrites.fx.lowered import Lowered
 from mobilekit.rewrites.fx.ops import add_module, pair, replace_by_module, takers
-from mobilekit.rewrites.rules.dense_grouped import is_depthwise, macs_of
+from mobilekit.rewrites.shared.convolutions import is_depthwise, macs_of
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 

@@ -8,9 +8,8 @@ from torch.fx import GraphModule, Node
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, module_of, node_named, path_of, shape_of
 from mobilekit.rewrites.fx.ops import RELU, RELU6, add_module, is_call, takers
-from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle, shuffle_at
-from mobilekit.rewrites.rules.dense_grouped import is_depthwise
-from mobilekit.rewrites.rules.shuffle_into_weights import permute_kernels
+from mobilekit.rewrites.shared.convolutions import is_depthwise, permute_kernels
+from mobilekit.rewrites.shared.shuffles import ChannelShuffle, shuffle_at
 
 
 class ShuffleAfterStride(Rewrite[Options]):

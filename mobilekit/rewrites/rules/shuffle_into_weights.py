@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from pydantic import Field
 from torch import nn
 from torch.fx import GraphModule, Node
@@ -28,8 +27,8 @@ from mobilekit.rewrites.fx.ops import (
     is_call,
     takers,
 )
-from mobilekit.rewrites.rules.channel_shuffle import shuffle_at
-from mobilekit.rewrites.rules.dense_grouped import dense_macs, dense_weight, is_depthwise, with_weights
+from mobilekit.rewrites.shared.convolutions import dense_macs, dense_weight, is_depthwise, permute_kernels, with_weights
+from mobilekit.rewrites.shared.shuffles import shuffle_at
 
 # What treats every channel alike, so that it may come before a permutation of the channels or after it.
 _ALIKE = (
@@ -120,14 +119,6 @@ class ShuffleIntoWeights(Rewrite[ShuffleIntoWeightsOptions]):
         graph.set_submodule(str(side.conv.target), new)
         node.replace_all_uses_with(shuffle.source)
         graph.graph.eliminate_dead_code()
-
-
-def permute_kernels(graph: GraphModule, node: Node, order: torch.Tensor) -> None:
-    """Permute the kernels of a depthwise convolution."""
-    conv = module_of(graph, node)
-    assert isinstance(conv, nn.Conv2d)
-    bias = None if conv.bias is None else conv.bias[order]
-    graph.set_submodule(str(node.target), with_weights(conv, conv.weight.detach()[order], conv.groups, bias))
 
 
 def _detail(side: _Side | None) -> str:

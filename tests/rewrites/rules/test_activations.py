@@ -15,8 +15,11 @@ from torch.nn import functional as F
 from mobilekit.errors import UsageError
 from mobilekit.rewrites.base import Exactness, Options, Rewrite
 from mobilekit.rewrites.proof import relative_error
-from mobilekit.rewrites.rules.activations import GeluHardSwish, HardSigmoid, HardSwish, TanhGelu
 from mobilekit.rewrites.rules.fuse_hard_swish import FuseHardSwish
+from mobilekit.rewrites.rules.gelu_hard_swish import GeluHardSwish
+from mobilekit.rewrites.rules.hard_sigmoid import HardSigmoid
+from mobilekit.rewrites.rules.hard_swish import HardSwish
+from mobilekit.rewrites.rules.tanh_gelu import TanhGelu
 from mobilekit.rewrites.sites import SiteOptions
 from tests.rewriting import (
     Forward,

@@ -13,8 +13,9 @@ from mobilekit.models.macs import count_macs
 from mobilekit.rewrites.base import Exactness, Options
 from mobilekit.rewrites.proof import relative_error
 from mobilekit.rewrites.rules.max_pool_padding import MaxPoolPadding
-from mobilekit.rewrites.rules.modes import PoolMode, PoolModeOptions, UpsampleMode, UpsampleModeOptions
 from mobilekit.rewrites.rules.pool_before_pointwise import PoolBeforePointwise
+from mobilekit.rewrites.rules.pool_mode import PoolMode, PoolModeOptions
+from mobilekit.rewrites.rules.upsample_mode import UpsampleMode, UpsampleModeOptions
 from tests.rewriting import (
     Forward,
     Layers,

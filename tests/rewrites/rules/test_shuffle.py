@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from mobilekit.models.families.shufflenet import channel_shuffle
 from mobilekit.models.macs import count_macs
 from mobilekit.rewrites.proof import relative_error
-from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle, ChannelShuffleOptions, ShuffleForm
+from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffleForm, ChannelShuffleOptions
 from mobilekit.rewrites.rules.dense_grouped import DenseGrouped, DenseGroupedOptions
 from mobilekit.rewrites.rules.shuffle_into_weights import ShuffleIntoWeights, ShuffleIntoWeightsOptions
+from mobilekit.rewrites.shared.shuffles import ChannelShuffle
 from tests.rewriting import (
     Forward,
     Layers,
@@ -33,8 +34,8 @@ from tests.rewriting import (
     traced,
 )
 
-FORM = ShuffleForm(ChannelShuffleOptions())
-GATHER = ShuffleForm(ChannelShuffleOptions(form="gather"))
+FORM = ChannelShuffleForm(ChannelShuffleOptions())
+GATHER = ChannelShuffleForm(ChannelShuffleOptions(form="gather"))
 FREE = ShuffleIntoWeights(ShuffleIntoWeightsOptions())
 ANY = ShuffleIntoWeights(ShuffleIntoWeightsOptions(densify=True))
 DENSE = DenseGrouped(DenseGroupedOptions())
@@ -82,7 +83,7 @@ X = normal(1, 2, 5, 5, 6)
 
 @pytest.mark.parametrize("form", SHUFFLES)
 @pytest.mark.parametrize("action", [FORM, GATHER], ids=["transpose", "gather"])
-def test_each_shuffle_is_found(action: ShuffleForm, form: str) -> None:
+def test_each_shuffle_is_found(action: ChannelShuffleForm, form: str) -> None:
     model = Model(layers(), lambda m, x: m.last(SHUFFLES[form](m, m.first(x))))
     graph = assert_exact(action, model, X)
     [module] = [graph.get_submodule(str(node.target)) for node in calls(graph, ChannelShuffle)]
@@ -96,7 +97,7 @@ def test_each_shuffle_is_found(action: ShuffleForm, form: str) -> None:
 
 @quick
 @given(st.integers(1, 5), st.integers(1, 5), sizes, sizes, st.sampled_from([FORM, GATHER]), seeds)
-def test_shuffles_of_all_sizes(groups: int, each: int, h: int, w: int, action: ShuffleForm, seed: int) -> None:
+def test_shuffles_of_all_sizes(groups: int, each: int, h: int, w: int, action: ChannelShuffleForm, seed: int) -> None:
     model = Model({}, lambda m, x: channel_shuffle(x, groups) * 2, seed)
     x, other = normal(seed, 2, groups * each, h, w), normal(seed, 1, groups * each, w, h + 1)
     assert_exact(action, model, x, other)

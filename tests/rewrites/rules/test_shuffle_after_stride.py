@@ -11,8 +11,8 @@ from torch import nn
 from mobilekit.models.families.shufflenet import channel_shuffle
 from mobilekit.rewrites.base import Options
 from mobilekit.rewrites.fx.graph import module_of, shape_of
-from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffle
 from mobilekit.rewrites.rules.shuffle_after_stride import ShuffleAfterStride
+from mobilekit.rewrites.shared.shuffles import ChannelShuffle
 from tests.rewriting import (
     Forward,
     Layers,

@@ -13,9 +13,9 @@ from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites.base import Exactness, Options
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace
-from mobilekit.rewrites.rules.drop_identity import RemoveIdentity
 from mobilekit.rewrites.rules.fold_batch_norm import FoldBatchNorm
 from mobilekit.rewrites.rules.logits_head import LogitsHead, LogitsHeadOptions
+from mobilekit.rewrites.rules.remove_identity import RemoveIdentity
 from tests.rewriting import (
     Forward,
     Model,

@@ -15,21 +15,11 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import (
-    GELU,
-    MULTIPLY,
-    SIGMOID,
-    SILU,
-    arguments,
-    is_call,
-    operands,
-    replace_call,
-    works_in_place,
-)
+from mobilekit.rewrites.fx.ops import MULTIPLY, SIGMOID, SILU, is_call, operands, replace_call, works_in_place
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 
-class _Swap(SiteRewrite[SiteOptions]):
+class ActivationSwap(SiteRewrite[SiteOptions]):
     """One activation put in another's place, site by site."""
 
     exactness = Exactness.APPROXIMATE
@@ -61,74 +51,14 @@ class _Swap(SiteRewrite[SiteOptions]):
     def _replace(self, node: Node, source: Node, inplace: bool) -> Node: ...
 
 
-class HardSwish(_Swap):
-    """Approximate: x ReLU6(x + 3) / 6 for x sigmoid(x), whose exponential phones and int8 have no cheap form for.
-
-    Source: MobileNetV3, arXiv 1905.02244, section 5.2.
-    """
-
-    name = "hard-swish"
-    summary = "SiLU (Swish), also written as x * sigmoid(x), to Hard-Swish"
-
-    def _source(self, graph: GraphModule, node: Node) -> Node | None:
-        return silu_input(graph, node)
+class ToHardSwish(ActivationSwap):
+    """Hard-Swish in another activation's place."""
 
     def _module(self, inplace: bool) -> nn.Module:
         return nn.Hardswish(inplace)
 
     def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
         return replace_call(node, F.hardswish, source, inplace=inplace)
-
-
-class GeluHardSwish(HardSwish):
-    """Approximate: Hard-Swish for GELU, which TFLite computes with several ops where it has none for erf."""
-
-    name = "gelu-hard-swish"
-    summary = "GELU to Hard-Swish"
-
-    def _source(self, graph: GraphModule, node: Node) -> Node | None:
-        return input_node(node) if is_call(graph, node, GELU) else None
-
-
-class TanhGelu(_Swap):
-    """Approximate: GELU's tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), for its erf form.
-
-    Source: Gaussian Error Linear Units, arXiv 1606.08415, section 2.
-    """
-
-    name = "tanh-gelu"
-    summary = "GELU from its erf form to its tanh form"
-
-    def _source(self, graph: GraphModule, node: Node) -> Node | None:
-        is_exact = is_call(graph, node, GELU) and arguments(graph, node)["approximate"] == "none"
-        return input_node(node) if is_exact else None
-
-    def _module(self, inplace: bool) -> nn.Module:
-        return nn.GELU(approximate="tanh")
-
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
-        return replace_call(node, F.gelu, source, approximate="tanh")
-
-
-class HardSigmoid(_Swap):
-    """Approximate: ReLU6(x + 3) / 6 for sigmoid(x). A SiLU's sigmoid is left to `hard-swish`.
-
-    Source: MobileNetV3, arXiv 1905.02244, section 5.2.
-    """
-
-    name = "hard-sigmoid"
-    summary = "Sigmoid gates to hard-sigmoid"
-
-    def _source(self, graph: GraphModule, node: Node) -> Node | None:
-        if not is_call(graph, node, SIGMOID) or any(silu_input(graph, user) for user in node.users):
-            return None
-        return input_node(node)
-
-    def _module(self, inplace: bool) -> nn.Module:
-        return nn.Hardsigmoid(inplace)
-
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
-        return replace_call(node, F.hardsigmoid, source, inplace=inplace)
 
 
 def silu_input(graph: GraphModule, node: Node) -> Node | None:

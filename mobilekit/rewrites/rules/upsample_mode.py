@@ -1,4 +1,4 @@
-"""Upsampling and pooling by another rule: other functions, for models whose training can bear or take them."""
+"""Upsampling by another rule: another function, for models whose training can bear it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import AVERAGE_POOL, INTERPOLATE, MAX_POOL, arguments, is_call, replace_call
+from mobilekit.rewrites.fx.ops import INTERPOLATE, arguments, is_call, replace_call
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
 
@@ -55,45 +55,3 @@ class UpsampleMode(SiteRewrite[UpsampleModeOptions]):
         kept = {name: given[name] for name in ("size", "scale_factor", "recompute_scale_factor")}
         centres = {"align_corners": False} if self.options.to == "bilinear" else {}
         replace_call(node, F.interpolate, input_node(node), mode=self.options.to, **kept, **centres)
-
-
-class PoolModeOptions(SiteOptions):
-    """Parameters of `pool-mode`."""
-
-    to: Literal["average", "max"] = Field("average", description="What all sites compute.")
-
-
-class PoolMode(SiteRewrite[PoolModeOptions]):
-    """Needs retraining: the mean of a window in place of its largest value, or the reverse.
-
-    DFC attention halves its input by an average in all published code, and by a maximum in one text on the paper.
-    """
-
-    name = "pool-mode"
-    exactness = Exactness.NEEDS_RETRAINING
-    summary = "Max pools to average pools of the same windows, or average to max"
-    options_type = PoolModeOptions
-
-    def find(self, graph: GraphModule) -> list[Site]:
-        """Return the pools of the other kind."""
-        other = MAX_POOL if self.options.to == "average" else AVERAGE_POOL
-        return [Site(node.name, path_of(node)) for node in graph.graph.nodes if is_call(graph, node, other)]
-
-    def why_not(self, graph: GraphModule, site: Site) -> str | None:
-        """Refuse windows that the other pool has not, and what the recipe does not name."""
-        window = arguments(graph, node_named(graph, site.node))
-        if window.get("dilation", 1) not in (1, (1, 1), [1, 1]):
-            return "its windows have gaps, which an average pool has not"
-        if window.get("return_indices"):
-            return "the positions of its maxima are used"
-        return super().why_not(graph, site)
-
-    def apply(self, graph: GraphModule, site: Site) -> None:
-        """Call the other pool; an average over padding divides by the number of pixels that there are."""
-        node = node_named(graph, site.node)
-        window = arguments(graph, node)
-        kept = {name: window[name] for name in ("kernel_size", "stride", "padding", "ceil_mode")}
-        if self.options.to == "max":
-            replace_call(node, F.max_pool2d, input_node(node), **kept)
-        else:
-            replace_call(node, F.avg_pool2d, input_node(node), **kept, count_include_pad=False)

@@ -1,0 +1,19 @@
+"""GELU as Hard-Swish."""
+
+from __future__ import annotations
+
+from torch.fx import GraphModule, Node
+
+from mobilekit.rewrites.fx.graph import input_node
+from mobilekit.rewrites.fx.ops import GELU, is_call
+from mobilekit.rewrites.shared.activations import ToHardSwish
+
+
+class GeluHardSwish(ToHardSwish):
+    """Approximate: Hard-Swish for GELU, which TFLite computes with several ops where it has none for erf."""
+
+    name = "gelu-hard-swish"
+    summary = "GELU to Hard-Swish"
+
+    def _source(self, graph: GraphModule, node: Node) -> Node | None:
+        return input_node(node) if is_call(graph, node, GELU) else None

@@ -1,0 +1,32 @@
+"""Sigmoid gates as hard-sigmoid."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.fx.graph import input_node
+from mobilekit.rewrites.fx.ops import SIGMOID, is_call, replace_call
+from mobilekit.rewrites.shared.activations import ActivationSwap, silu_input
+
+
+class HardSigmoid(ActivationSwap):
+    """Approximate: ReLU6(x + 3) / 6 for sigmoid(x). A SiLU's sigmoid is left to `hard-swish`.
+
+    Source: MobileNetV3, arXiv 1905.02244, section 5.2.
+    """
+
+    name = "hard-sigmoid"
+    summary = "Sigmoid gates to hard-sigmoid"
+
+    def _source(self, graph: GraphModule, node: Node) -> Node | None:
+        if not is_call(graph, node, SIGMOID) or any(silu_input(graph, user) for user in node.users):
+            return None
+        return input_node(node)
+
+    def _module(self, inplace: bool) -> nn.Module:
+        return nn.Hardsigmoid(inplace)
+
+    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
+        return replace_call(node, F.hardsigmoid, source, inplace=inplace)

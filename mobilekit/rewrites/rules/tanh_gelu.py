@@ -1,0 +1,31 @@
+"""GELU in its tanh form."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.fx.graph import input_node
+from mobilekit.rewrites.fx.ops import GELU, arguments, is_call, replace_call
+from mobilekit.rewrites.shared.activations import ActivationSwap
+
+
+class TanhGelu(ActivationSwap):
+    """Approximate: GELU's tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), for its erf form.
+
+    Source: Gaussian Error Linear Units, arXiv 1606.08415, section 2.
+    """
+
+    name = "tanh-gelu"
+    summary = "GELU from its erf form to its tanh form"
+
+    def _source(self, graph: GraphModule, node: Node) -> Node | None:
+        is_exact = is_call(graph, node, GELU) and arguments(graph, node)["approximate"] == "none"
+        return input_node(node) if is_exact else None
+
+    def _module(self, inplace: bool) -> nn.Module:
+        return nn.GELU(approximate="tanh")
+
+    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
+        return replace_call(node, F.gelu, source, approximate="tanh")

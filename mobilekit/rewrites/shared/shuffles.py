@@ -1,0 +1,99 @@
+"""Channel shuffles: found in a graph, and as one module."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+from mobilekit.rewrites.fx.graph import input_node, module_of, shape_of
+from mobilekit.rewrites.fx.lowered import Lowered
+from mobilekit.rewrites.fx.ops import PERMUTE, RESHAPE, TRANSPOSE, Written, is_call
+
+Form = Literal["transpose", "gather"]
+
+_SHUFFLE = Written((nn.ChannelShuffle,), (F.channel_shuffle,))
+_JOIN = Written((nn.Flatten,), (torch.flatten, *RESHAPE.functions), ("flatten", *RESHAPE.methods))
+_SPLIT = Written((nn.Unflatten,), (torch.unflatten, *RESHAPE.functions), ("unflatten", *RESHAPE.methods))
+_CONTIGUOUS = Written((), (), ("contiguous",))
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """A channel shuffle: channel i of group j of `source` becomes channel j of block i."""
+
+    source: Node
+    groups: int
+
+    def order(self, channels: int) -> torch.Tensor:
+        """Return which channel of the source each channel is."""
+        return torch.arange(channels).view(self.groups, -1).t().reshape(-1)
+
+
+def shuffle_at(graph: GraphModule, node: Node) -> Shuffle | None:
+    """Return the shuffle that ends at a node, written as one layer or as reshape, transpose and reshape."""
+    module = module_of(graph, node)
+    if isinstance(module, ChannelShuffle):
+        return Shuffle(input_node(node), module.groups)
+    if is_call(graph, node, _SHUFFLE):
+        groups = getattr(module, "groups", None) or node.kwargs.get("groups") or node.args[1]
+        return Shuffle(input_node(node), groups) if isinstance(groups, int) else None
+    if not is_call(graph, node, _JOIN):
+        return None
+    swapped = _before(graph, node, _CONTIGUOUS)
+    if not (is_call(graph, swapped, TRANSPOSE, PERMUTE) and _swaps_1_and_2(swapped)):
+        return None
+    split = _before(graph, swapped, _CONTIGUOUS)
+    if not (is_call(graph, split, _SPLIT)):
+        return None
+    source = _before(graph, split, _CONTIGUOUS)
+    before, between, after = shape_of(source), shape_of(split), shape_of(node)
+    if before is None or between is None or before != after or len(before) != 4 or len(between) not in (4, 5):
+        return None
+    batch, groups, each, *rest = between
+    fits = batch == before[0] and groups * each == before[1] and math.prod(rest) == math.prod(before[2:])
+    return Shuffle(source, groups) if fits else None
+
+
+def _before(graph: GraphModule, node: Node, skipped: Written) -> Node:
+    """Return what a node takes, past steps that change nothing."""
+    source = input_node(node)
+    while is_call(graph, source, skipped) and len(source.users) == 1:
+        source = input_node(source)
+    return source
+
+
+def _swaps_1_and_2(node: Node) -> bool:
+    """Return whether a transposition or permutation swaps axes 1 and 2 and leaves the others."""
+    shape = shape_of(node)
+    assert shape is not None
+    rank = len(shape)
+    values: list[Any] = [*node.args[1:], *(value for name, value in node.kwargs.items() if name != "input")]
+    if len(values) == 1 and isinstance(values[0], list | tuple):
+        values = list(values[0])
+    if not all(isinstance(value, int) for value in values):
+        return False
+    axes = [value % rank for value in values]
+    return sorted(axes) == [1, 2] if len(axes) == 2 else axes == [0, 2, 1, *range(3, rank)]
+
+
+class ChannelShuffle(Lowered):
+    """The shuffle of (N, C, H, W) in one of its forms."""
+
+    def __init__(self, groups: int, form: Form) -> None:
+        super().__init__()
+        self.groups = groups
+        self.form = form
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the channels in their new order."""
+        batch, channels, height, width = x.shape
+        if self.form == "gather":
+            return x[:, torch.arange(channels).view(self.groups, -1).t().reshape(-1)]
+        dealt = x.permute(0, 2, 3, 1).reshape(batch, height * width, self.groups, channels // self.groups)
+        return dealt.permute(0, 1, 3, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
