@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import torch
 from torch import nn
@@ -41,20 +41,12 @@ class DFCOptions:
     """Which map comes first: horizontal in the code, vertical in the equations."""
 
     def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
+        for name, kind in get_type_hints(DFCOptions).items():
+            allowed = get_args(kind)
+            if allowed and getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {self.kernel_size}, not odd and positive")
-
-
-_ALLOWED = {
-    "weights": ("shared", "dense"),
-    "pool": ("avg", "max"),
-    "upsample": ("nearest", "bilinear"),
-    "gate": ("before", "after"),
-    "order": ("horizontal-first", "vertical-first"),
-}
 
 
 class FullyConnected(nn.Module, ABC):

@@ -1,18 +1,27 @@
-"""The list of reference models, with what their authors published."""
+"""The list of reference models, with what their authors published.
+
+A file of models/families registers each of its models as `ModelEntry(name="...", ...)`, the name written out. The files
+are found by looking; `mobilekit.models.names.registered_names` reads the names from them without torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from mobilekit.errors import UsageError, nearest
+from mobilekit.models import families
+from mobilekit.models.names import family_names
+
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """Figures that others published; None where they did not."""
 
@@ -30,18 +39,18 @@ class Published:
     """Where the figures stand."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A reference model's builder and the data beside it."""
 
     name: str
     build: Callable[..., nn.Module]
     paper: str
-    input_size: int
-    in_channels: int
+    input_size: int = 224
+    in_channels: int = 3
     """0 where it is not known before the model is run."""
-    num_classes: int
-    published: Published
+    num_classes: int = 1000
+    published: Published = Published()
     weights: str | None = None
     """File in mobilekit/models/checkpoints with trained weights, if any come with mobilekit."""
     preprocessing: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +83,22 @@ class ModelEntry:
     def _takes_any_option(self) -> bool:
         parameters = inspect.signature(self.build).parameters.values()
         return any(one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def takes_fields_of(options: type) -> Callable[[Build], Build]:
+    """Let a builder's `**keywords` be the fields of a dataclass, which then stand in its signature.
+
+    So a group of options is stated once, with names, types and defaults, where it is checked.
+    """
+
+    def name_them(build: Build) -> Build:
+        own = inspect.signature(build)
+        kept = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        fields = [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(options).parameters.values()]
+        build.__signature__ = own.replace(parameters=[*kept, *fields])  # type: ignore[attr-defined]
+        return build
+
+    return name_them
 
 
 _ENTRIES: dict[str, ModelEntry] = {}
@@ -109,4 +134,5 @@ def find_model(name: str) -> ModelEntry:
 
 
 def _import_models() -> None:
-    import mobilekit.models  # noqa: F401  (registers the entries)
+    for name in family_names():  # each registers its entries
+        importlib.import_module(f"{families.__name__}.{name}")

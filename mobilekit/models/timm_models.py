@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from mobilekit.errors import UsageError, nearest
-from mobilekit.models.registry import ModelEntry, Published
+from mobilekit.models.registry import ModelEntry
 
 # The compiled operators that torchvision's Python code names when it is imported, as it declares them itself.
 _OPERATORS = (
@@ -75,4 +75,12 @@ def timm_entry(spec: str, name: str) -> ModelEntry:
         {"size": size[-1], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
     )
     source = f"timm {timm.__version__}"
-    return ModelEntry(spec, build, source, size[-1], size[0], classes, Published(), preprocessing=preprocessing)
+    return ModelEntry(
+        name=spec,
+        build=build,
+        paper=source,
+        input_size=size[-1],
+        in_channels=size[0],
+        num_classes=classes,
+        preprocessing=preprocessing,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from mobilekit.errors import UsageError
-from mobilekit.models.registry import ModelEntry, Published, find_model
+from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
 
 TIMM = "timm:"
@@ -60,7 +60,7 @@ def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
             raise UsageError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module.")
         return model
 
-    return ModelEntry(spec, _with_signature(build, factory), str(path), 224, 0, 0, Published())
+    return ModelEntry(name=spec, build=_with_signature(build, factory), paper=str(path), in_channels=0, num_classes=0)
 
 
 def _with_signature(build: Callable[..., nn.Module], factory: Callable[..., Any]) -> Callable[..., nn.Module]:

@@ -9,7 +9,7 @@ import torch
 
 from mobilekit.errors import UsageError
 from mobilekit.models.build import build_reference, check_inputs, effective_options, load_state, save_state
-from mobilekit.models.registry import ModelEntry, Published, find_model
+from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.weights import weights_digest
 
 
@@ -34,7 +34,9 @@ def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:
     entry = find_model("ghostnetv2_digits")
     options = effective_options(entry, {"weights": "dense"}, 48)
     assert options == {"weights": "dense", "input_size": 48}
-    untrained = ModelEntry("test", entry.build, "", 48, 1, 10, Published(), defaults=entry.defaults)
+    untrained = ModelEntry(
+        name="test", build=entry.build, paper="", input_size=48, in_channels=1, num_classes=10, defaults=entry.defaults
+    )
     images = torch.randn(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
     state = torch.get_rng_state()
     first = build_reference(untrained, options, None, {"input": images})

@@ -14,13 +14,13 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.errors import UsageError
 from mobilekit.models.build import check_inputs
 from mobilekit.models.inputs import Shapes, Tensors, call, zeros
-from mobilekit.models.registry import ModelEntry, Published
+from mobilekit.models.registry import ModelEntry
 from mobilekit.rewrites.fx.graph import trace
 from tests.nets_of_several_inputs import MASKED, Masked, Stereo, recipe
 
 
 def entry(build: Callable[..., nn.Module]) -> ModelEntry:
-    return ModelEntry("net.py:make", build, "", 32, 0, 0, Published())
+    return ModelEntry(name="net.py:make", build=build, paper="", input_size=32, in_channels=0, num_classes=0)
 
 
 def test_inputs_are_called_by_name_whatever_their_order() -> None:

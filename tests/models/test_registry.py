@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mobilekit.errors import UsageError
-from mobilekit.models.registry import ModelEntry, Published, find_model, model_names, register
+from mobilekit.models.registry import ModelEntry, find_model, model_names, register
 
 
 def test_unknown_models_are_told_the_nearest_names() -> None:
@@ -19,4 +19,4 @@ def test_unknown_models_are_told_the_nearest_names() -> None:
 def test_a_name_is_registered_once() -> None:
     entry = find_model("ghostnet")
     with pytest.raises(ValueError, match="registered already"):
-        register(ModelEntry("ghostnet", entry.build, "", 224, 3, 1000, Published()))
+        register(ModelEntry(name="ghostnet", build=entry.build, paper=""))

@@ -319,32 +319,65 @@ _PAPER = "EfficientViT: Multi-Scale Linear Attention for High-Resolution Dense P
 _PHONE = "Snapdragon 8 Gen 1"
 _SOURCE = "mit-han-lab/efficientvit, ImageNet at 224"
 
-for _name, _widths, _depths, _head_dim, _head_widths, _published in (
-    ("b0", (8, 16, 32, 64, 128), (1, 2, 2, 2, 2), 16, (1024, 1280), Published(top1=71.408, source="timm's evaluation")),
-    (
-        "b1",
-        (16, 32, 64, 128, 256),
-        (1, 2, 3, 3, 4),
-        16,
-        (1536, 1600),
-        Published(9_100_000, 520_000_000, 79.39, 19.0, _PHONE, _SOURCE),
-    ),
-    (
-        "b2",
-        (24, 48, 96, 192, 384),
-        (1, 3, 4, 4, 6),
-        32,
-        (2304, 2560),
-        Published(24_000_000, 1_600_000_000, 82.1, 55.0, _PHONE, _SOURCE),
-    ),
-    (
-        "b3",
-        (32, 64, 128, 256, 512),
-        (1, 4, 6, 6, 9),
-        32,
-        (2304, 2560),
-        Published(49_000_000, 4_000_000_000, 83.5, 140.0, _PHONE, _SOURCE),
-    ),
-):
-    _shape = {"widths": _widths, "depths": _depths, "head_dim": _head_dim, "head_widths": _head_widths}
-    register(ModelEntry(f"efficientvit_{_name}", EfficientViT, _PAPER, 224, 3, 1000, _published, defaults=_shape))
+register(
+    ModelEntry(
+        name="efficientvit_b0",
+        build=EfficientViT,
+        paper=_PAPER,
+        published=Published(top1=71.408, source="timm's evaluation"),
+        defaults={
+            "widths": (8, 16, 32, 64, 128),
+            "depths": (1, 2, 2, 2, 2),
+            "head_dim": 16,
+            "head_widths": (1024, 1280),
+        },
+    )
+)
+register(
+    ModelEntry(
+        name="efficientvit_b1",
+        build=EfficientViT,
+        paper=_PAPER,
+        published=Published(
+            params=9_100_000, macs=520_000_000, top1=79.39, phone_latency_ms=19.0, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={
+            "widths": (16, 32, 64, 128, 256),
+            "depths": (1, 2, 3, 3, 4),
+            "head_dim": 16,
+            "head_widths": (1536, 1600),
+        },
+    )
+)
+register(
+    ModelEntry(
+        name="efficientvit_b2",
+        build=EfficientViT,
+        paper=_PAPER,
+        published=Published(
+            params=24_000_000, macs=1_600_000_000, top1=82.1, phone_latency_ms=55.0, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={
+            "widths": (24, 48, 96, 192, 384),
+            "depths": (1, 3, 4, 4, 6),
+            "head_dim": 32,
+            "head_widths": (2304, 2560),
+        },
+    )
+)
+register(
+    ModelEntry(
+        name="efficientvit_b3",
+        build=EfficientViT,
+        paper=_PAPER,
+        published=Published(
+            params=49_000_000, macs=4_000_000_000, top1=83.5, phone_latency_ms=140.0, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={
+            "widths": (32, 64, 128, 256, 512),
+            "depths": (1, 4, 6, 6, 9),
+            "head_dim": 32,
+            "head_widths": (2304, 2560),
+        },
+    )
+)

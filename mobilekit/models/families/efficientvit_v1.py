@@ -111,13 +111,12 @@ _SOURCE = "arXiv 2205.14756, first version: about 400M; what it leaves open is a
 
 register(
     ModelEntry(
-        "efficientvit",
-        EfficientViTV1,
-        "EfficientViT: Enhanced Linear Attention for High-Resolution Low-Computation Visual Recognition, "
-        "arXiv 2205.14756, first version",
-        224,
-        3,
-        1000,
-        Published(macs=400_000_000, source=_SOURCE),
+        name="efficientvit",
+        build=EfficientViTV1,
+        paper=(
+            "EfficientViT: Enhanced Linear Attention for High-Resolution Low-Computation Visual Recognition, "
+            "arXiv 2205.14756, first version"
+        ),
+        published=Published(macs=400_000_000, source=_SOURCE),
     )
 )

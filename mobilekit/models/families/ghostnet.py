@@ -259,16 +259,43 @@ def ghostnet(
 ) -> GhostNet:
     """Build GhostNet; see `GhostNet` for the options."""
     return GhostNet(
-        width, num_classes, in_channels, stem_stride, head_channels, se_rounding, features_only=features_only
+        width=width,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        stem_stride=stem_stride,
+        head_channels=head_channels,
+        se_rounding=se_rounding,
+        features_only=features_only,
     )
 
 
 _PAPER = "GhostNet: More Features from Cheap Operations, arXiv 1911.11907"
 _SOURCE = "arXiv 1911.11907, ImageNet results"
 
-for _name, _width, _published in (
-    ("ghostnet_050", 0.5, Published(2_600_000, 42_000_000, 66.2, source=_SOURCE)),
-    ("ghostnet", 1.0, Published(5_200_000, 141_000_000, 73.9, source=_SOURCE)),
-    ("ghostnet_130", 1.3, Published(7_300_000, 226_000_000, 75.7, source=_SOURCE)),
-):
-    register(ModelEntry(_name, ghostnet, _PAPER, 224, 3, 1000, _published, defaults={"width": _width}))
+register(
+    ModelEntry(
+        name="ghostnet_050",
+        build=ghostnet,
+        paper=_PAPER,
+        published=Published(params=2_600_000, macs=42_000_000, top1=66.2, source=_SOURCE),
+        defaults={"width": 0.5},
+    )
+)
+register(
+    ModelEntry(
+        name="ghostnet",
+        build=ghostnet,
+        paper=_PAPER,
+        published=Published(params=5_200_000, macs=141_000_000, top1=73.9, source=_SOURCE),
+        defaults={"width": 1.0},
+    )
+)
+register(
+    ModelEntry(
+        name="ghostnet_130",
+        build=ghostnet,
+        paper=_PAPER,
+        published=Published(params=7_300_000, macs=226_000_000, top1=75.7, source=_SOURCE),
+        defaults={"width": 1.3},
+    )
+)

@@ -280,31 +280,96 @@ DIALECTS = (
 
 
 _PAPER = "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, arXiv 1707.01083"
+_PHONE = "Snapdragon 820, one thread"
 _SOURCE = (
     "arXiv 1707.01083: MACs of table 1 (1x; without the classifier), 2 and 5, top-1 of tables 2 and 5, latency of "
     "table 8; parameters: pytorchcv, and megvii's README (1.5x, 2x)"
 )
 
-for _name, _groups, _scale, _params, _macs, _top1, _phone in (
-    ("shufflenet", 3, 1.0, 1_865_728, 137_000_000, 67.4, 37.8),
-    ("shufflenet_g1", 1, 1.0, 1_531_936, 143_000_000, 66.4, None),
-    ("shufflenet_g2", 2, 1.0, 1_733_848, 140_000_000, 67.3, None),
-    ("shufflenet_g4", 4, 1.0, 1_968_344, 133_000_000, 67.2, None),
-    ("shufflenet_g8", 8, 1.0, 2_434_768, 137_000_000, 67.6, None),
-    ("shufflenet_025", 3, 0.25, None, 13_000_000, 45.0, None),
-    ("shufflenet_050", 3, 0.5, 718_324, 38_000_000, 56.8, 15.2),
-    ("shufflenet_150", 3, 1.5, 3_400_000, 292_000_000, 71.5, None),
-    ("shufflenet_200", 3, 2.0, 5_400_000, 524_000_000, 73.7, 108.8),
-):
-    register(
-        ModelEntry(
-            _name,
-            ShuffleNet,
-            _PAPER,
-            input_size=224,
-            in_channels=3,
-            num_classes=1000,
-            published=Published(_params, _macs, _top1, _phone, "Snapdragon 820, one thread" if _phone else "", _SOURCE),
-            defaults={"groups": _groups, "scale": _scale},
-        )
+register(
+    ModelEntry(
+        name="shufflenet",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(
+            params=1_865_728, macs=137_000_000, top1=67.4, phone_latency_ms=37.8, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={"groups": 3, "scale": 1.0},
     )
+)
+register(
+    ModelEntry(
+        name="shufflenet_g1",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(params=1_531_936, macs=143_000_000, top1=66.4, source=_SOURCE),
+        defaults={"groups": 1, "scale": 1.0},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_g2",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(params=1_733_848, macs=140_000_000, top1=67.3, source=_SOURCE),
+        defaults={"groups": 2, "scale": 1.0},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_g4",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(params=1_968_344, macs=133_000_000, top1=67.2, source=_SOURCE),
+        defaults={"groups": 4, "scale": 1.0},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_g8",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(params=2_434_768, macs=137_000_000, top1=67.6, source=_SOURCE),
+        defaults={"groups": 8, "scale": 1.0},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_025",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(macs=13_000_000, top1=45.0, source=_SOURCE),
+        defaults={"groups": 3, "scale": 0.25},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_050",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(
+            params=718_324, macs=38_000_000, top1=56.8, phone_latency_ms=15.2, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={"groups": 3, "scale": 0.5},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_150",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(params=3_400_000, macs=292_000_000, top1=71.5, source=_SOURCE),
+        defaults={"groups": 3, "scale": 1.5},
+    )
+)
+register(
+    ModelEntry(
+        name="shufflenet_200",
+        build=ShuffleNet,
+        paper=_PAPER,
+        published=Published(
+            params=5_400_000, macs=524_000_000, top1=73.7, phone_latency_ms=108.8, phone=_PHONE, source=_SOURCE
+        ),
+        defaults={"groups": 3, "scale": 2.0},
+    )
+)
