@@ -12,7 +12,8 @@ from torch import nn
 from mobilekit.jobs import diff as differ
 from mobilekit.jobs import export as exporter
 from mobilekit.models.build import build_reference, effective_options
-from mobilekit.models.user import folder_name, resolve
+from mobilekit.models.names import folder_name
+from mobilekit.models.user import resolve
 from mobilekit.parity.ledger.ledger import Ledger
 from mobilekit.recipes import load as recipes
 from mobilekit.recipes.inputs.builtin import calibration_inputs

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mobilekit.cli import complete, options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import MobilekitError, UsageError
 
@@ -33,16 +34,14 @@ def bench(
         list[Path] | None, typer.Argument(help="Bundles and .tflite files; without, every bundle under artifacts/.")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="`local`, `adb`, `adb:SERIAL`, `adb:all` or `replay:DIR` (what --record kept).")
-    ] = "local",
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the runtime.")] = 1,
-    benchmark_binary: Annotated[
-        str | None,
+        str,
         typer.Option(
-            metavar="FILE|VERSION",
-            help="A benchmark_model, or the version of one to download; without, the one on the device or on PATH.",
+            help="`local`, `adb`, `adb:SERIAL`, `adb:all` or `replay:DIR` (what --record kept).",
+            autocompletion=complete.bench_devices,
         ),
-    ] = None,
+    ] = "local",
+    threads: options.Threads = 1,
+    benchmark_binary: options.BenchmarkBinary = None,
     delegate: Annotated[
         DelegateWord | None, typer.Option(help="Demand a delegate; a run that it does not take is refused.")
     ] = None,
@@ -52,20 +51,20 @@ def bench(
     rounds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Rounds, each a run of every file; 12, or 2 where emulated.")
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, max=10000, help="Inferences of a run.")] = 20,
+    runs: options.Runs = 20,
     warmup_runs: Annotated[int, typer.Option(min=1, max=1000, help="Inferences before them that do not count.")] = 3,
     max_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="After this a run starts no inference.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the order in which files run.")] = 0,
+    seed: options.Seed = 0,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time goes.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the figures into a .png or .svg.")] = None,
     save_baseline: Annotated[Path | None, typer.Option(help="Keep the figures for --baseline.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Compare with figures that were kept.")] = None,
     budgets: Annotated[Path | None, typer.Option(help="YAML file with limits by device and file.")] = None,
     record: Annotated[Path | None, typer.Option(help="Keep the conversation with the device in a new folder.")] = None,
-    adb_server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another adb server.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write a JUnit file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary as Markdown.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all raw figures.")] = False,
+    adb_server: options.AdbServer = None,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
+    as_json: options.Json = False,
 ) -> None:
     """Time .tflite files on a device, in rounds of random order, and say what the figures support.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import DeviceError
 
@@ -17,8 +17,8 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback()
 def devices(
     context: typer.Context,
-    adb_server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another adb server.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    adb_server: options.AdbServer = None,
+    as_json: options.Json = False,
 ) -> None:
     """List this machine, the devices that adb sees and the emulated one, and say what keeps one from being used.
 
@@ -60,7 +60,7 @@ def devices(
 
 
 @app.command("setup-emulated")
-def setup_emulated(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def setup_emulated(as_json: options.Json = False) -> None:
     """Make an ARM userland for `mobilekit diff --device emulated`: Debian's Python, LiteRT and NumPy for ARM.
 
     Needs qemu-user-static, apt-get and pip, and no root; downloads 35 MB. Run it again after LiteRT changed.

@@ -7,21 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mobilekit.cli.candidates import bisect_bundle, check_request, measure_candidate
-from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
-from mobilekit.cli.output import err, out, print_json, progress
-from mobilekit.store.bundle import find_changes, open_bundle
+from mobilekit.cli import complete, options
+from mobilekit.cli.bundles import measure_bundle
+from mobilekit.cli.candidates import measure_candidate
+from mobilekit.cli.diff_request import DiffRequest
+from mobilekit.cli.output import err, out, print_json
 
 
 def diff(
     bundle: Annotated[Path | None, typer.Argument(help="Folder that `mobilekit export` made.")] = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of pictures, or of a folder for each class; CSV of files and labels; or .npz with arrays by "
-            "input names, perhaps `labels`."
-        ),
-    ] = None,
+    inputs: options.Inputs = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -30,33 +25,30 @@ def diff(
         ),
     ] = None,
     candidate: Annotated[Path | None, typer.Option(help="An .onnx or .tflite file that was made elsewhere.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="The reference's checkpoint, with --candidate.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Recipe that describes the reference's inputs, with --candidate.")
-    ] = None,
+    weights: options.CandidateWeights = None,
+    recipe: options.CandidateRecipe = None,
     bisect: Annotated[
         Path | None, typer.Option(help="Cut out what is at fault, and write it to this folder with a script.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.")
+        str | None,
+        typer.Option(
+            help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.",
+            autocompletion=complete.diff_devices,
+        ),
     ] = None,
-    benchmark_binary: Annotated[
-        str | None, typer.Option(help="For --device adb: path of a benchmark_model, or a version to download.")
-    ] = None,
-    layers: Annotated[
-        bool,
-        typer.Option("--layers", help="Look inside too: convert a tapped copy, and compare every module's values."),
-    ] = False,
+    benchmark_binary: options.DeviceBenchmarkBinary = None,
+    layers: options.Layers = False,
     plot: Annotated[Path | None, typer.Option(help="With --layers: draw error over depth, .png or .svg.")] = None,
-    calibration: CalibrationOption = None,
-    precision: PrecisionOption = None,
+    calibration: options.LayersCalibration = None,
+    precision: options.LayersPrecisions = None,
     baseline: Annotated[
         Path | None, typer.Option(help="ledger.json of an earlier bundle: fail if any stage got worse since.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write a JUnit file: a test for each comparison.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.")] = None,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Measure every stage of a bundle against the stage it was made from and against the PyTorch reference.
 
@@ -72,37 +64,33 @@ def diff(
     `mobilekit diff --reference timm:resnet18 --weights w.safetensors --candidate their.tflite --bisect fault` ·
     `mobilekit diff --reference their.onnx --candidate their.tflite`
     """
-    check_request(
+    request = DiffRequest(
         bundle,
-        reference,
         candidate,
-        for_candidates={"--weights": weights, "--recipe": recipe},
-        for_bundles={"--layers": layers or None, "--device": device, "--benchmark-binary": benchmark_binary},
+        reference,
+        inputs,
+        bisect,
+        weights,
+        recipe,
+        device,
+        benchmark_binary,
+        layers,
+        plot,
+        calibration,
+        precision,
     )
-    if not layers:
-        refuse_without_layers(plot=plot, calibration=calibration, precision=precision)
+    request.check()
     import torch
 
-    from mobilekit.cli.render.layers_chart import check_place
-    from mobilekit.jobs.bisect import check_free
     from mobilekit.parity.ledger.baseline import against_baseline, load_ledger
 
     kept = load_ledger(baseline) if baseline else None
-    if bisect:
-        check_free(bisect)
-    if plot:
-        check_place(plot)
+    _check_targets(request)
     torch.set_num_threads(1)
-    if bundle:
-        inside = (calibration, precision) if layers else None
-        content = _measure_bundle(bundle, inputs, reference, bisect, (device, benchmark_binary), inside)
-    else:
-        assert candidate is not None
-        assert reference is not None
-        content = measure_candidate(candidate, reference, weights, recipe, inputs, bisect)
+    content = measure_bundle(request) if bundle else measure_candidate(request)
     if kept:
         content["baseline"] = against_baseline(content, kept).to_json()
-    _write_reports(content, bundle or candidate, junit, markdown, sarif, plot)
+    _write_reports(content, request.measured, junit, markdown, sarif, plot)
     if as_json:
         print_json(content)
     else:
@@ -111,36 +99,20 @@ def diff(
         raise typer.Exit(1)
 
 
-def _measure_bundle(
-    path: Path,
-    inputs: Path | None,
-    reference: str | None,
-    bisect: Path | None,
-    device: tuple[str | None, str | None],
-    inside: tuple[Path | None, str | None] | None,
-) -> dict[str, Any]:
-    """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
-    from mobilekit.jobs.diff import diff as measure
-    from mobilekit.jobs.on_device import open_device
+def _check_targets(request: DiffRequest) -> None:
+    """See before the work that what comes of it can be written."""
+    from mobilekit.cli.render.layers_chart import check_place
+    from mobilekit.jobs.bisect import check_free
 
-    bundle = open_bundle(path)
-    for change in find_changes(path):
-        err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
-    with progress("opening the bundle") as tell, open_device(*device) as opener:
-        found = look_inside(bundle, inputs, reference, *inside, tell) if inside else None
-        ledger = measure(bundle, inputs, tell, reference, opener)
-        content = ledger.to_json()
-        if found:
-            content["layers"] = found
-        if bisect:
-            fault = bisect_bundle(bisect, bundle, ledger, inputs, reference, tell)
-            content["bisect"] = fault.to_json() if fault else None
-    return content
+    if request.bisect:
+        check_free(request.bisect)
+    if request.plot:
+        check_place(request.plot)
 
 
 def _write_reports(
     content: dict[str, Any],
-    measured: Path | None,
+    measured: Path,
     junit: Path | None,
     markdown: Path | None,
     sarif: Path | None,
@@ -152,7 +124,6 @@ def _write_reports(
     from mobilekit.cli.render.sarif import diff_sarif
     from mobilekit.store.files import write_atomic
 
-    assert measured is not None
     name = measured.resolve().name
     if junit:
         write_atomic(junit, diff_junit(content, name))

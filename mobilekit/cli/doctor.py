@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from mobilekit.cli import options
 from mobilekit.cli.output import out, print_json
 
 _STYLES = {"ok": "green", "missing": "bold red", "differs": "yellow"}
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(as_json: options.Json = False) -> None:
     """Look for all that mobilekit needs, and say what a missing piece costs and how to get it.
 
     Exit code 1 if something is missing, or of another version, without which mobilekit does not work as tested.

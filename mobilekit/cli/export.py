@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
@@ -16,22 +17,20 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
-    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
-    input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of float32,float16,dynamic,int8, separated by commas.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate int8 on.")
-    ] = None,
+    model: options.Model,
+    recipe: options.Recipe = None,
+    weights: options.Weights = None,
+    input_size: options.InputSize = None,
+    precision: options.Precisions = None,
+    calibration: options.Calibration = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of classes of the model.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make; artifacts/MODEL without.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    force: options.Force = False,
+    no_cache: options.NoCache = False,
+    as_json: options.Json = False,
 ) -> None:
     """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
 
@@ -44,12 +43,12 @@ def export(
 
     from mobilekit.jobs.export import ExportRequest, adjust, recipe_of
     from mobilekit.jobs.export import export as run
-    from mobilekit.models.user import folder_name
+    from mobilekit.models.names import folder_name
     from mobilekit.recipes.load import load_recipe
 
     torch.set_num_threads(1)
     base = load_recipe(recipe) if recipe else recipe_of(model)
-    loaded = adjust(base, input_size, num_classes, _words(precision), _is_on(rewrites))
+    loaded = adjust(base, input_size, num_classes, options.split_words(precision), _is_on(rewrites))
     target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(model, loaded, target, weights, calibration, force)
     with progress(f"exporting {model}") as tell:
@@ -61,10 +60,6 @@ def export(
         _print(exported, ledger)
     if ledger["verdict"] != "pass":
         raise typer.Exit(1)
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _is_on(word: str) -> bool:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from mobilekit.cli import options
 from mobilekit.cli.output import out, print_json
 
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="An .onnx or .tflite file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show an artifact's ops, inputs and outputs, and what the delegate leaves, with the reason.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from mobilekit.cli import complete, options
 from mobilekit.cli.output import out, print_json
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="One model; all of them without.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(help="One model; all of them without.", autocompletion=complete.models)
+    ] = None,
+    as_json: options.Json = False,
 ) -> None:
     """List the reference models: parameters and multiply-accumulates, published beside measured.
 
@@ -24,6 +27,10 @@ def models(
 
     Examples: `mobilekit models` · `mobilekit models ghostnetv2 --json`
     """
+    from mobilekit.models.names import check_registered
+
+    if name:
+        check_registered(name)
     from mobilekit.models.registry import find_model, model_names
 
     entries = [_entry(find_model(name), with_stages=True)] if name else [_entry(find_model(n)) for n in model_names()]

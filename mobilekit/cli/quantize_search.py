@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
 
 
 def quantize_search(
-    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
-    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate on.")
-    ] = None,
+    model: options.Model,
+    recipe: options.Recipe = None,
+    weights: options.Weights = None,
+    calibration: options.Calibration = None,
     cosine: Annotated[
         float, typer.Option(min=0, max=1, help="Smallest cosine of an input's outputs that is good enough.")
     ] = 0.99,
@@ -32,7 +31,7 @@ def quantize_search(
         Path | None, typer.Option("--output", "-o", help="Write the recipe with them here, YAML.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the trade-off: .png or .svg.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Find the little that has to stay in float for int8 to hold a limit, and write it into a recipe.
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import MANIFEST
 
 
 def ranges(
-    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, FILE.py:FACTORY, or a bundle's folder.")],
-    recipe: Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Pictures or .npz to record the ranges on; the recipe's built-in data without.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="The model's FILE.py:FACTORY, for a bundle that was exported from one.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: options.ModelOrBundle,
+    recipe: options.Recipe = None,
+    weights: options.Weights = None,
+    calibration: options.Calibration = None,
+    reference: options.Reference = None,
+    as_json: options.Json = False,
 ) -> None:
     """Record a model's activations on calibration inputs, and warn of what float16 and int8 will do to them.
 

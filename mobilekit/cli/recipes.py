@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from mobilekit.cli import options
 from mobilekit.cli.output import out, print_json
 from mobilekit.errors import UsageError, nearest
 
 app = typer.Typer(help="How models are exported, as data.", invoke_without_command=True)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
-def list_recipes(context: typer.Context, as_json: Json = False) -> None:
+def list_recipes(context: typer.Context, as_json: options.Json = False) -> None:
     """List the built-in recipes and the models that use them.
 
     Examples: `mobilekit recipes` · `mobilekit recipes show ghostnetv2`
@@ -33,7 +33,7 @@ def list_recipes(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_json: Json = False) -> None:
+def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_json: options.Json = False) -> None:
     """Print a built-in recipe, to read or to start your own from.
 
     Example: `mobilekit recipes show ghostnetv2 > mine.yaml`
@@ -51,7 +51,7 @@ def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_jso
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], as_json: Json = False) -> None:
+def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], as_json: options.Json = False) -> None:
     """Check a recipe: keys, values, rewrites and their options.
 
     Example: `mobilekit recipes check mine.yaml`

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli.layers import CalibrationOption, PrecisionOption, look_inside, refuse_without_layers
+from mobilekit.cli import options
+from mobilekit.cli.diff_request import refuse_without_layers
+from mobilekit.cli.layers import look_inside
 from mobilekit.cli.output import out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import find_changes, open_bundle
@@ -16,20 +18,14 @@ _SUFFIXES = (".html", ".htm")
 
 
 def report(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
+    bundle: options.BundleFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write, .html.")],
-    layers: Annotated[
-        bool, typer.Option("--layers", help="With the values inside at every stage, as `mobilekit diff --layers`.")
-    ] = False,
-    inputs: Annotated[
-        Path | None, typer.Option(help="With --layers: folder of pictures, or .npz, to measure on.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="With --layers: the model's FILE.py:FACTORY, for a bundle from one.")
-    ] = None,
-    calibration: CalibrationOption = None,
-    precision: PrecisionOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    layers: options.Layers = False,
+    inputs: options.LayersInputs = None,
+    reference: options.LayersReference = None,
+    calibration: options.LayersCalibration = None,
+    precision: options.LayersPrecisions = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write what a bundle is, and what was measured at its export, as one page that needs nothing else.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
+from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import INPUT
@@ -20,14 +21,9 @@ if TYPE_CHECKING:
 DFC = "dfc"
 app = typer.Typer(help="Rewrites of a model, each with a stated exactness.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")]
-Recipe = Annotated[str | None, typer.Option(help="Name or YAML file of a recipe; the model's own without.")]
-Weights = Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command("list")
-def list_rewrites(as_json: Json = False) -> None:
+def list_rewrites(as_json: options.Json = False) -> None:
     """List the rewrites that a recipe can name, with their exactness and options.
 
     Example: `mobilekit rewrites list`
@@ -56,14 +52,14 @@ def list_rewrites(as_json: Json = False) -> None:
 
 @app.command("explain")
 def explain(
-    model: Model,
-    recipe: Recipe = None,
+    model: options.Model,
+    recipe: options.Recipe = None,
     rewrite: Annotated[
         str | None, typer.Option(help="This rewrite alone, whether the recipe names it or not; `dfc` for a table.")
     ] = None,
-    weights: Weights = None,
+    weights: options.Weights = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the table of `--rewrite dfc`: .png or .svg.")] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show what a recipe's rewrites do to a model: every site, proof errors and drifts, MACs and ops.
 
@@ -98,17 +94,17 @@ def explain(
 
 @app.command("rank")
 def rank(
-    model: Model,
+    model: options.Model,
     rewrite: Annotated[str, typer.Option(help="An approximate rewrite.")],
-    recipe: Recipe = None,
-    weights: Weights = None,
+    recipe: options.Recipe = None,
+    weights: options.Weights = None,
     max_drift: Annotated[
         float | None, typer.Option(min=0, help="Print the step of a recipe that swaps as many sites as this allows.")
     ] = None,
     inputs: Annotated[
         int | None, typer.Option(min=1, help="Number of calibration inputs to measure on; all of the recipe's without.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Rank the sites of an approximate rewrite by what each costs, each swapped alone, in float64.
 

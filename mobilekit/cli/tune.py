@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mobilekit.cli import complete, options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
@@ -23,16 +24,14 @@ class PrecisionWord(StrEnum):
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A registered model, timm:NAME, or FILE.py:FACTORY.")],
-    device: Annotated[str, typer.Option(help="`local`, `adb` or `adb:SERIAL`.")] = "local",
-    recipe: Annotated[
-        str | None, typer.Option(help="Recipe to start from and to beat; the model's own without.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint: .safetensors, or PyTorch's without code.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, or .npz by input names, to calibrate int8 on.")
-    ] = None,
-    input_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    model: options.Model,
+    device: Annotated[
+        str, typer.Option(help="`local`, `adb` or `adb:SERIAL`.", autocompletion=complete.tune_devices)
+    ] = "local",
+    recipe: options.Recipe = None,
+    weights: options.Weights = None,
+    calibration: options.Calibration = None,
+    input_size: options.InputSize = None,
     precision: Annotated[PrecisionWord, typer.Option(help="The file that is timed.")] = PrecisionWord.FLOAT32,
     max_drift: Annotated[
         float | None,
@@ -41,20 +40,17 @@ def tune(
         ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=6, max=1000, help="Rounds of each of the two benches; 12.")] = None,
-    runs: Annotated[int, typer.Option(min=1, max=10000, help="Inferences of a run.")] = 20,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the runtime.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the order in which files run.")] = 0,
-    benchmark_binary: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|VERSION", help="A benchmark_model, or the version of one to download."),
-    ] = None,
+    runs: options.Runs = 20,
+    threads: options.Threads = 1,
+    seed: options.Seed = 0,
+    benchmark_binary: options.BenchmarkBinary = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Recipe to write; MODEL.tuned.yaml without.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a recipe that exists.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")] = False,
-    adb_server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another adb server.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all raw figures.")] = False,
+    force: options.Force = False,
+    no_cache: options.NoCache = False,
+    adb_server: options.AdbServer = None,
+    as_json: options.Json = False,
 ) -> None:
     """Measure the forms in which a model can be written, and write a recipe with those that are fastest.
 
@@ -76,7 +72,7 @@ def tune(
     from mobilekit.jobs.export import adjust, recipe_of
     from mobilekit.jobs.tune.job import TuneRequest
     from mobilekit.jobs.tune.job import tune as run
-    from mobilekit.models.user import folder_name
+    from mobilekit.models.names import folder_name
     from mobilekit.recipes.load import load_recipe
 
     torch.set_num_threads(1)

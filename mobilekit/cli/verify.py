@@ -7,23 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from mobilekit.cli import options
 from mobilekit.cli.output import err, fail, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")],
+    bundle: options.BundleFolder,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Export again, without the cache, and compare each file.")
     ] = False,
-    calibration: Annotated[
-        Path | None, typer.Option(help="With --rebuild: your own calibration inputs, if it was exported with such.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="With --rebuild: FILE.py:FACTORY, if it was exported from one.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    calibration: options.RebuildCalibration = None,
+    reference: options.RebuildReference = None,
+    as_json: options.Json = False,
 ) -> None:
     """Check every byte of a bundle against its manifest. Exit code 1 if anything changed.
 

@@ -22,7 +22,8 @@ from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
 from mobilekit.models.build import SEED, Reference, build_reference, check_inputs, effective_options
 from mobilekit.models.inputs import zeros
-from mobilekit.models.user import file_spec, resolve
+from mobilekit.models.names import file_spec
+from mobilekit.models.user import resolve
 from mobilekit.parity.bisect.bisect import Findings, bisect
 from mobilekit.parity.bisect.layouts import Shape, distance
 from mobilekit.parity.bisect.observed import Observed, observe_onnx, observe_tflite

@@ -14,7 +14,8 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Runtime, open_artifact
 from mobilekit.errors import UsageError
 from mobilekit.models.build import load_state
-from mobilekit.models.user import file_spec, resolve
+from mobilekit.models.names import file_spec
+from mobilekit.models.user import resolve
 from mobilekit.parity.ledger.gates import GateResult, check_gate
 from mobilekit.parity.ledger.ledger import Ledger, Opener, measure
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs

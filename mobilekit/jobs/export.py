@@ -19,8 +19,9 @@ from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.diff import measure_folder
 from mobilekit.models.build import build_reference, check_inputs, effective_options, save_state
 from mobilekit.models.inputs import resized
+from mobilekit.models.names import file_spec
 from mobilekit.models.registry import ModelEntry
-from mobilekit.models.user import file_spec, resolve
+from mobilekit.models.user import resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.recipes.inputs.calibration import read_calibration

@@ -1,4 +1,7 @@
-"""The names of the reference models, read from the families' files: none is imported for them, and torch neither."""
+"""The names of models: what each says, and the reference models' own, read from the families' files.
+
+None of those is imported for them, and torch neither.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import ast
 import pkgutil
 from pathlib import Path
 
+from mobilekit.errors import UsageError, nearest
 from mobilekit.models import families
+
+TIMM = "timm:"
 
 
 def family_names() -> list[str]:
@@ -18,6 +24,48 @@ def registered_names() -> list[str]:
     """Return the names of all reference models, sorted, as `ModelEntry(name="...")` has them in the families' files."""
     files = (Path(folder) / f"{name}.py" for folder in families.__path__ for name in family_names())
     return sorted(name for file in files if file.is_file() for name in _names_in(ast.parse(file.read_text("utf-8"))))
+
+
+def file_spec(spec: str) -> tuple[Path, str] | None:
+    """Return the file and the factory of a model that is named `FILE.py:FACTORY`; None for any other name."""
+    path, _, factory = spec.rpartition(":")
+    return (Path(path), factory) if path.endswith(".py") else None
+
+
+def folder_name(spec: str) -> str:
+    """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
+    code = file_spec(spec)
+    return f"{code[0].stem}_{code[1]}" if code else spec.removeprefix(TIMM)
+
+
+def check_name(spec: str) -> None:
+    """Refuse what can be no model, before anything slow is imported.
+
+    Of `timm:NAME`, and of what FILE.py holds, nothing is known here.
+
+    Raises:
+        UsageError: It is neither registered nor `timm:NAME` nor `FILE.py:FACTORY`, or there is no FILE.py.
+    """
+    if spec.startswith(TIMM):
+        return
+    if code := file_spec(spec):
+        if not code[0].is_file():
+            raise UsageError(f"There is no file {code[0]}.")
+    elif spec.endswith(".py"):
+        raise UsageError(f"{spec} names no factory.", f"Name the function that makes the model: {spec}:FUNCTION.")
+    else:
+        check_registered(spec)
+
+
+def check_registered(name: str) -> None:
+    """Refuse a name that no reference model has.
+
+    Raises:
+        UsageError: There is none; the nearest names are in the message.
+    """
+    known = registered_names()
+    if name not in known:
+        raise UsageError(f"There is no model {name}.", nearest(name, known))
 
 
 def _names_in(code: ast.Module) -> list[str]:

@@ -12,10 +12,9 @@ from typing import Any
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.names import TIMM, check_name, file_spec
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
-
-TIMM = "timm:"
 
 
 def resolve(spec: str) -> ModelEntry:
@@ -28,28 +27,15 @@ def resolve(spec: str) -> ModelEntry:
     """
     if spec.startswith(TIMM):
         return timm_entry(spec, spec.removeprefix(TIMM))
-    if code := file_spec(spec):
-        return _file_entry(spec, *code)
-    if spec.endswith(".py"):
-        raise UsageError(f"{spec} names no factory.", f"Name the function that makes the model: {spec}:FUNCTION.")
-    return find_model(spec)
-
-
-def file_spec(spec: str) -> tuple[Path, str] | None:
-    """Return the file and the factory of a model that is named `FILE.py:FACTORY`; None for any other name."""
-    path, _, factory = spec.rpartition(":")
-    return (Path(path), factory) if path.endswith(".py") else None
-
-
-def folder_name(spec: str) -> str:
-    """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
     code = file_spec(spec)
-    return f"{code[0].stem}_{code[1]}" if code else spec.removeprefix(TIMM)
+    if code is None and not spec.endswith(".py"):
+        return find_model(spec)
+    check_name(spec)
+    assert code
+    return _file_entry(spec, *code)
 
 
 def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
     factory = getattr(_import_file(path), name, None)
     if not callable(factory):
         raise UsageError(f"{path} has no function or class {name}.")

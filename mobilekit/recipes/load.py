@@ -45,6 +45,8 @@ def load_recipe(name: str) -> LoadedRecipe:
         return parse_recipe(known[name], name, f"export_recipes/{name}.yaml")
     path = Path(name)
     if not path.is_file():
+        if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+            raise UsageError(f"There is no file {name}.", "`mobilekit recipes` lists those that come with mobilekit.")
         raise UsageError(f"There is no recipe {name}.", f"{nearest(name, known)} Or give the path of a YAML file.")
     try:
         text = path.read_text(encoding="utf-8")

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.names import file_spec, folder_name
 from mobilekit.models.outputs import named_outputs
-from mobilekit.models.user import file_spec, folder_name, resolve
+from mobilekit.models.user import resolve
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace

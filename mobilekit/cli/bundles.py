@@ -1,0 +1,50 @@
+"""What `mobilekit diff` does with a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mobilekit.cli.diff_request import DiffRequest
+from mobilekit.cli.layers import look_inside
+from mobilekit.cli.output import err, progress
+from mobilekit.store.bundle import Bundle, find_changes, open_bundle
+
+if TYPE_CHECKING:
+    from mobilekit.jobs.bisect import Bisection
+    from mobilekit.parity.ledger.ledger import Ledger
+
+
+def measure_bundle(request: DiffRequest) -> dict[str, Any]:
+    """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
+    from mobilekit.jobs.diff import diff
+    from mobilekit.jobs.on_device import open_device
+
+    bundle = open_bundle(request.measured)
+    for change in find_changes(bundle.path):
+        err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
+    with progress("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
+        layers = _look_inside(request, bundle, tell) if request.layers else None
+        ledger = diff(bundle, request.inputs, tell, request.reference, opener)
+        content = ledger.to_json()
+        if layers:
+            content["layers"] = layers
+        if request.bisect:
+            fault = _bisect(request, bundle, ledger, tell)
+            content["bisect"] = fault.to_json() if fault else None
+    return content
+
+
+def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None]) -> dict[str, Any]:
+    return look_inside(bundle, request.inputs, request.reference, request.calibration, request.precision, tell)
+
+
+def _bisect(request: DiffRequest, bundle: Bundle, ledger: Ledger, tell: Callable[[str], None]) -> Bisection | None:
+    """Bisect the first stage of a bundle that failed; None where none did."""
+    from mobilekit.jobs.bisect import bisect_to
+    from mobilekit.jobs.compare import pair_of_bundle
+
+    assert request.bisect is not None
+    tell("opening the stage that failed")
+    pair = pair_of_bundle(bundle, ledger, request.inputs, request.reference)
+    return bisect_to(request.bisect, pair, tell) if pair else None

@@ -1,0 +1,165 @@
+"""The arguments and options that several commands have, each declared once.
+
+What a name or a path must be is checked as it is read, before torch is imported; where an option means something only
+with another (`only_with`), whether it belongs there is asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mobilekit.cli import complete
+from mobilekit.errors import UsageError
+
+_MODEL = "A registered model, timm:NAME, or FILE.py:FACTORY"
+_CALIBRATION = (
+    "Folder of images, or .npz by input names, that int8 is calibrated on; the recipe's built-in data without."
+)
+_REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
+_PRECISIONS = "Of float32,float16,dynamic,int8, separated by commas; {without} without."
+_WEIGHTS = "Checkpoint: .safetensors, or PyTorch's without code."
+_RECIPE = "Name or YAML file of a recipe; the model's own without."
+_INPUTS = (
+    "Folder of images, or of a folder for each class; CSV of files and labels; or .npz with arrays by input names, "
+    "perhaps `labels`."
+)
+_BINARY = "A benchmark_model, or the version of one to download; without, the one on the device or on PATH."
+
+
+def _known_model(name: str) -> str:
+    from mobilekit.models.names import check_name
+
+    check_name(name)
+    return name
+
+
+def _known_model_or_bundle(name: str) -> str:
+    return name if Path(name).is_dir() else _known_model(name)
+
+
+def _known_recipe(name: str | None) -> str | None:
+    if name is not None:
+        from mobilekit.recipes.load import load_recipe
+
+        load_recipe(name)
+    return name
+
+
+def _weights_file(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise UsageError(f"There is no weights file {path}.")
+    return path
+
+
+def _path(path: Path | None) -> Path | None:
+    if path is not None and not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    return path
+
+
+def _checked(check: Callable[[Any], Any]) -> Callable[[typer.Context, Any], Any]:
+    """Return a callback that checks a value, unless it is only looked at to complete a command line."""
+
+    def callback(context: typer.Context, value: Any) -> Any:
+        return value if context.resilient_parsing else check(value)
+
+    return callback
+
+
+def only_with(switch: str, text: str) -> str:
+    """Return the help of an option that means nothing without another: `With --layers: ...`."""
+    return f"With {switch}: {text[0].lower()}{text[1:]}"
+
+
+Model = Annotated[
+    str, typer.Argument(help=f"{_MODEL}.", callback=_checked(_known_model), autocompletion=complete.models)
+]
+ModelOrBundle = Annotated[
+    str,
+    typer.Argument(
+        help=f"{_MODEL}, or a bundle's folder.",
+        callback=_checked(_known_model_or_bundle),
+        autocompletion=complete.models,
+    ),
+]
+BundleFolder = Annotated[Path, typer.Argument(help="Folder that `mobilekit export` made.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help=_RECIPE,
+        callback=_checked(_known_recipe),
+        autocompletion=complete.recipes,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help=_WEIGHTS, callback=_checked(_weights_file)),
+]
+CandidateRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help=only_with("--candidate", _RECIPE),
+        autocompletion=complete.recipes,
+    ),
+]
+CandidateWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", help=only_with("--candidate", _WEIGHTS)),
+]
+Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_path))]
+LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("--layers", _INPUTS))]
+Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_path))]
+Precisions = Annotated[
+    str | None,
+    typer.Option("--precision", help=_PRECISIONS.format(without="the recipe's"), autocompletion=complete.precisions),
+]
+InputSize = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
+Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists there.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Junit = Annotated[Path | None, typer.Option(help="Write a JUnit file, with a test for each comparison.")]
+Markdown = Annotated[Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.")]
+
+Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads of the runtime.")]
+Runs = Annotated[int, typer.Option(min=1, max=10000, help="Inferences of a run.")]
+Seed = Annotated[int, typer.Option(help="Of the order in which files run.")]
+AdbServer = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Another adb server.")]
+BenchmarkBinary = Annotated[str | None, typer.Option(metavar="FILE|VERSION", help=_BINARY)]
+DeviceBenchmarkBinary = Annotated[
+    str | None,
+    typer.Option("--benchmark-binary", metavar="FILE|VERSION", help=only_with("--device adb", _BINARY)),
+]
+
+Layers = Annotated[
+    bool,
+    typer.Option("--layers", help="Look inside too: convert a tapped copy, and compare every module's values."),
+]
+LayersCalibration = Annotated[
+    Path | None,
+    typer.Option("--calibration", help=only_with("--layers", _CALIBRATION)),
+]
+LayersPrecisions = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help=only_with("--layers", _PRECISIONS.format(without="all of the bundle's")),
+        autocompletion=complete.precisions,
+    ),
+]
+LayersReference = Annotated[str | None, typer.Option("--reference", help=only_with("--layers", _REFERENCE))]
+RebuildCalibration = Annotated[
+    Path | None,
+    typer.Option("--calibration", help=only_with("--rebuild", _CALIBRATION)),
+]
+RebuildReference = Annotated[str | None, typer.Option("--reference", help=only_with("--rebuild", _REFERENCE))]
+
+
+def split_words(text: str | None) -> list[str] | None:
+    """Return the words of a list that is separated by commas; None where it is not given."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
