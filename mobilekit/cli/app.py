@@ -86,7 +86,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     first = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
-        code = application([first] if first in COMMANDS else COMMANDS)(standalone_mode=False)
+        code = application([first] if first in COMMANDS else COMMANDS)(prog_name="mobilekit", standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
             raise KeyboardInterrupt
     except BaseException as error:

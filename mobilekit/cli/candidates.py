@@ -17,7 +17,7 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
     from mobilekit.jobs.bisect import bisect_to
 
     with progress("opening the artifacts") as tell:
-        pair = _open(request)
+        pair = open_candidate(request)
         for note in pair.notes:
             err.print(f"note: {note}.", markup=False)
         tell("measuring the candidate")
@@ -29,7 +29,7 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
     return content
 
 
-def _open(request: DiffRequest) -> Pair:
+def open_candidate(request: DiffRequest) -> Pair:
     """Open the artifact beside its reference, with the recipe's inputs in the artifact's size."""
     from mobilekit.jobs.compare import input_size_of, open_pair
     from mobilekit.jobs.export import adjust, recipe_of

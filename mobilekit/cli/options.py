@@ -55,9 +55,10 @@ def _weights_file(path: Path | None) -> Path | None:
     return path
 
 
-def _path(path: Path | None) -> Path | None:
+def _images(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
-        raise UsageError(f"There is no file {path}.")
+        kind = "file" if path.suffix in (".npz", ".csv") else "folder"
+        raise UsageError(f"There is no {kind} {path}.", "Give a folder of images, or an .npz by input names.")
     return path
 
 
@@ -111,9 +112,9 @@ CandidateWeights = Annotated[
     Path | None,
     typer.Option("--weights", help=only_with("--candidate", _WEIGHTS)),
 ]
-Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_path))]
+Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_images))]
 LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("--layers", _INPUTS))]
-Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_path))]
+Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_images))]
 Precisions = Annotated[
     str | None,
     typer.Option("--precision", help=_PRECISIONS.format(without="the recipe's"), autocompletion=complete.precisions),

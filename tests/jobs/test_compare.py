@@ -152,8 +152,9 @@ def test_wrong_requests_are_explained(arguments: list[str], words: str, tmp_path
 
 def test_a_references_name_shows_no_folder(tmp_path: Path) -> None:
     from mobilekit.cli.candidates import open_candidate
+    from mobilekit.cli.diff_request import DiffRequest
 
-    pair = open_candidate(FACTORY, write(tmp_path / "net.onnx"), None, None, None)
+    pair = open_candidate(DiffRequest(candidate=write(tmp_path / "net.onnx"), reference=FACTORY))
     assert pair.name == "faulty_nets.py:make"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mobilekit.models import families, registry
-from mobilekit.models.names import family_names, registered_names
+from mobilekit.errors import UsageError
+from mobilekit.models.names import check_name, family_names, registered_names
 from mobilekit.models.registry import find_model, model_names
 
 FAMILY = """
@@ -44,3 +45,23 @@ def test_names_cost_no_import_of_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("spec", ["ghostnet", "timm:no_such_model", f"{__file__}:make"])
+def test_what_may_be_a_model_is_let_through(spec: str) -> None:
+    check_name(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("ghostnettv2", "There is no model ghostnettv2.\nDid you mean ghostnetv2"),
+        ("nowhere.py:make", "There is no file nowhere.py."),
+        ("mine.py", "mine.py names no factory.\nName the function that makes the model: mine.py:FUNCTION."),
+        ("", "There is no model ."),
+    ],
+)
+def test_what_is_none_is_refused(spec: str, words: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_name(spec)
+    assert str(refused.value).startswith(words)

@@ -1,0 +1,87 @@
+"""Options that several commands have: declared once, checked before the work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+
+from typer.main import get_command
+
+from mobilekit.cli.app import application
+from tests.conftest import ROOT
+
+# An option that means something else from command to command.
+OWN_MEANING = {
+    "baseline",
+    "device",
+    "file",
+    "files",
+    "inputs",
+    "max_drift",
+    "model",
+    "name",
+    "output",
+    "plot",
+    "precision",
+    "reference",
+    "rewrite",
+    "rounds",
+}
+
+
+def leaves(command: object, path: str = "") -> dict[str, object]:
+    """Return all commands by their words."""
+    commands = getattr(command, "commands", {})
+    return {p: c for name, sub in commands.items() for p, c in leaves(sub, f"{path} {name}").items()} or {path: command}
+
+
+def test_an_option_has_one_help_text_in_all_commands() -> None:
+    helps: dict[str, set[str]] = defaultdict(set)
+    for command in leaves(get_command(application())).values():
+        for parameter in command.params:  # type: ignore[attr-defined]
+            text = getattr(parameter, "help", None) or ""
+            if not text.startswith(("With --", "Write the recipe")):
+                helps[parameter.name].add(text)
+    assert {name for name, texts in helps.items() if len(texts) > 1} <= OWN_MEANING
+
+
+TYPOS = {
+    ("export", "ghostnettv2"): "There is no model ghostnettv2.\nDid you mean ghostnetv2",
+    ("tune", "ghostnettv2"): "There is no model ghostnettv2.",
+    ("quantize-search", "ghostnettv2"): "There is no model ghostnettv2.",
+    ("ranges", "ghostnettv2"): "There is no model ghostnettv2.",
+    ("models", "ghostnettv2"): "There is no model ghostnettv2.",
+    ("rewrites", "explain", "ghostnettv2"): "There is no model ghostnettv2.",
+    ("export", "ghostnetv2", "--recipe", "nofile.yaml"): "There is no file nofile.yaml.",
+    ("export", "ghostnetv2", "--recipe", "folder/mine"): "There is no file folder/mine.",
+    ("export", "ghostnetv2", "--recipe", "ghostnetv3"): "There is no recipe ghostnetv3.\nDid you mean ghostnetv2",
+    ("export", "ghostnetv2", "--weights", "none.pth"): "There is no weights file none.pth.",
+    ("export", "ghostnetv2", "--calibration", "none"): "There is no folder none.",
+    ("diff", "--inputs", "none"): "There is no folder none.",
+}
+# Runs one command line after the other, and says how each ended; torch cannot be imported.
+PROGRAM = """
+import contextlib, io, json, sys
+from mobilekit.cli import app, output
+sys.modules["torch"] = None
+ends = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["mobilekit", *arguments]
+    output.err.file = io.StringIO()
+    try:
+        app.main()
+    except SystemExit as ended:
+        ends.append([ended.code, output.err.file.getvalue()])
+print(json.dumps(ends))
+"""
+
+
+def test_a_typo_is_answered_before_torch_is_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(list(TYPOS))], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for (code, said), (arguments, words) in zip(json.loads(done.stdout), TYPOS.items(), strict=True):
+        assert code == 2, arguments
+        assert said.startswith(f"error: {words}"), arguments
