@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from mobilekit.cli import options
+from mobilekit.cli import complete, options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import INPUT
@@ -95,7 +95,7 @@ def explain(
 @app.command("rank")
 def rank(
     model: options.Model,
-    rewrite: Annotated[str, typer.Option(help="An approximate rewrite.")],
+    rewrite: Annotated[str, typer.Option(help="An approximate rewrite.", autocompletion=complete.rewrites)],
     recipe: options.Recipe = None,
     weights: options.Weights = None,
     max_drift: Annotated[

@@ -28,6 +28,7 @@ def test_models_recipes_and_precisions() -> None:
     assert complete.models("ghostnetv2_1") == ["ghostnetv2_130", "ghostnetv2_160"]
     assert complete.models("ti") == ["timm:"]
     assert complete.recipes("ghostnetv2") == ["ghostnetv2", "ghostnetv2_digits"]
+    assert complete.rewrites("hard-s") == ["hard-sigmoid", "hard-swish"]
     assert complete.precisions("float32,in") == ["float32,int8"]
     assert "int8,int8" not in complete.precisions("int8,")
 
@@ -58,4 +59,5 @@ def test_a_real_bash(tmp_path: Path) -> None:
     assert set(offered(program, "")) == set(COMMANDS)
     assert offered(program, "export", "shufflenet_2") == ["shufflenet_200"]
     assert offered(program, "export", "no_such_model", "--recipe", "eff") == ["efficientvit"]
+    assert offered(program, "rewrites", "rank", "ghostnetv2", "--rewrite", "tanh") == ["tanh-gelu"]
     assert offered(program, "bench", "--device", "lo") == ["local"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.models import families, registry
 from mobilekit.errors import UsageError
+from mobilekit.models import families, registry
 from mobilekit.models.names import check_name, family_names, registered_names
 from mobilekit.models.registry import find_model, model_names
 
