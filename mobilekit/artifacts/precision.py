@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.store.stages import Precision
 
 _INT8_NODES = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
 _DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 
 
-def precision_of(path: Path) -> str:
+def precision_of(path: Path) -> Precision:
     """Return `float32`, `float16` (weights), `dynamic` (integer weights) or `int8` (integer activations as well).
 
     Args:
@@ -19,7 +20,7 @@ def precision_of(path: Path) -> str:
     return _of_onnx(path) if path.suffix == ".onnx" else _of_tflite(path)
 
 
-def _of_tflite(path: Path) -> str:
+def _of_tflite(path: Path) -> Precision:
     from ai_edge_litert.schema_py_generated import TensorType
 
     graph = TFLiteGraph(path.read_bytes())
@@ -35,7 +36,7 @@ def _of_tflite(path: Path) -> str:
     return "float16" if any(one.type == TensorType.FLOAT16 for one in constants) else "float32"
 
 
-def _of_onnx(path: Path) -> str:
+def _of_onnx(path: Path) -> Precision:
     import onnx
 
     model = onnx.load(path)

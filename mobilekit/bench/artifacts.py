@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.store.bundle import MANIFEST, MODULES, open_bundle, tflite_name
+from mobilekit.store.bundle import MANIFEST, MODULES, open_bundle
 from mobilekit.store.files import sha256_of
+from mobilekit.store.stages import stage_of_file, tflite_stage
 
 DEFAULT_FOLDER = Path("artifacts")
 _IDENTIFIER = b"TFL3"  # of the FlatBuffers schema
@@ -78,7 +79,7 @@ def _of_bundle(folder: Path) -> list[Artifact]:
         raise UsageError(f"{folder / MANIFEST} is damaged: it does not say what it has.", "Export it again.") from error
     if not precisions:
         raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
-    return [_artifact(folder / tflite_name(each), str(folder.resolve()), each, folder) for each in precisions]
+    return [_artifact(folder / tflite_stage(each).file, str(folder.resolve()), each, folder) for each in precisions]
 
 
 def _of_file(path: Path) -> Artifact:
@@ -86,10 +87,9 @@ def _of_file(path: Path) -> Artifact:
         raise UsageError(f"There is no file {path}.", "Give bundles or .tflite files.")
     if path.suffix != ".tflite":
         raise UsageError(f"{path} is not a .tflite file, and benchmark_model runs no others.")
-    words = path.name.split(".")
-    home = path.parent
-    if len(words) == 3 and (home / MANIFEST).is_file() and path.name == tflite_name(words[1]):
-        return _artifact(path, "files", words[1], home)
+    stage = stage_of_file(path.name)
+    if stage is not None and (path.parent / MANIFEST).is_file():
+        return _artifact(path, "files", stage.precision, path.parent)
     return _artifact(path, "files", "unknown", None)
 
 

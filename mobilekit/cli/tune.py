@@ -12,6 +12,7 @@ from mobilekit.cli import complete, options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
+from mobilekit.store.stages import tflite_stage
 
 
 class PrecisionWord(StrEnum):
@@ -81,7 +82,7 @@ def tune(
         model,
         base,
         output or Path(f"{folder_name(model)}.tuned.yaml"),
-        precision.value,
+        tflite_stage(precision).precision,
         rounds,
         seed,
         RunSettings(threads=threads, runs=runs),

@@ -16,9 +16,9 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store import bundle as bundles
 from mobilekit.store import memory
-from mobilekit.store.bundle import tflite_name
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
+from mobilekit.store.stages import Precision, Stage, tflite_stage
 from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -66,10 +66,10 @@ def _write_onnx(
     )
     if not cache.take(key, folder):
         progress("torch.onnx")
-        write_onnx(graph, recipe.shapes, folder / bundles.UNSIMPLIFIED)
+        write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file)
         progress("onnxsim")
-        simplify(folder / bundles.UNSIMPLIFIED, folder / bundles.ONNX, scratch)
-        cache.put(key, folder, [bundles.UNSIMPLIFIED, bundles.ONNX])
+        simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
+        cache.put(key, folder, [Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file])
 
 
 def _write_tflite(
@@ -81,8 +81,8 @@ def _write_tflite(
     cache: Cache,
     progress: Progress,
 ) -> None:
-    source, tools = sha256_of(folder / bundles.ONNX), _tools()
-    keys: dict[str, str] = {}
+    source, tools = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
+    keys: dict[Precision, str] = {}
     for precision in recipe.precision:
         data = calibration.digest if calibration and precision == "int8" else None
         mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
@@ -93,7 +93,7 @@ def _write_tflite(
     if missing:
         progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
         memory.release()
-        files: dict[str, Path] = {precision: folder / tflite_name(precision) for precision in missing}
+        files = {precision: folder / tflite_stage(precision).file for precision in missing}
         _write_files(folder, scratch, files, graph, recipe, calibration)
         for name, path in files.items():
             cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
@@ -102,7 +102,7 @@ def _write_tflite(
 def _write_files(
     folder: Path,
     scratch: Path,
-    files: dict[str, Path],
+    files: dict[Precision, Path],
     graph: GraphModule,
     recipe: Recipe,
     calibration: Calibration | None,
@@ -110,13 +110,13 @@ def _write_files(
     """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
     is_mixed = "int8" in files and bool(recipe.int8.float_modules)
     wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
-    float32 = folder / tflite_name("float32")
+    float32 = folder / Stage.TFLITE_FLOAT32.file
     if is_mixed and not float32.exists():
         float32 = wanted.setdefault("float32", scratch / float32.name)
     inputs = calibration.arrays if calibration else None
     if wanted:
         ranges = inputs if "int8" in wanted else None
-        layouts = write_tflite(folder / bundles.ONNX, wanted, ranges, scratch, recipe.int8.keep_float)
+        layouts = write_tflite(folder / Stage.ONNX_SIMPLIFIED.file, wanted, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
     if is_mixed:
         assert inputs is not None

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.convert.process import run_task
+from mobilekit.store.stages import Precision
 
 
 def write_tflite(
     onnx_path: Path,
-    files: dict[str, Path],
+    files: Mapping[Precision, Path],
     calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
     keep_float: Sequence[str] = (),

@@ -15,9 +15,9 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import tflite_name
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_json
+from mobilekit.store.stages import Stage
 
 Progress = Callable[[str], None]
 
@@ -33,12 +33,12 @@ def make_artifacts(
     Raises:
         ToolError: A converter failed.
     """
-    save_state(rewritten.graph, folder / bundles.REWRITTEN)
+    save_state(rewritten.graph, folder / Stage.REWRITTEN.file)
     scratch = folder / "scratch"
     scratch.mkdir()
     convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
     shutil.rmtree(scratch)
-    path = folder / tflite_name("float32")
+    path = folder / Stage.TFLITE_FLOAT32.file
     if path.exists():
         write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
     progress("ranges of the activations")

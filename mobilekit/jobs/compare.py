@@ -31,8 +31,7 @@ from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs, s
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
 from mobilekit.parity.bisect.tolerance import Yardstick
-from mobilekit.parity.ledger.device_limits import is_device
-from mobilekit.parity.ledger.ledger import QUANTISED, Ledger, Row, measure
+from mobilekit.parity.ledger.ledger import Ledger, Row, measure
 from mobilekit.parity.ledger.limits import bounds_for, measured
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.inputs.builtin import Evaluation, calibration_inputs, evaluation_inputs
@@ -40,8 +39,8 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import read_arrays
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.fx.graph import trace
-from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.bundle import Bundle
+from mobilekit.store.stages import Precision, Stage, tflite_stage
 
 Progress = Callable[[str], None]
 _RANDOM_COUNT = 8
@@ -55,7 +54,7 @@ class Pair:
     """What the reference is called."""
     path: Path
     """The candidate's file."""
-    precision: str
+    precision: Precision
     """The candidate's number format."""
     candidate: Paired
     reference: Runtime
@@ -150,13 +149,17 @@ def _torch_pair(
     random = random_inputs(recipe)
     one = _first(random)
     pair_outputs(paired, path.name, one, reference.run(one))
-    stage = f"tflite-{precision}"
+    stage = tflite_stage(precision)
 
     def measure_it() -> Ledger:
-        stages = {"reference": lambda: reference, "rewritten": lambda: TorchRuntime(graph), stage: lambda: paired}
+        stages = {
+            Stage.REFERENCE: lambda: reference,
+            Stage.REWRITTEN: lambda: TorchRuntime(graph),
+            stage: lambda: paired,
+        }
         ledger = measure(stages, recipe, evaluation, random, is_trained=is_trained)
-        rows = [row for row in ledger.rows if row.stage == stage and row.against == "reference"]
-        return replace(ledger, rows=tuple(replace(row, stage=path.name) for row in rows))
+        rows = [row for row in ledger.rows if row.stage is stage and row.against is Stage.REFERENCE]
+        return replace(ledger, rows=tuple(replace(row, file=path.name) for row in rows))
 
     def yardstick(inputs: Arrays) -> Yardstick:
         return torch_yardstick(graph, precision, inputs)
@@ -190,7 +193,7 @@ def _pair_with_onnx(
         return onnx_yardstick(model, precision, arrays)
 
     def measure_it() -> Ledger:
-        return _measure_against_onnx(path.name, precision, truth, model, paired, evaluation)
+        return _measure_against_onnx(path.name, tflite_stage(precision), truth, model, paired, evaluation)
 
     return Pair(
         reference.name, path, precision, paired, truth, evaluation, random, yardstick, measure_it, tuple(paired.notes)
@@ -224,16 +227,17 @@ def _normal(shapes: dict[str, Shape]) -> Arrays:
 
 
 def _measure_against_onnx(
-    name: str, precision: str, reference: Runtime, model: Any, candidate: Paired, evaluation: Evaluation
+    file: str, stage: Stage, reference: Runtime, model: Any, candidate: Paired, evaluation: Evaluation
 ) -> Ledger:
     truths, outputs = reference.run(evaluation.inputs), candidate.run(evaluation.inputs)
     noises = onnx_noise(model, evaluation.inputs)
     rows = []
     for key, truth in truths.items():
         metrics = compare(truth, outputs[key])
-        bounds = measured(bounds_for(f"tflite-{precision}", noises[key], 0.0, None), metrics)
+        bounds = measured(bounds_for(stage, noises[key], 0.0, None), metrics)
         passed = metrics.finite and all(bound.holds(metrics) for bound in bounds)
-        rows.append(Row(name, "reference", metrics, metrics, key, bounds, "pass" if passed else "fail"))
+        verdict = "pass" if passed else "fail"
+        rows.append(Row(stage, Stage.REFERENCE, metrics, metrics, key, bounds, verdict, file=file))
     return Ledger(evaluation.name, len(next(iter(evaluation.inputs.values()))), noises, tuple(rows))
 
 
@@ -243,16 +247,15 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     Raises:
         GateError: The rewritten model itself is wrong, which no conversion made.
     """
-    failed = [row.stage for row in ledger.rows if row.verdict != "pass" and not is_device(row.stage)]
+    failed = [row.stage for row in ledger.rows if row.verdict != "pass" and not row.stage.is_on_device]
     if not failed:
         return None
-    if failed[0] == "rewritten":
+    if failed[0] is Stage.REWRITTEN:
         raise GateError(
             "The stage that failed is the rewritten model, before any conversion.",
             "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself.",
         )
-    files = {"onnx": bundles.UNSIMPLIFIED, "onnx-simplified": bundles.ONNX}
-    path = bundle.path / (files.get(failed[0]) or tflite_name(failed[0].removeprefix("tflite-")))
+    path = bundle.path / failed[0].file
     loaded = recipe_of(bundle)
     _model, rewritten = models_of(bundle, loaded, reference)
     graph = rewritten.graph
@@ -274,7 +277,7 @@ def find_faults(pair: Pair, progress: Progress = lambda _message: None) -> tuple
 
 def _worst_input(pair: Pair) -> Arrays:
     """Return one input: real, or random where the candidate is a float one, which holds for any input."""
-    pools = [pair.evaluation.inputs, *([] if f"tflite-{pair.precision}" in QUANTISED else [pair.random])]
+    pools = [pair.evaluation.inputs, *([] if tflite_stage(pair.precision).is_quantized else [pair.random])]
     found: list[tuple[float, Arrays]] = []
     for pool in pools:
         truths, outputs = pair.reference.run(pool), pair.candidate.run(pool)

@@ -25,7 +25,8 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten, StepReport, Watch, rewrite
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.bundle import Bundle
+from mobilekit.store.stages import Stage, device_stage, tflite_stage
 
 Progress = Callable[[str], None]
 OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
@@ -81,7 +82,7 @@ def models_of(
     """
     model = reference_of(bundle, reference)
     rewritten = rewrite(model, loaded, prove=False, watch=watch)
-    load_state(rewritten.graph, bundle.path / bundles.REWRITTEN)
+    load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
     return model, rewritten
 
 
@@ -103,7 +104,7 @@ def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
         )
     model = resolve(name or spec["name"]).create(**spec["options"])
     try:
-        load_state(model, bundle.path / bundles.REFERENCE)
+        load_state(model, bundle.path / Stage.REFERENCE.file)
     except RuntimeError as error:
         raise UsageError(f"{name or spec['name']} is not the model that {bundle.path} was exported from.") from error
     return model
@@ -126,6 +127,11 @@ def recipe_of(bundle: Bundle) -> LoadedRecipe:
         ) from error
 
 
+def file_stages(recipe: Recipe) -> list[Stage]:
+    """Return the stages that are files in a bundle of this recipe, in the order of the conversion."""
+    return [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *(tflite_stage(precision) for precision in recipe.precision)]
+
+
 def measure_folder(
     folder: Path,
     recipe: Recipe,
@@ -138,18 +144,16 @@ def measure_folder(
     device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it."""
-    stages: dict[str, Opener] = {
-        "reference": lambda: TorchRuntime(reference),
-        "rewritten": lambda: TorchRuntime(rewritten),
-        "onnx": lambda: open_artifact(folder / bundles.UNSIMPLIFIED),
-        "onnx-simplified": lambda: open_artifact(folder / bundles.ONNX),
+    stages: dict[Stage, Opener] = {
+        Stage.REFERENCE: lambda: TorchRuntime(reference),
+        Stage.REWRITTEN: lambda: TorchRuntime(rewritten),
     }
     layouts = bundles.output_layouts(folder)
-    for precision in recipe.precision:
-        path = folder / tflite_name(precision)
-        stages[f"tflite-{precision}"] = lambda path=path: open_artifact(path, layouts)  # type: ignore[misc]
-        if device:
-            stages[f"device-{precision}"] = lambda path=path: device(path, layouts)  # type: ignore[misc]
+    for stage in file_stages(recipe):
+        stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
+        if device and stage.file_format == "tflite":
+            on_device = device_stage(stage.precision)
+            stages[on_device] = lambda path=folder / stage.file: device(path, layouts)  # type: ignore[misc]
     ledger = measure(
         stages,
         recipe,
@@ -160,14 +164,14 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
-    files = [bundles.ONNX, *(tflite_name(precision) for precision in recipe.precision)]
+    files = [stage.file for stage in file_stages(recipe) if stage is not Stage.ONNX]
     artifacts = {name: artifact_summary(folder / name) for name in files}
     return replace(ledger, artifacts=artifacts, gates=tuple(_check_gates(folder, recipe)))
 
 
 def _check_gates(folder: Path, recipe: Recipe) -> Iterator[GateResult]:
     for precision, gate in recipe.gates.items():
-        path = folder / tflite_name(precision)
+        path = folder / tflite_stage(precision).file
         if precision in recipe.precision:
             yield from check_gate(path.name, inspect(path), gate)
 

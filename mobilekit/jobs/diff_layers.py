@@ -17,10 +17,10 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import open_artifact
 from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
-from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
+from mobilekit.jobs.diff import file_stages, load_evaluation, models_of, recipe_of
 from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import Counterpart, find_counterparts
-from mobilekit.parity.layers.layers import Layers, Stage, measure_layers
+from mobilekit.parity.layers.layers import Layers, TappedStage, measure_layers
 from mobilekit.parity.layers.simulated import imitations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
@@ -29,8 +29,9 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
+from mobilekit.store.stages import Stage
 
 MOST_INPUTS = 16
 """The values inside are large, and their errors much the same on every input."""
@@ -73,8 +74,10 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
         (folder / "scratch").mkdir()
         convert(folder, folder / "scratch", models.copy, recipe, calibration, cache, progress)
         stages = {
-            "reference": Stage(lambda: TorchRuntime(models.tapped_reference), lambda: TorchRuntime(models.reference)),
-            "rewritten": Stage(lambda: TorchRuntime(models.copy), lambda: TorchRuntime(models.rewritten)),
+            Stage.REFERENCE: TappedStage(
+                lambda: TorchRuntime(models.tapped_reference), lambda: TorchRuntime(models.reference)
+            ),
+            Stage.REWRITTEN: TappedStage(lambda: TorchRuntime(models.copy), lambda: TorchRuntime(models.rewritten)),
             **artifact_stages(folder, bundle.path, recipe),
         }
         formats = imitations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
@@ -125,7 +128,7 @@ def _tap(
     )
 
 
-def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[str, Stage]:
+def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[Stage, TappedStage]:
     """Return the stages that are files, each with its tapped copy.
 
     Args:
@@ -133,15 +136,13 @@ def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[s
         folder: The bundle's.
         recipe: Its precisions are there.
     """
-    names = {"onnx": bundles.UNSIMPLIFIED, "onnx-simplified": bundles.ONNX}
-    names |= {f"tflite-{precision}": tflite_name(precision) for precision in recipe.precision}
     inner, outer = bundles.output_layouts(tapped_folder), bundles.output_layouts(folder)
     return {
-        stage: Stage(
-            lambda path=tapped_folder / name: open_artifact(path, inner),  # type: ignore[misc]
-            lambda path=folder / name: open_artifact(path, outer),  # type: ignore[misc]
+        stage: TappedStage(
+            lambda path=tapped_folder / stage.file: open_artifact(path, inner),  # type: ignore[misc]
+            lambda path=folder / stage.file: open_artifact(path, outer),  # type: ignore[misc]
         )
-        for stage, name in names.items()
+        for stage in file_stages(recipe)
     }
 
 

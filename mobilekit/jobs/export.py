@@ -27,7 +27,7 @@ from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.inputs.user_data import own_files
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
-from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.plugins import sources_of
@@ -35,6 +35,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
+from mobilekit.store.stages import PRECISIONS, Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -158,7 +159,7 @@ def _fill(
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
     (folder / "stages").mkdir()
-    save_state(reference.model, folder / bundles.REFERENCE)
+    save_state(reference.model, folder / Stage.REFERENCE.file)
     ranges = make_artifacts(folder, rewritten, recipe, calibration, cache, progress)
 
     content = {

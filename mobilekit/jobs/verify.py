@@ -21,11 +21,12 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import NoCache
 from mobilekit.store.files import sha256_of
+from mobilekit.store.stages import Stage
 from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
 
-_NOT_REBUILT = (bundles.LEDGER, bundles.REFERENCE)
+_NOT_REBUILT = (bundles.LEDGER, Stage.REFERENCE.file)
 """What a rebuild starts from, and what `mobilekit diff` measures."""
 
 

@@ -7,22 +7,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from mobilekit.errors import nearest
 from mobilekit.recipes.old_words import with_new_words
 from mobilekit.store.bundle import INPUT
+from mobilekit.store.stages import PRECISIONS, Precision, Stage
 
-Precision = Literal["float32", "float16", "dynamic", "int8"]
 FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 
 
 class _Part(BaseModel):
@@ -159,14 +161,19 @@ class Gate(_Part):
         return ops
 
 
-StageName = Literal[
-    "rewritten",
-    "onnx",
-    "onnx-simplified",
-    "tflite-float32",
-    "tflite-float16",
-    "tflite-dynamic",
-    "tflite-int8",
+_LIMITED = [stage.value for stage in Stage if stage is not Stage.REFERENCE and not stage.is_on_device]
+
+
+def _limited_stage(name: object) -> Stage:
+    """Return the stage of this name, of those with limits; a file on a device has those of the file here."""
+    if name not in _LIMITED:
+        *first, last = map(repr, _LIMITED)
+        raise PydanticCustomError("enum", f"Input should be {', '.join(first)} or {last}")
+    return Stage(str(name))
+
+
+LimitedStage = Annotated[
+    Stage, BeforeValidator(_limited_stage), WithJsonSchema({"type": "string", "enum": _LIMITED}, mode="validation")
 ]
 
 
@@ -187,7 +194,7 @@ class Recipe(_Part):
     precision: tuple[Precision, ...] = Field(PRECISIONS, description="TFLite artifacts to make.")
     calibration: Calibration = Field(default_factory=Calibration)
     int8: Int8 = Field(default_factory=Int8)
-    limits: dict[StageName, Limit] = Field(
+    limits: dict[LimitedStage, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
     )
     gates: dict[Precision, Gate] = Field(

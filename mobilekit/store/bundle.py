@@ -9,24 +9,16 @@ from typing import Any
 
 from mobilekit.errors import UsageError
 from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
+from mobilekit.store.stages import TFLITE_STAGES, Precision
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger.json"
-ONNX = "model.onnx"
-UNSIMPLIFIED = "stages/unsimplified.onnx"
-REFERENCE = "stages/reference.safetensors"
-REWRITTEN = "stages/rewritten.safetensors"
 LAYOUTS = "stages/tflite.layouts.json"
 MODULES = "stages/modules.json"
 RANGES = "stages/ranges.json"
 
 INPUT = "input"
 """Name of a model's first input in every artifact, whatever the model's own code calls it."""
-
-
-def tflite_name(precision: str) -> str:
-    """Return the file name of a TFLite artifact."""
-    return f"model.{precision}.tflite"
 
 
 def output_layouts(folder: Path) -> dict[str, str]:
@@ -56,9 +48,10 @@ class Bundle:
         return content
 
     @property
-    def precisions(self) -> list[str]:
+    def precisions(self) -> list[Precision]:
         """The TFLite precisions in the bundle."""
-        return [name for name in self.manifest["precision"] if (self.path / tflite_name(name)).exists()]
+        there = {stage.precision for stage in TFLITE_STAGES if (self.path / stage.file).exists()}
+        return [name for name in self.manifest["precision"] if name in there]
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

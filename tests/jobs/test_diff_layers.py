@@ -19,8 +19,9 @@ from mobilekit.jobs.diff_layers import LayersRequest, layers
 from mobilekit.parity.layers.layers import Layers
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.load import load_recipe
-from mobilekit.store.bundle import open_bundle, tflite_name
+from mobilekit.store.bundle import open_bundle
 from mobilekit.store.cache import Cache
+from mobilekit.store.stages import Stage, tflite_stage
 from tests.conftest import Cli
 
 MODULE = "blocks.3.0.shortcut.0"
@@ -111,7 +112,7 @@ def test_a_fault_in_a_converted_file_is_found(
     request_: LayersRequest, sound: Layers, precision: str, edit: Edit
 ) -> None:
     tap = next(tap.name for tap in sound.taps if tap.module == MODULE)
-    cache = Planting(Cache.default().root, file=tflite_name(precision), tap=tap, edit=edit)
+    cache = Planting(Cache.default().root, file=tflite_stage(precision).file, tap=tap, edit=edit)
     found = {stage.stage: stage for stage in layers(request_, cache).stages}
     broken = found[f"tflite-{precision}"]
     assert broken.first_jump is not None
@@ -124,7 +125,7 @@ def test_a_changed_artifact_shows_as_an_observer_effect(
     request_: LayersRequest, digits_bundle: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(digits_bundle, tmp_path / "bundle")
-    path = tmp_path / "bundle" / tflite_name("int8")
+    path = tmp_path / "bundle" / Stage.TFLITE_INT8.file
     last = LiteRTRuntime(path).outputs[0].index
     _edit_tflite(path, lambda model: _shrink_scale(model, last))
     found = layers(replace(request_, bundle=open_bundle(tmp_path / "bundle")), Cache.default())

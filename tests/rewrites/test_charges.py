@@ -25,6 +25,7 @@ from mobilekit.rewrites.drift import Drift, drift_between
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.fx.graph import module_of, node_named, trace
 from mobilekit.rewrites.proof import Case, cases_for, outputs_of
+from mobilekit.store.stages import Stage
 
 Change = Callable[[GraphModule, str, nn.Module], None]
 Register = Callable[..., None]
@@ -193,9 +194,9 @@ def test_what_needs_retraining_promises_nothing(register: Register) -> None:
 
 def test_no_limit_is_derived_against_a_reference_that_computes_something_else() -> None:
     noise = Noise(1e-6, 1e-6, 1.0, 1e-3, 1e-2, 1e-1, 1e-1)
-    assert bounds_for("onnx", noise, None, None) == ()
-    assert [bound.metric for bound in bounds_for("onnx", noise, 0.0, None)] == ["max_abs", "float64_ulps"]
-    own = bounds_for("onnx", noise, None, Limit(cosine=0.5))
+    assert bounds_for(Stage("onnx"), noise, None, None) == ()
+    assert [bound.metric for bound in bounds_for(Stage("onnx"), noise, 0.0, None)] == ["max_abs", "float64_ulps"]
+    own = bounds_for(Stage("onnx"), noise, None, Limit(cosine=0.5))
     assert [(bound.metric, bound.limit) for bound in own] == [("cosine", 0.5)]
 
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mobilekit.errors import UsageError
-from mobilekit.store.bundle import LEDGER, MANIFEST, find_changes, open_bundle, tflite_name, write_manifest
+from mobilekit.store.bundle import LEDGER, MANIFEST, find_changes, open_bundle, write_manifest
 from mobilekit.store.files import sha256_of
+from mobilekit.store.stages import Stage
 
 CONTENT = {
     "format": 1,
@@ -183,4 +184,4 @@ def test_opening_a_damaged_manifest(tmp_path: Path, data: bytes) -> None:
 
 
 def test_names_of_artifacts() -> None:
-    assert tflite_name("int8") == "model.int8.tflite"
+    assert Stage.TFLITE_INT8.file == "model.int8.tflite"

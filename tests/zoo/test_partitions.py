@@ -14,8 +14,8 @@ from mobilekit.jobs.export import adjust, recipe_of
 from mobilekit.models.build import build_reference, effective_options
 from mobilekit.models.user import resolve
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.store.bundle import tflite_name
 from mobilekit.store.cache import NoCache
+from mobilekit.store.stages import Stage
 
 # One for each channel shuffle but the first unit's, which its dense convolution takes; two for each attention, whose
 # heads are matrices of their own.
@@ -34,8 +34,8 @@ def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> 
     for name in ("stages", "scratch"):
         (tmp_path / name).mkdir()
     convert(tmp_path, tmp_path / "scratch", graph, recipe, None, NoCache(), lambda _message: None)
-    content = (tmp_path / tflite_name("float32")).read_bytes()
+    content = (tmp_path / Stage.TFLITE_FLOAT32.file).read_bytes()
     assert with_depthwise(content) is content  # no convolution with kernels of one channel is left in groups
-    found = inspect(tmp_path / tflite_name("float32"))
+    found = inspect(tmp_path / Stage.TFLITE_FLOAT32.file)
     assert found.delegate and (found.delegate.partitions, found.delegate.undelegated) == (1, ())
     assert found.ops.get("TRANSPOSE", 0) == TRANSPOSITIONS[model]

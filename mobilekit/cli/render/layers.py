@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mobilekit.store.stages import Stage
+
 Content = dict[str, Any]
 
 
@@ -24,7 +26,7 @@ def layers_table(content: Content) -> Group:
 
 def is_quantised(stage: Content) -> bool:
     """Return whether a stage rounds to a smaller format than the one before."""
-    return stage["stage"] in ("tflite-float16", "tflite-dynamic", "tflite-int8")
+    return Stage(stage["stage"]).precision != "float32"
 
 
 def summary(content: Content) -> list[str]:
@@ -76,11 +78,7 @@ def _observer(stages: Sequence[Content]) -> list[str]:
 
 def _float_table(stages: Sequence[Content]) -> RenderableType:
     """Return the float stages beside each other: each against the stage before, and the last against the reference."""
-    short = {"onnx-simplified": "onnx-simpl.", "tflite-float32": "tflite-f32"}
-    columns = [
-        (short.get(stage["stage"], str(stage["stage"])), [_error(row, "step") for row in stage["layers"]])
-        for stage in stages
-    ]
+    columns = [(_narrow(stage["stage"]), [_error(row, "step") for row in stage["layers"]]) for stage in stages]
     columns.append(("total", [_error(row, "total") for row in stages[-1]["layers"]]))
     heading = "Float stages: relative L2 against the stage before; total: of the last, against the reference"
     return _table(heading, stages[-1]["layers"], columns, stages)
@@ -124,6 +122,11 @@ def decibels(row: Content, name: str) -> str:
     """Return a row's signal to noise against the stage before."""
     value = row["step"][name] if row["step"] else None
     return "-" if value is None else f"{value:.1f}"
+
+
+def _narrow(name: str) -> str:
+    """Return a stage's name as the head of a narrow column."""
+    return name.replace("simplified", "simpl.").replace("float32", "f32")
 
 
 def _error(row: Content, kind: str) -> str:

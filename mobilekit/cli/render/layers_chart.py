@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.cli.render.layers import is_quantised
 from mobilekit.errors import UsageError
 from mobilekit.store.files import write_atomic
+from mobilekit.store.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg")
 _COLOURS = {
-    "rewritten": "#7f7f7f",
-    "onnx": "#17becf",
-    "onnx-simplified": "#1f77b4",
-    "tflite-float32": "#2ca02c",
-    "tflite-float16": "#9467bd",
-    "tflite-dynamic": "#ff7f0e",
-    "tflite-int8": "#d62728",
+    Stage.REWRITTEN: "#7f7f7f",
+    Stage.ONNX: "#17becf",
+    Stage.ONNX_SIMPLIFIED: "#1f77b4",
+    Stage.TFLITE_FLOAT32: "#2ca02c",
+    Stage.TFLITE_FLOAT16: "#9467bd",
+    Stage.TFLITE_DYNAMIC: "#ff7f0e",
+    Stage.TFLITE_INT8: "#d62728",
 }
 _TICKS = 24
 _SIZE = (13.0, 8.5)  # inches

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from mobilekit import __version__
 from mobilekit.cli.render.terminal import misses
+from mobilekit.store.stages import Stage
 
 _RULES = {
     "parity": "A stage's outputs are farther from what it was made from, or from the reference, than its limit.",
     "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the noise of its format.",
 }
-_FILES = {"rewritten": "stages/rewritten.safetensors", "onnx": "stages/unsimplified.onnx"}
 
 
 def diff_sarif(ledger: dict[str, Any], bundle: Path) -> str:
@@ -71,8 +71,6 @@ def _result(rule: str, row: dict[str, Any], problem: str, bundle: Path) -> dict[
 
 def _uri(bundle: Path, stage: str) -> str:
     """Return the URI of a stage's file, relative where the bundle is below the working directory."""
-    kind, _, precision = stage.rpartition("-")
-    name = f"model.{precision}.tflite" if kind in ("tflite", "device") else _FILES.get(stage, "model.onnx")
-    path = (bundle / name).resolve()
+    path = (bundle / Stage(stage).file).resolve()
     here = Path.cwd()
     return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()

@@ -25,8 +25,9 @@ from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Int8, Limit, Recipe
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import Bundle, tflite_name
+from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
+from mobilekit.store.stages import Stage
 
 Progress = Callable[[str], None]
 
@@ -126,8 +127,8 @@ def _with(recipe: Recipe, file: Measured, limit: float) -> Recipe:
     """Return the recipe with what stays in float and, where the file holds it, the limit."""
     changes: dict[str, Any] = {"int8": file.int8}
     if file.cosine >= limit:
-        own = recipe.limits.get("tflite-int8", Limit()).model_copy(update={"cosine": limit})
-        changes["limits"] = {**recipe.limits, "tflite-int8": own}
+        own = recipe.limits.get(Stage.TFLITE_INT8, Limit()).model_copy(update={"cosine": limit})
+        changes["limits"] = {**recipe.limits, Stage.TFLITE_INT8: own}
     return recipe.model_copy(update=changes)
 
 
@@ -144,7 +145,7 @@ class _Trial:
     def __init__(self, bundle: Bundle, model: str, loaded: LoadedRecipe, calibration: Arrays) -> None:
         self.folder, self.recipe, self.calibration = bundle.path, loaded.recipe, calibration
         self.graph = models_of(bundle, recipe_of(bundle), model)[1].graph
-        self.float32 = self.folder / tflite_name("float32")
+        self.float32 = self.folder / Stage.TFLITE_FLOAT32.file
         self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=1))
         self.inputs = evaluation_inputs(self.recipe).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)

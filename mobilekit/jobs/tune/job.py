@@ -18,6 +18,7 @@ from mobilekit.jobs.tune.search import Outcome, Progress, search
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_atomic
+from mobilekit.store.stages import Precision
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class TuneRequest:
     base: LoadedRecipe
     output: Path
     """The recipe to write."""
-    precision: str = "float32"
+    precision: Precision = "float32"
     """The file that is timed."""
     rounds: int | None = None
     seed: int = 0

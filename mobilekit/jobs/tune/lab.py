@@ -23,9 +23,9 @@ from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.store.bundle import tflite_name
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json
+from mobilekit.store.stages import Precision, tflite_stage
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Lab:
     """One model, on one device, in one precision."""
 
     model: str
-    precision: str
+    precision: Precision
     device: Device
     rounds: int | None
     seed: int
@@ -113,7 +113,7 @@ class Lab:
         )
         exported = export(request, self.cache, lambda message: self.progress(f"{name}: {message}"))
         check_ledger(exported.bundle.ledger)
-        return output / tflite_name(self.precision)
+        return output / tflite_stage(self.precision).file
 
     def _time(self, files: dict[str, Path]) -> dict[str, Figure]:
         """Return a figure for each file; only the base has no ratio."""

@@ -23,12 +23,13 @@ from mobilekit.parity.ledger.format_error import (
     round_weights_to_int8,
 )
 from mobilekit.parity.ledger.metrics import compare
+from mobilekit.store.stages import Precision
 
 _ROUNDED_FORMATS = ("dynamic", "int8")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def torch_yardstick(graph: GraphModule, precision: str, inputs: Arrays) -> Yardstick:
+def torch_yardstick(graph: GraphModule, precision: Precision, inputs: Arrays) -> Yardstick:
     """Return the yardstick for a candidate of a precision, with a torch.fx graph as the reference.
 
     Args:
@@ -48,7 +49,7 @@ def torch_yardstick(graph: GraphModule, precision: str, inputs: Arrays) -> Yards
     return Yardstick(exact, TorchSteps(rounded, inputs, treat), treat if precision == "dynamic" else None)
 
 
-def onnx_yardstick(model: Any, precision: str, inputs: Arrays) -> Yardstick:
+def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstick:
     """Return the same with an onnx.ModelProto as the reference."""
     exact = OnnxSteps(model, inputs)
     if precision == "float32":
@@ -109,7 +110,7 @@ def _round_array(array: Floats) -> Floats:
     return rounded
 
 
-def _with_rounded_weights(model: Any, precision: str) -> Any:
+def _with_rounded_weights(model: Any, precision: Precision) -> Any:
     """Return a copy with rounded constants: all in float16, layers' weights in 8 bits by scales of output channels."""
     from onnx import numpy_helper
 

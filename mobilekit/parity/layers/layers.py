@@ -14,22 +14,21 @@ from mobilekit.parity.layers.counterparts import Counterpart
 from mobilekit.parity.layers.taps import Tap
 from mobilekit.parity.layers.tensor_error import ErrorSum, TensorError
 from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
-from mobilekit.parity.ledger.ledger import REFERENCE, Opener, made_from
+from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.parity.ledger.metrics import compare, plain_figures
+from mobilekit.store.stages import Precision, Stage
 
 LEAST = 2.0**-24
 """The rounding of one float32 operation: the least that is expected anywhere."""
 DEVIATIONS = 5
 """How unlucky a draw of few values may be: the logarithm of the ratio of two norms, each of n independent errors, has
 about the deviation 1 / sqrt(n); five of them happen once in three million values."""
-FLOAT32 = "float32"
-"""The imitation that tells what float32 itself does: the model in float64."""
 MOST = 5
 """How many of the layers that add most are named."""
 
 
-class Stage(NamedTuple):
-    """A stage to be measured inside."""
+class TappedStage(NamedTuple):
+    """What opens a stage that is measured inside."""
 
     tapped: Opener
     """Opens the copy with taps."""
@@ -85,8 +84,8 @@ class Observer:
 class StageLayers:
     """All values at one stage, in the order in which they are computed."""
 
-    stage: str
-    against: str
+    stage: Stage
+    against: Stage
     observer: Observer
     rows: tuple[LayerRow, ...]
 
@@ -146,8 +145,8 @@ class Layers:
 
 
 def measure_layers(
-    stages: Mapping[str, Stage],
-    imitations: Mapping[str, Opener],
+    stages: Mapping[Stage, TappedStage],
+    imitations: Mapping[Precision, Opener],
     taps: Sequence[Tap],
     inputs: Arrays,
     progress: Callable[[str], None] = lambda _message: None,
@@ -156,8 +155,8 @@ def measure_layers(
 
     Args:
         stages: In the order of the conversion; the first is the reference.
-        imitations: Open tapped models that compute as the stages of these names do, but for the first: `FLOAT32`, in
-            float64. Each is compared with the stage `rewritten`.
+        imitations: Open tapped models that compute in each format; that of `float32` computes in float64. Each is
+            compared with the stage `rewritten`.
         taps: What is compared; a stage may lack some.
         inputs: float32 (N, ...) by name.
         progress: Is told what goes on.
@@ -167,13 +166,15 @@ def measure_layers(
     """
     count = len(next(iter(inputs.values())))
     singles = [{name: array[number : number + 1] for name, array in inputs.items()} for number in range(count)]
-    sources = {stage: made_from(stage, stages) for stage in stages if stage != REFERENCE}
+    sources: dict[Stage, Stage] = {
+        stage: stage.predecessor_among(stages) for stage in stages if stage is not Stage.REFERENCE
+    }
     observed = _observe(stages, singles, progress)
     runtimes = {name: stage.tapped() for name, stage in stages.items()}
     models = {name: opener() for name, opener in imitations.items()}
     names = [tap.name for tap in taps]
     sums = _Sums(names)
-    outputs: dict[str, list[Arrays]] = {name: [] for name in stages}
+    outputs: dict[Stage, list[Arrays]] = {stage: [] for stage in stages}
     for number, one in enumerate(singles):
         progress(f"layers of input {number + 1} of {count}")
         values = {name: runtime.run(one) for name, runtime in runtimes.items()}
@@ -181,14 +182,14 @@ def measure_layers(
             outputs[stage].append({name: result[name] for name in observed[stage][number]})
             if stage in sources:
                 sums.add((stage, "step"), values[sources[stage]], result)
-                if sources[stage] != REFERENCE:
-                    sums.add((stage, "total"), values[REFERENCE], result)
-        for name, model in models.items():
-            sums.add((name, "expected"), values["rewritten"], model.run(one))
+                if sources[stage] is not Stage.REFERENCE:
+                    sums.add((stage, "total"), values[Stage.REFERENCE], result)
+        for precision, model in models.items():
+            sums.add((precision, "expected"), values[Stage.REWRITTEN], model.run(one))
     return tuple(
         StageLayers(
             stage,
-            sources.get(stage, REFERENCE),
+            sources.get(stage, Stage.REFERENCE),
             _compare_outputs(observed[stage], outputs[stage]),
             tuple(_rows(stage, sources[stage], taps, sums)) if stage in sources else (),
         )
@@ -197,8 +198,8 @@ def measure_layers(
 
 
 def _observe(
-    stages: Mapping[str, Stage], singles: Sequence[Arrays], progress: Callable[[str], None]
-) -> dict[str, list[Arrays]]:
+    stages: Mapping[Stage, TappedStage], singles: Sequence[Arrays], progress: Callable[[str], None]
+) -> dict[Stage, list[Arrays]]:
     """Return the final outputs of each stage itself for each input; one stage is open at a time."""
     outputs = {}
     for name, stage in stages.items():
@@ -237,14 +238,14 @@ class _Sums:
         return found.result() if found else None
 
 
-def _rows(stage: str, against: str, taps: Sequence[Tap], sums: _Sums) -> list[LayerRow]:
-    total_kind = "step" if against == REFERENCE else "total"
+def _rows(stage: Stage, against: Stage, taps: Sequence[Tap], sums: _Sums) -> list[LayerRow]:
+    total_kind = "step" if against is Stage.REFERENCE else "total"
     rows: dict[str, LayerRow] = {}
     floats: dict[str, float] = {}
     for tap in taps:
         step, total, rounding, own = (
             sums.error(kind, tap.name)
-            for kind in ((stage, "step"), (stage, total_kind), (FLOAT32, "expected"), (stage, "expected"))
+            for kind in ((stage, "step"), (stage, total_kind), ("float32", "expected"), (stage.precision, "expected"))
         )
         before = [rows[source] for source in tap.sources if source in rows]
         float32 = max(rounding.relative_l2 if rounding else 0.0, LEAST)

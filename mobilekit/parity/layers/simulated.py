@@ -9,7 +9,6 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.parity.layers.layers import FLOAT32
 from mobilekit.parity.ledger.format_error import (
     DYNAMIC_LEAST,
     Ranges,
@@ -20,18 +19,19 @@ from mobilekit.parity.ledger.format_error import (
 )
 from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.recipes.schema import Int8
+from mobilekit.store.stages import Precision, Stage
 
 
 def imitations(
-    graph: GraphModule, stages: Collection[str], int8: Int8 | None = None, ranges: Ranges | None = None
-) -> dict[str, Opener]:
-    """Return what opens the model in float64, as `FLOAT32`, and as each of the quantised stages would compute it.
+    graph: GraphModule, stages: Collection[Stage], int8: Int8 | None = None, ranges: Ranges | None = None
+) -> dict[Precision, Opener]:
+    """Return what opens the model as each format of the stages would compute it; as `float32`, in float64.
 
     They round as the imitations do that the ledger's limits are measured on.
 
     Args:
         graph: The tapped rewritten model, float32; left as it is.
-        stages: The stages at hand; those without a format of their own are passed over.
+        stages: The stages at hand.
         int8: What the recipe says of int8; all is rounded without.
         ranges: Of the graph's steps on the calibration inputs; where they are not known, each input's own.
     """
@@ -47,13 +47,13 @@ def imitations(
         round_layer_inputs(model, DYNAMIC_LEAST)
         return model
 
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "tflite-float16": float16,
-        "tflite-dynamic": dynamic,
-        "tflite-int8": lambda: imitate_int8(graph, int8, ranges),
+    makers: dict[Precision, Callable[[], nn.Module]] = {
+        "float16": float16,
+        "dynamic": dynamic,
+        "int8": lambda: imitate_int8(graph, int8, ranges),
     }
-    openers: dict[str, Opener] = {FLOAT32: lambda: TorchRuntime(copy.deepcopy(graph).double())}
-    for stage, make in makers.items():
-        if stage in stages:
-            openers[stage] = lambda make=make: TorchRuntime(make())  # type: ignore[misc]
+    openers: dict[Precision, Opener] = {"float32": lambda: TorchRuntime(copy.deepcopy(graph).double())}
+    for precision, make in makers.items():
+        if any(stage.precision == precision for stage in stages):
+            openers[precision] = lambda make=make: TorchRuntime(make())  # type: ignore[misc]
     return openers

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mobilekit.artifacts.compare import op_changes
 from mobilekit.errors import UsageError
+from mobilekit.store.stages import find_stage
 
 FLOAT32_SPREAD = 4
 """How far float32 stages may be from one another, in units of one evaluation's distance from float64: two draws of the
@@ -145,10 +146,10 @@ def stage_noise(stage: str, noise: Mapping[str, Any]) -> float | None:
     """Return the relative L2 of a stage's format, of a ledger's `noise` of one output; None where it has no figure."""
     own = noise.get("float32_relative_l2")
     least = None if own is None else FLOAT32_SPREAD * max(own, FLOAT32_ROUNDING)
-    precision = stage.rpartition("-")[2]
-    if precision not in ("float16", "dynamic", "int8"):
+    known = find_stage(stage)
+    if known is None or known.precision == "float32":
         return least
-    figure = noise.get(f"{precision}_relative_l2")
+    figure = noise.get(f"{known.precision}_relative_l2")
     return figure if least is None or figure is None else max(figure, least)
 
 

@@ -27,6 +27,7 @@ from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.task import Certain, Labels, certain, k_for
 from mobilekit.recipes.schema import Int8
 from mobilekit.store.bundle import INPUT
+from mobilekit.store.stages import Precision
 
 FLOAT32_DRAWS = 8
 """How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
@@ -64,6 +65,16 @@ class Noise:
     """The same in ranges of these inputs' own: more calibration cannot do better."""
     certain: Mapping[str, Certain] = field(default_factory=dict)
     """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
+
+    def relative_l2(self, precision: Precision) -> float:
+        """Return the change of the outputs in a format."""
+        changes: dict[Precision, float] = {
+            "float32": self.float32_relative_l2,
+            "float16": self.float16_relative_l2,
+            "dynamic": self.dynamic_relative_l2,
+            "int8": self.int8_relative_l2,
+        }
+        return changes[precision]
 
 
 def measure_noise(

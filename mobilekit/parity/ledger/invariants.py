@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.parity.ledger.metrics import Floats
+from mobilekit.store.stages import Stage
 
-INT8_STAGE = "tflite-int8"
 SPREADS = 4
 """An error at either end of a spread is seldom above twice the root mean square that the stage is allowed."""
 EPSILON = 2.0**-23
@@ -65,7 +65,7 @@ def probabilities_of(outputs: Floats) -> Probabilities | None:
 
 
 def check(
-    stage: str,
+    stage: Stage,
     reference: Floats,
     candidate: Floats,
     allowed: float | None,
@@ -75,7 +75,7 @@ def check(
     """Return the invariants that a stage's outputs break, and those that they are compared with do not.
 
     Args:
-        stage: Its name.
+        stage: It.
         reference: What the outputs are compared with, (N, channels, ...).
         candidate: The outputs.
         allowed: Root mean square error that the stage's limits allow; a spread of the reference within 4 times that
@@ -130,7 +130,7 @@ def _sums_to_one(values: Values, kind: Probabilities, axis: int) -> bool:
     return bool(np.abs(_sums(values, kind, axis) - 1).max() <= _rounding(values, axis))
 
 
-def _not_probabilities(stage: str, candidate: Floats, kind: Probabilities | None) -> Iterator[Finding]:
+def _not_probabilities(stage: Stage, candidate: Floats, kind: Probabilities | None) -> Iterator[Finding]:
     if kind is None:
         return
     values = candidate.astype(np.float64)
@@ -138,33 +138,33 @@ def _not_probabilities(stage: str, candidate: Floats, kind: Probabilities | None
     distance, total, limit = worst
     if distance > limit:
         what = "probabilities" if kind == "softmax" else "exponentials of the log-probabilities"
-        advice = _LOST_IN_8_BITS if stage == INT8_STAGE else ""
+        advice = _LOST_IN_8_BITS if stage.precision == "int8" else ""
         text = f"the {what} of an input sum to {total:.6g}, not to 1; rounding explains {limit:.2g}"
         yield Finding("probabilities", text, advice)
 
 
-def _farthest(values: Values, kind: Probabilities, axis: int, stage: str) -> tuple[float, float, float]:
+def _farthest(values: Values, kind: Probabilities, axis: int, stage: Stage) -> tuple[float, float, float]:
     """Return the largest distance of a sum from 1, that sum, and what rounding explains of it."""
     sums, classes = _sums(values, kind, axis), values.shape[axis]
     total = float(sums.flat[np.abs(sums - 1).argmax()])
     limit = _rounding(values, axis)
-    if stage == INT8_STAGE and kind == "softmax":
+    if stage.precision == "int8" and kind == "softmax":
         limit += classes * INT8_SOFTMAX_STEP / 2
-    elif stage == INT8_STAGE:
+    elif stage.precision == "int8":
         limit += math.expm1(INT8_LOG_SOFTMAX_STEP / 2) + classes * math.exp(INT8_LOG_SOFTMAX_LOW)
     return abs(total - 1), total, limit
 
 
-def _constant(stage: str, ours: Values, theirs: Values, least: float) -> list[Finding]:
+def _constant(stage: Stage, ours: Values, theirs: Values, least: float) -> list[Finding]:
     is_constant = bool((theirs.max(1) == theirs.min(1)).all())
     spread = float((ours.max(1) - ours.min(1)).max())
     if not is_constant or spread <= least:
         return []
     text = f"the outputs are the same for every input, where those compared with vary by up to {spread:.3g}"
-    return [Finding("constant", text, _LOST_IN_8_BITS if stage == INT8_STAGE else "")]
+    return [Finding("constant", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")]
 
 
-def _dead(stage: str, ours: Values, theirs: Values, least: float) -> Iterator[Finding]:
+def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[Finding]:
     spreads = ours.max(1) - ours.min(1)
     dead = np.flatnonzero((theirs.max(1) == theirs.min(1)) & (spreads > least))
     if len(dead):
@@ -173,12 +173,12 @@ def _dead(stage: str, ours: Values, theirs: Values, least: float) -> Iterator[Fi
             f"{len(dead)} of {len(ours)} outputs are dead: output {first} is {theirs[first, 0]:.3g} for every input, "
             f"where the one compared with varies by {spreads[first]:.3g}"
         )
-        yield Finding("dead", text, _LOST_IN_8_BITS if stage == INT8_STAGE else "")
+        yield Finding("dead", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")
 
 
-def _saturated(stage: str, reference: Floats, candidate: Floats, least: float, calibrated: int) -> Iterator[Finding]:
+def _saturated(stage: Stage, reference: Floats, candidate: Floats, least: float, calibrated: int) -> Iterator[Finding]:
     ours, theirs = (outputs.astype(np.float64).reshape(len(outputs), -1) for outputs in (reference, candidate))
-    fewest = beyond_chance(len(ours), calibrated) if stage == INT8_STAGE else 2
+    fewest = beyond_chance(len(ours), calibrated) if stage.precision == "int8" else 2
     for sign, word in ((1, "upper"), (-1, "lower")):
         end = (sign * theirs).max()
         stuck = (sign * theirs == end) & (sign * ours > end + least)
@@ -188,7 +188,7 @@ def _saturated(stage: str, reference: Floats, candidate: Floats, least: float, c
                 f"{inputs} of {len(ours)} inputs have outputs stuck at {sign * end:.3g}, the {word} end of their range,"
                 f" where those compared with go to {sign * (sign * ours)[stuck].max():.3g}"
             )
-            yield Finding("saturated", text, _RANGES_ARE_SHORT if stage == INT8_STAGE else "")
+            yield Finding("saturated", text, _RANGES_ARE_SHORT if stage.precision == "int8" else "")
 
 
 def beyond_chance(count: int, calibrated: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
-from mobilekit.parity.ledger.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.format_error import Noise, Ranges, measure_noise, run_exactly
 from mobilekit.parity.ledger.gates import GateResult
 from mobilekit.parity.ledger.invariants import Finding
@@ -25,21 +25,7 @@ from mobilekit.recipes.inputs.preprocess import digest_of
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import StepReport
 from mobilekit.rewrites.float32 import ULP
-
-REFERENCE = "reference"
-# Each stage and the one that it was made from: the quantised files all come from the same float graph.
-MADE_FROM = {
-    "rewritten": REFERENCE,
-    "onnx": "rewritten",
-    "onnx-simplified": "onnx",
-    "tflite-float32": "onnx-simplified",
-    "tflite-float16": "tflite-float32",
-    "tflite-dynamic": "tflite-float32",
-    "tflite-int8": "tflite-float32",
-}
-FLOAT32 = ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
-KINDS = (0, 1)  # of inputs: real and random
-QUANTISED = ("tflite-dynamic", "tflite-int8", "device-dynamic", "device-int8")
+from mobilekit.store.stages import InputSet, Stage
 
 Opener = Callable[[], Runtime]
 
@@ -48,8 +34,8 @@ Opener = Callable[[], Runtime]
 class Row:
     """One comparison: a stage against the one it was made from, or against the reference."""
 
-    stage: str
-    against: str
+    stage: Stage
+    against: Stage
     metrics: Metrics
     random: Metrics
     """The same on standard normal inputs."""
@@ -59,11 +45,13 @@ class Row:
     verdict: str
     findings: tuple[Finding, ...] = ()
     """Invariants that the stage's outputs break."""
+    file: str = ""
+    """Name of a file that was made elsewhere, which stands for the stage's name."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data, the metrics on real inputs at its top."""
         return {
-            "stage": self.stage,
+            "stage": self.file or self.stage,
             "against": self.against,
             "output": self.output,
             **self.metrics.to_json(),
@@ -114,7 +102,7 @@ class Ledger:
 
 
 def measure(
-    stages: Mapping[str, Opener],
+    stages: Mapping[Stage, Opener],
     recipe: Recipe,
     evaluation: Evaluation,
     random: Arrays,
@@ -140,51 +128,53 @@ def measure(
         ToolError: An artifact cannot be opened or run.
         UsageError: Labels do not fit the model, or the recipe loosens a limit without a reason.
     """
-    outputs: dict[str, tuple[Arrays, Arrays]] = {}
-    models: dict[str, TorchRuntime] = {}
+    inputs = {InputSet.REAL: evaluation.inputs, InputSet.RANDOM: random}
+    outputs: dict[Stage, dict[InputSet, Arrays]] = {}
+    models: dict[Stage, TorchRuntime] = {}
     for stage, opener in stages.items():
         progress(stage)
         runtime = opener()
         if isinstance(runtime, TorchRuntime):
             models[stage] = runtime
-        outputs[stage] = (runtime.run(evaluation.inputs), runtime.run(random))
-        if stage == REFERENCE:
-            check_labels(evaluation, next(iter(outputs[stage][0].values())))
+        outputs[stage] = {kind: runtime.run(arrays) for kind, arrays in inputs.items()}
+        if stage is Stage.REFERENCE:
+            check_labels(evaluation, next(iter(outputs[stage][InputSet.REAL].values())))
     progress("noise of the formats")
-    reference, rewritten = models[REFERENCE].model, models["rewritten"].model
+    reference, rewritten = models[Stage.REFERENCE].model, models[Stage.REWRITTEN].model
     assert isinstance(rewritten, GraphModule)
-    exact = (run_exactly(reference, evaluation.inputs), run_exactly(reference, random))
-    noises = tuple(
-        measure_noise(
+    exact = {kind: run_exactly(reference, arrays) for kind, arrays in inputs.items()}
+    noises = {
+        kind: measure_noise(
             reference,
             rewritten,
-            inputs,
-            outputs[REFERENCE][kind],
-            outputs["rewritten"][kind],
+            arrays,
+            outputs[Stage.REFERENCE][kind],
+            outputs[Stage.REWRITTEN][kind],
             recipe.int8,
             ranges,
             exact=exact[kind],
-            labels=None if kind else evaluation.labels,
+            labels=evaluation.labels if kind is InputSet.REAL else None,
             top_k=recipe.top_k,
         )
-        for kind, inputs in enumerate((evaluation.inputs, random))
-    )
+        for kind, arrays in inputs.items()
+    }
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
     measurement = _Measured(recipe, evaluation, outputs, exact, noises, drift, is_trained)
     rows = [
         measurement.row(stage, against, name)
         for stage in stages
-        for against in (dict.fromkeys((REFERENCE, made_from(stage, stages))) if stage != REFERENCE else ())
-        for name in outputs[REFERENCE][0]
+        if stage is not Stage.REFERENCE
+        for against in dict.fromkeys((Stage.REFERENCE, stage.predecessor_among(stages)))
+        for name in outputs[Stage.REFERENCE][InputSet.REAL]
     ]
-    truth = next(iter(outputs[REFERENCE][0].values()))
+    truth = next(iter(outputs[Stage.REFERENCE][InputSet.REAL].values()))
     top1 = compare(truth, truth, evaluation.labels).top1
     digest = digest_of(evaluation.inputs)
     return Ledger(
         evaluation.name,
         evaluation.count,
-        noises[0],
+        noises[InputSet.REAL],
         tuple(rows),
         tuple(steps),
         reference_top1=top1,
@@ -213,66 +203,74 @@ def check_labels(evaluation: Evaluation, outputs: Floats) -> None:
         )
 
 
-def made_from(stage: str, stages: Iterable[str]) -> str:
-    """Return what the stage was made from; where that is not among `stages`, what that was made from, and so on."""
-    source = source_of(stage) if is_device(stage) else MADE_FROM[stage]
-    return source if source in stages else made_from(source, stages)
-
-
 @dataclass(frozen=True)
 class _Measured:
-    """All that rows are made of; pairs are of the real and of the random inputs."""
+    """All that rows are made of."""
 
     recipe: Recipe
     evaluation: Evaluation
-    outputs: Mapping[str, tuple[Arrays, Arrays]]
-    exact: tuple[Arrays, Arrays]
+    outputs: Mapping[Stage, Mapping[InputSet, Arrays]]
+    exact: Mapping[InputSet, Arrays]
     """What the reference gives in float64."""
-    noises: Sequence[Mapping[str, Noise]]
+    noises: Mapping[InputSet, Mapping[str, Noise]]
     drift: float | None
     is_trained: bool
 
-    def row(self, stage: str, against: str, name: str) -> Row:
+    def row(self, stage: Stage, against: Stage, name: str) -> Row:
         """Compare one output of a stage with that of another."""
-        before, after = ([self.outputs[one][kind][name] for kind in KINDS] for one in (against, stage))
-        figures = [self._figures(stage, against, name, before[kind], after[kind], kind) for kind in KINDS]
-        bounds = [self._bounds(stage, against, name, kind) for kind in KINDS]
-        held = [measured(bounds[kind], figures[kind]) for kind in KINDS]
-        allowed, kind = _allowed(held[0], before[0]), self._probabilities(name)
-        findings = invariants.check(source_of(stage), before[0], after[0], allowed, kind, self.recipe.calibration.count)
-        findings = findings or invariants.not_finite_on_random(after[1])
-        passed = not findings and all(bound.holds(figures[0]) for bound in held[0])
-        if stage not in QUANTISED:
-            passed = passed and all(bound.holds(figures[1]) for bound in held[1])
-        real, random = figures
-        return Row(stage, against, real, random, name, held[0], "pass" if passed else "fail", findings)
+        before, after = ({kind: self.outputs[one][kind][name] for kind in InputSet} for one in (against, stage))
+        metrics = {kind: self._metrics(stage, against, name, before[kind], after[kind], kind) for kind in InputSet}
+        held = {kind: measured(self._bounds(stage, against, name, kind), metrics[kind]) for kind in InputSet}
+        real, random = InputSet.REAL, InputSet.RANDOM
+        findings = invariants.check(
+            stage,
+            before[real],
+            after[real],
+            _allowed(held[real], before[real]),
+            self._probabilities(name),
+            self.recipe.calibration.count,
+        )
+        findings = findings or invariants.not_finite_on_random(after[random])
+        judged = (real,) if stage.is_quantized else (real, random)
+        passed = not findings and all(bound.holds(metrics[kind]) for kind in judged for bound in held[kind])
+        return Row(
+            stage,
+            against,
+            metrics[real],
+            metrics[random],
+            name,
+            held[real],
+            "pass" if passed else "fail",
+            findings,
+        )
 
-    def _figures(self, stage: str, against: str, name: str, before: Floats, after: Floats, kind: int) -> Metrics:
+    def _metrics(
+        self, stage: Stage, against: Stage, name: str, before: Floats, after: Floats, kind: InputSet
+    ) -> Metrics:
         k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None
-        figures = compare(before, after, None if kind else self.evaluation.labels, k)
-        if against == REFERENCE and source_of(stage) in FLOAT32 and self.drift == 0:
-            exact = self.exact[kind][name]
-            figures = replace(figures, float64_ulps=_ulps(exact, after))
-        return figures
+        metrics = compare(before, after, self.evaluation.labels if kind is InputSet.REAL else None, k)
+        if against is Stage.REFERENCE and stage.precision == "float32" and self.drift == 0:
+            metrics = replace(metrics, float64_ulps=_ulps(self.exact[kind][name], after))
+        return metrics
 
-    def _bounds(self, stage: str, against: str, name: str, kind: int) -> tuple[Bound, ...]:
-        is_total, noise, source = against == REFERENCE, self.noises[kind][name], source_of(stage)
-        if is_device(stage) and not is_total:
+    def _bounds(self, stage: Stage, against: Stage, name: str, kind: InputSet) -> tuple[Bound, ...]:
+        is_total, noise, file = against is Stage.REFERENCE, self.noises[kind][name], stage.on_host
+        if stage.is_on_device and not is_total:
             return device_bounds(stage, noise)
-        override = self.recipe.limits.get(source)  # type: ignore[call-overload]
+        override = self.recipe.limits.get(file)
         return bounds_for(
-            source,
+            file,
             noise,
             self.drift if is_total else 0.0,
             override,
             self.is_trained,
             # A recipe's limits are for its own data; on others a derived limit may well be the stricter one.
-            asks_why=is_total and kind == 0 and not self.evaluation.is_own,
+            asks_why=is_total and kind is InputSet.REAL and not self.evaluation.is_own,
         )
 
     def _probabilities(self, name: str) -> invariants.Probabilities | None:
         """Return what kind of probabilities the model's outputs are, on all inputs."""
-        real, random = (invariants.probabilities_of(self.outputs["rewritten"][kind][name]) for kind in KINDS)
+        real, random = (invariants.probabilities_of(self.outputs[Stage.REWRITTEN][kind][name]) for kind in InputSet)
         return real if real == random else None
 
 

@@ -11,6 +11,7 @@ from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE, No
 from mobilekit.parity.ledger.metrics import HIGHER_IS_BETTER, Metrics
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import DRAWS, FLOOR, ULP
+from mobilekit.store.stages import Precision, Stage
 
 FLOAT32_ULPS = 4
 """Floor of the float32 limit: an output's own rounding, in units of 2^-24 of the largest output, on both sides of the
@@ -48,7 +49,7 @@ def measured(bounds: Iterable[Bound], metrics: Metrics) -> tuple[Bound, ...]:
 
 
 def bounds_for(
-    stage: str,
+    stage: Stage,
     noise: Noise,
     drift: float | None,
     override: Limit | None,
@@ -58,7 +59,7 @@ def bounds_for(
     """Return the limits of one stage.
 
     Args:
-        stage: Its name.
+        stage: One that is here; `device_bounds` has those of files on a device.
         noise: Measured on the inputs at hand.
         drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared; None where
             a rewrite that needs retraining does, which leaves nothing to derive a limit from.
@@ -78,7 +79,7 @@ def bounds_for(
     return tuple(bounds.values())
 
 
-def _chosen(stage: str, own: Bound, derived: Bound | None, reason: str | None, asks_why: bool) -> Bound:
+def _chosen(stage: Stage, own: Bound, derived: Bound | None, reason: str | None, asks_why: bool) -> Bound:
     """Return the limit that counts, of the recipe's and the derived one.
 
     Raises:
@@ -103,16 +104,10 @@ def _is_looser(one: Bound, other: Bound) -> bool:
     return one.limit < other.limit if one.metric in HIGHER_IS_BETTER else one.limit > other.limit
 
 
-_FORMATS = {
-    "tflite-float16": ("float16_relative_l2", "weights are rounded to float16"),
-    "tflite-dynamic": (
-        "dynamic_relative_l2",
-        "weights (per channel) and the inputs of layers are rounded to 8 bits, but for small weights",
-    ),
-    "tflite-int8": (
-        "int8_relative_l2",
-        "weights (per channel) and every other tensor are rounded to 8 bits in the calibration's ranges",
-    ),
+_CHANGES: dict[Precision, str] = {
+    "float16": "weights are rounded to float16",
+    "dynamic": "weights (per channel) and the inputs of layers are rounded to 8 bits, but for small weights",
+    "int8": "weights (per channel) and every other tensor are rounded to 8 bits in the calibration's ranges",
 }
 
 
@@ -131,18 +126,18 @@ _RANGES_LOSE = (
 )
 
 
-def _promises(stage: str, noise: Noise, is_trained: bool) -> list[Bound]:
+def _promises(stage: Stage, noise: Noise, is_trained: bool) -> list[Bound]:
     """Return the cosine that an artifact must reach in any case."""
-    if stage == "tflite-float16":
+    if not stage.is_quantized:
         return [Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")]
     text = "mobilekit's promise: an error below a third of the outputs"
     return [Bound("cosine", QUANTISED_COSINE, text, _advice(stage, "cosine", noise))] if is_trained else []
 
 
-def _advice(stage: str, metric: str, noise: Noise) -> str:
+def _advice(stage: Stage, metric: str, noise: Noise) -> str:
     """Return what to do where an int8 file is not within a limit."""
     own, fitted = noise.int8_relative_l2, noise.int8_fitted_relative_l2
-    if stage != "tflite-int8":
+    if stage.precision != "int8":
         return ""
     if metric == "relative_l2":  # which the imitation holds by itself
         return _TOO_MUCH
@@ -151,10 +146,9 @@ def _advice(stage: str, metric: str, noise: Noise) -> str:
     return _FORMAT_LOSES if own > _LOST / 2 else _TOO_MUCH
 
 
-def _derived(stage: str, noise: Noise, drift: float, is_trained: bool) -> list[Bound]:
-    if stage in _FORMATS:
-        name, change = _FORMATS[stage]
-        own = getattr(noise, name)
+def _derived(stage: Stage, noise: Noise, drift: float, is_trained: bool) -> list[Bound]:
+    if stage.precision in _CHANGES:
+        change, own = _CHANGES[stage.precision], noise.relative_l2(stage.precision)
         allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
         limit, floor = FORMAT_SHARE * own, FLOAT32_DRAWS * noise.float32_relative_l2
         text = f"{FORMAT_SHARE} x {own:.2e}, the change when {change}{allowed}"
@@ -189,9 +183,9 @@ def _ulp_budget(noise: Noise) -> Bound:
     return Bound("float64_ulps", max(DRAWS * own, FLOOR), text)
 
 
-def _task(stage: str, noise: Noise) -> list[Bound]:
+def _task(stage: Stage, noise: Noise) -> list[Bound]:
     """Return what the classification must keep, where the outputs are one."""
-    word = stage.removeprefix("tflite-") if stage in _FORMATS else "float32"
+    word = stage.precision
     certain = noise.certain.get(word)
     if certain is None:
         return []

@@ -25,11 +25,12 @@ from mobilekit.bench.devices.emulator_setup import (
 )
 from mobilekit.errors import DeviceError, ToolError, UsageError
 from mobilekit.jobs.on_device import open_device
-from mobilekit.parity.ledger.device_limits import device_bounds, is_device, source_of
+from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.format_error import Noise
 from mobilekit.parity.ledger.ledger import measure
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.stages import Stage, device_stage, tflite_stage
 from tests.conftest import Cli
 from tests.parity.ledger.test_ledger import RANDOM, REAL, Faulty, _inputs, _larger_by, _model
 from tests.tflite_by_hand import make_tflite
@@ -107,13 +108,13 @@ NOISE = Noise(1e-6, 2e-7, 1.0, 1e-3, 0.02, 0.05, 0.05)
 
 def test_float_files_are_held_to_the_noise_of_float32() -> None:
     for stage in ("device-float32", "device-float16"):
-        (bound,) = device_bounds(stage, NOISE)
+        (bound,) = device_bounds(Stage(stage), NOISE)
         assert (bound.metric, bound.limit) == ("max_abs", 8e-6)
 
 
 @pytest.mark.parametrize(("stage", "limit"), [("device-dynamic", 0.02), ("device-int8", 0.05)])
 def test_files_of_8_bits_are_held_to_the_noise_of_8_bits(stage: str, limit: float) -> None:
-    (bound,) = device_bounds(stage, NOISE)
+    (bound,) = device_bounds(Stage(stage), NOISE)
     assert (bound.metric, bound.limit) == ("relative_l2", limit)
 
 
@@ -126,22 +127,17 @@ def test_one_value_in_twelve_on_the_other_step_is_as_much_as_rounding_itself() -
     assert np.linalg.norm(moved - rounded) == pytest.approx(np.linalg.norm(rounded - values), rel=0.02)
 
 
-def test_stages_of_devices() -> None:
-    assert is_device("device-int8") and not is_device("tflite-int8")
-    assert [source_of(stage) for stage in ("device-int8", "onnx")] == ["tflite-int8", "onnx"]
-
-
 def test_a_device_is_held_against_its_file_here_and_the_reference() -> None:
     """A fault on the device alone: its stage fails, and the file here takes no blame."""
     model, good = _model(), Faulty()
     evaluation = Evaluation("made up", {"input": _inputs(REAL, 1)})
     faults = (("float32", _larger_by(0.1)), ("int8", _larger_by(0.5)), ("float32", Faulty()))
     for number, (precision, fault) in enumerate(faults):
-        here, there = f"tflite-{precision}", f"device-{precision}"
+        here, there = tflite_stage(precision), device_stage(precision)
         runtimes = {
-            "reference": TorchRuntime(model),
-            "rewritten": TorchRuntime(model),
-            "tflite-float32": good,
+            Stage.REFERENCE: TorchRuntime(model),
+            Stage.REWRITTEN: TorchRuntime(model),
+            Stage.TFLITE_FLOAT32: good,
             here: good,
             there: fault,
         }

@@ -26,13 +26,13 @@ from mobilekit.cli.render.layers import layers_table, summary
 from mobilekit.cli.render.layers_chart import draw_layers, layers_svg, tick_places
 from mobilekit.errors import UsageError
 from mobilekit.parity.layers.counterparts import Counterpart
-from mobilekit.parity.layers.layers import Layers, Stage, StageLayers, measure_layers
+from mobilekit.parity.layers.layers import Layers, StageLayers, TappedStage, measure_layers
 from mobilekit.parity.layers.simulated import imitations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
 from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_weights_to_int8
-from mobilekit.parity.ledger.ledger import MADE_FROM
 from mobilekit.parity.ranges.activations import record
 from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.stages import Stage
 
 EXAMPLE = {"input": torch.zeros(1, 3, 12, 12)}
 INPUTS = {"input": np.random.default_rng(0).standard_normal((3, 3, 12, 12), dtype=np.float32)}
@@ -75,15 +75,15 @@ def _measure(
     faults = dict(faults or {})
     if "rewritten" in faults:  # which everything after it is made from
         faults.pop("rewritten")(inside)
-    makers: dict[str, Changed] = {stage: lambda model: model for stage in ("reference", *MADE_FROM)}
-    makers |= {"tflite-int8": int8, **faults}
-    for stage in ("tflite-float16", "tflite-dynamic"):
+    makers: dict[Stage, Changed] = {stage: lambda model: model for stage in Stage if not stage.is_on_device}
+    makers |= {Stage.TFLITE_INT8: int8, **{Stage(name): fault for name, fault in faults.items()}}
+    for stage in (Stage.TFLITE_FLOAT16, Stage.TFLITE_DYNAMIC):
         del makers[stage]
     stages = {}
     for stage, make in makers.items():
         runtime = TorchRuntime(make(copy.deepcopy(sound if stage == "reference" else inside)).eval())
         own = (plain or {}).get(stage, OutputsOnly(runtime))
-        stages[stage] = Stage(lambda runtime=runtime: runtime, lambda own=own: own)  # type: ignore[misc]
+        stages[stage] = TappedStage(lambda runtime=runtime: runtime, lambda own=own: own)  # type: ignore[misc]
     measured = measure_layers(stages, imitations(inside, stages, ranges=ranges), taps, INPUTS)
     return taps, {stage.stage: stage for stage in measured}
 
@@ -123,7 +123,9 @@ def test_a_changed_weight_is_found_at_its_module_and_stage(stage: str, module: s
     jumps = {name: each.first_jump.module for name, each in stages.items() if each.first_jump}
     assert jumps.pop(stage) == module
     # In a conversion the fault stays; here the next stage is sound again, and so differs from this one.
-    assert set(jumps) <= ({name for name in stages if MADE_FROM.get(name) == stage} if stage != "rewritten" else set())
+    assert set(jumps) <= (
+        {name for name in stages if Stage(name).predecessor == stage} if stage != "rewritten" else set()
+    )
 
 
 @pytest.mark.parametrize("module", ["left", "add", "late"])

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobilekit.parity.ledger.invariants import Finding, beyond_chance, check, probabilities_of
+from mobilekit.store.stages import TFLITE_STAGES, Stage
 
 Floats = NDArray[np.float32]
-FORMATS = ("tflite-float32", "tflite-float16", "tflite-dynamic", "tflite-int8")
+FORMATS = TFLITE_STAGES
 
 
 def _logits(count: int = 40, classes: int = 6, seed: int = 0) -> Floats:
@@ -28,7 +29,7 @@ def _names(found: tuple[Finding, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("stage", FORMATS)
-def test_small_errors_break_nothing(stage: str) -> None:
+def test_small_errors_break_nothing(stage: Stage) -> None:
     logits = _logits()
     noisy = logits + np.random.default_rng(1).normal(0, 0.1, logits.shape).astype(np.float32)
     assert check(stage, logits, noisy, 0.1) == ()
@@ -37,7 +38,7 @@ def test_small_errors_break_nothing(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", FORMATS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_outputs_are_finite(stage: str, bad: float) -> None:
+def test_outputs_are_finite(stage: Stage, bad: float) -> None:
     broken = _logits()
     broken[3, 2] = bad
     (found,) = check(stage, _logits(), broken, 0.1)
@@ -46,7 +47,7 @@ def test_outputs_are_finite(stage: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("stage", FORMATS)
-def test_a_dead_output_is_named(stage: str) -> None:
+def test_a_dead_output_is_named(stage: Stage) -> None:
     dead = _logits()
     dead[:, 4] = 0.5
     (found,) = check(stage, _logits(), dead, 0.1)
@@ -63,12 +64,12 @@ def test_channels_of_maps_die_as_well() -> None:
     maps = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
     dead = maps.copy()
     dead[:, 1] = 7
-    (found,) = check("onnx", maps, dead, 0.01)
+    (found,) = check(Stage("onnx"), maps, dead, 0.01)
     assert "output 1 is 7 for every input" in found.text
 
 
 @pytest.mark.parametrize("stage", FORMATS)
-def test_constant_outputs_are_told_once(stage: str) -> None:
+def test_constant_outputs_are_told_once(stage: Stage) -> None:
     same = np.repeat(_logits()[:1], 40, axis=0)
     (found,) = check(stage, _logits(), same, 0.1)
     assert found.invariant == "constant"
@@ -81,23 +82,23 @@ def test_constant_outputs_are_told_once(stage: str) -> None:
 def test_saturated_outputs(sign: int) -> None:
     logits = _logits()
     cut = np.minimum(sign * logits, 3) * sign
-    (found,) = check("tflite-int8", logits, cut, 0.1)
+    (found,) = check(Stage("tflite-int8"), logits, cut, 0.1)
     beyond = int((sign * logits > 3.4).any(1).sum())
     end = "upper" if sign > 0 else "lower"
     assert found.invariant == "saturated"
     assert found.text.startswith(f"{beyond} of 40 inputs have outputs stuck at {sign * 3}, the {end} end of their")
     assert f"go to {sign * (sign * logits).max():.3g}" in found.text
     assert "--calibration" in found.advice
-    assert check("tflite-int8", cut, cut.copy(), 0.1) == ()
+    assert check(Stage("tflite-int8"), cut, cut.copy(), 0.1) == ()
 
 
 def test_a_few_inputs_beyond_the_range_are_chance() -> None:
     logits = np.clip(_logits(360), -4, 4)
     logits[:5, 0] = np.linspace(5, 9, 5)
     cut = np.minimum(logits, 4)
-    assert check("tflite-int8", logits, cut, 0.1, calibrated=100) == ()
-    assert _names(check("tflite-int8", logits, cut, 0.1, calibrated=10_000)) == ["saturated"]
-    assert _names(check("tflite-float32", logits, cut, 0.1)) == ["saturated"], "there is no range to go beyond"
+    assert check(Stage("tflite-int8"), logits, cut, 0.1, calibrated=100) == ()
+    assert _names(check(Stage("tflite-int8"), logits, cut, 0.1, calibrated=10_000)) == ["saturated"]
+    assert _names(check(Stage("tflite-float32"), logits, cut, 0.1)) == ["saturated"], "there is no range to go beyond"
 
 
 def test_beyond_chance_by_simulation() -> None:
@@ -123,12 +124,12 @@ def test_probabilities_are_known_by_their_values() -> None:
 
 def test_probabilities_stay_probabilities() -> None:
     truth = _softmax(_logits())
-    assert check("tflite-float32", truth, truth, 0.1, "softmax") == ()
-    (found,) = check("tflite-float32", truth, truth * np.float32(1.01), 0.1, "softmax")
+    assert check(Stage("tflite-float32"), truth, truth, 0.1, "softmax") == ()
+    (found,) = check(Stage("tflite-float32"), truth, truth * np.float32(1.01), 0.1, "softmax")
     assert found.text.startswith("the probabilities of an input sum to 1.01, not to 1; rounding explains ")
     logs = np.log(truth)
-    assert check("onnx", logs, logs, 0.1, "log_softmax") == ()
-    (found,) = check("onnx", logs, logs + np.float32(0.01), 0.1, "log_softmax")
+    assert check(Stage("onnx"), logs, logs, 0.1, "log_softmax") == ()
+    (found,) = check(Stage("onnx"), logs, logs + np.float32(0.01), 0.1, "log_softmax")
     assert "exponentials of the log-probabilities" in found.text
 
 
@@ -138,16 +139,16 @@ def test_int8_probabilities_sum_to_one_to_half_a_step_each(seed: int, classes: i
     logits = np.random.default_rng(seed).normal(0, size, (5, classes)).astype(np.float32)
     truth = _softmax(logits)
     rounded = np.clip(np.round(truth * 256), 0, 255).astype(np.float32) / 256
-    assert check("tflite-int8", truth, rounded, 1.0, "softmax") == ()
+    assert check(Stage("tflite-int8"), truth, rounded, 1.0, "softmax") == ()
     logs = np.log(np.maximum(truth, np.float32(1e-30)))
     coarse = np.clip(np.round(logs * 16), -256, 0).astype(np.float32) / 16
-    assert check("tflite-int8", logs, coarse, 100.0, "log_softmax") == ()
+    assert check(Stage("tflite-int8"), logs, coarse, 100.0, "log_softmax") == ()
 
 
 def test_a_sum_of_23_is_found() -> None:
     truth = _softmax(_logits(4, 80))
     broken = np.full((4, 80), 23.4 / 80, np.float32)
-    found = check("tflite-int8", truth, broken, None, "softmax")
+    found = check(Stage("tflite-int8"), truth, broken, None, "softmax")
     assert _names(found) == ["probabilities"]
     assert "sum to 23.4, not to 1" in found[0].text
     assert "keep_float" in found[0].advice

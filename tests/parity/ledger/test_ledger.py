@@ -22,15 +22,17 @@ from mobilekit.cli.render.junit import diff_junit
 from mobilekit.cli.render.markdown import diff_markdown
 from mobilekit.cli.render.terminal import ledger_table, loosened
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.ledger import MADE_FROM, Ledger, Row, check_labels, measure
+from mobilekit.parity.ledger.ledger import Ledger, Row, check_labels, measure
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Limit, Recipe
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.engine import StepReport
+from mobilekit.store.stages import Stage
 
 Array = NDArray[np.float32]
 Fault = Callable[[Array], Array]
 REAL, RANDOM = 6, 4
+MADE = [stage for stage in Stage if stage.predecessor and not stage.is_on_device]
 CONTRACT = "stage against max_abs mean_abs relative_l2 cosine psnr_db top1_agreement verdict".split()  # noqa: SIM905
 
 
@@ -64,8 +66,11 @@ def _measure(
     left_out: tuple[str, ...] = (),
 ) -> Ledger:
     reference, rewritten = models or (_model(), _model())
-    runtimes: dict[str, Runtime] = {"reference": TorchRuntime(reference), "rewritten": TorchRuntime(rewritten)}
-    for stage in MADE_FROM:
+    runtimes: dict[Stage, Runtime] = {
+        Stage.REFERENCE: TorchRuntime(reference),
+        Stage.REWRITTEN: TorchRuntime(rewritten),
+    }
+    for stage in MADE:
         if stage not in (*runtimes, *left_out):
             runtimes[stage] = (faults or {}).get(stage) or Faulty()
     openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
@@ -119,10 +124,10 @@ def test_a_fault_is_blamed_on_the_stage_that_made_it() -> None:
     assert ledger.verdict == "fail"
 
 
-@pytest.mark.parametrize("stage", [stage for stage in MADE_FROM if stage != "rewritten"])
+@pytest.mark.parametrize("stage", [stage for stage in MADE if stage != "rewritten"])
 def test_swapped_channels_fail_in_every_format(stage: str) -> None:
     failed = _failed(_measure({stage: Faulty(swap=True)}))
-    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(failed)
+    assert {(stage, "reference"), (stage, Stage(stage).predecessor)} <= set(failed)
     assert {each for each, against in failed if against == "reference"} == {stage}
 
 
@@ -136,7 +141,7 @@ def test_a_single_nan_fails_on_any_inputs(stage: str, on: int) -> None:
         return outputs
 
     ledger = _measure({stage: Faulty(fault)})
-    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(_failed(ledger))
+    assert {(stage, "reference"), (stage, Stage(stage).predecessor)} <= set(_failed(ledger))
     row = next(row for row in ledger.rows if row.stage == stage)
     assert (row.metrics.finite, row.random.finite) == (on != REAL, on != RANDOM)
     assert f"{stage} against reference ({row.output}): some outputs are not finite numbers" in _shown(ledger)
@@ -155,7 +160,7 @@ def test_each_format_may_have_twice_its_own_noise(stage: str, noise: str) -> Non
     limit = 2 * getattr(measured, noise)
     assert _failed(_measure({stage: _larger_by(0.9 * limit, on=REAL)})) == []
     failed = _failed(_measure({stage: _larger_by(1.1 * limit, on=REAL)}))
-    assert failed == [(stage, "reference"), (stage, MADE_FROM[stage])]
+    assert failed == [(stage, "reference"), (stage, Stage(stage).predecessor)]
 
 
 def test_random_inputs_gate_float_stages_and_not_quantised_ones() -> None:
@@ -190,7 +195,7 @@ def test_an_approximate_rewrite_widens_totals_and_not_steps() -> None:
         changed.get_submodule("3").weight *= 1.05
         changed.get_submodule("3").bias *= 1.05
     models = (_model(), changed)
-    same = {stage: _larger_by(0.05) for stage in MADE_FROM if stage != "rewritten"}
+    same = {stage: _larger_by(0.05) for stage in MADE if stage != "rewritten"}
     step = StepReport("dfc-dense", Exactness.APPROXIMATE, ("a",), (), drift=0.05, max_drift=0.06)
     assert _measure(same, models=models).verdict == "fail"
     ledger = _measure(same, models=models, steps=(step,))
@@ -233,7 +238,7 @@ def test_a_broken_invariant_fails_the_stage_that_broke_it_in_every_report(stage:
         reason="to see the invariant alone",
     )
     ledger = _measure({stage: Faulty(kill)}, Recipe(limits={stage: loose}))
-    assert {(stage, "reference"), (stage, MADE_FROM[stage])} <= set(_failed(ledger))
+    assert {(stage, "reference"), (stage, Stage(stage).predecessor)} <= set(_failed(ledger))
     assert {row.stage for row in ledger.rows if row.findings} == {stage}
     sentence = _row(ledger, stage).findings[0].text
     assert sentence.startswith("1 of 5 outputs are dead: output 3 is 0.25 for every input")
@@ -251,7 +256,7 @@ def test_probabilities_that_no_longer_sum_to_one_fail() -> None:
 
     double = Faulty(lambda outputs: outputs * 2)
     double.inner = TorchRuntime(model())
-    whole = {stage: Faulty() for stage in MADE_FROM}
+    whole = {stage: Faulty() for stage in MADE}
     for runtime in whole.values():
         runtime.inner = TorchRuntime(model())
     assert _measure(dict(whole), models=(model(), model())).verdict == "pass"

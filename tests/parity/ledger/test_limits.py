@@ -17,6 +17,7 @@ from mobilekit.parity.ledger.limits import Bound, bounds_for
 from mobilekit.parity.ledger.metrics import Metrics, compare
 from mobilekit.parity.ledger.task import Certain
 from mobilekit.recipes.schema import Limit
+from mobilekit.store.stages import Stage
 
 NOISE = Noise(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
 
@@ -34,33 +35,33 @@ def test_bounds_hold_on_the_right_side(metric: str) -> None:
 
 @pytest.mark.parametrize("stage", ["rewritten", "onnx", "onnx-simplified", "tflite-float32"])
 def test_float32_limits(stage: str) -> None:
-    bound, ulps = bounds_for(stage, NOISE, 0.0, None)
+    bound, ulps = bounds_for(Stage(stage), NOISE, 0.0, None)
     assert (ulps.metric, ulps.limit) == ("float64_ulps", pytest.approx(6 * 1e-6 / (20 / 2**24)))
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
-    bound, ulps = bounds_for(stage, Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
+    bound, ulps = bounds_for(Stage(stage), Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
     assert bound.limit == pytest.approx(floor)
     assert ulps.limit == 4, "6 x 0.084 is below it"
-    _bound, ulps = bounds_for(stage, replace(NOISE, float32_max_abs=20 * 7 / 2**24), 0.0, None)
+    _bound, ulps = bounds_for(Stage(stage), replace(NOISE, float32_max_abs=20 * 7 / 2**24), 0.0, None)
     assert ulps.limit == pytest.approx(6 * 7)
     assert "6 x 7, the reference's own distance from its float64 run" in ulps.derivation
-    (bound,) = bounds_for(stage, NOISE, 0.3, None)
+    (bound,) = bounds_for(Stage(stage), NOISE, 0.3, None)
     assert (bound.metric, bound.limit) == ("relative_l2", 0.3)
 
 
 def test_limits_of_the_smaller_formats() -> None:
-    relative, cosine = bounds_for("tflite-float16", NOISE, 0.0, None)
+    relative, cosine = bounds_for(Stage("tflite-float16"), NOISE, 0.0, None)
     assert (relative.metric, relative.limit) == ("relative_l2", pytest.approx(6e-4))
     assert (cosine.metric, cosine.limit) == ("cosine", 0.9999)
-    (relative,) = bounds_for("tflite-float16", NOISE, 0.1, None)
+    (relative,) = bounds_for(Stage("tflite-float16"), NOISE, 0.1, None)
     assert relative.limit == pytest.approx(0.1006)
     assert "0.1 of the approximate rewrites" in relative.derivation
     for stage, own in (("tflite-dynamic", 0.04), ("tflite-int8", 0.12)):
-        bound, cosine = bounds_for(stage, NOISE, 0.0, None)
+        bound, cosine = bounds_for(Stage(stage), NOISE, 0.0, None)
         assert (bound.metric, bound.limit) == ("relative_l2", pytest.approx(own))
         assert (cosine.metric, cosine.limit) == ("cosine", 0.95)
-        (bound,) = bounds_for(stage, NOISE, 0.2, None)
+        (bound,) = bounds_for(Stage(stage), NOISE, 0.2, None)
         assert bound.limit == pytest.approx(own + 0.2)
 
 
@@ -74,39 +75,43 @@ def test_limits_of_the_smaller_formats() -> None:
 )
 def test_int8_that_is_of_no_use_comes_with_what_to_do(calibrated: float, fitted: float, words: str) -> None:
     noise = replace(NOISE, int8_relative_l2=calibrated, int8_fitted_relative_l2=fitted)
-    relative, cosine = bounds_for("tflite-int8", noise, 0.0, None)
+    relative, cosine = bounds_for(Stage("tflite-int8"), noise, 0.0, None)
     assert words in cosine.advice
     assert "keep_float" in relative.advice
 
 
 def test_random_weights_are_promised_nothing_but_what_the_recipe_says() -> None:
     for stage in ("tflite-dynamic", "tflite-int8"):
-        assert [bound.metric for bound in bounds_for(stage, NOISE, 0.0, None, is_trained=False)] == ["relative_l2"]
-    bounds = bounds_for("tflite-int8", NOISE, 0.0, Limit(cosine=0.9), is_trained=False)
+        assert [bound.metric for bound in bounds_for(Stage(stage), NOISE, 0.0, None, is_trained=False)] == [
+            "relative_l2"
+        ]
+    bounds = bounds_for(Stage("tflite-int8"), NOISE, 0.0, Limit(cosine=0.9), is_trained=False)
     assert [(bound.metric, bound.limit) for bound in bounds][1:] == [("cosine", 0.9)]
     assert "keep_float" in bounds[1].advice
-    assert len(bounds_for("tflite-float16", NOISE, 0.0, None, is_trained=False)) == 2
+    assert len(bounds_for(Stage("tflite-float16"), NOISE, 0.0, None, is_trained=False)) == 2
 
 
 def test_the_promised_cosine_is_an_error_of_a_third_of_the_output() -> None:
     truth = np.float32([[3, 0]])
-    (_, cosine) = bounds_for("tflite-int8", NOISE, 0.0, None)
+    (_, cosine) = bounds_for(Stage("tflite-int8"), NOISE, 0.0, None)
     assert cosine.holds(compare(truth, np.float32([[3, 0.98]])))
     assert not cosine.holds(compare(truth, np.float32([[3, 1]])))
 
 
 def test_a_format_that_changes_nothing_may_differ_as_float32_does() -> None:
-    bound, _cosine = bounds_for("tflite-dynamic", replace(NOISE, dynamic_relative_l2=0.0), 0.0, None)
+    bound, _cosine = bounds_for(Stage("tflite-dynamic"), replace(NOISE, dynamic_relative_l2=0.0), 0.0, None)
     assert bound.limit == pytest.approx(8e-7)
     assert "distance from float64" in bound.derivation
 
 
 def test_a_recipe_tightens_limits_metric_by_metric() -> None:
-    bounds = {bound.metric: bound for bound in bounds_for("tflite-float16", NOISE, 0.0, Limit(cosine=0.99999))}
+    bounds = {bound.metric: bound for bound in bounds_for(Stage("tflite-float16"), NOISE, 0.0, Limit(cosine=0.99999))}
     assert bounds["cosine"].limit == 0.99999
     assert bounds["cosine"].derivation == "set by the recipe"
     assert bounds["relative_l2"].limit == pytest.approx(6e-4)
-    bounds = {bound.metric: bound for bound in bounds_for("onnx", NOISE, 0.0, Limit(max_abs=0, top1_agreement=1))}
+    bounds = {
+        bound.metric: bound for bound in bounds_for(Stage("onnx"), NOISE, 0.0, Limit(max_abs=0, top1_agreement=1))
+    }
     assert {metric: bound.limit for metric, bound in bounds.items()} == {
         "max_abs": 0,
         "float64_ulps": pytest.approx(5.033, rel=1e-3),
@@ -117,15 +122,15 @@ def test_a_recipe_tightens_limits_metric_by_metric() -> None:
 @pytest.mark.parametrize(("metric", "looser"), [("cosine", 0.5), ("relative_l2", 0.1), ("top1_agreement", 0.6)])
 def test_a_recipe_loosens_a_limit_with_a_reason_alone(metric: str, looser: float) -> None:
     noise = replace(NOISE, certain={"float16": Certain(0.75, None, None)})
-    derived = {bound.metric: bound for bound in bounds_for("tflite-float16", noise, 0.0, None)}[metric]
+    derived = {bound.metric: bound for bound in bounds_for(Stage("tflite-float16"), noise, 0.0, None)}[metric]
     given = Limit(**{metric: looser})
     with pytest.raises(UsageError, match=f"loosens the limit of tflite-float16 on {metric} to {looser:g}") as caught:
-        bounds_for("tflite-float16", noise, 0.0, given, asks_why=True)
+        bounds_for(Stage("tflite-float16"), noise, 0.0, given, asks_why=True)
     assert "reason: " in caught.value.hint
-    kept = {bound.metric: bound for bound in bounds_for("tflite-float16", noise, 0.0, given)}
+    kept = {bound.metric: bound for bound in bounds_for(Stage("tflite-float16"), noise, 0.0, given)}
     assert kept[metric] == derived, "on others' inputs, what is derived counts"
     why = Limit(**{metric: looser}, reason=" it is a demo ")
-    bound = {one.metric: one for one in bounds_for("tflite-float16", noise, 0.0, why, asks_why=True)}[metric]
+    bound = {one.metric: one for one in bounds_for(Stage("tflite-float16"), noise, 0.0, why, asks_why=True)}[metric]
     assert (bound.limit, bound.reason) == (looser, "it is a demo")
     assert bound.derivation.startswith(f"loosened by the recipe (it is a demo); derived is {derived.limit:.3g}: ")
 

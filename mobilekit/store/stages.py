@@ -1,0 +1,115 @@
+"""The stages of an export: one table of what each is, which file it is, and which stage it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from enum import StrEnum
+from typing import Literal
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+FileFormat = Literal["pytorch", "onnx", "tflite"]
+
+
+class InputSet(StrEnum):
+    """The inputs on which every stage runs."""
+
+    REAL = "real"
+    RANDOM = "random"
+    """Standard normal."""
+
+
+class Stage(StrEnum):
+    """A stage of an export, in the order of the conversion. Its value is its name in recipes and in JSON.
+
+    A new one is a line in the table below: nothing else knows how stages are named.
+    """
+
+    file: str
+    """Path in a bundle's folder."""
+    file_format: FileFormat
+    precision: Precision
+    """How its weights are stored."""
+    is_quantized: bool
+    """Whether it computes in 8 bits."""
+    is_on_device: bool
+    """Whether it runs on a device, and not here."""
+    _predecessor: str | None
+
+    # name, file, predecessor, file_format, precision, is_quantized, is_on_device
+    REFERENCE = "reference", "stages/reference.safetensors", None, "pytorch", "float32", False, False
+    REWRITTEN = "rewritten", "stages/rewritten.safetensors", "reference", "pytorch", "float32", False, False
+    ONNX = "onnx", "stages/unsimplified.onnx", "rewritten", "onnx", "float32", False, False
+    ONNX_SIMPLIFIED = "onnx-simplified", "model.onnx", "onnx", "onnx", "float32", False, False
+    TFLITE_FLOAT32 = "tflite-float32", "model.float32.tflite", "onnx-simplified", "tflite", "float32", False, False
+    TFLITE_FLOAT16 = "tflite-float16", "model.float16.tflite", "tflite-float32", "tflite", "float16", False, False
+    TFLITE_DYNAMIC = "tflite-dynamic", "model.dynamic.tflite", "tflite-float32", "tflite", "dynamic", True, False
+    TFLITE_INT8 = "tflite-int8", "model.int8.tflite", "tflite-float32", "tflite", "int8", True, False
+    DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, True
+    DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, True
+    DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, True
+    DEVICE_INT8 = "device-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, True
+
+    def __new__(
+        cls,
+        name: str,
+        file: str = "",
+        predecessor: str | None = None,
+        file_format: FileFormat = "pytorch",
+        precision: Precision = "float32",
+        is_quantized: bool = False,
+        is_on_device: bool = False,
+    ) -> Stage:
+        """Make the stage of one line of the table; the defaults are for `Stage(name)` alone, which finds one."""
+        stage = str.__new__(cls, name)
+        stage._value_ = name
+        stage.file, stage.file_format, stage.precision = file, file_format, precision
+        stage.is_quantized, stage.is_on_device, stage._predecessor = is_quantized, is_on_device, predecessor
+        return stage
+
+    @property
+    def predecessor(self) -> Stage | None:
+        """The stage that this one was made from; for a file on a device, the same file here. None of the reference."""
+        return None if self._predecessor is None else Stage(self._predecessor)
+
+    @property
+    def on_host(self) -> Stage:
+        """The stage of the same file here; of a stage that is here, itself."""
+        return self.predecessor or self if self.is_on_device else self
+
+    def predecessor_among(self, stages: Container[Stage]) -> Stage:
+        """Return the nearest of `stages` that this one was made from.
+
+        Raises:
+            ValueError: There is none.
+        """
+        stage = self.predecessor
+        while stage is not None and stage not in stages:
+            stage = stage.predecessor
+        if stage is None:
+            raise ValueError(f"{self} was made from none of the stages")
+        return stage
+
+
+TFLITE_STAGES = tuple(stage for stage in Stage if stage.file_format == "tflite" and not stage.is_on_device)
+PRECISIONS: tuple[Precision, ...] = tuple(stage.precision for stage in TFLITE_STAGES)
+"""Of the TFLite files that a recipe may ask for."""
+
+
+def tflite_stage(precision: str) -> Stage:
+    """Return the stage of the TFLite file of a precision."""
+    return next(stage for stage in TFLITE_STAGES if stage.precision == precision)
+
+
+def device_stage(precision: str) -> Stage:
+    """Return the stage of the TFLite file of a precision on a device."""
+    return next(stage for stage in Stage if stage.on_host is tflite_stage(precision) and stage.is_on_device)
+
+
+def stage_of_file(file: str) -> Stage | None:
+    """Return the stage whose file has this path in a bundle's folder; None where none has."""
+    return next((stage for stage in Stage if stage.file == file and not stage.is_on_device), None)
+
+
+def find_stage(name: str) -> Stage | None:
+    """Return the stage of this name, as JSON has it; None for other names, such as those of a file made elsewhere."""
+    return next((stage for stage in Stage if stage == name), None)
