@@ -21,6 +21,11 @@ _ADB_VARIABLES = ("ANDROID_SERIAL", "ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADD
 MODEL_BYTES = 2**18
 
 
+def problems_of(stderr: str) -> list[str]:
+    """Return the lines of errors, warnings and notes; others tell the steps as they start."""
+    return [line for line in stderr.splitlines() if line.startswith(("error", "warning", "note", "Traceback"))]
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command wrote, and its exit code."""
@@ -33,6 +38,11 @@ class Said:
     def json(self) -> Any:
         """Its standard output, which is JSON and nothing else."""
         return json.loads(self.out)
+
+    @property
+    def problems(self) -> list[str]:
+        """What its standard error has beside the steps that it tells as they start."""
+        return problems_of(self.err)
 
 
 class Bench:

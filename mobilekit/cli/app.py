@@ -104,7 +104,7 @@ def _show_warning(
 ) -> None:
     """Tell the user of an old word in a line, and of all else as Python does."""
     if issubclass(category, OldWordWarning):
-        err.print(f"note: {message}", markup=False)
+        err.print(f"note: {message}")
     else:
         (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
 
@@ -116,7 +116,7 @@ def _end(error: BaseException) -> int:
     if os.environ.get("MOBILEKIT_DEBUG") and not isinstance(error, KeyboardInterrupt | typer.Exit):
         err.print_exception()
         for note in getattr(error, "__notes__", []):
-            err.print(note, markup=False)
+            err.print(note)
     if isinstance(error, MobilekitError):
         fail(error.what, error.hint)
         return error.exit_code

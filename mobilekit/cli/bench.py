@@ -78,10 +78,10 @@ def bench(
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.bench.gates import Gates
-    from mobilekit.cli.render.charts import check_suffix
+    from mobilekit.cli.render.plots import check_place
 
     if plot:
-        check_suffix(plot)
+        check_place(plot)
     for path in (plot, save_baseline, junit, markdown):
         _check_target(path)
     gates = Gates.load(baseline, budgets, save_baseline)
@@ -92,11 +92,11 @@ def bench(
     with progress(f"looking for {device}") as tell:
         selection = find_devices(device, adb_server, record=record)
         for found in selection.not_ready:
-            err.print(f"warning: {found.message}", markup=False)
+            err.print(f"warning: {found.message}")
         gates.check_devices(len(selection.devices))
         contents, failures = _bench_all(selection.devices, request, tell)
     for failure in failures:
-        err.print(f"warning: {failure.what}", markup=False)
+        err.print(f"warning: {failure.what}")
     for content in contents:
         content.update(gates.check(content))
     _show(contents, failures, device, as_json)

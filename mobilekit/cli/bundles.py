@@ -22,7 +22,7 @@ def measure_bundle(request: DiffRequest) -> dict[str, Any]:
 
     bundle = open_bundle(request.measured)
     for change in find_changes(bundle.path):
-        err.print(f"warning: {change}; the bundle is measured as it is.", markup=False)
+        err.print(f"warning: {change}; the bundle is measured as it is.")
     with progress("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
         layers = _look_inside(request, bundle, tell) if request.layers else None
         ledger = diff(bundle, request.inputs, tell, request.reference, opener)

@@ -19,7 +19,7 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
     with progress("opening the artifacts") as tell:
         pair = open_candidate(request)
         for note in pair.notes:
-            err.print(f"note: {note}.", markup=False)
+            err.print(f"note: {note}.")
         tell("measuring the candidate")
         ledger = pair.measure()
         content = ledger.to_json()

@@ -37,7 +37,7 @@ def devices(
     except DeviceError as error:
         if adb_server:
             raise
-        err.print(f"warning: {error}", markup=False)
+        err.print(f"warning: {error}")
         found = []
     problem = find_problem()
     if as_json:
@@ -53,10 +53,10 @@ def devices(
     table.add_row("emulated", "arm64-v8a under qemu, for diff alone", "not set up" if problem else "ready")
     out.print(table)
     if problem:
-        out.print(str(problem).replace("\n", " "), markup=False)
+        out.print(str(problem).replace("\n", " "))
     for each in found:
         if not each.ready:
-            out.print(f"{each.message} {each.hint}", markup=False)
+            out.print(f"{each.message} {each.hint}")
 
 
 @app.command("setup-emulated")
@@ -75,4 +75,4 @@ def setup_emulated(as_json: options.Json = False) -> None:
         print_json({"folder": str(folder), "versions": wanted_versions()})
     else:
         versions = ", ".join(f"{name} {version}" for name, version in wanted_versions().items())
-        out.print(f"The emulated device is ready in {folder}: {versions}.", markup=False)
+        out.print(f"The emulated device is ready in {folder}: {versions}.")

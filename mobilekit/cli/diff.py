@@ -101,7 +101,7 @@ def diff(
 
 def _check_targets(request: DiffRequest) -> None:
     """See before the work that what comes of it can be written."""
-    from mobilekit.cli.render.layers_chart import check_place
+    from mobilekit.cli.render.plots import check_place
     from mobilekit.jobs.bisect import check_free
 
     if request.bisect:
@@ -143,11 +143,11 @@ def _print(content: dict[str, Any], is_bisected: bool) -> None:
 
     out.print(ledger_table(content))
     for line in baseline_lines(content["baseline"]) if "baseline" in content else ():
-        out.print(line, markup=False)
+        out.print(line)
     if "layers" in content:
         out.print(layers_table(content["layers"]))
     for line in fault_lines(content["bisect"]) if content.get("bisect") else ():
-        out.print(line, markup=False)
+        out.print(line)
     if is_bisected and not content["bisect"]:
         out.print("Nothing is outside its limit, so there is nothing to bisect.")
     if not is_bisected and content["verdict"] != "pass":

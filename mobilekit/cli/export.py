@@ -87,16 +87,16 @@ def _print(exported: Exported, ledger: dict[str, Any]) -> None:
 
     bundle = exported.bundle
     for line in rewrite_lines(ledger):
-        out.print(line, markup=False)
+        out.print(line)
     out.print(ledger_table(ledger))
     for line in range_lines(ledger["ranges"]):
-        out.print(line, markup=False)
+        out.print(line)
     source = bundle.manifest["model"]["weights"]["source"]
     if "random" in source:
-        err.print(f"note: no weights were given: {source}.", markup=False)
+        err.print(f"note: no weights were given: {source}.")
     else:
-        out.print(f"Weights: {source}.", markup=False)
+        out.print(f"Weights: {source}.")
     state = "is up to date" if exported.up_to_date else "is from the cache" if exported.from_cache else "is written"
-    out.print(f"\n{bundle.path} {state}:", markup=False)
+    out.print(f"\n{bundle.path} {state}:")
     for path in sorted(path for path in bundle.path.iterdir() if path.is_file()):
-        out.print(f"  {path.name:24s} {path.stat().st_size / 1e6:8.2f} MB", markup=False)
+        out.print(f"  {path.name:24s} {path.stat().st_size / 1e6:8.2f} MB")

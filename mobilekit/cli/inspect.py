@@ -28,4 +28,4 @@ def inspect(
         print_json(to_json(found))
         return
     for line in inspect_lines(file, found):
-        out.print(line, markup=False, emoji=False)
+        out.print(line, emoji=False)

@@ -1,19 +1,34 @@
-"""Where results, progress and errors go: results to standard output, everything else to standard error."""
+"""Where results, progress and errors go: results to standard output, everything else to standard error.
+
+Everything is printed as it stands. Paths, names and messages are other people's text: `[bold]` in one is no markup, and
+`:boom:` no picture.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 _PIPE_WIDTH = 200
-# A table in a pipe or file must not be cut to the width of a terminal that is not there.
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+_COUNTER = re.compile(r"\d+ (?:of \d+|s\b)")
+
+
+def _console(*, stderr: bool) -> Console:
+    # A table in a pipe or file must not be cut to the width of a terminal that is not there.
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal or stderr else _PIPE_WIDTH
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -23,17 +38,47 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(start: str) -> Iterator[Callable[[str], None]]:
-    """Show what goes on while it goes on, on a terminal; stay quiet in a pipe."""
-    if not err.is_terminal:
-        yield lambda _message: None
+    """Say what goes on as it starts: on a terminal in one line with its time, in a pipe in a line for each step.
+
+    A step that counts, such as `round 3 of 10`, is one step; a pipe hears of its start alone.
+
+    Args:
+        start: What a terminal shows before the first step. A pipe hears nothing until then, so that a request that is
+            refused is answered by its error alone.
+    """
+    if err.is_terminal:
+        step = _Step(start)
+        with err.status(step):
+            yield step.start
         return
-    with err.status(start) as status:
-        yield lambda message: status.update(message)
+    heard: set[str] = set()
+
+    def tell(message: str) -> None:
+        step = _COUNTER.split(message)[0]
+        if step not in heard:
+            err.print(message)
+        heard.add(step)
+
+    yield tell
+
+
+class _Step:
+    """What is going on, and for how long."""
+
+    def __init__(self, message: str) -> None:
+        self.start(message)
+
+    def start(self, message: str) -> None:
+        self.message, self.since = message, time.monotonic()
+
+    def __rich__(self) -> Text:
+        seconds = time.monotonic() - self.since
+        return Text(f"{self.message} ({seconds:.0f} s)" if seconds >= 1 else self.message)
 
 
 def fail(message: str, hint: str = "") -> None:
     """Print an error and what to do next."""
     err.print("error:", style="bold red", end=" ")
-    err.print(message, markup=False)
+    err.print(message)
     if hint:
-        err.print(hint, markup=False)
+        err.print(hint)

@@ -45,7 +45,7 @@ def quantize_search(
     import torch
 
     from mobilekit.cli.render.float_search_chart import draw_search
-    from mobilekit.cli.render.plots import check_suffix
+    from mobilekit.cli.render.plots import check_place
     from mobilekit.jobs.export import ExportRequest, recipe_of
     from mobilekit.jobs.quantize_search.job import as_yaml, search
     from mobilekit.recipes.load import load_recipe
@@ -54,7 +54,7 @@ def quantize_search(
 
     torch.set_num_threads(1)
     if plot:
-        check_suffix(plot)
+        check_place(plot)
     for path in (output, plot):
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")
@@ -95,9 +95,9 @@ def _print(found: Found, output: Path | None) -> None:
     last = found.files[-1]
     parts = ", ".join((*last.int8.keep_float, *last.int8.float_modules)) or "nothing"
     if found.holds:
-        out.print(f"{found.limit:g} holds with {parts} in float.", markup=False)
+        out.print(f"{found.limit:g} holds with {parts} in float.")
     else:
-        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {parts} in float.", markup=False)
+        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {parts} in float.")
         err.print("--most allows more parts; --calibration takes more pictures, where ranges are what fails.")
     if output:
-        out.print(f"{output} is written.", markup=False)
+        out.print(f"{output} is written.")

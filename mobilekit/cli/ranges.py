@@ -50,6 +50,6 @@ def ranges(
         print_json(content)
         return
     for line in (*range_lines(content, in_full=True), verdict_line(content)):
-        out.print(line, markup=False)
+        out.print(line)
     if "random" in found.weights:
-        err.print(f"note: no weights were given: {found.weights}.", markup=False)
+        err.print(f"note: no weights were given: {found.weights}.")

@@ -47,7 +47,7 @@ def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_jso
     if as_json:
         print_json(load_recipe(name).recipe.model_dump(mode="json"))
     else:
-        out.print(recipes[name], markup=False, end="")
+        out.print(recipes[name], end="")
 
 
 @app.command()
@@ -64,7 +64,7 @@ def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], a
     if as_json:
         print_json({"file": str(file), "valid": True, "rewrites": [step.name for step, _ in steps]})
     else:
-        out.print(f"{file} is a valid recipe with {len(steps)} rewrites.", markup=False)
+        out.print(f"{file} is a valid recipe with {len(steps)} rewrites.")
 
 
 @app.command()

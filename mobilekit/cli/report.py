@@ -54,4 +54,4 @@ def report(
     if as_json:
         print_json({"bundle": str(bundle), "report": str(output), "verdict": ledger["verdict"], "changes": changes})
     else:
-        out.print(f"{output} is written: {bundle} is {ledger['verdict']}.", markup=False)
+        out.print(f"{output} is written: {bundle} is {ledger['verdict']}.")

@@ -141,12 +141,12 @@ def rank(
 
 def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
     from mobilekit.cli.render.dfc_chart import draw_dfc
-    from mobilekit.cli.render.plots import check_suffix
+    from mobilekit.cli.render.plots import check_place
     from mobilekit.cli.render.rewrites import dfc_lines
     from mobilekit.recipes.inputs.builtin import evaluation_inputs
 
     if plot:
-        check_suffix(plot)
+        check_place(plot)
     loaded = _recipe(model, recipe)
     with progress(f"building {model}") as tell:
         import torch
@@ -164,7 +164,7 @@ def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Pat
         return
     out.print(dfc_lines(content))
     if plot:
-        err.print(f"{plot} is written.", markup=False)
+        err.print(f"{plot} is written.")
 
 
 class _Ready(NamedTuple):

@@ -100,4 +100,4 @@ def tune(
         print_json(content)
         return
     out.print(tune_report(content))
-    err.print(f"{request.output} is written.", markup=False)
+    err.print(f"{request.output} is written.")

@@ -42,10 +42,10 @@ def verify(
     elif changes:
         fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
         if rebuild:
-            err.print("It was not rebuilt: there is nothing left to compare with.", markup=False)
+            err.print("It was not rebuilt: there is nothing left to compare with.")
     else:
         count = len(open_bundle(bundle).manifest["files"])
-        out.print(f"{bundle} is as it was exported: {count} files agree with the manifest.", markup=False)
+        out.print(f"{bundle} is as it was exported: {count} files agree with the manifest.")
         if rebuilt:
             _print(rebuilt)
     if failed:
@@ -66,10 +66,10 @@ def _print(rebuilt: dict[str, Any]) -> None:
     files = rebuilt["files"]
     other = [file for file in files if not file["same"]]
     for file in other:
-        out.print(f"{file['file']}: {'; '.join(file['differences'])}", markup=False)
+        out.print(f"{file['file']}: {'; '.join(file['differences'])}")
     for name, (before, now) in rebuilt["tools"].items():
-        out.print(f"{name}: {before} at the export, {now} now", markup=False)
+        out.print(f"{name}: {before} at the export, {now} now")
     if other:
         fail(f"{len(other)} of {len(files)} files came out differently.")
     else:
-        out.print(f"Rebuilt: all {len(files)} files came out the same, byte for byte.", markup=False)
+        out.print(f"Rebuilt: all {len(files)} files came out the same, byte for byte.")

@@ -65,7 +65,7 @@ def test_a_device_that_fails_does_not_stop_the_others(
     select(monkeypatch, phone("adb:1"), lost, not_ready=(Found("3", "offline", "", "3 is offline."),))
     found = run(two[0], "--device", "adb:all", "--rounds", 1, "--json", "--junit", "j.xml")
     assert found.code == 3
-    assert found.err.splitlines() == ["warning: 3 is offline.", "warning: adb:2 is gone."]
+    assert found.problems == ["warning: 3 is offline.", "warning: adb:2 is gone."]
     content = json.loads(found.out)
     assert [each["device"]["name"] for each in content["devices"]] == ["adb:1"]
     assert content["failed"] == ["adb:2 is gone."]

@@ -8,31 +8,17 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.cli.render.bench import ms
-from mobilekit.errors import UsageError
+from mobilekit.cli.render.plots import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import BarContainer
-    from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg")
 _OUTSIDE, _INSIDE = "#c44e52", "#4c72b0"
 _MODULES = 20
 _WIDTH = 13.0  # inches
-_DPI = 110
-_MOST_PIXELS = 60_000  # of a side; the renderer takes fewer than 2^16
 _ROOM_FOR_LABELS = 1.25  # of the longest bar
 _TITLE, _LABEL = 110, 44  # characters of a line
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse a file of a kind that is not drawn.
-
-    Raises:
-        UsageError: The suffix is neither .png nor .svg.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
 
 
 def draw_bench(contents: Sequence[dict[str, Any]], path: Path) -> None:
@@ -40,12 +26,8 @@ def draw_bench(contents: Sequence[dict[str, Any]], path: Path) -> None:
 
     Args:
         contents: Results of devices, as `mobilekit bench --json` has them.
-        path: The picture.
-
-    Raises:
-        UsageError: The suffix is neither .png nor .svg.
+        path: The plot, .png or .svg.
     """
-    check_suffix(path)
     from matplotlib.figure import Figure
 
     profiles = [
@@ -65,16 +47,7 @@ def draw_bench(contents: Sequence[dict[str, Any]], path: Path) -> None:
         _draw_kinds(axes[0], profile)
         if profile["by_module"]:
             _draw_modules(axes[1], profile)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    part = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        figure.savefig(part, dpi=min(_DPI, _MOST_PIXELS / figure.get_figheight()))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    save(figure, path)
 
 
 def _draw_latencies(axis: Axes, content: dict[str, Any]) -> None:

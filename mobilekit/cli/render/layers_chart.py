@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.cli.render.layers import is_quantised
-from mobilekit.errors import UsageError
-from mobilekit.store.files import write_atomic
+from mobilekit.cli.render.plots import drawn, save
 from mobilekit.store.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg")
 _COLOURS = {
     Stage.REWRITTEN: "#7f7f7f",
     Stage.ONNX: "#17becf",
@@ -29,20 +26,6 @@ _COLOURS = {
 }
 _TICKS = 24
 _SIZE = (13.0, 8.5)  # inches
-_DPI = 110
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-
-
-def check_place(path: Path) -> None:
-    """Refuse a file of a kind that is not drawn, or in a folder that is not there.
-
-    Raises:
-        UsageError: The suffix is neither .png nor .svg, or there is no such folder.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another place.")
 
 
 def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
@@ -50,30 +33,16 @@ def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
 
     Args:
         content: The layers.
-        path: The picture, .png or .svg.
+        path: The plot, .png or .svg.
         title: What was measured.
-
-    Raises:
-        UsageError: As `check_place` raises.
     """
-    check_place(path)
-    write_atomic(path, _render(content, title, path.suffix.lower().removeprefix(".")))
+    save(_figure(content, title), path)
 
 
 def layers_svg(content: dict[str, Any], title: str) -> str:
     """Return the same picture as SVG, to stand in a page of HTML."""
-    text = _render(content, title, "svg").decode()
+    text = drawn(_figure(content, title), "svg").decode()
     return text[text.index("<svg") :]
-
-
-def _render(content: dict[str, Any], title: str, kind: str) -> bytes:
-    from matplotlib import rc_context
-
-    picture = io.BytesIO()
-    with rc_context({"svg.hashsalt": "mobilekit"}):  # the same picture has the same bytes
-        figure = _figure(content, title)
-        figure.savefig(picture, format=kind, dpi=_DPI, metadata=_NO_METADATA if kind == "svg" else None)
-    return picture.getvalue()
 
 
 def _figure(content: dict[str, Any], title: str) -> Figure:

@@ -22,8 +22,9 @@ from mobilekit.bench.kinds import Op
 from mobilekit.bench.profile import OpTime, Profile
 from mobilekit.cli.render import charts
 from mobilekit.cli.render.bench import bench_report, device_columns
-from mobilekit.cli.render.charts import check_suffix, draw_bench
+from mobilekit.cli.render.charts import draw_bench
 from mobilekit.cli.render.markdown import bench_markdown
+from mobilekit.cli.render.plots import check_place, save
 from mobilekit.errors import UsageError
 from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
 
@@ -190,7 +191,7 @@ def test_a_column_a_device(content: dict[str, Any]) -> None:
 def drawn(contents: Sequence[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Figure:
     """Return the figure in place of a file of it."""
     kept: list[Figure] = []
-    monkeypatch.setattr(charts, "_save", lambda figure, _path: kept.append(figure))
+    monkeypatch.setattr(charts, "save", lambda figure, _path: kept.append(figure))
     draw_bench(contents, Path("x.png"))
     kept[0].canvas.draw()
     return kept[0]
@@ -277,19 +278,18 @@ def test_dollars_are_no_mathematics(content: dict[str, Any], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("height", [3.0, 100.0, 2000.0])
 def test_very_many_panels_fit_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: float) -> None:
-    def save(figure: Figure, path: Path, dpi: float) -> None:
+    def write(figure: Figure, _image: Any, dpi: float, **_options: Any) -> None:
         assert dpi * figure.get_figheight() < 2**16, "the most that the renderer takes"
-        path.touch()
 
-    monkeypatch.setattr(Figure, "savefig", save)
-    charts._save(Figure(figsize=(9, height)), tmp_path / "x.png")
+    monkeypatch.setattr(Figure, "savefig", write)
+    save(Figure(figsize=(9, height)), tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x", "x.pdf", ".png"])
 def test_other_suffixes_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"is neither \.png nor \.svg"):
-        check_suffix(Path(name))
+        check_place(Path(name))
 
 
 def test_a_failure_leaves_the_picture_as_it_was(
@@ -298,8 +298,8 @@ def test_a_failure_leaves_the_picture_as_it_was(
     path = tmp_path / "bench.png"
     path.write_bytes(b"before")
 
-    def fail(_figure: Figure, target: Path, **_options: Any) -> None:
-        Path(target).write_bytes(b"half")
+    def fail(_figure: Figure, image: Any, **_options: Any) -> None:
+        image.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)

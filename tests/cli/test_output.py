@@ -1,0 +1,46 @@
+"""What the command line prints is as it was written, and says what goes on as it starts."""
+
+from __future__ import annotations
+
+import pytest
+from rich.table import Table
+
+from mobilekit.cli import output
+from mobilekit.cli.output import err, fail, out, progress
+
+OTHERS = "[bold]nets[/bold]/:boom:[/nothing].py [red] 1.5 'x' http://a.b"
+
+
+def test_text_in_brackets_and_colons_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    out.print(OTHERS)
+    table = Table(OTHERS, box=None)
+    table.add_row(OTHERS)
+    out.print(table)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [OTHERS] * 3
+    fail(OTHERS, OTHERS)
+    err.print(OTHERS, style="bold")
+    assert capsys.readouterr().err == f"error: {OTHERS}\n{OTHERS}\n{OTHERS}\n"
+
+
+def test_nor_is_it_in_the_line_that_says_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output.time, "monotonic", lambda: 10.0)
+    step = output._Step(OTHERS)
+    assert step.__rich__().plain == OTHERS
+    monkeypatch.setattr(output.time, "monotonic", lambda: 72.4)
+    assert step.__rich__().plain == f"{OTHERS} (62 s)"
+    step.start("next")
+    assert step.__rich__().plain == "next"
+
+
+def test_a_pipe_hears_of_each_step_as_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("exporting") as tell:
+        assert capsys.readouterr().err == "", "a request that is refused is answered by its error alone"
+        tell(f"rewrite {OTHERS}")
+        assert capsys.readouterr().err == f"rewrite {OTHERS}\n"
+        for number in range(3):
+            tell(f"round {number + 1} of 3: a.tflite")
+            tell(f"resting {3 - number} s")
+        assert capsys.readouterr() == ("", "round 1 of 3: a.tflite\nresting 3 s\n")
+        tell("measuring tflite-float32")
+        tell("measuring tflite-float16")
+    assert capsys.readouterr() == ("", "measuring tflite-float32\nmeasuring tflite-float16\n")
