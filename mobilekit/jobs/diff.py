@@ -23,7 +23,8 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import Rewritten, StepReport, Watch, rewrite
+from mobilekit.rewrites.engine import Rewritten, Watch, rewrite
+from mobilekit.rewrites.report import StepReport
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.stages import Stage, device_stage, tflite_stage

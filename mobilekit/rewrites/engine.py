@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,77 +20,15 @@ from mobilekit.rewrites import float32
 from mobilekit.rewrites import proof as proofs
 from mobilekit.rewrites.base import Exactness, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
-from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
-from mobilekit.rewrites.float32 import Float32Check
+from mobilekit.rewrites.drift import Drift, at_once, drift_between
 from mobilekit.rewrites.fx.graph import note_shapes, tidy, trace
 from mobilekit.rewrites.order import Order, Paths
-from mobilekit.rewrites.proof import Case, Proof
+from mobilekit.rewrites.proof import Case
+from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
 from mobilekit.store.bundle import INPUT
 
 Progress = Callable[[str], None]
 Watch = Callable[[GraphModule], None]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A site at which a rewrite was not applied, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step of the recipe did."""
-
-    name: str
-    exactness: Exactness
-    applied: tuple[str, ...]
-    refused: tuple[Refusal, ...]
-    details: tuple[str, ...] = ()
-    """What each applied site did or cost, as the rewrite says it; may be empty strings."""
-    proof: Proof | None = None
-    float32: Float32Check | None = None
-    """Rounding of a proved step on calibration inputs, where there are any."""
-    drift: float | None = None
-    """Relative L2 change of the outputs on the calibration inputs, by this step after those before it."""
-    drift_alone: float | None = None
-    """The same where this rewrite is the only one; None where it then matches nothing."""
-    drift_so_far: float | None = None
-    """The same from the reference to after this step."""
-    max_drift: float | None = None
-    """What `drift` and `drift_alone` are held to; None where nothing is promised."""
-    top1_agreement: float | None = None
-    """Share of the calibration inputs whose largest output this step leaves the same."""
-    top1_agreement_alone: float | None = None
-    min_top1_agreement: float | None = None
-    notes: tuple[str, ...] = ()
-    """What the user should know: nothing matched, the order costs sites, a second run would change more."""
-
-    @property
-    def is_other_function(self) -> bool:
-        """Whether the outputs are no longer comparable: the model was changed and has to be trained again."""
-        return self.exactness is Exactness.NEEDS_RETRAINING and bool(self.applied)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
-        return {
-            "name": self.name,
-            "exactness": self.exactness.value,
-            "applied": list(self.applied),
-            "refused": [asdict(refusal) for refusal in self.refused],
-            "details": list(self.details),
-            "proof": self.proof.to_json() if self.proof else None,
-            "float32": self.float32.to_json() if self.float32 else None,
-            "drift": finite(self.drift),
-            "drift_alone": finite(self.drift_alone),
-            "drift_so_far": finite(self.drift_so_far),
-            "max_drift": self.max_drift,
-            "top1_agreement": self.top1_agreement,
-            "top1_agreement_alone": self.top1_agreement_alone,
-            "min_top1_agreement": self.min_top1_agreement,
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(frozen=True)
@@ -273,7 +211,7 @@ class _Run:
             outputs = proofs.outputs_of(before, tuple(self.outputs))
             for case, output in self.outputs.items():
                 error = proofs.relative_error(output, outputs[case]) if case in outputs else float("inf")
-                if error > proofs.EXACT_RELATIVE_ERROR:
+                if error > EXACT_RELATIVE_ERROR:
                     shape = "x".join(map(str, case.shape))
                     return (
                         f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})",

@@ -15,7 +15,8 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites.catalogue import find_rewrite
 from mobilekit.rewrites.cost import Cost, changed_kinds, cost_of
-from mobilekit.rewrites.engine import StepReport, rewrite
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.rewrites.report import StepReport
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.rewrites.drift import at_once
 from mobilekit.rewrites.fx.graph import InFloat32
+from mobilekit.rewrites.report import Float32Check
 from mobilekit.store.bundle import INPUT
 
 COUNT = 4
@@ -29,28 +29,6 @@ FLOOR = 4
 """Least budget, in ulps of the largest output: the roundings of the last layer."""
 
 Outputs = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Float32Check:
-    """The rounding error of one output, the one that is nearest to its budget."""
-
-    output: str
-    ulps: float
-    """max |float32 - float64|, in units of 2^-24 of the largest output."""
-    limit: float
-    """The budget, in the same units."""
-    count: int
-    """Number of inputs."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the rewrite kept to the budget."""
-        return self.ulps <= self.limit
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the check as JSON data."""
-        return {**asdict(self), "holds": self.holds}
 
 
 def rounding_of(graph: GraphModule, inputs: Tensors, exact: Outputs) -> dict[str, float]:

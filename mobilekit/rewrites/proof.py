@@ -12,11 +12,9 @@ from torch.fx import GraphModule
 from mobilekit.models.inputs import Tensors, arguments, resized
 from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.report import Proof, ProofCase
 from mobilekit.store.bundle import INPUT
 
-EXACT_RELATIVE_ERROR = 1e-9
-"""Limit of the proof. float64 rounds at 1.1e-16; a few hundred layers of a few thousand terms each leave the error of
-another order of the same sums under 1e-12, and a function that is really another one is far above 1e-9."""
 _BORDER = 3
 _LARGE = 8
 _LARGE_SIZE = 128
@@ -59,34 +57,10 @@ class Case:
             images[-1, :, _BORDER:-_BORDER, _BORDER:-_BORDER] = 0
         return inputs
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the case as JSON data."""
-        extras = {"extra_inputs": {extra.name: list(extra.shape) for extra in self.extras}} if self.extras else {}
-        return {"shape": list(self.shape), "seed": self.seed, **extras}
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was compared, and the largest error found."""
-
-    relative_error: float
-    """max |after - before| / max |before|, the worst of all cases."""
-    cases: tuple[Case, ...]
-
     @property
-    def holds(self) -> bool:
-        """Whether the rewrite left the function as it was."""
-        return self.relative_error <= EXACT_RELATIVE_ERROR
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the proof as JSON data."""
-        cases = [case.to_json() for case in self.cases]
-        return {
-            "relative_error": self.relative_error,
-            "cases": cases,
-            "limit": EXACT_RELATIVE_ERROR,
-            "holds": self.holds,
-        }
+    def shapes(self) -> ProofCase:
+        """What a report says of the case."""
+        return ProofCase(self.shape, self.seed, {extra.name: extra.shape for extra in self.extras})
 
 
 def cases_for(recipe: Recipe) -> tuple[Case, ...]:
@@ -130,7 +104,7 @@ def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:
 def compare(before: dict[Case, Any], after: dict[Case, Any]) -> Proof:
     """Compare the outputs of the same cases."""
     worst = max(relative_error(before[case], after[case]) if case in after else float("inf") for case in before)
-    return Proof(worst, tuple(before))
+    return Proof(worst, tuple(case.shapes for case in before))
 
 
 def relative_error(before: Any, after: Any) -> float:

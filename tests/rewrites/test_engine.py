@@ -23,7 +23,8 @@ from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.fx.graph import module_of, node_named
-from mobilekit.rewrites.proof import Case, Proof, cases_for, compare, relative_error
+from mobilekit.rewrites.proof import Case, cases_for, compare, relative_error
+from mobilekit.rewrites.report import Proof
 
 # -- the shipped recipes -----------------------------------------------------------------------------------------------
 

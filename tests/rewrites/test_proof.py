@@ -25,8 +25,8 @@ def test_cases_have_all_inputs_of_fitting_shapes_in_their_ranges() -> None:
     assert all(torch.equal(tensor, inputs[name]) for name, tensor in case.make().items())
     alone = cases_for(recipe("input: {size: 32}"))[0]
     assert torch.equal(alone.make()["input"], inputs["input"])
-    assert alone.to_json() == {"shape": [2, 3, 32, 32], "seed": 0}
-    assert case.to_json()["extra_inputs"] == {"mask": [2, 1, 32, 32], "features": [2, 6, 8, 8], "prior": [2, 4]}
+    assert alone.shapes.to_json() == {"shape": [2, 3, 32, 32], "seed": 0, "extra_inputs": {}}
+    assert case.shapes.to_json()["extra_inputs"] == {"mask": [2, 1, 32, 32], "features": [2, 6, 8, 8], "prior": [2, 4]}
 
 
 def test_rewrites_of_several_inputs_are_proved_on_them() -> None:

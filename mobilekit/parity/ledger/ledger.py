@@ -23,8 +23,8 @@ from mobilekit.parity.ledger.task import k_for
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.preprocess import digest_of
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import StepReport
 from mobilekit.rewrites.float32 import ULP
+from mobilekit.rewrites.report import StepReport
 from mobilekit.store.stages import InputSet, Stage
 
 Opener = Callable[[], Runtime]

@@ -26,7 +26,7 @@ from mobilekit.parity.ledger.ledger import Ledger, Row, check_labels, measure
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Limit, Recipe
 from mobilekit.rewrites.base import Exactness
-from mobilekit.rewrites.engine import StepReport
+from mobilekit.rewrites.report import StepReport
 from mobilekit.store.stages import Stage
 
 Array = NDArray[np.float32]
