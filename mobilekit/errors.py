@@ -57,6 +57,18 @@ class OldWordWarning(FutureWarning):
     """A word was used that has another name now; the next version takes only the new one."""
 
 
+def first_line(told: BaseException | str, otherwise: str = "") -> str:
+    """Return the first line of what an error or a tool said, without its full stop, to be quoted in a sentence.
+
+    Args:
+        told: What was caught or printed.
+        otherwise: What stands for an empty message; without, an error's class and for a text `it said nothing`.
+    """
+    lines = str(told).strip().splitlines()
+    nothing = otherwise or (type(told).__name__ if isinstance(told, BaseException) else "it said nothing")
+    return (lines[0].rstrip().rstrip(".") if lines else "") or nothing
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """Return a hint that names the known words nearest to a misspelt one.
 

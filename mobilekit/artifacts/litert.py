@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, first_line
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class LiteRTRuntime(Runtime):
                 )
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ToolError(f"LiteRT cannot open {path.name}: {_first_line(error)}.", _hint(path)) from error
+            raise ToolError(f"LiteRT cannot open {path.name}: {first_line(error)}.", _hint(path)) from error
         self.name = path.name
         self.output_layouts = output_layouts or {}
         names_in, names_out = self._signature_names()
@@ -72,7 +72,7 @@ class LiteRTRuntime(Runtime):
                     self.interpreter.set_tensor(info.index, array)
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
-                raise ToolError(f"LiteRT failed while running {self.name}: {_first_line(error)}.") from error
+                raise ToolError(f"LiteRT failed while running {self.name}: {first_line(error)}.") from error
             rows.append([self.decoded(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
@@ -135,10 +135,6 @@ def _check_whole(path: Path) -> None:
         whole = None
     if not whole:
         raise ToolError(f"LiteRT cannot open {path.name}: it is not a whole TFLite file.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
 
 
 def _hint(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, first_line
 
 
 class OnnxRuntime(Runtime):
@@ -23,7 +23,7 @@ class OnnxRuntime(Runtime):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            raise ToolError(f"ONNX Runtime cannot open {path.name}: {_first_line(error)}.") from error
+            raise ToolError(f"ONNX Runtime cannot open {path.name}: {first_line(error)}.") from error
         self.name = path.name
         self.output_names = [output.name for output in self.session.get_outputs()]
 
@@ -36,10 +36,6 @@ class OnnxRuntime(Runtime):
                 for i in range(count)
             ]
         except Exception as error:  # as above
-            raise ToolError(f"ONNX Runtime failed while running {self.name}: {_first_line(error)}.") from error
+            raise ToolError(f"ONNX Runtime failed while running {self.name}: {first_line(error)}.") from error
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return dict(zip(self.output_names, columns, strict=True))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekit.bench.statistics import CONFIDENCE, Latency
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
 
 LIMITS = ("latency_ms", "memory_mb", "size_mb")
@@ -105,7 +105,7 @@ def parse_budgets(text: str, source: str) -> tuple[Budget, ...]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
     try:
         return Budgets.model_validate(data).budgets

@@ -12,7 +12,7 @@ import torch
 from torch.fx import GraphModule
 
 from mobilekit.convert.process import run_task
-from mobilekit.errors import ToolError, UsageError
+from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import Flat, named_outputs
 
@@ -51,8 +51,7 @@ def write_onnx(model: GraphModule, shapes: Shapes, path: Path) -> None:
                 output_names=names,
             )
     except (RuntimeError, TypeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ToolError(f"torch.onnx failed: {first}.") from error
+        raise ToolError(f"torch.onnx failed: {first_line(error)}.") from error
     _check_inputs(path, input_names(model))
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
@@ -72,7 +72,7 @@ def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> 
     next_size = next(filter(works_at, larger), None) if isinstance(problem, _OF_SIZES) else None
     hint = f"The next larger size that it takes is {next_size}." if next_size else _NO_SIZE
     kind = "" if isinstance(problem, _OF_SIZES) else f"{type(problem).__name__}: "
-    told = (str(problem).strip().splitlines() or ["it does not say why"])[0].rstrip(".")
+    told = first_line(problem, "it does not say why")
     raise UsageError(f"{entry.name} cannot take {describe_shapes(shapes)}: {kind}{told}.", hint)
 
 

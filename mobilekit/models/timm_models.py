@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.models.registry import ModelEntry
 
 # The compiled operators that torchvision's Python code names when it is imported, as it declares them itself.
@@ -57,9 +57,9 @@ def timm_entry(spec: str, name: str) -> ModelEntry:
     try:
         timm = import_timm()
     except (ImportError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
         raise UsageError(
-            f"{spec} needs timm, which cannot be imported: {first}.", "Install it with: pip install 'mobilekit[timm]'."
+            f"{spec} needs timm, which cannot be imported: {first_line(error)}.",
+            "Install it with: pip install 'mobilekit[timm]'.",
         ) from error
     if name not in timm.list_models():
         raise UsageError(f"timm has no model {name}.", nearest(name, timm.list_models()))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Tensors, call
 
 State = dict[str, torch.Tensor]
@@ -65,7 +65,7 @@ def read_checkpoint(path: Path) -> State:
         ) from error
     except Exception as error:  # a damaged pickle raises whatever its first wrong byte leads to
         told = str(error) if isinstance(error, SafetensorError | RuntimeError | ValueError | OSError) else ""
-        first = told.splitlines()[0] if told else f"damaged ({type(error).__name__})"
+        first = first_line(told, f"damaged ({type(error).__name__})")
         raise UsageError(f"{path} is not a checkpoint that can be read: {first}.") from error
     return _unwrap(content, path)
 

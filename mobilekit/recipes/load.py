@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mobilekit.errors import OldWordWarning, UsageError, nearest
+from mobilekit.errors import OldWordWarning, UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.old_words import Renamed, with_new_words
@@ -81,7 +81,7 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
     data, renamed = with_new_words({} if data is None else data)
     _tell_of_old_words(renamed, source, lines)

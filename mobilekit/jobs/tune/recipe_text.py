@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from mobilekit.errors import first_line
 from mobilekit.recipes.load import LoadedRecipe
 
 _WIDTH = 120
@@ -50,7 +51,7 @@ def notes(content: dict[str, Any]) -> list[str]:
 def figure(row: dict[str, Any]) -> str:
     """Return a ratio with its interval and verdict, or why there is none."""
     if row["ratio"] is None:
-        return str(row["why_not"]).splitlines()[0] if row["why_not"] else "not measured"
+        return first_line(row["why_not"] or "", "not measured")
     return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['verdict']}"
 
 

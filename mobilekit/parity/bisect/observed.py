@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 
 _SIZES = ("Shape", "Size", "SHAPE", "RANK")
@@ -110,8 +110,7 @@ def observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: 
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         arrays = session.run(made, feeds)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first}.") from error
+        raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first_line(error)}.") from error
     values = {**feeds, **dict(zip(made, map(_as_floats, arrays), strict=True))}
     return Observed(ops, values, taken, list(outputs), _onnx_steps(model))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.parity.bisect.steps import Steps, Values, dependent
 
@@ -65,8 +65,9 @@ class OnnxSteps(Steps):
                 self._sessions[step] = _session(self._model, node, step, arrays, constants)
             result: NDArray[Any] = self._sessions[step].run([step], arrays)[0]
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ToolError(f"ONNX Runtime cannot run the node {node.name or step} by itself: {first}.") from error
+            raise ToolError(
+                f"ONNX Runtime cannot run the node {node.name or step} by itself: {first_line(error)}."
+            ) from error
         return result
 
     def module(self, step: str) -> str:

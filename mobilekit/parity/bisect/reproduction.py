@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.cut_onnx import cut_onnx
 from mobilekit.artifacts.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.bisect import Fault
 from mobilekit.parity.bisect.layouts import Floats, distance
 from mobilekit.parity.bisect.observed import Observed
@@ -123,7 +123,7 @@ def _run_tflite(runtime: LiteRTRuntime, arrays: list[NDArray[Any]]) -> Floats:
             runtime.interpreter.set_tensor(info.index, array)
         runtime.interpreter.invoke()
     except (ValueError, RuntimeError) as error:
-        raise ToolError(f"LiteRT cannot run the part that was cut out: {error}.") from error
+        raise ToolError(f"LiteRT cannot run the part that was cut out: {first_line(error)}.") from error
     return runtime.value_of(runtime.outputs[0])
 
 
@@ -139,8 +139,7 @@ def _reproduce_onnx(islands: Islands, fault: Fault, path: Path) -> Reproduction:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         got = np.asarray(session.run(None, arrays)[0], np.float32)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ToolError(f"ONNX Runtime cannot run the part that was cut out: {first}.") from error
+        raise ToolError(f"ONNX Runtime cannot run the part that was cut out: {first_line(error)}.") from error
     inputs = tuple(arrays.values())
     return Reproduction(fault, "candidate.onnx", content, inputs, expected, got, _error(expected, got), limit)
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import arguments, by_parameter
 from mobilekit.rewrites.fx.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
 from mobilekit.rewrites.fx.tracers import PathTracer, SizedTracer
@@ -63,9 +63,8 @@ def _refusal(model: nn.Module, error: Exception) -> UsageError:
         if "/torch/" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parents[1]))
     ]
     place = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
-    first = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
     return UsageError(
-        f"{type(model).__name__} cannot be traced{place} ({first}).",
+        f"{type(model).__name__} cannot be traced{place} ({first_line(error)}).",
         "An exported model cannot branch on the values of its tensors, nor turn them into Python numbers: "
         "compute with tensors there (torch.where), or decide before the model is made.",
     )
