@@ -115,7 +115,7 @@ def _trace(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
 
 def _build(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
     entry = ModelEntry("silent", _Silent, "here", 8, 3, 10, Published())
-    check_inputs(entry, {}, {"image": (1, 3, 8, 8)})
+    check_inputs(entry, {}, {"input": (1, 3, 8, 8)})
 
 
 def _read_weights(folder: Path, patch: pytest.MonkeyPatch) -> None:

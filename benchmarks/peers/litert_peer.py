@@ -11,7 +11,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 def open_file(file: str) -> Bind:
     """Open a file of one input and one output."""
     runtime = LiteRTRuntime(Path(file))
-    return lambda array: lambda: runtime.run_single(array)
+    return lambda array: lambda: next(iter(runtime.run({"input": array}).values()))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
-from mobilekit.artifacts.litert import LiteRTRuntime, TensorInfo
+from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import output_layouts
@@ -152,7 +152,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     )
 
 
-def _tflite_tensor(info: TensorInfo) -> TFLiteTensor:
+def _tflite_tensor(info: LiteRTTensor) -> TFLiteTensor:
     layout: Literal["NCHW", "NHWC"] | None = None
     if len(info.shape) == 4:
         layout = "NCHW" if info.shape[1] in (1, 3) and info.shape[3] not in (1, 3) else "NHWC"

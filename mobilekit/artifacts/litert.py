@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
 from mobilekit.errors import ToolError, first_line
 
 
 @dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a TFLite model."""
+class LiteRTTensor(TensorInfo):
+    """A tensor of a TFLite model."""
 
-    name: str
-    index: int
     shape: tuple[int, ...]
-    dtype: str
+    index: int
+    """Its number in the file."""
     scale: float | None = None
     zero_point: int | None = None
 
@@ -59,11 +58,11 @@ class LiteRTRuntime(Runtime):
         self.name = path.name
         self.output_layouts = output_layouts or {}
         names_in, names_out = self._signature_names()
-        self.inputs = [_info(d, names_in) for d in self.interpreter.get_input_details()]
+        self.inputs: list[LiteRTTensor] = [_info(d, names_in) for d in self.interpreter.get_input_details()]
         self.outputs = [_info(d, names_out) for d in self.interpreter.get_output_details()]
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Run the model; see `Runtime.run`. Images go in as NHWC where the model has it so."""
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Run the model; images go in as NHWC where it has them so."""
         count = len(next(iter(inputs.values())))
         rows: list[list[NDArray[np.float32]]] = []
         for i in range(count):
@@ -81,29 +80,23 @@ class LiteRTRuntime(Runtime):
         """Return the number of parts of the graph that a delegate runs."""
         return sum(node["op_name"] == "DELEGATE" for node in self.interpreter._get_ops_details())
 
-    def tensors(self) -> list[TensorInfo]:
+    def tensors(self) -> list[LiteRTTensor]:
         """Return all tensors of the file, constants included, by the names that they have in it."""
         return [_info(detail, {}) for detail in self.interpreter.get_tensor_details()]
 
-    def value_of(self, info: TensorInfo) -> NDArray[np.float32]:
+    def value_of(self, info: LiteRTTensor) -> NDArray[np.float32]:
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
         return decode(self.interpreter.get_tensor(info.index), info)
 
     def encoded(self, inputs: Arrays, number: int) -> list[NDArray[Any]]:
-        """Return one of the inputs (N, ...) by name as the model takes it: each tensor in its layout and format."""
-        parts = [(info, self._pick(inputs, info.name)[number : number + 1]) for info in self.inputs]
+        """Return one of the inputs (N, ...) by the model's own names, each in the layout and format that it takes."""
+        parts = [(info, inputs[info.name][number : number + 1]) for info in self.inputs]
         return [encode(_to_layout(array, info.shape), info) for info, array in parts]
 
-    def decoded(self, array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+    def decoded(self, array: NDArray[Any], info: LiteRTTensor) -> NDArray[np.float32]:
         """Return an output of the model as callers have it: float32, images NCHW."""
         array = decode(array, info)
         return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
-
-    def _pick(self, inputs: Arrays, name: str) -> NDArray[np.float32]:
-        """Return the input of this name; a model of one input takes the one there is."""
-        if name not in inputs and len(self.inputs) > 1:
-            raise ToolError(f"{self.name} has an input {name}, which it was not given.")
-        return inputs[name] if name in inputs else next(iter(inputs.values()))
 
     def _signature_names(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the signature's name for each tensor name, of inputs and of outputs."""
@@ -146,10 +139,10 @@ def _hint(path: Path) -> str:
     )
 
 
-def _info(detail: dict[str, Any], names: dict[str, str]) -> TensorInfo:
+def _info(detail: dict[str, Any], names: dict[str, str]) -> LiteRTTensor:
     scale, zero_point = detail["quantization"]
     quantised = bool(scale)
-    return TensorInfo(
+    return LiteRTTensor(
         name=names.get(detail["name"], detail["name"]),
         index=int(detail["index"]),
         shape=tuple(int(size) for size in detail["shape"]),
@@ -167,7 +160,7 @@ def _to_layout(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np
     return array if array.shape == shape != moved.shape else moved
 
 
-def encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
+def encode(array: NDArray[np.float32], info: LiteRTTensor) -> NDArray[Any]:
     """Return values in the number format of a tensor, rounded and cut off at its limits."""
     if info.scale is None or info.zero_point is None:
         return np.ascontiguousarray(array.astype(info.dtype, copy=False))
@@ -176,7 +169,7 @@ def encode(array: NDArray[np.float32], info: TensorInfo) -> NDArray[Any]:
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(info.dtype))
 
 
-def decode(array: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+def decode(array: NDArray[Any], info: LiteRTTensor) -> NDArray[np.float32]:
     """Return the values that a tensor's numbers stand for."""
     if info.scale is None or info.zero_point is None:
         return array.astype(np.float32)

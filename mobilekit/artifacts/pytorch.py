@@ -19,8 +19,8 @@ class TorchRuntime(Runtime):
         self.model = model
         self.dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Run the module; see `Runtime.run`. A float64 module computes in float64 and its result is rounded last."""
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Run the module. A float64 module computes in float64 and its result is rounded last."""
         size = max(1, _VALUES_A_BATCH // sum(array[0].size for array in inputs.values()))
         tensors = {name: torch.from_numpy(array).to(self.dtype) for name, array in inputs.items()}
         with torch.inference_mode():

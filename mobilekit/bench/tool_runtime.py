@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.litert import LiteRTRuntime, TensorInfo
+from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.bench.acceptance import why_refused
 from mobilekit.bench.devices.base import Workspace
@@ -35,9 +35,10 @@ class ToolRuntime(Runtime):
     def __init__(self, workspace: Workspace, program: str, path: Path, layouts: Mapping[str, str]) -> None:
         self._workspace, self._program, self._path = workspace, program, path
         self._here = LiteRTRuntime(path, layouts)  # it knows names, layouts and number formats
+        self.name, self.inputs = path.name, self._here.inputs
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Run the model; see `Runtime.run`.
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Run the model.
 
         Raises:
             DeviceError: The device was lost.
@@ -103,7 +104,7 @@ class ToolRuntime(Runtime):
         return decoded
 
 
-def _bytes_of(info: TensorInfo) -> int:
+def _bytes_of(info: LiteRTTensor) -> int:
     return int(np.prod(info.shape)) * np.dtype(info.dtype).itemsize
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.onnx import open_session
+
 Shapes = dict[str, list[int]]
 
 # onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
@@ -79,12 +81,9 @@ def _convert(onnx_path: Path, inputs: Shapes, is_strict: bool) -> Any:
 
 def _agrees(model: Any, content: bytes, inputs: Shapes) -> bool:
     """Return whether a Keras model gives what ONNX Runtime does, on normal inputs."""
-    import onnxruntime
-
     draw = np.random.default_rng(0)
     arrays = {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in inputs.items()}
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    expected = session.run(None, arrays)
+    expected = open_session(content).run(None, arrays)
     taken = [arrays[x.name] for x in model.inputs]  # onnx2tf names them as ONNX does
     made = model([array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for array in taken])
     results = [np.asarray(result) for result in (made if isinstance(made, list | tuple) else [made])]

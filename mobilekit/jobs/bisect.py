@@ -157,7 +157,7 @@ def _text(found: Bisection) -> str:
     fault = shown.fault
     ops = ", ".join(seen.ops[place].kind for place in fault.island.ops)
     shapes = " and ".join("x".join(map(str, array.shape)) for array in shown.inputs)
-    runtime = "ONNX Runtime" if shown.file.endswith(".onnx") else "LiteRT"
+    runtime = "ONNX Runtime, its graph optimization off," if shown.file.endswith(".onnx") else "LiteRT"
     lines = [
         f"# {_title(pair, fault)}",
         "",

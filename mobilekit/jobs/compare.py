@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.precision import precision_of
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import Arrays, Runtime, open_artifact
+from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
 from mobilekit.models.build import SEED, Reference, build_reference, check_inputs, effective_options
@@ -26,8 +26,8 @@ from mobilekit.models.names import file_spec
 from mobilekit.models.user import resolve
 from mobilekit.parity.bisect.bisect import Findings, bisect
 from mobilekit.parity.bisect.layouts import Shape, distance
-from mobilekit.parity.bisect.observed import Observed, observe_onnx, observe_tflite
-from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs, shapes_taken
+from mobilekit.parity.bisect.observed import Observed, observe
+from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
 from mobilekit.parity.bisect.tolerance import Yardstick
@@ -86,7 +86,6 @@ def open_pair(
     if not candidate.is_file():
         raise UsageError(f"There is no file {candidate}.")
     runtime = open_artifact(candidate)
-    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
     if loaded is None:
         return _pair_with_onnx(Path(reference), candidate, runtime, weights, inputs)
     return _pair_with_torch(reference, candidate, runtime, loaded, weights, inputs)
@@ -94,9 +93,8 @@ def open_pair(
 
 def input_size_of(candidate: Path) -> int | None:
     """Return height and width of the candidate's first image, where they are known and the same."""
-    runtime = open_artifact(candidate)
-    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
-    shape = next((shape for shape in shapes_taken(runtime).values() if len(shape) == 4), ())
+    shapes = open_artifact(candidate).input_shapes().values()
+    shape = next((shape for shape in shapes if len(shape) == 4), ())
     for height, width in (shape[1:3], shape[2:4]) if shape else ():
         if isinstance(height, int) and height == width and height > 4:
             return height
@@ -106,13 +104,13 @@ def input_size_of(candidate: Path) -> int | None:
 def _pair_with_torch(
     name: str,
     path: Path,
-    runtime: LiteRTRuntime | OnnxRuntime,
+    runtime: Runtime,
     loaded: LoadedRecipe,
     weights: Path | None,
     inputs: Path | None,
 ) -> Pair:
     recipe = loaded.recipe
-    paired = pair_inputs(runtime, path.name, recipe.shapes)
+    paired = pair_inputs(runtime, recipe.shapes)
     built = _build(name, loaded, weights)
     graph = trace(built.model, zeros(recipe.shapes))
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
@@ -148,7 +146,7 @@ def _torch_pair(
     recipe, precision, reference = loaded.recipe, precision_of(path), TorchRuntime(model)
     random = random_inputs(recipe)
     one = _first(random)
-    pair_outputs(paired, path.name, one, reference.run(one))
+    pair_outputs(paired, one, reference.run(one))
     stage = tflite_stage(precision)
 
     def measure_it() -> Ledger:
@@ -169,9 +167,7 @@ def _torch_pair(
     )
 
 
-def _pair_with_onnx(
-    reference: Path, path: Path, runtime: LiteRTRuntime | OnnxRuntime, weights: Path | None, inputs: Path | None
-) -> Pair:
+def _pair_with_onnx(reference: Path, path: Path, runtime: Runtime, weights: Path | None, inputs: Path | None) -> Pair:
     import onnx
 
     if not reference.is_file():
@@ -179,14 +175,14 @@ def _pair_with_onnx(
     if weights is not None:
         raise UsageError("--weights is for a PyTorch model, and the reference is an ONNX file, which has its own.")
     truth, model = OnnxRuntime(reference), onnx.load(reference)
-    shapes = _fixed(reference, shapes_taken(truth), shapes_taken(runtime))
-    paired = pair_inputs(runtime, path.name, shapes)
+    shapes = _fixed(reference, truth.input_shapes(), runtime.input_shapes())
+    paired = pair_inputs(runtime, shapes)
     random = _normal(shapes)
     evaluation = (
         Evaluation(str(inputs), read_arrays(inputs, shapes)) if inputs else Evaluation("standard normal", random)
     )
     one = _first(random)
-    pair_outputs(paired, path.name, one, truth.run(one))
+    pair_outputs(paired, one, truth.run(one))
     precision = precision_of(path)
 
     def yardstick(arrays: Arrays) -> Yardstick:
@@ -260,8 +256,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     _model, rewritten = models_of(bundle, loaded, reference)
     graph = rewritten.graph
     runtime = open_artifact(path)
-    assert isinstance(runtime, LiteRTRuntime | OnnxRuntime)
-    paired = pair_inputs(runtime, path.name, loaded.recipe.shapes)
+    paired = pair_inputs(runtime, loaded.recipe.shapes)
     evaluation = load_evaluation(inputs, loaded.recipe) if inputs else evaluation_inputs(loaded.recipe)
     return _torch_pair("the rewritten model", path, paired, loaded, graph, graph, evaluation, True, [])
 
@@ -288,14 +283,8 @@ def _worst_input(pair: Pair) -> Arrays:
 
 
 def _observe(pair: Pair, inputs: Arrays) -> Observed:
-    runtime, outputs = pair.candidate.runtime, list(pair.candidate.outputs.values())
-    own = {name: (other, inputs[name]) for name, other in pair.candidate.inputs.items()}
-    if isinstance(runtime, OnnxRuntime):
-        return observe_onnx(pair.path, own, outputs)
-    taken = {info.name: info.index for info in runtime.inputs}
-    made = {info.name: info.index for info in runtime.outputs}
-    numbered = {name: (taken[other], array) for name, (other, array) in own.items()}
-    return observe_tflite(pair.path, numbered, [made[name] for name in outputs])
+    own = {name: (other, inputs[name]) for name, other in pair.candidate.own_inputs.items()}
+    return observe(pair.path, own, list(pair.candidate.own_outputs.values()))
 
 
 def _first(arrays: Arrays) -> Arrays:

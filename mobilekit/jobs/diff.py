@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from mobilekit.artifacts.inspect import artifact_summary, inspect
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import Runtime, open_artifact
+from mobilekit.artifacts.runtime import Runtime
 from mobilekit.errors import UsageError
 from mobilekit.models.build import load_state
 from mobilekit.models.names import file_spec

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import open_artifact
 from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
 from mobilekit.jobs.diff import file_stages, load_evaluation, models_of, recipe_of

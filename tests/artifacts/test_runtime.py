@@ -16,8 +16,9 @@ from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import open_artifact
+from mobilekit.artifacts.runtime import Runtime
 from mobilekit.errors import ToolError, UsageError
 
 Array = NDArray[np.float32]
@@ -37,6 +38,11 @@ def _convolve(images: Array) -> NDArray[np.float64]:
             window = images[:, :, y : y + h - 2, x : x + w - 2].astype(np.float64)
             out += np.einsum("nchw,oc->nohw", window, WEIGHT[:, :, y, x].astype(np.float64))
     return out + BIAS[None, :, None, None]
+
+
+def _first(runtime: Runtime, images: Array) -> Array:
+    """Run a model of one input, and return its first output."""
+    return next(iter(runtime.run({"input": images}).values()))
 
 
 @pytest.fixture
@@ -110,7 +116,7 @@ def test_onnx_runtime_gives_the_convolution(conv: Path) -> None:
     assert (got["logits"].shape, got["logits"].dtype) == ((5, 4, 4, 5), np.float32)
     np.testing.assert_allclose(got["logits"], _convolve(INPUTS), atol=1e-5)
     np.testing.assert_array_equal(got["double"], 2 * got["logits"])
-    np.testing.assert_array_equal(OnnxRuntime(conv).run_single(INPUTS), got["logits"])
+    np.testing.assert_array_equal(_first(OnnxRuntime(conv), INPUTS), got["logits"])
 
 
 def test_litert_takes_nchw_for_a_model_in_nhwc(nhwc: Path) -> None:
@@ -139,7 +145,7 @@ def test_litert_quantises_and_dequantises(int8: Path) -> None:
     assert np.abs(images).max() > 127 * 0.05, "some values lie beyond the range and are cut"
     steps = np.clip(np.round(images.transpose(0, 2, 3, 1) / np.float32(0.05)) - 20, -128, 127)
     wanted = np.clip((steps + 20) * 0.05, 0, 255 * 0.04)
-    got = runtime.run_single(images)
+    got = _first(runtime, images)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, wanted, atol=0.0201)
     np.testing.assert_allclose(got / 0.04, np.round(got / 0.04), atol=1e-3)
@@ -148,14 +154,14 @@ def test_litert_quantises_and_dequantises(int8: Path) -> None:
 @pytest.mark.parametrize("name", ["conv", "nhwc", "int8"])
 def test_a_batch_is_its_single_inputs(name: str, request: pytest.FixtureRequest) -> None:
     runtime = open_artifact(request.getfixturevalue(name))
-    singles = [runtime.run_single(INPUTS[i : i + 1]) for i in range(len(INPUTS))]
-    np.testing.assert_array_equal(runtime.run_single(INPUTS), np.concatenate(singles))
+    singles = [_first(runtime, INPUTS[i : i + 1]) for i in range(len(INPUTS))]
+    np.testing.assert_array_equal(_first(runtime, INPUTS), np.concatenate(singles))
 
 
 def test_pytorch_in_float32_and_float64() -> None:
     model = nn.Conv2d(3, 4, 3).eval()
     model.load_state_dict({"weight": torch.from_numpy(WEIGHT), "bias": torch.from_numpy(BIAS)})
-    np.testing.assert_allclose(TorchRuntime(model).run_single(INPUTS), _convolve(INPUTS), atol=1e-5)
+    np.testing.assert_allclose(_first(TorchRuntime(model), INPUTS), _convolve(INPUTS), atol=1e-5)
     exact = TorchRuntime(model.double()).run({"input": INPUTS})["output"]
     assert exact.dtype == np.float32
     np.testing.assert_array_max_ulp(exact, _convolve(INPUTS).astype(np.float32), maxulp=1)
@@ -166,7 +172,7 @@ def test_pytorch_splits_a_large_batch() -> None:
     model = nn.Conv2d(1, 1, 1)
     model.register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
     large = np.zeros((5, 1, 512, 1024), np.float32)
-    assert TorchRuntime(model).run_single(large).shape == (5, 1, 512, 1024)
+    assert _first(TorchRuntime(model), large).shape == (5, 1, 512, 1024)
     assert sizes == [2, 2, 1]
 
 
@@ -186,8 +192,37 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         open_artifact(tmp_path / "model.pb")
 
 
-def test_inputs_that_do_not_fit_are_a_tools_failure(conv: Path, nhwc: Path) -> None:
-    with pytest.raises(ToolError, match=r"ONNX Runtime failed while running conv.onnx: "):
-        OnnxRuntime(conv).run_single(INPUTS[:, :2])
-    with pytest.raises(ToolError, match=r"LiteRT failed while running nhwc.tflite: "):
-        LiteRTRuntime(nhwc).run_single(INPUTS[:, :2])
+def test_inputs_that_do_not_fit_are_refused_before_they_are_run(conv: Path, nhwc: Path, int8: Path) -> None:
+    with pytest.raises(UsageError, match=r"conv.onnx takes input of 1x3x6x7, and was given input of 1x2x6x7"):
+        _first(OnnxRuntime(conv), INPUTS[:, :2])
+    with pytest.raises(UsageError, match=r"nhwc.tflite takes \w+ of 1x6x7x3, and was given \w+ of 1x2x6x7"):
+        _first(LiteRTRuntime(nhwc), INPUTS[:, :2])
+    with pytest.raises(UsageError, match=r"relu.tflite takes x of 1x6x7x3, and was given left of .* and right of"):
+        LiteRTRuntime(int8).run({"left": INPUTS, "right": INPUTS})
+
+
+def test_what_runtimes_take(conv: Path, nhwc: Path, int8: Path) -> None:
+    taken = [[(info.name, info.shape, info.dtype) for info in open_artifact(path).inputs] for path in (conv, int8)]
+    assert taken == [[("input", SHAPE, "float32")], [("x", (1, 6, 7, 3), "int8")]]
+    assert open_artifact(nhwc).input_shapes() == {open_artifact(nhwc).inputs[0].name: (1, 6, 7, 3)}
+    assert TorchRuntime(nn.ReLU()).inputs == (), "a module does not say"
+
+
+def test_inputs_of_free_sizes_several_names_and_other_formats(tmp_path: Path) -> None:
+    """Callers give float32 whatever the file takes."""
+    nodes = [helper.make_node("Cast", ["steps"], ["floats"], to=TensorProto.FLOAT)]
+    nodes.append(helper.make_node("Add", ["image", "floats"], ["sum"]))
+    infos = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, None])]
+    infos.append(helper.make_tensor_value_info("steps", TensorProto.INT64, (1, 3, 1)))
+    sum_info = helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "free", infos, [sum_info])
+    path = tmp_path / "free.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    runtime = OnnxRuntime(path)
+    assert [info.dtype for info in runtime.inputs] == ["float32", "int64"]
+    image, steps = INPUTS[:2, :, 0], np.float32([[[1], [2], [3]]] * 2)
+    np.testing.assert_array_equal(runtime.run({"steps": steps, "image": image})["sum"], image + steps)
+    with pytest.raises(UsageError, match=r"takes image of batchx3xNone and steps of 1x3x1, and was given image"):
+        runtime.run({"image": image})
+    with pytest.raises(UsageError, match=r"as many of one input as of another.* 2 of image and 1 of steps"):
+        runtime.run({"image": image, "steps": steps[:1]})

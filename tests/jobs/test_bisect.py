@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from mobilekit.artifacts.cut_onnx import cut_onnx
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.parity.bisect.bisect import Findings, bisect
 from mobilekit.parity.bisect.layouts import distance, layouts_between
-from mobilekit.parity.bisect.observed import observe_onnx
+from mobilekit.parity.bisect.observed import observe
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.reproduction import reproduce, write_reproduction
 from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
@@ -64,7 +65,7 @@ def half_pixel_centres(path: Path) -> None:
 
 def beside_torch(path: Path, model: nn.Module | None = None) -> Islands:
     graph = trace(model or make(), {"input": torch.from_numpy(X)})
-    seen = observe_onnx(path, {"input": ("input", X)}, ["logits"])
+    seen = observe(path, {"input": ("input", X)}, ["logits"])
     return Islands(seen, torch_yardstick(graph, "float32", {"input": X}))
 
 
@@ -90,7 +91,7 @@ def test_each_planted_fault_is_named_by_its_module(fault: str, files: Callable[[
 def test_beside_an_onnx_reference_the_node_is_named(
     fault: str, nodes: tuple[str, ...], files: Callable[[str], Path]
 ) -> None:
-    seen = observe_onnx(files(fault), {"input": ("input", X)}, ["logits"])
+    seen = observe(files(fault), {"input": ("input", X)}, ["logits"])
     islands = Islands(seen, onnx_yardstick(onnx.load(files("good")), "float32", {"input": X}))
     assert found(islands) == [nodes]
 
@@ -236,6 +237,32 @@ def test_the_script_shows_the_fault_without_mobilekit(fault: str, files: Callabl
     assert f"relative L2 {made.error:.3g}" in done.stdout
 
 
+def test_a_fault_is_cut_out_under_the_options_under_which_it_was_found(
+    files: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's own rewrites may take a fault away, or make one."""
+    import onnxruntime
+
+    levels: list[Any] = []
+    open_session = onnxruntime.InferenceSession
+
+    def watched(model: Any, options: Any = None, **more: Any) -> Any:
+        levels.append((options or onnxruntime.SessionOptions()).graph_optimization_level)
+        return open_session(model, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+    islands = beside_torch(files("norm"))
+    (what,) = bisect(islands).faults
+    found = set(levels)
+    levels.clear()
+    made = reproduce(islands, what, files("norm"))
+    write_reproduction(tmp_path, made, "A fault.", "text")
+    with pytest.raises(SystemExit, match="wrong"):
+        runpy.run_path(str(tmp_path / "reproduce.py"))
+    assert len(levels) == 2 and {*levels} == found == {onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL}
+    assert "GraphOptimizationLevel.ORT_DISABLE_ALL" in (tmp_path / "reproduce.py").read_text()
+
+
 def test_the_script_passes_once_the_fault_is_mended(files: Callable[[str], Path], tmp_path: Path) -> None:
     islands = beside_torch(files("act"))
     (what,) = bisect(islands).faults
@@ -251,7 +278,7 @@ def test_the_script_passes_once_the_fault_is_mended(files: Callable[[str], Path]
 def test_a_cut_onnx_gives_what_the_whole_has_there(files: Callable[[str], Path]) -> None:
     import onnxruntime
 
-    seen = observe_onnx(files("good"), {"input": ("input", X)}, ["logits"])
+    seen = observe(files("good"), {"input": ("input", X)}, ["logits"])
     first, last = seen.ops[1].makes[0], seen.ops[6].makes[0]
     shapes = {name: array.shape for name, array in seen.values.items()}
     content = cut_onnx(onnx.load(files("good")), [first], [last], shapes)

@@ -19,7 +19,7 @@ from mobilekit.artifacts.precision import precision_of
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite
 from mobilekit.parity.bisect.bisect import bisect
-from mobilekit.parity.bisect.observed import observe_tflite
+from mobilekit.parity.bisect.observed import observe
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.reproduction import reproduce, write_reproduction
 from mobilekit.parity.bisect.simulate import torch_yardstick
@@ -51,7 +51,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def beside_torch(path: Path) -> Islands:
     runtime = LiteRTRuntime(path)
     graph = trace(make(), {"input": torch.from_numpy(X)})
-    seen = observe_tflite(path, {"input": (runtime.inputs[0].index, X)}, [runtime.outputs[0].index])
+    seen = observe(path, {"input": (runtime.inputs[0].name, X)}, [runtime.outputs[0].name])
     return Islands(seen, torch_yardstick(graph, precision_of(path), {"input": X}))
 
 

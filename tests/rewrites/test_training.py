@@ -112,7 +112,7 @@ def test_the_document_runs_and_the_artifact_is_the_tuned_model(tmp_path: Path, m
     result = doctest.testfile(str(ROOT / "docs" / "rewrites.md"), module_relative=False)
     assert (result.failed, result.attempted > 14) == (0, True)
 
-    from mobilekit.artifacts.runtime import open_artifact
+    from mobilekit.artifacts.open import open_artifact
     from mobilekit.recipes.inputs.builtin import evaluation_inputs
 
     pictures = evaluation_inputs(mobilekit.load_recipe(GATES).recipe)

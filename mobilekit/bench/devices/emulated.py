@@ -108,10 +108,11 @@ class _EmulatedRuntime(Runtime):
 
     def __init__(self, emulator: Emulator, path: Path, layouts: dict[str, str]) -> None:
         self._emulator, self._path, self._layouts = emulator, path, layouts
-        self._partitions = LiteRTRuntime(path).partitions()
+        here = LiteRTRuntime(path)
+        self.name, self.inputs, self._partitions = path.name, here.inputs, here.partitions()
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Run the model; see `Runtime.run`.
+    def _run(self, inputs: Arrays) -> Arrays:
+        """Run the model.
 
         Raises:
             DeviceError: XNNPACK takes part here and not there, so that other kernels would be measured.

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import open_session
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 
@@ -48,19 +50,23 @@ class Observed:
         return self.names.get(tensor, tensor)
 
 
-def observe_tflite(path: Path, inputs: Mapping[str, tuple[int, Floats]], outputs: Sequence[int]) -> Observed:
-    """Run a TFLite file once, op by op without a delegate.
+def observe(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Sequence[str]) -> Observed:
+    """Run a candidate once and keep the value of each tensor: no delegate takes part, and nothing is optimized.
 
     Args:
-        path: The file.
-        inputs: For each of the reference's inputs the number of its tensor, and one array (1, ...), images NCHW.
-        outputs: Numbers of the outputs, in the order wanted.
-    """
-    from mobilekit.artifacts.litert import LiteRTRuntime
+        path: An .onnx or .tflite file.
+        inputs: For each of the reference's inputs the candidate's name for it, and one array (1, ...), images NCHW.
+        outputs: The candidate's names of the outputs, in the order wanted.
 
+    Raises:
+        ToolError: The file cannot be run op by op.
+    """
+    return _observe_onnx(path, inputs, outputs) if path.suffix == ".onnx" else _observe_tflite(path, inputs, outputs)
+
+
+def _observe_tflite(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Sequence[str]) -> Observed:
     runtime = LiteRTRuntime(path, keep_tensors=True)
-    by_number = dict(inputs.values())
-    runtime.run({info.name: by_number[info.index] for info in runtime.inputs})
+    runtime.run(dict(inputs.values()))
     interpreter = runtime.interpreter
     infos = {info.index: info for info in runtime.tensors()}
     ops = [
@@ -72,26 +78,19 @@ def observe_tflite(path: Path, inputs: Mapping[str, tuple[int, Floats]], outputs
         )
         for number, op in enumerate(interpreter._get_ops_details())
     ]
-    taken = {name: str(number) for name, (number, _) in inputs.items()}
+    numbers = {info.name: str(info.index) for info in (*runtime.inputs, *runtime.outputs)}
+    taken = {name: numbers[own] for name, (own, _) in inputs.items()}
     ops = computing(ops, taken.values())
     keys = [*taken.values(), *(tensor for op in ops for tensor in op.makes)]
     values = {key: runtime.value_of(infos[int(key)]) for key in keys}
     steps = {key: scale for key in keys if (scale := infos[int(key)].scale)}
-    return Observed(
-        ops, values, taken, [str(number) for number in outputs], steps, {key: infos[int(key)].name for key in keys}
-    )
+    names = {key: infos[int(key)].name for key in keys}
+    return Observed(ops, values, taken, [numbers[name] for name in outputs], steps, names)
 
 
-def observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Sequence[str]) -> Observed:
-    """Run an ONNX file once, with every tensor as an output and nothing optimised.
-
-    Args:
-        path: The file.
-        inputs: For each of the reference's inputs the name of its tensor, and one array (1, ...).
-        outputs: Names of the outputs, in the order wanted.
-    """
+def _observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Sequence[str]) -> Observed:
+    """Run an ONNX file with every tensor as an output."""
     import onnx
-    import onnxruntime
     from onnx import helper
 
     model = onnx.load(path)
@@ -102,13 +101,9 @@ def observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: 
     made = [tensor for op in ops for tensor in op.makes]
     known = {value.name for value in model.graph.output}
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made if name not in known)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     feeds = dict(inputs.values())
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        arrays = session.run(made, feeds)
+        arrays = open_session(model.SerializeToString()).run(made, feeds)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
         raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first_line(error)}.") from error
     values = {**feeds, **dict(zip(made, map(_as_floats, arrays), strict=True))}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.onnx import open_session
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.parity.bisect.steps import Steps, Values, dependent
@@ -86,7 +87,6 @@ class OnnxSteps(Steps):
 
 def _session(model: Any, node: Any, output: str, arrays: Values, constants: Values) -> Any:
     """Return what runs one node."""
-    import onnxruntime
     from onnx import helper, numpy_helper
 
     inputs = [
@@ -96,7 +96,4 @@ def _session(model: Any, node: Any, output: str, arrays: Values, constants: Valu
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = helper.make_graph([node], "node", inputs, [helper.make_empty_tensor_value_info(output)], initializers)
     alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_session(alone.SerializeToString())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.cut_onnx import cut_onnx
 from mobilekit.artifacts.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
+from mobilekit.artifacts.onnx import GRAPH_OPTIMIZATION, open_session
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.bisect import Fault
 from mobilekit.parity.bisect.layouts import Floats, distance
@@ -47,7 +48,9 @@ output = model.get_output_details()[0]
 scale, zero_point = output["quantization"]
 got = model.get_tensor(output["index"]).astype(np.float32)
 got = (got - zero_point) * scale if scale else got"""
-_ONNX_RUN = """model = onnxruntime.InferenceSession(here / "{file}", providers=["CPUExecutionProvider"])
+_ONNX_RUN = """options = onnxruntime.SessionOptions()  # as the fault was found:
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.{optimization}
+model = onnxruntime.InferenceSession(here / "{file}", options, providers=["CPUExecutionProvider"])
 names = [one.name for one in model.get_inputs()]
 got = model.run(None, {{name: inputs[f"input_{{number}}"] for number, name in enumerate(names)}})[0]"""
 
@@ -129,15 +132,13 @@ def _run_tflite(runtime: LiteRTRuntime, arrays: list[NDArray[Any]]) -> Floats:
 
 def _reproduce_onnx(islands: Islands, fault: Fault, path: Path) -> Reproduction:
     import onnx
-    import onnxruntime
 
     seen, borders = islands.candidate, list(fault.island.borders)
     content = cut_onnx(onnx.load(path), borders, [fault.tensor], _shapes(seen))
     arrays = {tensor: _right(islands, fault, tensor) for tensor in borders}
     expected, limit = _expected(islands, fault, arrays)
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        got = np.asarray(session.run(None, arrays)[0], np.float32)
+        got = np.asarray(open_session(content).run(None, arrays)[0], np.float32)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
         raise ToolError(f"ONNX Runtime cannot run the part that was cut out: {first_line(error)}.") from error
     inputs = tuple(arrays.values())
@@ -194,7 +195,7 @@ def write_reproduction(folder: Path, made: Reproduction, title: str, text: str) 
 
 def _script(made: Reproduction, title: str) -> str:
     if made.file.endswith(".onnx"):
-        imports, run = "import onnxruntime", _ONNX_RUN.format(file=made.file)
+        imports, run = "import onnxruntime", _ONNX_RUN.format(file=made.file, optimization=GRAPH_OPTIMIZATION)
     else:
         bare = made.without_delegate
         imports = _TFLITE_IMPORT.format(resolver=", OpResolverType" if bare else "")

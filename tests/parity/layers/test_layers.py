@@ -94,7 +94,7 @@ class OutputsOnly(Runtime):
     def __init__(self, inner: Runtime, change: float = 0.0) -> None:
         self.inner, self.change = inner, np.float32(change)
 
-    def run(self, inputs: Arrays) -> Arrays:
+    def _run(self, inputs: Arrays) -> Arrays:
         return {name: array + self.change for name, array in self.inner.run(inputs).items() if name == "logits"}
 
 
