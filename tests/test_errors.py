@@ -21,7 +21,7 @@ from mobilekit.convert.onnx import write_onnx
 from mobilekit.errors import MobilekitError, first_line
 from mobilekit.models import timm_models, weights
 from mobilekit.models.build import check_inputs
-from mobilekit.models.registry import ModelEntry, Published
+from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites.fx.graph import trace
@@ -114,7 +114,7 @@ def _trace(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
 
 
 def _build(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
-    entry = ModelEntry("silent", _Silent, "here", 8, 3, 10, Published())
+    entry = ModelEntry(name="silent", build=_Silent, paper="here", input_size=8)
     check_inputs(entry, {}, {"input": (1, 3, 8, 8)})
 
 

@@ -62,10 +62,10 @@ def two_outputs(path: Path) -> OnnxRuntime:
 
 def test_outputs_in_another_order_and_layout_are_the_references(tmp_path: Path) -> None:
     x: NDArray[np.float32] = np.random.default_rng(0).standard_normal((3, 2, 3, 3), dtype=np.float32)
-    paired = pair_inputs(two_outputs(tmp_path / "two.onnx"), "two.onnx", {"input": (1, 2, 3, 3)})
+    paired = pair_inputs(two_outputs(tmp_path / "two.onnx"), {"input": (1, 2, 3, 3)})
     wanted = {"logits": x[:1].mean((2, 3)), "features": x[:1]}
-    pair_outputs(paired, "two.onnx", {"input": x[:1]}, wanted)
-    assert paired.outputs == {"logits": "means", "features": "map"}
+    pair_outputs(paired, {"input": x[:1]}, wanted)
+    assert paired.own_outputs == {"logits": "means", "features": "map"}
     got = paired.run({"input": x})
     np.testing.assert_array_equal(got["features"], x)
     np.testing.assert_allclose(got["logits"], x.mean((2, 3)), rtol=1e-5, atol=1e-6)
@@ -76,16 +76,16 @@ def test_outputs_in_another_order_and_layout_are_the_references(tmp_path: Path) 
 
 
 def test_an_output_that_is_missing_is_named(tmp_path: Path) -> None:
-    paired = pair_inputs(two_outputs(tmp_path / "two.onnx"), "two.onnx", {"input": (1, 2, 3, 3)})
+    paired = pair_inputs(two_outputs(tmp_path / "two.onnx"), {"input": (1, 2, 3, 3)})
     x = np.ones((1, 2, 3, 3), np.float32)
     with pytest.raises(UsageError, match="gives map of 1x3x3x2 and means of 1x2, and the reference logits of 1x5"):
-        pair_outputs(paired, "two.onnx", {"input": x}, {"logits": np.ones((1, 5), np.float32)})
+        pair_outputs(paired, {"input": x}, {"logits": np.ones((1, 5), np.float32)})
 
 
 @pytest.mark.parametrize("wanted", [{"input": (1, 2, 4, 4)}, {"a": (1, 2, 3, 3), "b": (1, 2, 3, 3)}])
 def test_other_inputs_are_refused(wanted: Mapping[str, tuple[int, ...]], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes pixels of 1x2x3x3, and the reference"):
-        pair_inputs(two_outputs(tmp_path / "two.onnx"), "two.onnx", wanted)
+        pair_inputs(two_outputs(tmp_path / "two.onnx"), wanted)
 
 
 def test_a_right_artifact_passes_and_a_wrong_one_fails(tmp_path: Path) -> None:
