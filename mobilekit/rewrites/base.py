@@ -40,6 +40,10 @@ class Rewrite(ABC, Generic[OptionsType]):
     A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (the
     shape) for the recipe's inputs. `find` names every place that looks like this rewrite's business, also those that
     it then refuses: a refusal is a reason that the user reads, never silence.
+
+    What it leaves must hold together and run, take the same inputs, give outputs of the same shapes, and have its
+    weights in float64; that is checked at every use, and so is the promise of its `exactness`. A failure names the
+    rewrite and the site.
     """
 
     name: ClassVar[str]

@@ -20,8 +20,9 @@ from mobilekit.rewrites import float32
 from mobilekit.rewrites import proof as proofs
 from mobilekit.rewrites.base import Exactness, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of
+from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between
-from mobilekit.rewrites.fx.graph import note_shapes, tidy, trace
+from mobilekit.rewrites.fx.graph import note_shapes, trace
 from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case
 from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
@@ -63,7 +64,9 @@ def rewrite(
         watch: Is shown the graph, in float64, before the first step and after each.
 
     Raises:
-        GateError: An exact rewrite changed the function, or an approximate one drifted further than allowed.
+        GateError: A rewrite broke the graph, an exact one changed the function, or an approximate one drifted further
+            than allowed.
+        ToolError: The code of a rewrite failed.
         UsageError: The recipe or the model cannot be used.
     """
     recipe = loaded.recipe
@@ -96,6 +99,7 @@ class _Run:
     def __init__(self, loaded: LoadedRecipe, calibration: Tensors | None, prove: bool, hold: bool) -> None:
         self.loaded = loaded
         self.calibration = calibration
+        self.examples = zeros(loaded.recipe.shapes, torch.float64)
         self.inputs = calibration
         """What is measured: all calibration inputs, or a few where every step is proved."""
         self.prove = prove
@@ -108,7 +112,7 @@ class _Run:
         self.rounding: dict[str, float] = {}
 
     def note_shapes(self, graph: GraphModule) -> None:
-        note_shapes(graph, zeros(self.loaded.recipe.shapes, torch.float64))
+        note_shapes(graph, self.examples)
 
     def start(self, graph: GraphModule, actions: Sequence[Rewrite[Any]]) -> None:
         """Run the reference.
@@ -137,8 +141,7 @@ class _Run:
         for step, action in steps_of(self.loaded)[:count]:
             allowed, _refused = _sort_sites(graph, step, action)
             if allowed:
-                _apply_at(graph, action, allowed, self.calibration)
-                self.note_shapes(graph)
+                apply_at(graph, action, allowed, self.calibration, self.examples)
         return graph
 
     def apply(
@@ -157,8 +160,7 @@ class _Run:
         report = StepReport(action.name, action.exactness, paths, tuple(refused), details)
         if not allowed:
             return report if refused else replace(report, notes=("it matches nothing in this model",))
-        _apply_at(graph, action, allowed, self.calibration)
-        self.note_shapes(graph)
+        apply_at(graph, action, allowed, self.calibration, self.examples)
         if not self.prove:
             return report
         if action.exactness.is_proved:
@@ -259,7 +261,7 @@ class _Run:
         allowed, _refused = _sort_sites(graph, step, fresh)
         if not allowed:
             return None
-        _apply_at(graph, fresh, allowed, self.calibration)
+        apply_at(graph, fresh, allowed, self.calibration)
         return drift_between(self.measured["reference"], self._measure(graph))
 
     def _hold(self, step: RewriteStep, change: str, drift: Drift) -> None:
@@ -286,21 +288,13 @@ class _Run:
             return run_in_batches(graph, self.inputs, at_once(self.inputs))
 
 
-def _apply_at(graph: GraphModule, action: Rewrite[Any], sites: list[Site], calibration: Tensors | None) -> None:
-    action.prepare(graph, sites, calibration)
-    for site in sites:
-        action.apply(graph, site)
-    tidy(graph)
-
-
 def _look(step: RewriteStep, action: Rewrite[Any]) -> Callable[[GraphModule], Paths]:
     return lambda graph: frozenset(site.path for site in _sort_sites(graph, step, action)[0])
 
 
 def _sort_sites(graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> tuple[list[Site], list[Refusal]]:
     allowed, refused = [], []
-    for site in action.find(graph):
-        reason = action.why_not(graph, site)
+    for site, reason in matches(graph, action):
         if reason is None and action.exactness is Exactness.NEEDS_RETRAINING and not step.allow:
             reason = "it needs retraining, and the recipe does not say `allow: true`"
         if reason is None:

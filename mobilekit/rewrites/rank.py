@@ -18,10 +18,11 @@ from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.base import Rewrite, Site
 from mobilekit.rewrites.catalogue import find_rewrite, steps_of
+from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.explain import only
-from mobilekit.rewrites.fx.graph import note_shapes, tidy
+from mobilekit.rewrites.fx.graph import note_shapes
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class _Trial:
         self.graph = graph
         self.action = action
         self.inputs = inputs
-        self.sites = [site for site in action.find(graph) if action.why_not(graph, site) is None]
+        self.sites = [site for site, reason in matches(graph, action) if reason is None]
         if not self.sites:
             raise UsageError(f"{action.name} matches nothing in this model.", "`mobilekit rewrites explain` says why.")
         self.paths = list(dict.fromkeys(site.path for site in self.sites))
@@ -128,10 +129,7 @@ class _Trial:
         graph = copy.deepcopy(self.graph)
         action = type(self.action)(self.action.options)
         chosen: list[Site] = [site for site in self.sites if site.path in paths]
-        action.prepare(graph, chosen, self.inputs)
-        for site in chosen:
-            action.apply(graph, site)
-        tidy(graph)
+        apply_at(graph, action, chosen, self.inputs)
         return drift_between(self.outputs, self._run(graph))
 
     def _run(self, graph: GraphModule) -> dict[str, torch.Tensor]:
