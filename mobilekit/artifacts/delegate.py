@@ -13,7 +13,7 @@ _NO_KERNEL = {
     "GATHER": "slices and transposes have one",
     "SQUARED_DIFFERENCE": "for quantised tensors; SUB and MUL have one",
 }
-_FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT", "DIV", "RELU"}
+FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT", "DIV", "RELU"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
     quantised = any(tensors[index]["dtype"].__name__ in ("int8", "uint8") for index in indices)
     if op in _NO_KERNEL:
         return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
-    if quantised and op in _FLOAT_ONLY:
+    if quantised and op in FLOAT_ONLY:
         return f"XNNPACK takes {op} in float only, and this one is quantised"
     if len(set(indices)) < len(indices):
         return f"this {op} has one tensor twice among its inputs"

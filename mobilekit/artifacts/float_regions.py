@@ -12,6 +12,13 @@ _SEEDS = {
     "attention": ("BATCH_MATMUL", "SOFTMAX"),
     "normalization": ("RSQRT", "SQRT"),
 }
+_ALONE = {"hard-swish": ("HARD_SWISH",)}
+"""Words under which ops stay in float by themselves, without what leads to them."""
+
+
+def word_keeping(op: str) -> str | None:
+    """Return the word of `keep_float` under which an op of this kind stays in float; None where none names it."""
+    return next((word for word, ops in {**_SEEDS, **_ALONE}.items() if op in ops), None)
 
 
 def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
@@ -34,8 +41,7 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     if "normalization" in keep_float:
         seeds |= _reach(graph, graph.ops_of(_SEEDS["normalization"]), graph.after)
     kept = _reach(graph, seeds, graph.before)
-    if "hard-swish" in keep_float:
-        kept |= set(graph.ops_of(("HARD_SWISH",)))
+    kept |= {op for word in keep_float for op in graph.ops_of(_ALONE.get(word, ()))}
     if "residual-add" in keep_float:
         computed = set(graph.computed())
         kept |= {op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])}

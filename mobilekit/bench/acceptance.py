@@ -1,8 +1,8 @@
-"""Whether a run of benchmark_model counts.
+"""Whether a run of benchmark_model is valid.
 
 The tool goes on with flags that it does not know, falls back to the CPU when a delegate takes nothing, and ends
-with status 0 either way; adb may end with 0 when the device went away. So a run counts only where everything says
-that it was whole, and the one that was asked for.
+with status 0 either way. So a run is valid only where everything says that it was whole, and the one that was asked
+for. (That its output arrived whole is the workspace's to see: it raises where the device went away.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 
 from mobilekit.bench.output import Delegate, Output, Timing, agrees
 
-_GONE = "The output of the run breaks off before its end; check the cable and `mobilekit devices`, and run again."
 _WITHOUT = "run without it, or take a model that it supports"
 _LONGEST_QUOTE = 200
 _GENERIC = ("Benchmarking failed", "usage:")
@@ -35,21 +34,17 @@ _HINTS = {
 }
 
 
-def why_refused(
-    output: Output, *, exit_code: int, nonce_seen: bool, graph: str, wanted_delegate: str | None = None
-) -> str | None:
-    """Return why a run does not count, in one sentence with what to do next; None if it counts.
+def rejection_reason(output: Output, *, exit_code: int, graph: str, wanted_delegate: str | None = None) -> str | None:
+    """Return why a run is not valid, in one sentence with what to do next; None if it is.
 
     Args:
         output: What the tool printed.
         exit_code: Its exit status; above 128, or negative, for a signal.
-        nonce_seen: Whether the word came that stands behind the tool in the same command.
         graph: The path that was given to the tool.
         wanted_delegate: The delegate that must run at least a part of the graph.
     """
     return (
-        (None if nonce_seen else _GONE)
-        or _of_failed_delegate(output)
+        _of_failed_delegate(output)
         or _of_exit(output, exit_code)
         or _of_request(output, graph)
         or _of_idle_delegate(output.delegates, wanted_delegate)

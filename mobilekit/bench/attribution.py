@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mobilekit.bench.kinds import Op
-from mobilekit.bench.op_profile import Op as Row
-from mobilekit.bench.op_profile import OpProfile
+from mobilekit.bench.op_profile import OpProfile, ProfileRow
 
 # XNNPACK's names of its operators (xnn_operator_type_to_string), and the TFLite ops that they carry out.
 _STEPS = (
@@ -70,7 +69,7 @@ def attribute(ops: Sequence[Op], profile: OpProfile) -> Attribution:
     by_tensor = {op.tensor: op.index for op in ops}
     own: set[int] = set()
     steps = [row for row in profile.of("inside") if row.subgraph == 0]
-    wholes: list[Row] = []
+    wholes: list[ProfileRow] = []
     unplaced = 0.0
     for row in profile.run:
         node = by_tensor.get(row.name.split(", ")[0]) if row.node is None else row.node  # old versions give no number
@@ -94,7 +93,7 @@ def attribute(ops: Sequence[Op], profile: OpProfile) -> Attribution:
     return Attribution(dict(ms), frozenset(own), unplaced, len(wholes))
 
 
-def _per_run(row: Row) -> float:
+def _per_run(row: ProfileRow) -> float:
     """Return the ms of a row in one inference."""
     return row.mean_us / 1000 * max(row.times_called or 1, 1)
 

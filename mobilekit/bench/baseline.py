@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekit.bench.devices.base import DeviceFacts
 from mobilekit.bench.statistics import CONFIDENCE, Interval, unpaired_ratio
+from mobilekit.bench.verdicts import Change
 from mobilekit.errors import UsageError
 from mobilekit.store.files import write_json
 
@@ -66,27 +66,6 @@ class Baseline(_Part):
                 raise ValueError(f"{entry.file} ({entry.precision}) stands twice")
             seen.append(entry)
         return self
-
-
-@dataclass(frozen=True)
-class Change:
-    """How one artifact's latency changed: ratio is now / then, None where there is nothing to compare."""
-
-    file: str
-    precision: str
-    verdict: str
-    """`regressed`, `improved`, `same`, `inconclusive`, `new`, `missing` or `not-comparable`."""
-    why: str
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
-    same_file: bool | None = None
-    """The artifact is the same, byte for byte: a change is the device's or the engine's."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the change as JSON data."""
-        return asdict(self)
 
 
 def save_baseline(path: Path, baseline: Baseline) -> None:
@@ -152,11 +131,6 @@ def compare_with_baseline(now: Baseline, then: Baseline, margin: float = MARGIN)
     return changes + [Change(e.file, e.precision, "missing", "it is in the baseline alone") for e in missing]
 
 
-def has_regressed(changes: Iterable[Change]) -> bool:
-    """Whether the bench fails: only a regression does; what cannot be told or compared does not."""
-    return any(change.verdict == "regressed" for change in changes)
-
-
 def _name(entry: Entry) -> tuple[str, str]:
     return entry.file, entry.precision
 
@@ -178,7 +152,7 @@ def _change(now: Entry, entries: Sequence[Entry], other_device: str | None, marg
     )
 
 
-def _verdict(interval: Interval, margin: float) -> tuple[str, str]:
+def _verdict(interval: Interval, margin: float) -> tuple[Literal["regressed", "improved", "same", "inconclusive"], str]:
     top, bottom = 1 + margin, 1 / (1 + margin)
     if interval.confidence < CONFIDENCE:
         return "inconclusive", "there are too few rounds for a 95 % interval"

@@ -7,15 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mobilekit.bench import binary as binaries
 from mobilekit.bench.artifacts import Artifact
-from mobilekit.bench.devices.base import Device, Workspace
+from mobilekit.bench.devices.base import Core, Device, Workspace
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
-from mobilekit.bench.profile import profile_with
-from mobilekit.bench.result import to_json
+from mobilekit.bench.profile import Profile, profile_with
+from mobilekit.bench.result import BenchResult, result_of
 from mobilekit.bench.session import Plan, run_rounds
 from mobilekit.bench.tool_engine import ToolEngine, digest_on_device, is_on_device
 from mobilekit.errors import DeviceError, ToolError, UsageError
@@ -46,8 +45,8 @@ class BenchRequest:
     profile: bool = False
 
 
-def bench(device: Device, request: BenchRequest, progress: Progress = lambda _message: None) -> dict[str, Any]:
-    """Run a bench on one device, and return its result as JSON data.
+def bench(device: Device, request: BenchRequest, progress: Progress = lambda _message: None) -> BenchResult:
+    """Run a bench on one device.
 
     Raises:
         UsageError: The request does not fit the device.
@@ -64,30 +63,26 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
         progress("looking for benchmark_model")
         engine = choose_engine(device, workspace, request.binary)
         outcome = run_rounds(device, engine, plan, progress)
-        content = to_json(device.facts, engine.describe(), request.artifacts, plan, outcome)
+        result = result_of(device.facts, engine.describe(), request.artifacts, plan, outcome)
         if request.profile:
             ran = [artifact for artifact in request.artifacts if outcome.figures(artifact.path)]
-            content["profiles"] = _profiles(engine, workspace, ran, plan.settings, content["notes"], progress)
-    return content
+            profiles, notes = _profiles(engine, workspace, ran, plan.settings, progress)
+            result = replace(result, profiles=profiles, notes=(*result.notes, *notes))
+    return result
 
 
 def _profiles(
-    engine: Engine,
-    workspace: Workspace,
-    artifacts: Sequence[Artifact],
-    settings: RunSettings,
-    notes: list[str],
-    progress: Progress,
-) -> dict[str, Any]:
-    """Return the profile of each file; where one fails, the latencies are not lost with it, and the notes say why."""
-    profiles = {}
+    engine: Engine, workspace: Workspace, artifacts: Sequence[Artifact], settings: RunSettings, progress: Progress
+) -> tuple[dict[str, Profile], list[str]]:
+    """Return the profile of each file, and why one failed: the latencies are not lost with it."""
+    profiles, notes = {}, []
     for artifact in artifacts:
         progress(f"profiling {artifact.name}")
         try:
-            profiles[artifact.name] = profile_with(engine, workspace, artifact, settings).to_json()
+            profiles[artifact.name] = profile_with(engine, workspace, artifact, settings)
         except (DeviceError, ToolError) as error:
             notes.append(f"No profile of {artifact.name}: {error.what}")
-    return profiles
+    return profiles, notes
 
 
 def choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
@@ -140,7 +135,7 @@ def _cpu_mask(device: Device, request: BenchRequest) -> str | None:
     return mask
 
 
-def big_cores(cores: Sequence[Any]) -> str:
+def big_cores(cores: Sequence[Core]) -> str:
     """Return the mask of the cores with the highest frequency.
 
     Raises:
@@ -149,5 +144,5 @@ def big_cores(cores: Sequence[Any]) -> str:
     known = [core for core in cores if core.max_khz]
     if not known:
         raise UsageError("The device does not tell which of its cores are the big ones.", "Give a mask: --cpus f0.")
-    highest = max(core.max_khz for core in known)
+    highest = max(core.max_khz or 0 for core in known)
     return f"{sum(1 << core.index for core in known if core.max_khz == highest):x}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekit.bench.statistics import CONFIDENCE, Latency
+from mobilekit.bench.verdicts import BudgetVerdict
 from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
 
-LIMITS = ("latency_ms", "memory_mb", "size_mb")
+LimitName = Literal["latency_ms", "memory_mb", "size_mb"]
+LIMITS: tuple[LimitName, ...] = get_args(LimitName)
+_Verdict = Literal["pass", "fail", "inconclusive"]
 _Limit = Annotated[float, Field(gt=0, strict=True)] | None
 _HINT = "A budget reads: {device: 'Pixel*', file: '*', precision: int8, latency_ms: 12, memory_mb: 60, size_mb: 8}"
 
@@ -40,9 +43,9 @@ class Budget(_Part):
             raise ValueError(f"it limits nothing: give {', '.join(LIMITS[:-1])} or {LIMITS[-1]}")
         return self
 
-    def covers(self, measured: Measured, device: str) -> bool:
+    def covers(self, cost: FileCost, device: str) -> bool:
         """Whether the budget is meant for this artifact on a device of this model."""
-        pairs = ((device, self.device), (measured.file, self.file), (measured.precision, self.precision))
+        pairs = ((device, self.device), (cost.file, self.file), (cost.precision, self.precision))
         return all(fnmatchcase(name, pattern) for name, pattern in pairs)
 
 
@@ -53,34 +56,14 @@ class Budgets(_Part):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a bench found of one artifact. None: it was not measured."""
+class FileCost:
+    """What one artifact costs on a device. None: it was not measured."""
 
     file: str
     precision: str
     latency: Latency | None = None
     memory_mb: float | None = None
     size_mb: float | None = None
-
-
-@dataclass(frozen=True)
-class BudgetVerdict:
-    """One limit, and whether an artifact keeps to it."""
-
-    file: str
-    precision: str
-    device: str
-    limited: str
-    """`latency_ms`, `memory_mb` or `size_mb`."""
-    limit: float
-    figure: float | None
-    verdict: str
-    """`pass`, `fail` or `inconclusive`."""
-    why: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the verdict as JSON data."""
-        return asdict(self)
 
 
 def load_budgets(path: Path) -> tuple[Budget, ...]:
@@ -113,7 +96,7 @@ def parse_budgets(text: str, source: str) -> tuple[Budget, ...]:
         raise _explain(error, source, lines) from error
 
 
-def check(budgets: Iterable[Budget], measured: Measured, device: str) -> list[BudgetVerdict]:
+def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[BudgetVerdict]:
     """Hold one artifact to every budget that covers it.
 
     A latency fails where its interval lies wholly above the limit and passes where it lies wholly at or below;
@@ -122,21 +105,21 @@ def check(budgets: Iterable[Budget], measured: Measured, device: str) -> list[Bu
 
     Args:
         budgets: All there are.
-        measured: The artifact's figures.
+        cost: What the artifact costs.
         device: The device's model.
     """
     return [
-        _check_one(name, limit, measured, device)
+        _check_one(name, limit, cost, device)
         for budget in budgets
-        if budget.covers(measured, device)
+        if budget.covers(cost, device)
         for name in LIMITS
         if (limit := getattr(budget, name)) is not None
     ]
 
 
-def idle_budgets(budgets: Iterable[Budget], measured: Iterable[Measured], device: str) -> list[Budget]:
+def idle_budgets(budgets: Iterable[Budget], costs: Iterable[FileCost], device: str) -> list[Budget]:
     """Return the budgets meant for this device that cover no artifact: most likely a misspelt pattern."""
-    artifacts = list(measured)
+    artifacts = list(costs)
     return [
         budget
         for budget in budgets
@@ -144,19 +127,20 @@ def idle_budgets(budgets: Iterable[Budget], measured: Iterable[Measured], device
     ]
 
 
-def _check_one(name: str, limit: float, measured: Measured, device: str) -> BudgetVerdict:
-    latency = measured.latency
-    figure = (latency.median if latency else None) if name == "latency_ms" else getattr(measured, name)
+def _check_one(name: LimitName, limit: float, cost: FileCost, device: str) -> BudgetVerdict:
+    latency = cost.latency
+    figure = (latency.median if latency else None) if name == "latency_ms" else getattr(cost, name)
+    verdict: _Verdict
     if figure is None:
         verdict, why = "inconclusive", "it was not measured"
     elif name == "latency_ms" and latency:
         verdict, why = _check_latency(latency, limit)
     else:
         verdict, why = ("pass", "at or below the limit") if figure <= limit else ("fail", "above the limit")
-    return BudgetVerdict(measured.file, measured.precision, device, name, limit, figure, verdict, why)
+    return BudgetVerdict(cost.file, cost.precision, device, name, limit, figure, verdict, why)
 
 
-def _check_latency(latency: Latency, limit: float) -> tuple[str, str]:
+def _check_latency(latency: Latency, limit: float) -> tuple[_Verdict, str]:
     interval = f"the interval of the median, {latency.low:.4g} to {latency.high:.4g} ms,"
     if latency.confidence < CONFIDENCE:
         return "inconclusive", f"{latency.rounds} rounds have no 95 % interval: run more"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from mobilekit.store.jsonable import ABSENT_IF_NONE
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Run:
     """Median of the inferences where the engine gives it, else their mean; None if the run is refused."""
     why_not: str | None = None
     """Why the run is refused: its figures are not used."""
-    statistic: str = "median"
-    """What `latency_ms` is: `median` or `mean`."""
+    statistic: Literal["median", "mean"] = "median"
+    """What `latency_ms` is."""
     count: int = 0
     min_ms: float | None = None
     max_ms: float | None = None
@@ -47,14 +49,26 @@ class Run:
     """Each inference, where the engine gives them."""
 
 
+@dataclass(frozen=True)
+class EngineFacts:
+    """What runs artifacts; figures of two engines are never compared."""
+
+    name: str
+    version: str | None
+    """None where the tool does not tell."""
+    sha256: str | None
+    source: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Where a program is from."""
+
+
 class Engine(ABC):
     """A tool that runs artifacts, ready on its device."""
 
     name: str
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Return `name`, `version` and `sha256` of the tool; figures of two engines are never compared."""
+    def describe(self) -> EngineFacts:
+        """Return what identifies the tool."""
 
     @abstractmethod
     def run(self, file: Path, settings: RunSettings) -> Run:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from mobilekit.bench.engine import RunSettings
 from mobilekit.errors import UsageError
 
-Profile = Literal["none", "stdout", "csv", "proto"]
+ProfileKind = Literal["none", "stdout", "csv", "proto"]
 
-# Every version since 2019 knows these, and LiteRT's tool as well.
-_VALUES = {
-    "num_threads": "threads",
-    "num_runs": "num_runs",
-    "warmup_runs": "warmup_runs",
-    "min_secs": "min_secs",
-    "warmup_min_secs": "warmup_min_secs",
-    "max_secs": "max_secs",
-}
 # Builds may lack these. An unknown flag makes a run worthless, so they stand only where they are asked for.
-_DELEGATES = {"use_xnnpack": "xnnpack", "use_gpu": "gpu", "use_nnapi": "nnapi"}
 _OPS = ("--enable_op_profiling=true", "--max_profiling_buffer_entries=16384")  # 1024, its default, drops ops
-_PROFILES: dict[Profile, tuple[str, ...]] = {
+_PROFILES: dict[ProfileKind, tuple[str, ...]] = {
     "none": (),
     "stdout": _OPS,
     "csv": (*_OPS, "--profiling_output_csv_file={file}"),
@@ -29,53 +19,34 @@ _PROFILES: dict[Profile, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One way to run a model; the figures are the tool's own defaults, except for one thread.
-
-    A run ends when both `num_runs` and `min_secs` are reached, or at `max_secs`.
-    """
-
-    threads: int = 1
-    num_runs: int = 50
-    warmup_runs: int = 1
-    min_secs: float = 1.0
-    warmup_min_secs: float = 0.5
-    max_secs: float = 150.0
-    xnnpack: bool | None = None
-    """None leaves the choice to the tool: builds without XNNPACK do not know the flag."""
-    gpu: bool = False
-    nnapi: bool = False
-    profile: Profile = "none"
-
-    @property
-    def wanted_delegate(self) -> str | None:
-        """The delegate that these settings ask for, as the tool names it."""
-        return "GPU" if self.gpu else "NNAPI" if self.nnapi else "XNNPACK" if self.xnnpack else None
-
-
-def arguments(settings: Settings, graph: str, profile_file: str | None = None) -> list[str]:
+def arguments(
+    settings: RunSettings, graph: str, profile: ProfileKind = "none", profile_file: str | None = None
+) -> list[str]:
     """Return the flags of one run, the graph first.
+
+    A phase ends after its number of inferences or at `max_seconds`, whichever comes first. Every version since 2019
+    knows the flags that always stand, and LiteRT's tool as well.
 
     Args:
         settings: How to run.
         graph: The model's path on the device.
+        profile: How the ops' times are to be given.
         profile_file: Where on the device a profile as CSV or proto goes.
 
     Raises:
         UsageError: The profile needs a file, and there is none.
     """
-    profile = _PROFILES[settings.profile]
-    if any("{file}" in flag for flag in profile) and not profile_file:
-        raise UsageError(f"A profile as {settings.profile} needs a file to go to.", "Name one, or take `stdout`.")
-    delegates = [
-        f"--{flag}={str(value).lower()}"
-        for flag, field in _DELEGATES.items()
-        if (value := getattr(settings, field)) or (field == "xnnpack" and value is not None)
-    ]
+    words = _PROFILES[profile]
+    if any("{file}" in flag for flag in words) and not profile_file:
+        raise UsageError(f"A profile as {profile} needs a file to go to.", "Name one, or take `stdout`.")
     return [
         f"--graph={graph}",
-        *(f"--{flag}={getattr(settings, field):.10g}" for flag, field in _VALUES.items()),
-        *delegates,
-        *(flag.format(file=profile_file) for flag in profile),
+        f"--num_threads={settings.threads}",
+        f"--num_runs={settings.runs}",
+        f"--warmup_runs={settings.warmup_runs}",
+        "--min_secs=0",
+        "--warmup_min_secs=0",
+        f"--max_secs={settings.max_seconds:.10g}",
+        *([f"--use_{settings.delegate}=true"] if settings.delegate else []),
+        *(flag.format(file=profile_file) for flag in words),
     ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mobilekit.bench.devices.base import Core, DeviceFacts
-from mobilekit.bench.statistics import Latency
+from mobilekit.bench.result import BenchResult, FileResult
 from mobilekit.errors import UsageError
 from mobilekit.store.versions import tool_versions
 
 # Pydantic, of which these are made, would cost every bench a tenth of a second.
 if TYPE_CHECKING:
     from mobilekit.bench.baseline import Baseline
-    from mobilekit.bench.budgets import Budget, Measured
+    from mobilekit.bench.budgets import Budget, FileCost
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,11 @@ class Gates:
             limits = load_budgets(budgets)
         return cls(earlier, limits, save_to)
 
-    def check(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return the verdicts on one device's result: `baseline`, `budgets`, and its `notes` with more to know."""
-        found: dict[str, Any] = {}
-        notes = list(content["notes"])
+    def check(self, result: BenchResult) -> BenchResult:
+        """Return one device's result with the verdicts on it, and with more to know in its notes."""
         if self.baseline:
-            from mobilekit.bench.baseline import compare_with_baseline
-
-            changes = compare_with_baseline(_as_baseline(content), self.baseline)
-            found["baseline"] = [change.to_json() for change in changes]
-            if all(change.ratio is None for change in changes):
-                notes.append("No file could be compared with the baseline: it gates nothing here.")
-        if self.budgets:
-            from mobilekit.bench.budgets import check, idle_budgets
-
-            model = content["device"]["model"]
-            measured = [_measured(result, content["device"]["emulated"]) for result in content["results"]]
-            found["budgets"] = [verdict.to_json() for each in measured for verdict in check(self.budgets, each, model)]
-            idle = idle_budgets(self.budgets, measured, model)
-            notes += [
-                f"The budget for {each.file} ({each.precision}) on {each.device} covers no file." for each in idle
-            ]
-        return {**found, "notes": notes}
+            result = _against_baseline(result, self.baseline)
+        return _within_budgets(result, self.budgets) if self.budgets else result
 
     def check_devices(self, count: int) -> None:
         """Refuse before the first run what cannot be kept after the last.
@@ -77,7 +59,7 @@ class Gates:
         if self.save_to is not None and count > 1:
             raise UsageError("A baseline is of one device.", "Name it: --device adb:SERIAL.")
 
-    def save(self, content: dict[str, Any]) -> None:
+    def save(self, result: BenchResult) -> None:
         """Keep one device's figures, if that was asked for.
 
         Raises:
@@ -87,51 +69,61 @@ class Gates:
             return
         from mobilekit.bench.baseline import save_baseline
 
-        baseline = _as_baseline(content)
+        baseline = _as_baseline(result)
         if not baseline.entries:
             raise UsageError("No run was accepted, so there is no baseline to keep.")
         save_baseline(self.save_to, baseline)
 
 
-def _as_baseline(content: dict[str, Any]) -> Baseline:
+def _against_baseline(result: BenchResult, baseline: Baseline) -> BenchResult:
+    from mobilekit.bench.baseline import compare_with_baseline
+
+    changes = tuple(compare_with_baseline(_as_baseline(result), baseline))
+    notes = result.notes
+    if all(change.ratio is None for change in changes):
+        notes = (*notes, "No file could be compared with the baseline: it gates nothing here.")
+    return replace(result, baseline=changes, notes=notes)
+
+
+def _within_budgets(result: BenchResult, budgets: tuple[Budget, ...]) -> BenchResult:
+    from mobilekit.bench.budgets import check, idle_budgets
+
+    model = result.device.model
+    costs = [_cost(each, result.device.emulated) for each in result.results]
+    idle = idle_budgets(budgets, costs, model)
+    notes = [f"The budget for {each.file} ({each.precision}) on {each.device} covers no file." for each in idle]
+    verdicts = tuple(verdict for cost in costs for verdict in check(budgets, cost, model))
+    return replace(result, budgets=verdicts, notes=(*result.notes, *notes))
+
+
+def _as_baseline(result: BenchResult) -> Baseline:
     from mobilekit.bench.baseline import Baseline, Entry
 
-    settings = content["settings"]
-    return Baseline(
-        date=datetime.now(UTC),
-        device=_facts(content["device"]),
-        tools=tool_versions(),
-        entries=tuple(
-            Entry(
-                file=result["file"],
-                precision=result["precision"],
-                threads=result["threads"],
-                engine=content["engine"]["name"],
-                statistic=result["statistic"],
-                cpu_mask=settings["cpu_mask"],
-                delegate=settings["delegate"],
-                sha256=result["sha256"],
-                raw_ms=tuple(result["raw_ms"]),
-            )
-            for result in content["results"]
-            if result["accepted"]
-        ),
-    )
+    entries = [
+        Entry(
+            file=each.file,
+            precision=each.precision,
+            threads=each.threads,
+            engine=result.engine.name,
+            statistic=each.statistic,
+            cpu_mask=result.settings.cpu_mask,
+            delegate=result.settings.delegate,
+            sha256=each.sha256,
+            raw_ms=each.raw_ms,
+        )
+        for each in result.results
+        if each.accepted and each.statistic
+    ]
+    return Baseline(date=datetime.now(UTC), device=result.device, tools=tool_versions(), entries=tuple(entries))
 
 
-def _facts(device: dict[str, Any]) -> DeviceFacts:
-    return DeviceFacts(**{**device, "cores": tuple(Core(**core) for core in device["cores"])})
+def _cost(result: FileResult, emulated: bool) -> FileCost:
+    from mobilekit.bench.budgets import FileCost
 
-
-def _measured(result: dict[str, Any], emulated: bool) -> Measured:
-    from mobilekit.bench.budgets import Measured
-
-    figures = result["latency_ms"]
-    latency = Latency(**{each.name: figures[each.name] for each in fields(Latency)}) if figures else None
-    return Measured(
-        file=result["file"],
-        precision=result["precision"],
-        latency=None if emulated else latency,  # it means nothing
-        memory_mb=result["memory_mb"],
-        size_mb=result["size_mb"],
+    return FileCost(
+        file=result.file,
+        precision=result.precision,
+        latency=None if emulated else result.latency_ms,  # it means nothing
+        memory_mb=result.memory_mb,
+        size_mb=result.size_mb,
     )

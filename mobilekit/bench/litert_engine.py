@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.bench.devices.base import Finished, Workspace
-from mobilekit.bench.engine import Engine, Run, RunSettings
+from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
 from mobilekit.errors import UsageError
 
 _SLACK = 60  # seconds for starting, opening the file and the last inference
@@ -30,9 +30,9 @@ class LiteRTEngine(Engine):
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineFacts:
         """Return the name and version of the package."""
-        return {"name": self.name, "version": version("ai-edge-litert"), "sha256": None}
+        return EngineFacts(self.name, version("ai-edge-litert"), None)
 
     def run(self, file: Path, settings: RunSettings) -> Run:
         """Run a file; see `Engine.run`.

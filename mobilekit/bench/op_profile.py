@@ -29,7 +29,7 @@ _SUBGRAPH = re.compile(r"Subgraph \(index: ([0-9]{1,9})\b.*\) profile:$")
 
 
 @dataclass(frozen=True)
-class Op:
+class ProfileRow:
     """One row of a profile."""
 
     type: str
@@ -55,14 +55,14 @@ class Op:
 class OpProfile:
     """All rows, in the order in which they ran."""
 
-    ops: tuple[Op, ...]
+    ops: tuple[ProfileRow, ...]
 
-    def of(self, section: Section) -> tuple[Op, ...]:
+    def of(self, section: Section) -> tuple[ProfileRow, ...]:
         """Return the rows of one section."""
         return tuple(op for op in self.ops if op.section == section)
 
     @property
-    def run(self) -> tuple[Op, ...]:
+    def run(self) -> tuple[ProfileRow, ...]:
         """The ops of the graph itself: together the time of a run."""
         return tuple(op for op in self.of("run") if op.subgraph == 0)
 
@@ -85,7 +85,7 @@ def parse_op_profile(text: str) -> OpProfile:
     return OpProfile(tuple(_read_rows(split_lines(text)[:-1])))
 
 
-def _read_rows(lines: Sequence[str]) -> Iterator[Op]:
+def _read_rows(lines: Sequence[str]) -> Iterator[ProfileRow]:
     section: Section = "run"
     subgraph, in_run_order, columns = 0, True, None
     initial = False
@@ -113,7 +113,7 @@ def _columns(header: str) -> _Columns:
     return _Columns(separator, 3 if "start" in header else 2)
 
 
-def _read_row(line: str, columns: _Columns, section: Section, subgraph: int) -> Iterator[Op]:
+def _read_row(line: str, columns: _Columns, section: Section, subgraph: int) -> Iterator[ProfileRow]:
     """Yield the op of a row, unless it is none.
 
     Types hold commas and blanks, so the columns are counted from the two that are percentages.
@@ -131,7 +131,7 @@ def _read_row(line: str, columns: _Columns, section: Section, subgraph: int) -> 
     # Split again, so that the name, which comes last, keeps its own separators.
     rest = line.split(columns.separator, percent + 4)[percent + 4 :]
     name, node = _read_name(rest[0] if rest else "")
-    yield Op(
+    yield ProfileRow(
         type=(", " if columns.separator else " ").join(words[:kind]),
         name=name,
         node=node,
@@ -169,7 +169,7 @@ def parse_op_profile_proto(data: bytes) -> OpProfile:
     return OpProfile(tuple(_read_messages(profile)))
 
 
-def _read_messages(profile: Any) -> Iterator[Op]:
+def _read_messages(profile: Any) -> Iterator[ProfileRow]:
     sections: list[tuple[Section, Any]] = [("init", profile.init_profile), ("run", profile.runtime_profile)]
     for section, part in sections:
         for graph in part.subgraph_profiles:
@@ -184,9 +184,9 @@ def _in_order(part: Any) -> list[Any]:
     return sorted(part.per_op_profiles, key=lambda op: int(op.run_order))
 
 
-def _read_message(op: Any, section: Section, subgraph: int) -> Op:
+def _read_message(op: Any, section: Section, subgraph: int) -> ProfileRow:
     name, node = _read_name(op.name)
-    return Op(
+    return ProfileRow(
         type=op.node_type,
         name=name,
         node=node,

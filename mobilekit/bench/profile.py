@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -20,78 +20,98 @@ from mobilekit.errors import ToolError
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
+_DEPTH = 2
+"""Parts of a module's path by which times are summed: `blocks.3`."""
 _PATIENCE, _PATIENCE_PER_OP = 60, 2  # seconds; an op takes its limit of time, and an inference more
 
 _ONE_AT_A_TIME = Lock()  # to open a file, LiteRT's standard error is closed for the whole process
 _NO_DELEGATE, _LEFT = "no delegate took part", "the device's delegate left it"
-# What a recipe can do about an op that XNNPACK leaves, by the op and whether it is quantised.
-_HELP = {
-    ("HARD_SWISH", True): "int8: {keep_float: [hard-swish]}",
-    ("DIV", True): "int8: {keep_float: [division]}",
-    ("BATCH_MATMUL", True): "int8: {keep_float: [division]}",
-}
 
 
 @dataclass(frozen=True)
-class OpTime:
+class OpTime(Op):
     """One op and its time."""
 
-    op: Op
     ms: float | None
     """None where the profiler does not tell it from others."""
     delegated: bool
 
+    @classmethod
+    def of(cls, op: Op, ms: float | None, delegated: bool) -> OpTime:
+        """Return an op with its time."""
+        return cls(**vars(op), ms=ms, delegated=delegated)
+
+
+@dataclass(frozen=True)
+class UndelegatedTime:
+    """An op outside the delegate."""
+
+    op: str
+    name: str
+    """Of the first tensor that it makes."""
+    module: str | None
+    ms: float | None
+    reason: str
+    help: str
+    """The setting of a recipe that would help; empty where none does."""
+
 
 @dataclass(frozen=True)
 class Profile:
-    """The profile of one file."""
+    """The profile of one file; times are ms."""
 
     source: str
-    ops: tuple[OpTime, ...]
-    unplaced_ms: float = 0.0
+    total_ms: float
+    """All time."""
+    unplaced_ms: float
     """Time that belongs to no op of the file."""
-    partitions: int = 0
-    undelegated: tuple[dict[str, Any], ...] = field(default=())
-    """`op`, `name`, `module`, `ms`, `reason` and `help` (a recipe setting) of each op outside the delegate."""
+    undelegated_ms: float
+    """Time outside the delegate."""
+    by_kind: dict[str, float]
+    """Time of each kind of work, the largest first."""
+    by_module: dict[str, float]
+    """Time of each module, paths cut to their first two parts, the largest first; empty without alignment."""
+    partitions: int
+    undelegated: tuple[UndelegatedTime, ...]
+    ops: tuple[OpTime, ...]
+
+    @classmethod
+    def of(
+        cls,
+        source: str,
+        ops: Sequence[OpTime],
+        unplaced_ms: float = 0.0,
+        partitions: int = 0,
+        undelegated: Sequence[UndelegatedTime] = (),
+    ) -> Profile:
+        """Return the profile of these ops, with its sums."""
+        return cls(
+            source=source,
+            total_ms=sum(each.ms or 0 for each in ops) + unplaced_ms,
+            unplaced_ms=unplaced_ms,
+            undelegated_ms=sum(each.ms or 0 for each in ops if not each.delegated),
+            by_kind=_sums(ops, lambda each: each.kind),
+            by_module={} if all(each.module is None for each in ops) else _sums(ops, _stage_of),
+            partitions=partitions,
+            undelegated=tuple(undelegated),
+            ops=tuple(ops),
+        )
 
     @property
-    def total_ms(self) -> float:
-        """All time."""
-        return sum(each.ms or 0 for each in self.ops) + self.unplaced_ms
+    def has_delegate(self) -> bool:
+        """Whether a delegate took part."""
+        return any(each.delegated for each in self.ops)
 
-    def by_kind(self) -> dict[str, float]:
-        """Return the ms of each kind of work, the largest first."""
-        return self._sums(lambda each: each.op.kind)
 
-    def by_module(self, depth: int = 2) -> dict[str, float]:
-        """Return the ms of each module, paths cut to `depth` parts, the largest first; empty without alignment."""
-        if all(each.op.module is None for each in self.ops):
-            return {}
-        return self._sums(lambda each: ".".join((each.op.module or "(unknown)").split(".")[:depth]))
+def _sums(ops: Iterable[OpTime], key: Callable[[OpTime], str]) -> dict[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    for each in ops:
+        sums[key(each)] += each.ms or 0
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
-    def undelegated_ms(self) -> float:
-        """Return the time outside the delegate."""
-        return sum(each.ms or 0 for each in self.ops if not each.delegated)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON data."""
-        return {
-            "source": self.source,
-            "total_ms": self.total_ms,
-            "unplaced_ms": self.unplaced_ms,
-            "undelegated_ms": self.undelegated_ms(),
-            "by_kind": self.by_kind(),
-            "by_module": self.by_module(),
-            "partitions": self.partitions,
-            "undelegated": list(self.undelegated),
-            "ops": [{**asdict(each.op), "ms": each.ms, "delegated": each.delegated} for each in self.ops],
-        }
-
-    def _sums(self, key: Callable[[OpTime], str]) -> dict[str, float]:
-        sums: dict[str, float] = defaultdict(float)
-        for each in self.ops:
-            sums[key(each)] += each.ms or 0
-        return dict(sorted(sums.items(), key=lambda item: -item[1]))
+def _stage_of(op: OpTime) -> str:
+    return ".".join((op.module or "(unknown)").split(".")[:_DEPTH])
 
 
 def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, settings: RunSettings) -> Profile:
@@ -111,31 +131,38 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
         placed = attribute(ops, engine.profile(artifact.path, settings))
         left = [op for op in ops if op.index in placed.own]
         known, otherwise = ({}, _NO_DELEGATE) if len(left) == len(ops) else (reasons, _LEFT)
-        return Profile(
+        return Profile.of(
             PROFILER,
-            tuple(OpTime(op, placed.ms.get(op.index), op.index not in placed.own) for op in ops),
+            tuple(OpTime.of(op, placed.ms.get(op.index), op.index not in placed.own) for op in ops),
             placed.unplaced_ms,
             placed.partitions,
-            tuple(_entry(op, known.get(op.tensor, otherwise), placed.ms[op.index]) for op in left),
+            tuple(_undelegated(op, known.get(op.tensor, otherwise), placed.ms[op.index]) for op in left),
         )
     alone = _time_alone(workspace, artifact, settings, len(ops))
-    return Profile(
+    return Profile.of(
         ALONE,
-        tuple(OpTime(op, alone.get(op.index), op.tensor not in reasons) for op in ops),
+        tuple(OpTime.of(op, alone.get(op.index), op.tensor not in reasons) for op in ops),
         partitions=delegate.partitions,
-        undelegated=tuple(_entry(op, reasons[op.tensor], alone.get(op.index)) for op in ops if op.tensor in reasons),
+        undelegated=tuple(
+            _undelegated(op, reasons[op.tensor], alone.get(op.index)) for op in ops if op.tensor in reasons
+        ),
     )
 
 
-def _entry(op: Op, reason: str, ms: float | None) -> dict[str, Any]:
-    return {
-        "op": op.op,
-        "name": op.tensor,
-        "module": op.module,
-        "ms": ms,
-        "reason": reason,
-        "help": _HELP.get((op.op, op.quantised), ""),
-    }
+def _undelegated(op: Op, reason: str, ms: float | None) -> UndelegatedTime:
+    return UndelegatedTime(op.op, op.tensor, op.module, ms, reason, advice_for(op))
+
+
+def advice_for(op: Op) -> str:
+    """Return the setting of a recipe that keeps an int8 op in float, where the delegate has kernels for it.
+
+    Empty where there is none: the op is in float already, or it has integer kernels.
+    """
+    from mobilekit.artifacts.delegate import FLOAT_ONLY
+    from mobilekit.artifacts.float_regions import word_keeping
+
+    word = word_keeping(op.op) if op.quantised and op.op in FLOAT_ONLY else None
+    return f"int8: {{keep_float: [{word}]}}" if word else ""
 
 
 def _time_alone(workspace: Workspace, artifact: Artifact, settings: RunSettings, count: int) -> dict[int, float]:

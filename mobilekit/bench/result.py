@@ -1,76 +1,178 @@
-"""What a bench of one device says, as the JSON that `mobilekit bench --json` prints."""
+"""What a bench of one device found. Its fields are the keys of what `mobilekit bench --json` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from mobilekit.bench.artifacts import Artifact, printable
-from mobilekit.bench.devices.base import DeviceFacts
+from mobilekit.bench.devices.base import DeviceFacts, DeviceState
+from mobilekit.bench.engine import EngineFacts, Run, RunSettings
+from mobilekit.bench.profile import Profile
 from mobilekit.bench.session import Outcome, Plan
-from mobilekit.bench.statistics import compare, summarise
+from mobilekit.bench.statistics import Comparison, Latency, compare, summarise
+from mobilekit.bench.verdicts import BudgetVerdict, Change
+from mobilekit.store.jsonable import ABSENT_IF_NONE
 
 EMULATED = "This device's instructions are translated by another machine: its latencies mean nothing."
 
 
-def to_json(
-    facts: DeviceFacts, engine: dict[str, Any], artifacts: Sequence[Artifact], plan: Plan, outcome: Outcome
-) -> dict[str, Any]:
-    """Return the result of one device: figures of each file, comparisons within each group, and all raw data."""
-    results = [_result(artifact, plan, outcome) for artifact in artifacts]
-    notes = [note for note in (EMULATED if facts.emulated else None, outcome.note) if note]
-    return {
-        "device": facts.to_json(),
-        "engine": engine,
-        "settings": {**asdict(plan.settings), "rounds": plan.rounds, "seed": plan.seed},
-        "results": results,
-        "comparisons": _comparisons(artifacts, outcome),
-        "rounds": [
-            {
-                "index": each.index,
-                "rejected": each.rejected,
-                "before": each.before.to_json(),
-                "after": each.after.to_json(),
-                "runs": {
-                    artifact.name: asdict(each.runs[artifact.path])
-                    for artifact in artifacts
-                    if artifact.path in each.runs
-                },
-            }
+@dataclass(frozen=True)
+class BenchSettings(RunSettings):
+    """How each process ran a file, how many rounds of them, and the seed of their order."""
+
+    rounds: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What was measured of one file."""
+
+    file: str
+    """Its name in comparisons and baselines; see `Artifact.name`."""
+    path: str
+    sha256: str
+    precision: str
+    size_mb: float
+    """In units of 10^6 bytes."""
+    threads: int
+    latency_ms: Latency | None
+    """None where no run was accepted."""
+    statistic: Literal["median", "mean"] | None
+    """What of a run's inferences each of `raw_ms` is."""
+    rounds: int
+    """How many rounds count."""
+    raw_ms: tuple[float, ...]
+    """One latency for each of them."""
+    memory_mb: float | None
+    """The largest of the rounds; None where the engine does not say."""
+    delegates: tuple[str, ...]
+    accepted: bool
+    why_not: str | None
+
+
+@dataclass(frozen=True)
+class _TwoFiles:
+    file: str
+    against: str
+
+
+@dataclass(frozen=True)
+class FileComparison(Comparison, _TwoFiles):
+    """How long `file` takes, as a multiple of what `against` takes."""
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round, whether it counts or not."""
+
+    index: int
+    rejected: str | None
+    """Why it does not count."""
+    before: DeviceState
+    after: DeviceState
+    runs: dict[str, Run]
+    """By the file's name."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Figures of each file, comparisons within each group, verdicts, and all raw data of one device."""
+
+    device: DeviceFacts
+    engine: EngineFacts
+    settings: BenchSettings
+    results: tuple[FileResult, ...]
+    comparisons: tuple[FileComparison, ...]
+    rounds: tuple[RoundResult, ...]
+    notes: tuple[str, ...]
+    """What the user must know."""
+    profiles: dict[str, Profile] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """By the file's name; None where none was asked for."""
+    baseline: tuple[Change, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """None where none was given, and so with budgets."""
+    budgets: tuple[BudgetVerdict, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+
+    @property
+    def accepted_rounds(self) -> int:
+        """How many rounds count."""
+        return sum(each.rejected is None for each in self.rounds)
+
+    @property
+    def fails(self) -> bool:
+        """Whether a file regressed, a budget is exceeded, or no run of a file was accepted."""
+        return (
+            any(not each.accepted for each in self.results)
+            or any(each.verdict == "regressed" for each in self.baseline or ())
+            or any(each.verdict == "fail" for each in self.budgets or ())
+        )
+
+
+@dataclass(frozen=True)
+class BenchOfDevices:
+    """What a bench of several devices found."""
+
+    devices: tuple[BenchResult, ...]
+    failed: tuple[str, ...]
+    """Why a device has no result."""
+
+
+def result_of(
+    facts: DeviceFacts, engine: EngineFacts, artifacts: Sequence[Artifact], plan: Plan, outcome: Outcome
+) -> BenchResult:
+    """Return what the rounds on one device say."""
+    notes = (EMULATED if facts.emulated else None, outcome.note)
+    return BenchResult(
+        device=facts,
+        engine=engine,
+        settings=BenchSettings(**vars(plan.settings), rounds=plan.rounds, seed=plan.seed),
+        results=tuple(_file_result(artifact, plan, outcome) for artifact in artifacts),
+        comparisons=tuple(_comparisons(artifacts, outcome)),
+        rounds=tuple(
+            RoundResult(
+                index=each.index,
+                rejected=each.rejected,
+                before=each.before,
+                after=each.after,
+                runs={one.name: each.runs[one.path] for one in artifacts if one.path in each.runs},
+            )
             for each in outcome.rounds
-        ],
-        "notes": notes,
-    }
+        ),
+        notes=tuple(note for note in notes if note),
+    )
 
 
-def _result(artifact: Artifact, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+def _file_result(artifact: Artifact, plan: Plan, outcome: Outcome) -> FileResult:
     runs = outcome.figures(artifact.path)
-    figures = [run.latency_ms for run in runs if run.latency_ms is not None]
+    figures = tuple(run.latency_ms for run in runs if run.latency_ms is not None)
     memory = [run.memory_mb for run in runs if run.memory_mb is not None]
     why_not = outcome.refused.get(artifact.path) or (None if figures else outcome.note)
     accepted = why_not is None and bool(figures)
-    return {
-        "file": artifact.name,
-        "path": printable(str(artifact.path)),
-        "sha256": artifact.sha256,
-        "precision": artifact.precision,
-        "size_mb": artifact.path.stat().st_size / 1e6,
-        "threads": plan.settings.threads,
-        "latency_ms": summarise(figures).to_json() if accepted else None,
-        "statistic": runs[0].statistic if runs else None,
-        "rounds": len(figures),
-        "raw_ms": figures,
-        "memory_mb": max(memory) if accepted and memory else None,
-        "delegates": list(runs[0].delegates) if runs else [],
-        "accepted": accepted,
-        "why_not": why_not,
-    }
+    return FileResult(
+        file=artifact.name,
+        path=printable(str(artifact.path)),
+        sha256=artifact.sha256,
+        precision=artifact.precision,
+        size_mb=artifact.path.stat().st_size / 1e6,
+        threads=plan.settings.threads,
+        latency_ms=summarise(figures) if accepted else None,
+        statistic=runs[0].statistic if runs else None,
+        rounds=len(figures),
+        raw_ms=figures,
+        memory_mb=max(memory) if accepted and memory else None,
+        delegates=runs[0].delegates if runs else (),
+        accepted=accepted,
+        why_not=why_not,
+    )
 
 
-def _comparisons(artifacts: Sequence[Artifact], outcome: Outcome) -> list[dict[str, Any]]:
-    """Compare each file with the first of its group that was accepted, by the rounds in which both ran."""
-    found = []
+def _comparisons(artifacts: Sequence[Artifact], outcome: Outcome) -> Iterator[FileComparison]:
+    """Compare each file with the first of its group that was accepted, by the rounds in which both ran.
+
+    A file that holds the same bytes as the first is no second file: there is nothing to compare.
+    """
     for group in dict.fromkeys(artifact.group for artifact in artifacts):
         accepted = [
             artifact
@@ -78,16 +180,8 @@ def _comparisons(artifacts: Sequence[Artifact], outcome: Outcome) -> list[dict[s
             if artifact.group == group and artifact.path not in outcome.refused and outcome.figures(artifact.path)
         ]
         for artifact in accepted[1:]:
-            pairs = [
-                (each.runs[accepted[0].path].latency_ms, each.runs[artifact.path].latency_ms)
-                for each in outcome.accepted
-                if accepted[0].path in each.runs and artifact.path in each.runs
-            ]
-            if not pairs:
-                continue
-            first, second = (
-                [float(value) for value in column if value is not None] for column in zip(*pairs, strict=True)
-            )
-            comparison = compare(first, second)
-            found.append({"file": artifact.name, "against": accepted[0].name, **comparison.to_json()})
-    return found
+            first = accepted[0]
+            pairs = outcome.pairs(first.path, artifact.path)
+            if pairs and artifact.sha256 != first.sha256:
+                comparison = compare([a for a, _ in pairs], [b for _, b in pairs])
+                yield FileComparison(artifact.name, first.name, **vars(comparison))

@@ -32,8 +32,3 @@ def order_of_round(count: int, index: int, seed: int) -> list[int]:
     zigzag = [step // 2 if step % 2 == 0 else count - 1 - step // 2 for step in range(count)]
     order = [names[(step + blocks[mirrored][row]) % count] for step in zigzag]
     return order[::-1] if mirrored else order
-
-
-def orders(count: int, rounds: int, seed: int) -> list[list[int]]:
-    """Return the order of each of the first `rounds` rounds; see `order_of_round`."""
-    return [order_of_round(count, index, seed) for index in range(rounds)]

@@ -65,6 +65,11 @@ class Outcome:
         """Return the runs of a file in the rounds that count."""
         return [each.runs[file] for each in self.accepted if file in each.runs]
 
+    def pairs(self, first: Path, second: Path) -> list[tuple[float, float]]:
+        """Return the latencies in ms of two files, a pair for each round that counts and in which both ran."""
+        both = [(each.runs[first], each.runs[second]) for each in self.accepted if {first, second} <= set(each.runs)]
+        return [(a.latency_ms, b.latency_ms) for a, b in both if a.latency_ms is not None and b.latency_ms is not None]
+
 
 def run_rounds(device: Device, engine: Engine, plan: Plan, progress: Progress = lambda _message: None) -> Outcome:
     """Run the rounds of a plan.

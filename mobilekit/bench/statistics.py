@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist, fmean, median, quantiles, stdev
-from typing import Any
+from typing import Literal
 
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6
@@ -25,6 +25,8 @@ POWER = 0.8
 MOST_ROUNDS = 1000
 """Where more rounds than this would be needed, the two are equal for all practical purposes."""
 _SANE_MS = (1e-9, 1e9)
+
+Verdict = Literal["faster", "slower", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,6 @@ class Latency:
     confidence: float
     rounds: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -68,16 +66,11 @@ class Comparison:
     low: float
     high: float
     confidence: float
-    verdict: str
-    """`faster`, `slower`, `same` or `inconclusive`."""
+    verdict: Verdict
     rounds: int
     rounds_to_settle: int | None
     """How many more rounds would probably settle it; 0: it is settled, None: more than `MOST_ROUNDS`."""
     why: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON data."""
-        return asdict(self)
 
 
 def summarise(values_ms: Sequence[float]) -> Latency:
@@ -121,26 +114,25 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return Interval(ordered[rank - 1], ordered[-rank], actual)
 
 
-def compare(a_ms: Sequence[float], b_ms: Sequence[float], margin: float = 0.0) -> Comparison:
+def compare(a_ms: Sequence[float], b_ms: Sequence[float]) -> Comparison:
     """Compare artifact b with artifact a by the rounds in which both ran; the ratio is b / a.
 
     Each round gives a log-ratio, in which what the two share (heat, other load) cancels; the ratio is their median, and
     its interval is that of the median. If the two are equal and the order in a round is random, each is as often ahead
     as behind, whatever the device does over time: the interval then excludes 1 in at most 5 % of comparisons.
 
-    Verdict: `inconclusive` where there are too few rounds for a 95 % interval; `same` where the interval lies wholly
-    within 1 / (1 + margin) .. 1 + margin; `faster` or `slower` where it excludes 1; else `inconclusive`.
+    Verdict: `faster` or `slower` where the interval excludes 1; else, or where there are too few rounds for a 95 %
+    interval, `inconclusive`.
 
     Rounds to settle: the interval's width gives the standard error, (high - low) / (2 z), of the median log-ratio at
     n rounds, and it shrinks with the square root of the rounds. To be settled with probability `POWER`, a distance d
     needs (z_95 + z_POWER) standard errors, thus n x ((z_95 + z_POWER) x error / d)^2 rounds. d is the distance of the
-    ratio from 1, or that from the margin if it lies deeper within. The ratio and the spread so far are taken for the
-    true ones, so it tells tens of rounds from hundreds and no more.
+    ratio from 1. The ratio and the spread so far are taken for the true ones, so it tells tens of rounds from hundreds
+    and no more.
 
     Args:
         a_ms: Latency of a in each round, in ms.
         b_ms: Latency of b in the same rounds.
-        margin: Relative difference up to which the two count as the same.
 
     Raises:
         ValueError: The rounds are not as many, there is none, or a figure is no latency.
@@ -148,9 +140,9 @@ def compare(a_ms: Sequence[float], b_ms: Sequence[float], margin: float = 0.0) -
     if len(a_ms) != len(b_ms):
         raise ValueError(f"{len(a_ms)} figures cannot be paired with {len(b_ms)}")
     logs = [math.log(b) - math.log(a) for a, b in zip(_checked(a_ms), _checked(b_ms), strict=True)]
-    middle, interval, limit = median(logs), median_interval(logs), math.log1p(margin)
-    verdict = _verdict(interval, limit)
-    more = 0 if verdict != "inconclusive" else _rounds_to_settle(middle, interval, limit, len(logs))
+    middle, interval = median(logs), median_interval(logs)
+    verdict = _verdict(interval)
+    more = 0 if verdict != "inconclusive" else _rounds_to_settle(middle, interval, len(logs))
     return Comparison(
         ratio=math.exp(middle),
         low=math.exp(interval.low),
@@ -159,7 +151,7 @@ def compare(a_ms: Sequence[float], b_ms: Sequence[float], margin: float = 0.0) -
         verdict=verdict,
         rounds=len(logs),
         rounds_to_settle=more,
-        why=_explanation(verdict, len(logs), more, margin),
+        why=_explanation(verdict, len(logs), more),
     )
 
 
@@ -212,38 +204,34 @@ def _z(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def _verdict(interval: Interval, limit: float) -> str:
-    """Return what an interval of log-ratios says; `limit` is the log of the ratio that counts as the same."""
+def _verdict(interval: Interval) -> Verdict:
+    """Return what an interval of log-ratios says."""
     if interval.confidence < CONFIDENCE:
         return "inconclusive"
-    if -limit <= interval.low and interval.high <= limit:
-        return "same"
     if interval.high < 0:
         return "faster"
     return "slower" if interval.low > 0 else "inconclusive"
 
 
-def _rounds_to_settle(middle: float, interval: Interval, limit: float, rounds: int) -> int | None:
+def _rounds_to_settle(middle: float, interval: Interval, rounds: int) -> int | None:
     fewest = max(MIN_ROUNDS - rounds, 1)
     if rounds == 1:  # one figure says nothing of the spread
         return fewest
     error = (interval.high - interval.low) / (2 * _z(interval.confidence))
-    distance = max(abs(middle), limit - abs(middle))
+    distance = abs(middle)
     needed = _z(CONFIDENCE) + NormalDist().inv_cdf(POWER)
     if needed * error > distance * math.sqrt((MOST_ROUNDS + rounds) / rounds):
         return None
-    if error == 0:
-        return fewest
+    if error == 0:  # all rounds alike
+        return fewest if rounds < MIN_ROUNDS else None
     return max(math.ceil(rounds * (needed * error / distance) ** 2) - rounds, fewest)
 
 
-def _explanation(verdict: str, rounds: int, more: int | None, margin: float) -> str:
-    if verdict == "same":
-        return f"the interval lies within {100 * margin:g} % of 1"
+def _explanation(verdict: Verdict, rounds: int, more: int | None) -> str:
     if verdict != "inconclusive":
         return "the interval excludes 1"
     if rounds < MIN_ROUNDS:
-        return f"{rounds} rounds have no 95 % interval; {MIN_ROUNDS} do"
+        return f"{rounds} round{'s have' if rounds > 1 else ' has'} no 95 % interval; {MIN_ROUNDS} do"
     if more is None:
         return f"the interval holds 1, and {MOST_ROUNDS} more rounds would not settle it: practically no difference"
     return f"the interval holds 1; about {more} more round{'' if more == 1 else 's'} would settle it"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.acceptance import rejection_reason
 from mobilekit.bench.devices.base import Workspace
-from mobilekit.bench.engine import Engine, Run, RunSettings
-from mobilekit.bench.flags import Profile, Settings, arguments
+from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
+from mobilekit.bench.flags import ProfileKind, arguments
 from mobilekit.bench.op_profile import OpProfile, parse_op_profile
 from mobilekit.bench.output import Delegate, Output, parse_output
 from mobilekit.errors import ToolError
@@ -35,13 +34,13 @@ class ToolEngine(Engine):
         self.sha256 = sha256
         self._graphs: dict[Path, str] = {}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineFacts:
         """Return what identifies the tool; it does not tell its version."""
-        return {"name": self.name, "version": None, "sha256": self.sha256, "source": self.source}
+        return EngineFacts(self.name, None, self.sha256, self.source)
 
     def run(self, file: Path, settings: RunSettings) -> Run:
         """Run a file; see `Engine.run`."""
-        output, refusal, _ = self._run(file, _settings(settings), settings)
+        output, refusal, _ = self._run(file, settings)
         measured = output.measured
         if refusal or measured is None:
             return Run(None, refusal or "it printed no result")
@@ -67,7 +66,7 @@ class ToolEngine(Engine):
         Raises:
             ToolError: The tool refused, or has no profiler.
         """
-        _, refusal, said = self._run(file, _settings(settings, "stdout"), settings)
+        _, refusal, said = self._run(file, settings, "stdout")
         if refusal:
             raise ToolError(f"{file.name} could not be profiled: {refusal}")
         profile = parse_op_profile(said)
@@ -75,41 +74,19 @@ class ToolEngine(Engine):
             raise ToolError(f"benchmark_model printed no profile of {file.name}.")
         return profile
 
-    def _run(self, file: Path, asked: Settings, settings: RunSettings) -> tuple[Output, str | None, str]:
+    def _run(self, file: Path, settings: RunSettings, profile: ProfileKind = "none") -> tuple[Output, str | None, str]:
         """Return what a run said, why it is refused, if it is, and its standard output."""
         if file not in self._graphs:
             self._graphs[file] = self.workspace.install(file)
         graph = self._graphs[file]
         finished = self.workspace.run(
-            [self.program, *arguments(asked, graph)],
+            [self.program, *arguments(settings, graph, profile)],
             cpu_mask=settings.cpu_mask,
             timeout=2 * settings.max_seconds + _SLACK,
         )
         output = parse_output(finished.stdout, finished.stderr)
-        refusal = why_refused(
-            output,
-            exit_code=finished.exit_code,
-            nonce_seen=True,  # a workspace raises where the end of a run did not arrive
-            graph=graph,
-            wanted_delegate=asked.wanted_delegate,
-        )
+        refusal = rejection_reason(output, exit_code=finished.exit_code, graph=graph, wanted_delegate=settings.delegate)
         return output, refusal, finished.stdout
-
-
-def _settings(settings: RunSettings, profile: Profile = "none") -> Settings:
-    """Return a run's settings in the tool's words: a number of inferences, and a limit of time for both phases."""
-    return Settings(
-        threads=settings.threads,
-        num_runs=settings.runs,
-        warmup_runs=settings.warmup_runs,
-        min_secs=0,
-        warmup_min_secs=0,
-        max_secs=settings.max_seconds,
-        xnnpack=True if settings.delegate == "xnnpack" else None,
-        gpu=settings.delegate == "gpu",
-        nnapi=settings.delegate == "nnapi",
-        profile=profile,
-    )
 
 
 def _ms(microseconds: float | None) -> float | None:

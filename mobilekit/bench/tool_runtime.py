@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.acceptance import rejection_reason
 from mobilekit.bench.devices.base import Workspace
 from mobilekit.bench.output import parse_output
 from mobilekit.errors import DeviceError, ToolError
@@ -65,7 +65,7 @@ class ToolRuntime(Runtime):
                 f"This benchmark_model has no {' and no '.join(lacking)}, so its outputs cannot be compared.",
                 "Give a newer one with --benchmark-binary, or take --device emulated.",
             )
-        refusal = why_refused(output, exit_code=finished.exit_code, nonce_seen=True, graph=graph)
+        refusal = rejection_reason(output, exit_code=finished.exit_code, graph=graph)
         if refusal:
             raise ToolError(f"{self._path.name} could not be run on the device: {refusal}")
         return self._decode(self._workspace.read(_OUTPUTS))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from mobilekit.errors import MobilekitError, UsageError
 if TYPE_CHECKING:
     from mobilekit.bench.bench import BenchRequest
     from mobilekit.bench.devices.base import Device
+    from mobilekit.bench.result import BenchResult
 
 
 class DelegateWord(StrEnum):
@@ -94,15 +95,14 @@ def bench(
         for found in selection.not_ready:
             err.print(f"warning: {found.message}")
         gates.check_devices(len(selection.devices))
-        contents, failures = _bench_all(selection.devices, request, tell)
+        measured, failures = _bench_all(selection.devices, request, tell)
     for failure in failures:
         err.print(f"warning: {failure.what}")
-    for content in contents:
-        content.update(gates.check(content))
-    _show(contents, failures, device, as_json)
-    _write(contents, plot, junit, markdown)
-    gates.save(contents[0])
-    if any(_failed(content) for content in contents):
+    results = [gates.check(result) for result in measured]
+    _show(results, failures, device, as_json)
+    _write(results, plot, junit, markdown)
+    gates.save(results[0])
+    if any(result.fails for result in results):
         raise typer.Exit(1)
     if failures:
         raise typer.Exit(failures[0].exit_code)
@@ -135,7 +135,7 @@ def _mask(cpus: str | None) -> str | None:
 
 def _bench_all(
     devices: list[Device], request: BenchRequest, tell: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], list[MobilekitError]]:
+) -> tuple[list[BenchResult], list[MobilekitError]]:
     """Bench all devices at once; one that fails does not stop the others.
 
     Returns:
@@ -149,7 +149,7 @@ def _bench_all(
 
     stopped = Event()
 
-    def one(device: Device) -> dict[str, Any]:
+    def one(device: Device) -> BenchResult:
         name = device.facts.name
 
         def told(message: str) -> None:
@@ -161,53 +161,49 @@ def _bench_all(
 
     if len(devices) == 1:
         return [one(devices[0])], []
-    contents: list[dict[str, Any]] = []
+    results: list[BenchResult] = []
     failures: list[MobilekitError] = []
     with ThreadPoolExecutor(len(devices)) as pool:
         try:
             for future in [pool.submit(one, device) for device in devices]:
                 try:
-                    contents.append(future.result())
+                    results.append(future.result())
                 except MobilekitError as error:
                     failures.append(error)
         except BaseException:
             stopped.set()
             cut_all()
             raise
-    if not contents:
+    if not results:
         raise failures[0]
-    return contents, failures
+    return results, failures
 
 
-def _failed(content: dict[str, Any]) -> bool:
-    verdicts = [row["verdict"] for key in ("baseline", "budgets") for row in content.get(key) or ()]
-    refused = any(not result["accepted"] for result in content["results"])
-    return refused or "regressed" in verdicts or "fail" in verdicts
-
-
-def _show(contents: list[dict[str, Any]], failures: list[MobilekitError], device: str, as_json: bool) -> None:
+def _show(results: list[BenchResult], failures: list[MobilekitError], device: str, as_json: bool) -> None:
+    from mobilekit.bench.result import BenchOfDevices
     from mobilekit.cli.render.bench import bench_report, device_columns
+    from mobilekit.store.jsonable import to_json
 
-    several = device == "adb:all" or len(contents) + len(failures) > 1
+    several = device == "adb:all" or len(results) + len(failures) > 1
     if as_json:
-        failed = [failure.what for failure in failures]
-        print_json({"devices": contents, "failed": failed} if several else contents[0])
+        failed = tuple(failure.what for failure in failures)
+        print_json(to_json(BenchOfDevices(tuple(results), failed) if several else results[0]))
         return
-    for content in contents:
-        out.print(bench_report(content), end="\n" * (1 + several))
-    if len(contents) > 1:
-        out.print(device_columns(contents))
+    for result in results:
+        out.print(bench_report(result), end="\n" * (1 + several))
+    if len(results) > 1:
+        out.print(device_columns(results))
 
 
-def _write(contents: list[dict[str, Any]], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
+def _write(results: list[BenchResult], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
     from mobilekit.cli.render.charts import draw_bench
     from mobilekit.cli.render.junit import bench_junit
     from mobilekit.cli.render.markdown import bench_markdown
     from mobilekit.store.files import write_atomic
 
     if plot:
-        draw_bench(contents, plot)
+        draw_bench(results, plot)
     if junit:
-        write_atomic(junit, bench_junit(contents))
+        write_atomic(junit, bench_junit(results))
     if markdown:
-        write_atomic(markdown, bench_markdown(contents))
+        write_atomic(markdown, bench_markdown(results))

@@ -71,8 +71,8 @@ def tune(
     from mobilekit.bench.engine import RunSettings
     from mobilekit.cli.render.tune import tune_report
     from mobilekit.jobs.export import adjust, recipe_of
-    from mobilekit.jobs.tune.job import TuneRequest
     from mobilekit.jobs.tune.job import tune as run
+    from mobilekit.jobs.tune.result import TuneRequest
     from mobilekit.models.names import folder_name
     from mobilekit.recipes.load import load_recipe
 
@@ -95,9 +95,8 @@ def tune(
     with progress(f"looking for {device}") as tell:
         [found] = find_devices(device, adb_server).devices
         tuned = run(request, found, NoCache() if no_cache else Cache.default(), tell)
-    content = tuned.to_json()
     if as_json:
-        print_json(content)
+        print_json(tuned.to_json())
         return
-    out.print(tune_report(content))
+    out.print(tune_report(tuned))
     err.print(f"{request.output} is written.")

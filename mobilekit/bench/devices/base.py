@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,6 @@ class DeviceFacts:
     emulated: bool
     """Its instructions are translated by another machine: latencies mean nothing."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class DeviceState:
@@ -52,10 +47,6 @@ class DeviceState:
     battery_celsius: float | None
     frequencies_khz: tuple[int | None, ...]
     """Of each core, in the order of `DeviceFacts.cores`."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the reading as JSON data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

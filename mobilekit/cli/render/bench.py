@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mobilekit.bench.statistics import CONFIDENCE
+from mobilekit.bench.profile import Profile, UndelegatedTime
+from mobilekit.bench.result import BenchResult, FileComparison, FileResult
+from mobilekit.bench.statistics import CONFIDENCE, Comparison, Latency
+from mobilekit.bench.verdicts import BudgetVerdict, Change
 
 _STYLES = {
     "faster": "green",
@@ -23,129 +25,129 @@ _BAR = 30  # characters of the longest bar
 _MODULES = 15  # lines of the table by module
 
 
-def bench_report(content: dict[str, Any]) -> Group:
+def bench_report(bench: BenchResult) -> Group:
     """Return one device's bench: what was measured on what, a line a file, the comparisons, and what to know."""
-    parts: list[RenderableType] = [Text(_heading(content)), _latencies(content)]
-    parts += [Text(f"refused: {each['file']}: {each['why_not']}") for each in content["results"] if each["why_not"]]
-    if content["comparisons"]:
-        parts += [Text(), _comparisons(content)]
-    for name, profile in content.get("profiles", {}).items():
+    parts: list[RenderableType] = [Text(_heading(bench)), _latencies(bench.results)]
+    parts += [Text(f"refused: {each.file}: {each.why_not}") for each in bench.results if each.why_not]
+    if bench.comparisons:
+        parts += [Text(), _comparisons(bench.comparisons)]
+    for name, profile in (bench.profiles or {}).items():
         parts += [Text(), *_profile(name, profile)]
-    if content.get("baseline"):
-        parts += [Text("\nAgainst the baseline:"), _changes(content["baseline"])]
-    if content.get("budgets"):
-        parts += [Text("\nBudgets:"), _limits(content["budgets"])]
-    parts += [Text(f"note: {note}") for note in content["notes"]]
+    if bench.baseline:
+        parts += [Text("\nAgainst the baseline:"), _changes(bench.baseline)]
+    if bench.budgets:
+        parts += [Text("\nBudgets:"), _limits(bench.budgets)]
+    parts += [Text(f"note: {note}") for note in bench.notes]
     return Group(*parts)
 
 
-def device_columns(contents: Sequence[dict[str, Any]]) -> Table:
+def device_columns(benches: Sequence[BenchResult]) -> Table:
     """Return the median latencies of several devices, a column a device."""
-    table = _table("file", *(content["device"]["name"] for content in contents))
-    for place, first in enumerate(contents[0]["results"]):
-        cells = [content["results"][place]["latency_ms"] for content in contents]
-        _add(table, first["file"], *(_interval(cell) if cell else "refused" for cell in cells))
+    table = _table("file", *(bench.device.name for bench in benches))
+    for place, first in enumerate(benches[0].results):
+        cells = [bench.results[place].latency_ms for bench in benches]
+        _add(table, first.file, *(_median_and_interval(cell) if cell else "refused" for cell in cells))
     return table
 
 
-def _heading(content: dict[str, Any]) -> str:
-    device, engine, settings = content["device"], content["engine"], content["settings"]
-    tool = " ".join(filter(None, [engine["name"], engine["version"]]))
-    accepted = sum(each["rejected"] is None for each in content["rounds"])
-    rejected = len(content["rounds"]) - accepted
-    cores = f", cores {settings['cpu_mask']}" if settings["cpu_mask"] else ""
+def _heading(bench: BenchResult) -> str:
+    device, settings = bench.device, bench.settings
+    rejected = len(bench.rounds) - bench.accepted_rounds
+    cores = f", cores {settings.cpu_mask}" if settings.cpu_mask else ""
     return (
-        f"{device['name']}: {device['model']}, {device['abi']}, {device['os']}; {tool}\n"
-        f"{count(settings['threads'], 'thread')}{cores}; {count(accepted, 'round')} of up to {settings['runs']} "
-        f"inferences{f', {rejected} more rejected' if rejected else ''}; ms\n"
+        f"{device.name}: {device.model}, {device.abi}, {device.os}; {engine_words(bench)}\n"
+        f"{count(settings.threads, 'thread')}{cores}; {count(bench.accepted_rounds, 'round')} of up to "
+        f"{settings.runs} inferences{f', {rejected} more rejected' if rejected else ''}; ms\n"
     )
 
 
-def _latencies(content: dict[str, Any]) -> Table:
+def engine_words(bench: BenchResult) -> str:
+    """Return the tool that ran the files, with its version where it tells."""
+    return " ".join(filter(None, [bench.engine.name, bench.engine.version]))
+
+
+def _latencies(results: Sequence[FileResult]) -> Table:
     table = _table("file", "median", "95 % interval", "p5", "p95", "memory MB", "size MB")
-    for result in content["results"]:
-        figures = result["latency_ms"]
-        if figures is None:
-            _add(table, result["file"], Text("refused", style="bold red"))
+    for each in results:
+        latency = each.latency_ms
+        if latency is None:
+            _add(table, each.file, Text("refused", style="bold red"))
             continue
-        interval = f"{ms(figures['low'])} .. {ms(figures['high'])}{unsure(figures)}"
-        memory = "-" if result["memory_mb"] is None else f"{result['memory_mb']:.1f}"
-        shown = [ms(figures[key]) for key in ("p5", "p95")]
-        _add(table, result["file"], ms(figures["median"]), interval, *shown, memory, f"{result['size_mb']:.2f}")
+        interval = f"{ms(latency.low)} .. {ms(latency.high)}{unsure(latency)}"
+        memory = "-" if each.memory_mb is None else f"{each.memory_mb:.1f}"
+        shown = (ms(latency.median), interval, ms(latency.p5), ms(latency.p95), memory, f"{each.size_mb:.2f}")
+        _add(table, each.file, *shown)
     return table
 
 
-def _comparisons(content: dict[str, Any]) -> Table:
+def _comparisons(comparisons: Sequence[FileComparison]) -> Table:
     table = _table("file", "against", "ratio", "95 % interval", "verdict", right=(2, 3))
-    for each in content["comparisons"]:
-        why = f" ({each['why']})" if each["verdict"] == "inconclusive" else ""
-        verdict = Text(each["verdict"] + why, style=_STYLES.get(each["verdict"], ""))
-        interval = f"{each['low']:.3f} .. {each['high']:.3f}{unsure(each)}"
-        _add(table, each["file"], each["against"], f"{each['ratio']:.3f}", interval, verdict)
+    for each in comparisons:
+        why = f" ({each.why})" if each.verdict == "inconclusive" else ""
+        verdict = Text(each.verdict + why, style=_STYLES.get(each.verdict, ""))
+        interval = f"{each.low:.3f} .. {each.high:.3f}{unsure(each)}"
+        _add(table, each.file, each.against, f"{each.ratio:.3f}", interval, verdict)
     return table
 
 
-def _changes(rows: list[dict[str, Any]]) -> Table:
+def _changes(changes: Sequence[Change]) -> Table:
     table = _table("file", "ratio", "95 % interval", "verdict", "why", right=(1, 2))
-    for row in rows:
-        _add(table, row["file"], *change(row), _verdict(row), row["why"])
+    for each in changes:
+        _add(table, each.file, *ratio_and_interval(each), _verdict(each), each.why)
     return table
 
 
-def change(row: dict[str, Any]) -> tuple[str, str]:
-    """Return the ratio of a row against the baseline and its interval; empty where nothing was compared."""
-    if row["ratio"] is None:
+def ratio_and_interval(change: Change) -> tuple[str, str]:
+    """Return the ratio of a file against the baseline and its interval; empty where nothing was compared."""
+    if change.ratio is None:
         return "", ""
-    return f"{row['ratio']:.3f}", f"{row['low']:.3f} .. {row['high']:.3f}{unsure(row)}"
+    return f"{change.ratio:.3f}", f"{change.low:.3f} .. {change.high:.3f}{unsure(change)}"
 
 
-def _limits(rows: list[dict[str, Any]]) -> Table:
+def _limits(verdicts: Sequence[BudgetVerdict]) -> Table:
     table = _table("file", "limit on", "limit", "figure", "verdict", "why", right=(2, 3))
-    for row in rows:
-        _add(table, row["file"], row["limited"], *limit(row), _verdict(row), row["why"])
+    for each in verdicts:
+        _add(table, each.file, each.limited, *limit_and_figure(each), _verdict(each), each.why)
     return table
 
 
-def limit(row: dict[str, Any]) -> tuple[str, str]:
-    """Return the limit of a row of budgets and the figure that it is held to, empty where there is none."""
-    return f"{row['limit']:g}", "" if row["figure"] is None else ms(row["figure"])
+def limit_and_figure(verdict: BudgetVerdict) -> tuple[str, str]:
+    """Return a limit and the figure that is held to it, empty where there is none."""
+    return f"{verdict.limit:g}", "" if verdict.figure is None else ms(verdict.figure)
 
 
-def _verdict(row: dict[str, Any]) -> Text:
-    return Text(row["verdict"], style=_STYLES.get(row["verdict"], ""))
+def _verdict(row: Change | BudgetVerdict) -> Text:
+    return Text(row.verdict, style=_STYLES.get(row.verdict, ""))
 
 
-def _profile(name: str, profile: dict[str, Any]) -> list[RenderableType]:
+def _profile(name: str, profile: Profile) -> list[RenderableType]:
     """Return the time by kind and by module as bars, and what is outside the delegate."""
-    total = profile["total_ms"]
-    facts = [f"{name}: {ms(total)} ms ({profile['source']})"]
-    delegated = any(op["delegated"] for op in profile["ops"])
-    if not delegated:
+    facts = [f"{name}: {ms(profile.total_ms)} ms ({profile.source})"]
+    if not profile.has_delegate:
         facts.append("no delegate took part")
-    elif profile["partitions"]:
-        facts.append(f"{count(profile['partitions'], 'partition')} of the delegate")
-    if delegated and profile["undelegated"]:
-        facts.append(f"{ms(profile['undelegated_ms'])} ms outside the delegate")
-    if profile["unplaced_ms"] > 0:
-        facts.append(f"{ms(profile['unplaced_ms'])} ms belong to no op")
+    elif profile.partitions:
+        facts.append(f"{count(profile.partitions, 'partition')} of the delegate")
+    if profile.has_delegate and profile.undelegated:
+        facts.append(f"{ms(profile.undelegated_ms)} ms outside the delegate")
+    if profile.unplaced_ms > 0:
+        facts.append(f"{ms(profile.unplaced_ms)} ms belong to no op")
     parts: list[RenderableType] = [Text("; ".join(facts))]
-    for title, sums in (("kind", profile["by_kind"]), ("module", profile["by_module"])):
+    for title, sums in (("kind", profile.by_kind), ("module", profile.by_module)):
         if sums:
-            parts.append(_bars(title, sums, total))
-    if delegated and profile["undelegated"]:
-        parts.append(_outside(profile["undelegated"]))
+            parts.append(_bars(title, sums, profile.total_ms))
+    if profile.has_delegate and profile.undelegated:
+        parts.append(_outside(profile.undelegated))
     return parts
 
 
-def _outside(entries: list[dict[str, Any]]) -> Table:
+def _outside(ops: Sequence[UndelegatedTime]) -> Table:
     """Return the ops outside the delegate, those of one type with one reason in a line."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for entry in entries:
-        groups.setdefault((entry["op"], entry["reason"], entry["help"]), []).append(entry)
+    groups: dict[tuple[str, str, str], list[UndelegatedTime]] = {}
+    for each in ops:
+        groups.setdefault((each.op, each.reason, each.help), []).append(each)
     table = _table("outside the delegate", "ops", "ms", "reason", "recipe setting", right=(1, 2))
     for (op, reason, setting), members in groups.items():
-        time = ms(sum(entry["ms"] or 0 for entry in members))
-        _add(table, op, str(len(members)), time, reason, setting or "-")
+        _add(table, op, str(len(members)), ms(sum(each.ms or 0 for each in members)), reason, setting or "-")
     return table
 
 
@@ -179,13 +181,14 @@ def _add(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def unsure(figures: dict[str, Any]) -> str:
+def unsure(interval: Latency | Comparison | Change) -> str:
     """Say how sure an interval is where the rounds are too few for 95 %."""
-    return "" if figures["confidence"] >= CONFIDENCE else f" ({100 * figures['confidence']:.0f} %)"
+    confidence = interval.confidence
+    return "" if confidence is None or confidence >= CONFIDENCE else f" ({100 * confidence:.0f} %)"
 
 
-def _interval(figures: dict[str, Any]) -> str:
-    return f"{ms(figures['median'])} ({ms(figures['low'])} .. {ms(figures['high'])})"
+def _median_and_interval(latency: Latency) -> str:
+    return f"{ms(latency.median)} ({ms(latency.low)} .. {ms(latency.high)})"
 
 
 def count(number: int, thing: str) -> str:

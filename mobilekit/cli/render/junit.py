@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from mobilekit.bench.result import BenchResult
+
 # What XML 1.0 cannot hold (section 2.2).
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -64,26 +66,29 @@ def _clean(text: str) -> str:
     return _FORBIDDEN.sub("", text)
 
 
-def bench_junit(contents: Sequence[dict[str, Any]]) -> str:
+def bench_junit(benches: Sequence[BenchResult]) -> str:
     """Return the verdicts of a bench: each file's run, its baseline and its budgets."""
-    return to_junit(case for content in contents for case in _bench_cases(content))
+    return to_junit(case for bench in benches for case in _bench_cases(bench))
 
 
-def _bench_cases(content: dict[str, Any]) -> Iterable[Case]:
-    suite = f"bench {content['device']['name']}"
-    for result in content["results"]:
-        figures = result["latency_ms"]
-        shown = f"median {figures['median']:.6g} ms, {figures['low']:.6g} .. {figures['high']:.6g}" if figures else ""
-        yield Case(suite, f"{result['file']}: runs", None if result["accepted"] else result["why_not"], output=shown)
-    for row in content.get("baseline") or ():
-        ratio = "" if row["ratio"] is None else f"now / then {row['ratio']:.6g}, {row['low']:.6g} .. {row['high']:.6g}"
-        failure = row["why"] if row["verdict"] == "regressed" else None
-        skipped = None if row["verdict"] in ("regressed", "improved", "same") else f"{row['verdict']}: {row['why']}"
-        yield Case(suite, f"{row['file']}: against the baseline", failure, skipped, ratio)
-    for row in content.get("budgets") or ():
-        failure = f"{row['why']} ({row['figure']:.6g} > {row['limit']:g})" if row["verdict"] == "fail" else None
-        skipped = row["why"] if row["verdict"] == "inconclusive" else None
-        yield Case(suite, f"{row['file']}: {row['limited']} <= {row['limit']:g}", failure, skipped)
+def _bench_cases(bench: BenchResult) -> Iterable[Case]:
+    suite = f"bench {bench.device.name}"
+    for each in bench.results:
+        latency = each.latency_ms
+        shown = f"median {latency.median:.6g} ms, {latency.low:.6g} .. {latency.high:.6g}" if latency else ""
+        yield Case(suite, f"{each.file}: runs", None if each.accepted else each.why_not, output=shown)
+    for change in bench.baseline or ():
+        failure = change.why if change.verdict == "regressed" else None
+        is_told = change.verdict in ("regressed", "improved", "same")
+        skipped = None if is_told else f"{change.verdict}: {change.why}"
+        ratio = ""
+        if change.ratio is not None:
+            ratio = f"now / then {change.ratio:.6g}, {change.low:.6g} .. {change.high:.6g}"
+        yield Case(suite, f"{change.file}: against the baseline", failure, skipped, ratio)
+    for row in bench.budgets or ():
+        failure = f"{row.why} ({row.figure:.6g} > {row.limit:g})" if row.verdict == "fail" else None
+        skipped = row.why if row.verdict == "inconclusive" else None
+        yield Case(suite, f"{row.file}: {row.limited} <= {row.limit:g}", failure, skipped)
 
 
 def diff_junit(ledger: dict[str, Any], name: str) -> str:

@@ -6,66 +6,63 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mobilekit.bench.result import BenchResult, FileComparison, FileResult
+from mobilekit.bench.verdicts import BudgetVerdict, Change
 from mobilekit.cli.render.baseline import artifact_change, place
-from mobilekit.cli.render.bench import change, count, limit, ms, unsure
+from mobilekit.cli.render.bench import count, engine_words, limit_and_figure, ms, ratio_and_interval, unsure
 from mobilekit.cli.render.terminal import gate_line, loosened, misses
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 
 
-def bench_markdown(contents: Sequence[dict[str, Any]]) -> str:
+def bench_markdown(benches: Sequence[BenchResult]) -> str:
     """Return a section for each device of a bench."""
-    return "\n".join(_bench(content) for content in contents)
+    return "\n".join(_bench(bench) for bench in benches)
 
 
-def _bench(content: dict[str, Any]) -> str:
-    device, engine, settings = content["device"], content["engine"], content["settings"]
-    tool = " ".join(filter(None, [engine["name"], engine["version"]]))
-    accepted = sum(each["rejected"] is None for each in content["rounds"])
+def _bench(bench: BenchResult) -> str:
+    device, settings = bench.device, bench.settings
     lines = [
-        f"## Bench on {_plain(device['model'])} ({device['abi']}, {_plain(device['os'])})",
+        f"## Bench on {_plain(device.model)} ({device.abi}, {_plain(device.os)})",
         "",
-        f"{tool}, {count(settings['threads'], 'thread')}, {count(accepted, 'round')}.",
+        f"{engine_words(bench)}, {count(settings.threads, 'thread')}, {count(bench.accepted_rounds, 'round')}.",
         "",
-        *_table(
-            ("file", "median ms", "95 % interval", "memory MB", "size MB"),
-            (_result_row(result) for result in content["results"]),
-        ),
+        *_table(("file", "median ms", "95 % interval", "memory MB", "size MB"), map(_result_row, bench.results)),
     ]
-    if content["comparisons"]:
-        rows = (
-            (
-                each["file"],
-                each["against"],
-                f"{each['ratio']:.3f}",
-                f"{each['low']:.3f} to {each['high']:.3f}{unsure(each)}",
-                _mark(each),
-            )
-            for each in content["comparisons"]
-        )
+    if bench.comparisons:
+        rows = map(_comparison_row, bench.comparisons)
         lines += ["", *_table(("file", "against", "ratio", "95 % interval", "verdict"), rows)]
-    if content.get("baseline"):
-        changes = (
-            (row["file"], *(cell.replace("..", "to") for cell in change(row)), _mark(row), row["why"])
-            for row in content["baseline"]
-        )
+    if bench.baseline:
         lines += ["", "### Against the baseline", ""]
-        lines += _table(("file", "ratio", "95 % interval", "verdict", "why"), changes)
-    if content.get("budgets"):
-        limits = ((row["file"], row["limited"], *limit(row), _mark(row), row["why"]) for row in content["budgets"])
+        lines += _table(("file", "ratio", "95 % interval", "verdict", "why"), map(_change_row, bench.baseline))
+    if bench.budgets:
         lines += ["", "### Budgets", ""]
-        lines += _table(("file", "limit on", "limit", "figure", "verdict", "why"), limits)
-    lines += ["", *(f"- {_plain(note)}" for note in content["notes"])]
+        lines += _table(("file", "limit on", "limit", "figure", "verdict", "why"), map(_budget_row, bench.budgets))
+    lines += ["", *(f"- {_plain(note)}" for note in bench.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _result_row(result: dict[str, Any]) -> tuple[str, ...]:
-    figures = result["latency_ms"]
-    if figures is None:
-        return result["file"], f"❌ refused: {result['why_not']}", "", "", ""
-    memory = "" if result["memory_mb"] is None else f"{result['memory_mb']:.1f}"
-    interval = f"{ms(figures['low'])} to {ms(figures['high'])}{unsure(figures)}"
-    return result["file"], ms(figures["median"]), interval, memory, f"{result['size_mb']:.2f}"
+def _result_row(result: FileResult) -> tuple[str, ...]:
+    latency = result.latency_ms
+    if latency is None:
+        return result.file, f"❌ refused: {result.why_not}", "", "", ""
+    memory = "" if result.memory_mb is None else f"{result.memory_mb:.1f}"
+    interval = f"{ms(latency.low)} to {ms(latency.high)}{unsure(latency)}"
+    return result.file, ms(latency.median), interval, memory, f"{result.size_mb:.2f}"
+
+
+def _comparison_row(each: FileComparison) -> tuple[str, ...]:
+    interval = f"{each.low:.3f} to {each.high:.3f}{unsure(each)}"
+    return each.file, each.against, f"{each.ratio:.3f}", interval, marked(each.verdict)
+
+
+def _change_row(change: Change) -> tuple[str, ...]:
+    ratio, interval = ratio_and_interval(change)
+    return change.file, ratio, interval.replace("..", "to"), marked(change.verdict), change.why
+
+
+def _budget_row(row: BudgetVerdict) -> tuple[str, ...]:
+    return row.file, row.limited, *limit_and_figure(row), marked(row.verdict), row.why
 
 
 def diff_markdown(ledger: dict[str, Any], name: str) -> str:
@@ -136,7 +133,12 @@ def _plain(text: str) -> str:
 
 
 def _mark(row: dict[str, Any]) -> str:
-    return f"{_MARKS.get(row['verdict'], '')} {row['verdict']}".strip()
+    return marked(row["verdict"])
+
+
+def marked(verdict: str) -> str:
+    """Return a verdict with its sign before it."""
+    return f"{_MARKS.get(verdict, '')} {verdict}".strip()
 
 
 def _figure(value: float | None, form: str = ".1e") -> str:

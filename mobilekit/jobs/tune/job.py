@@ -3,88 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mobilekit.bench.devices.base import Device
-from mobilekit.bench.engine import RunSettings
 from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.export import ExportRequest, export
 from mobilekit.jobs.tune.forms import groups_for
 from mobilekit.jobs.tune.lab import Lab, check_ledger
 from mobilekit.jobs.tune.recipe_text import recipe_text
-from mobilekit.jobs.tune.search import Outcome, Progress, search
-from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.jobs.tune.result import Tuned, TuneRequest
+from mobilekit.jobs.tune.search import Progress, search
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_atomic
-from mobilekit.store.stages import Precision
-
-
-@dataclass(frozen=True)
-class TuneRequest:
-    """What to tune, and how."""
-
-    model: str
-    base: LoadedRecipe
-    output: Path
-    """The recipe to write."""
-    precision: Precision = "float32"
-    """The file that is timed."""
-    rounds: int | None = None
-    seed: int = 0
-    settings: RunSettings = field(default_factory=RunSettings)
-    weights: Path | None = None
-    calibration: Path | None = None
-    max_drift: float | None = None
-    """Approximate rewrites are tried too, each held to this drift; None: only those that keep the function."""
-    benchmark_binary: str | None = None
-    force: bool = False
-    """Replace a file that exists."""
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What came of it."""
-
-    request: TuneRequest
-    outcome: Outcome
-    refused: dict[str, str]
-    """Forms that cannot be made of this model, and why."""
-    benches: list[dict[str, Any]]
-    ledger: dict[str, Any]
-    """Of the tuned recipe, in all its precisions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON data."""
-        outcome = self.outcome
-        first = self.benches[0] if self.benches else None
-        return {
-            "model": self.request.model,
-            "precision": self.request.precision,
-            "device": first["device"] if first else None,
-            "engine": first["engine"] if first else None,
-            "settings": first["settings"] if first else None,
-            "base": {"recipe": self.request.base.name, **outcome.base.to_json()},
-            "forms": [
-                {
-                    "group": trial.group,
-                    "form": trial.form.name,
-                    "steps": [step.model_dump(mode="json", exclude_defaults=True) for step in trial.form.steps],
-                    "chosen": trial.chosen,
-                    **trial.figure.to_json(),
-                }
-                for trial in outcome.trials
-            ],
-            "refused": self.refused,
-            "final": {name: figure.to_json() for name, figure in outcome.final.items()},
-            "chosen": [trial.form.name for trial in outcome.chosen],
-            "why": outcome.why,
-            "recipe": str(self.request.output),
-            "ledger": self.ledger,
-            "verdict": self.ledger["verdict"],
-            "benches": self.benches,
-        }
 
 
 def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress = lambda _message: None) -> Tuned:
@@ -127,8 +57,8 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
     except GateError as error:
         hint = "No recipe was written. `mobilekit export` with the base recipe tells whether that one passes."
         raise GateError(f"The tuned recipe's ledger does not pass. {error.what}", hint) from error
-    tuned = Tuned(request, outcome, refused, lab.benches, ledger)
-    write_atomic(request.output, recipe_text(tuned.to_json(), outcome.recipe))
+    tuned = Tuned(request, outcome, refused, tuple(lab.benches), ledger)
+    write_atomic(request.output, recipe_text(tuned))
     return tuned
 
 

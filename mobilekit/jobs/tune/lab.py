@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.bench import BenchRequest, bench
 from mobilekit.bench.devices.base import Device
 from mobilekit.bench.engine import RunSettings
+from mobilekit.bench.result import BenchResult
 from mobilekit.errors import GateError, MobilekitError, ToolError
 from mobilekit.jobs.export import ExportRequest, adjust, export
 from mobilekit.jobs.tune.forms import Group
@@ -45,8 +46,8 @@ class Lab:
     calibration: Path | None = None
     benchmark_binary: str | None = None
     progress: Progress = lambda _message: None
-    benches: list[dict[str, Any]] = field(default_factory=list)
-    """What each bench said, as `mobilekit bench --json` has it."""
+    benches: list[BenchResult] = field(default_factory=list)
+    """What each bench found."""
 
     def candidates(self, base: LoadedRecipe, groups: list[Group]) -> tuple[list[Candidate], dict[str, str]]:
         """Return the forms that make another graph than the base and one another, and those that are refused.
@@ -121,32 +122,28 @@ class Lab:
             Artifact(path, name, "tune", self.precision, sha256_of(path), None) for name, path in files.items()
         )
         request = BenchRequest(artifacts, self.settings, self.rounds, self.seed, self.benchmark_binary)
-        content = bench(self.device, request, self.progress)
-        self.benches.append(content)
-        return figures_of(content)
+        found = bench(self.device, request, self.progress)
+        self.benches.append(found)
+        return figures_of(found)
 
 
-def figures_of(content: dict[str, Any]) -> dict[str, Figure]:
+def figures_of(bench: BenchResult) -> dict[str, Figure]:
     """Return the figures of a bench's result.
 
     Raises:
         ToolError: The base was refused.
     """
-    ratios = {row["file"]: row for row in content["comparisons"]}
+    comparisons = {each.file: each for each in bench.comparisons}
     figures = {}
-    for result in content["results"]:
-        name = result["file"]
-        if not result["accepted"]:
-            if name == BASE:
-                raise ToolError(f"The base recipe's file cannot be timed: {result['why_not']}")
-            figures[name] = Figure(why_not=result["why_not"])
+    for each in bench.results:
+        if each.latency_ms is None:
+            if each.file == BASE:
+                raise ToolError(f"The base recipe's file cannot be timed: {each.why_not}")
+            figures[each.file] = Figure(why_not=each.why_not)
             continue
-        figures[name] = Figure(median_ms=result["latency_ms"]["median"])
-        if name in ratios:
-            row = ratios[name]
-            figures[name] = replace(
-                figures[name], ratio=row["ratio"], low=row["low"], high=row["high"], verdict=row["verdict"]
-            )
+        figures[each.file] = Figure(median_ms=each.latency_ms.median)
+        if row := comparisons.get(each.file):
+            figures[each.file] = Figure(row.ratio, row.low, row.high, row.verdict, each.latency_ms.median)
     return figures
 
 

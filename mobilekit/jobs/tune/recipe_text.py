@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from mobilekit.errors import first_line
-from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.jobs.tune.result import Tuned
+from mobilekit.jobs.tune.search import Figure
 
 _WIDTH = 120
 
 
-def recipe_text(content: dict[str, Any], tuned: LoadedRecipe) -> str:
-    """Return a recipe as YAML that reads back as the same recipe.
-
-    Args:
-        content: What was measured, as the JSON of `mobilekit tune`.
-        tuned: The recipe that was chosen.
-    """
-    recipe = tuned.recipe.model_dump(mode="json", exclude_unset=True)
+def recipe_text(tuned: Tuned) -> str:
+    """Return the recipe that was chosen as YAML that reads back as the same recipe."""
+    chosen = tuned.outcome.recipe.recipe
+    recipe = chosen.model_dump(mode="json", exclude_unset=True)
     if "rewrites" in recipe:
-        recipe["rewrites"] = [step.model_dump(mode="json", exclude_defaults=True) for step in tuned.recipe.rewrites]
+        recipe["rewrites"] = [step.model_dump(mode="json", exclude_defaults=True) for step in chosen.rewrites]
     body = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=_WIDTH, allow_unicode=True)
-    return "".join(f"# {line}\n" if line else "#\n" for line in notes(content)) + body
+    return "".join(f"# {line}\n" if line else "#\n" for line in notes(tuned)) + body
 
 
-def notes(content: dict[str, Any]) -> list[str]:
+def notes(tuned: Tuned) -> list[str]:
     """Return what was measured, a line a form."""
-    model, precision, base = content["model"], content["precision"], content["base"]
-    lines = [f"{model}, tuned by `mobilekit tune` from the recipe {base['recipe']}."]
-    if not content["device"]:
-        return [*lines, f"Nothing was measured: {content['why']}."]
-    device, engine, settings = content["device"], content["engine"], content["settings"]
-    version = f" {engine['version']}" if engine["version"] else ""
-    threads = f"{settings['threads']} thread{'s' * (settings['threads'] != 1)}"
+    request, outcome, base = tuned.request, tuned.outcome, tuned.request.base.name
+    lines = [f"{request.model}, tuned by `mobilekit tune` from the recipe {base}."]
+    if not tuned.benches:
+        return [*lines, f"Nothing was measured: {outcome.why}."]
+    device, engine, settings = tuned.benches[0].device, tuned.benches[0].engine, tuned.benches[0].settings
+    version = f" {engine.version}" if engine.version else ""
+    threads = f"{settings.threads} thread{'s' * (settings.threads != 1)}"
     lines += [
-        f"{device['model']} ({device['abi']}, {device['os']}), {engine['name']}{version}, {threads}, {precision};",
-        f"{settings['rounds']} rounds of {settings['runs']} inferences, seed {settings['seed']}. "
-        f"The recipe {base['recipe']} took {base['median_ms']:.3g} ms.",
+        f"{device.model} ({device.abi}, {device.os}), {engine.name}{version}, {threads}, {request.precision};",
+        f"{settings.rounds} rounds of {settings.runs} inferences, seed {settings.seed}. "
+        f"The recipe {base} took {outcome.base.median_ms:.3g} ms.",
         "Latency as a multiple of that, with its 95 % interval:",
     ]
-    lines += [f"  {row['group']}: {row['form']}: {figure(row)}{_mark(row)}" for row in content["forms"]]
-    if content["final"]:
+    for trial in outcome.trials:
+        mark = " <- chosen" if trial.chosen else ""
+        lines.append(f"  {trial.group}: {trial.form.name}: {in_words(trial.figure)}{mark}")
+    if outcome.final:
         lines.append("What won, measured again:")
-        lines += [f"  {name}: {figure(row)}" for name, row in content["final"].items() if row["ratio"] is not None]
-    return [*lines, f"Chosen: {', '.join(content['chosen']) or 'the recipe as it was'}; {content['why']}."]
+        lines += [f"  {name}: {in_words(each)}" for name, each in outcome.final.items() if each.ratio is not None]
+    return [*lines, f"Chosen: {', '.join(tuned.chosen) or 'the recipe as it was'}; {outcome.why}."]
 
 
-def figure(row: dict[str, Any]) -> str:
+def in_words(figure: Figure) -> str:
     """Return a ratio with its interval and verdict, or why there is none."""
-    if row["ratio"] is None:
-        return first_line(row["why_not"] or "", "not measured")
-    return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['verdict']}"
-
-
-def _mark(row: dict[str, Any]) -> str:
-    return " <- chosen" if row["chosen"] else ""
+    if figure.ratio is None:
+        return first_line(figure.why_not) if figure.why_not else "not measured"
+    return f"{figure.ratio:.3f} ({figure.low:.3f} to {figure.high:.3f}), {figure.verdict}"

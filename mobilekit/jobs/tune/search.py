@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from mobilekit.bench.statistics import Verdict
 from mobilekit.jobs.tune.forms import Form, Group
 from mobilekit.recipes.load import LoadedRecipe
 
@@ -21,8 +21,8 @@ class Figure:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
-    verdict: str = ""
-    """As `bench` has it: `faster`, `slower`, `same`, `inconclusive`."""
+    verdict: Verdict | None = None
+    """As `bench` has it."""
     median_ms: float | None = None
     why_not: str | None = None
 
@@ -30,17 +30,6 @@ class Figure:
     def is_faster(self) -> bool:
         """Whether its whole interval lies below 1."""
         return self.verdict == "faster"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figure as JSON data."""
-        return {
-            "ratio": self.ratio,
-            "low": self.low,
-            "high": self.high,
-            "verdict": self.verdict or None,
-            "median_ms": self.median_ms,
-            "why_not": self.why_not,
-        }
 
 
 Measure = Callable[[LoadedRecipe, Mapping[str, LoadedRecipe]], dict[str, Figure]]

@@ -198,7 +198,7 @@ def test_a_push_that_is_refused(server: Server, connection: AdbConnection) -> No
         peer.end.sendall(struct.pack("<4sI", b"FAIL", len(reason)) + reason)
 
     server.service = service
-    with pytest.raises(DeviceError, match=r"R5X cannot take test_devices_adb.py: .*No space left on device"):
+    with pytest.raises(DeviceError, match=r"R5X cannot take test_adb.py: .*No space left on device"):
         connection.push(Path(__file__), "/data/x")
 
 
