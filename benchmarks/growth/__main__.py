@@ -53,7 +53,7 @@ def time(family: str, rounds: int) -> None:
     ]
     request = BenchRequest(tuple(artifacts), RunSettings(runs=10, max_seconds=2), rounds)
     TIMED.mkdir(parents=True, exist_ok=True)
-    write_json(TIMED / f"{family}.json", bench(LocalDevice(), request))
+    write_json(TIMED / f"{family}.json", bench(LocalDevice(), request).to_json())
 
 
 def name_of(point: Point, tool: str) -> str:

@@ -20,7 +20,7 @@ from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import Engine, Run, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
-from mobilekit.bench.result import to_json
+from mobilekit.bench.result import result_of
 from mobilekit.bench.session import Plan, run_rounds
 from mobilekit.store.files import sha256_of, write_json
 
@@ -152,7 +152,7 @@ def _rounds(artifacts: list[Artifact], runtimes: dict[Path, Tool], size: int, ro
     with device.open_workspace() as workspace:
         engine = PeersEngine(workspace, runtimes, size)
         outcome = run_rounds(device, engine, plan, tell)
-        return to_json(device.facts, engine.describe(), artifacts, plan, outcome)
+        return result_of(device.facts, engine.describe(), artifacts, plan, outcome).to_json()
 
 
 def _quiet(_text: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mobilekit.store.jsonable import Jsonable
+
 # Ops for which XNNPACK's delegate has no kernel at all, in LiteRT 2.1 (found by running one-op models), and what does.
 _NO_KERNEL = {
     "RESIZE_NEAREST_NEIGHBOR": "only bilinear resizes have one",
@@ -17,7 +19,7 @@ FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT",
 
 
 @dataclass(frozen=True)
-class UndelegatedOp:
+class UndelegatedOp(Jsonable):
     """An op that the delegate does not run."""
 
     op: str
@@ -28,7 +30,7 @@ class UndelegatedOp:
 
 
 @dataclass(frozen=True)
-class Delegation:
+class Delegation(Jsonable):
     """What of a file a delegate runs."""
 
     name: str | None

@@ -12,13 +12,13 @@ from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import output_layouts
-from mobilekit.store.jsonable import to_json
+from mobilekit.store.jsonable import Jsonable, to_json
 
 Described = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Jsonable):
     """An input or output of an artifact."""
 
     name: str
@@ -39,7 +39,7 @@ class TFLiteTensor(Tensor):
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Jsonable):
     """What is in an artifact."""
 
     format: Literal["onnx", "tflite"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mobilekit.store.jsonable import ABSENT_IF_NONE
+from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Jsonable):
     """How one process runs one artifact."""
 
     threads: int = 1
@@ -27,7 +27,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Jsonable):
     """What one process that ran one artifact said. Times in ms, memory in MB; None where the engine does not say."""
 
     latency_ms: float | None
@@ -50,7 +50,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class EngineFacts:
+class EngineFacts(Jsonable):
     """What runs artifacts; figures of two engines are never compared."""
 
     name: str

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilekit.store.jsonable import Jsonable
+
 _BY_OP = {
     "DEPTHWISE_CONV_2D": "depthwise",
     "FULLY_CONNECTED": "fully connected",
@@ -41,7 +43,7 @@ _DFC = "DFCAttention"
 
 
 @dataclass(frozen=True)
-class Op:
+class Op(Jsonable):
     """An op of a TFLite file, in the order in which they run."""
 
     index: int

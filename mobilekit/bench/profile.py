@@ -17,6 +17,7 @@ from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import last_words, worker
 from mobilekit.bench.tool_engine import ToolEngine
 from mobilekit.errors import ToolError
+from mobilekit.store.jsonable import Jsonable
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
@@ -43,7 +44,7 @@ class OpTime(Op):
 
 
 @dataclass(frozen=True)
-class UndelegatedTime:
+class UndelegatedTime(Jsonable):
     """An op outside the delegate."""
 
     op: str
@@ -57,7 +58,7 @@ class UndelegatedTime:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Jsonable):
     """The profile of one file; times are ms."""
 
     source: str

@@ -13,7 +13,7 @@ from mobilekit.bench.profile import Profile
 from mobilekit.bench.session import Outcome, Plan
 from mobilekit.bench.statistics import Comparison, Latency, compare, summarise
 from mobilekit.bench.verdicts import BudgetVerdict, Change
-from mobilekit.store.jsonable import ABSENT_IF_NONE
+from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
 EMULATED = "This device's instructions are translated by another machine: its latencies mean nothing."
 
@@ -27,7 +27,7 @@ class BenchSettings(RunSettings):
 
 
 @dataclass(frozen=True)
-class FileResult:
+class FileResult(Jsonable):
     """What was measured of one file."""
 
     file: str
@@ -54,7 +54,7 @@ class FileResult:
 
 
 @dataclass(frozen=True)
-class _TwoFiles:
+class _TwoFiles(Jsonable):
     file: str
     against: str
 
@@ -65,7 +65,7 @@ class FileComparison(Comparison, _TwoFiles):
 
 
 @dataclass(frozen=True)
-class RoundResult:
+class RoundResult(Jsonable):
     """One round, whether it counts or not."""
 
     index: int
@@ -78,7 +78,7 @@ class RoundResult:
 
 
 @dataclass(frozen=True)
-class BenchResult:
+class BenchResult(Jsonable):
     """Figures of each file, comparisons within each group, verdicts, and all raw data of one device."""
 
     device: DeviceFacts
@@ -111,7 +111,7 @@ class BenchResult:
 
 
 @dataclass(frozen=True)
-class BenchOfDevices:
+class BenchOfDevices(Jsonable):
     """What a bench of several devices found."""
 
     devices: tuple[BenchResult, ...]

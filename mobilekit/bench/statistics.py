@@ -17,6 +17,8 @@ from functools import cache
 from statistics import NormalDist, fmean, median, quantiles, stdev
 from typing import Literal
 
+from mobilekit.store.jsonable import Jsonable
+
 CONFIDENCE = 0.95
 MIN_ROUNDS = 6
 """Fewer figures have no 95 % interval of their median: 1 - 2 / 2^5 is 93.75 %, 1 - 2 / 2^6 is 96.9 %."""
@@ -41,7 +43,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Jsonable):
     """One artifact's figures of all rounds, in ms. `low`, `high` and `confidence` are the interval of the median."""
 
     median: float
@@ -59,7 +61,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Jsonable):
     """How long one artifact takes, as a multiple of what another takes."""
 
     ratio: float

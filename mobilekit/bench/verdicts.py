@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mobilekit.store.jsonable import Jsonable
+
 
 @dataclass(frozen=True)
-class Change:
+class Change(Jsonable):
     """How one artifact's latency changed: ratio is now / then, None where there is nothing to compare."""
 
     file: str
@@ -23,7 +25,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class BudgetVerdict:
+class BudgetVerdict(Jsonable):
     """One limit, and whether an artifact keeps to it."""
 
     file: str

@@ -182,12 +182,11 @@ def _bench_all(
 def _show(results: list[BenchResult], failures: list[MobilekitError], device: str, as_json: bool) -> None:
     from mobilekit.bench.result import BenchOfDevices
     from mobilekit.cli.render.bench import bench_report, device_columns
-    from mobilekit.store.jsonable import to_json
 
     several = device == "adb:all" or len(results) + len(failures) > 1
     if as_json:
         failed = tuple(failure.what for failure in failures)
-        print_json(to_json(BenchOfDevices(tuple(results), failed) if several else results[0]))
+        print_json((BenchOfDevices(tuple(results), failed) if several else results[0]).to_json())
         return
     for result in results:
         out.print(bench_report(result), end="\n" * (1 + several))

@@ -30,7 +30,6 @@ def devices(
     from mobilekit.bench.devices.discovery import list_devices
     from mobilekit.bench.devices.emulator_setup import find_problem
     from mobilekit.bench.devices.select import find_devices
-    from mobilekit.store.jsonable import to_json
 
     local = find_devices("local").devices[0].facts
     try:
@@ -43,7 +42,7 @@ def devices(
     problem = find_problem()
     if as_json:
         adb = [{**asdict(each), "ready": each.ready} for each in found]
-        print_json({"local": to_json(local), "adb": adb, "emulated": {"ready": problem is None}})
+        print_json({"local": local.to_json(), "adb": adb, "emulated": {"ready": problem is None}})
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("--device", "model", "state"):

@@ -21,11 +21,10 @@ def inspect(
     """
     from mobilekit.artifacts.inspect import inspect as look_into
     from mobilekit.cli.render.inspect import inspect_lines
-    from mobilekit.store.jsonable import to_json
 
     found = look_into(file)
     if as_json:
-        print_json(to_json(found))
+        print_json(found.to_json())
         return
     for line in inspect_lines(file, found):
         out.print(line, emoji=False)

@@ -1,4 +1,4 @@
-"""Which runs of benchmark_model count, and what is said of the others."""
+"""Which runs of benchmark_model are valid, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.bench.acceptance import why_refused
+from mobilekit.bench.acceptance import rejection_reason
 from mobilekit.bench.output import parse_output
 from tests.bench.test_output import mutated
 from tests.conftest import ROOT
@@ -20,11 +20,9 @@ _NEW = "own-2.17-percentiles.txt"
 _NEW_GRAPH = "/data/local/tmp/mobilekit/m.tflite"
 
 
-def _judge(
-    text: str, graph: str, stderr: str = "", exit_code: int = 0, nonce_seen: bool = True, wanted: str | None = None
-) -> str | None:
+def _judge(text: str, graph: str, stderr: str = "", exit_code: int = 0, wanted: str | None = None) -> str | None:
     output = parse_output(text, stderr)
-    return why_refused(output, exit_code=exit_code, nonce_seen=nonce_seen, graph=graph, wanted_delegate=wanted)
+    return rejection_reason(output, exit_code=exit_code, graph=graph, wanted_delegate=wanted)
 
 
 def _sample(name: str) -> str:
@@ -102,10 +100,6 @@ def test_exit_statuses_have_names(code: int, stderr: str, words: str) -> None:
     assert words in reason
 
 
-def test_without_the_nonce_nothing_counts() -> None:
-    assert "breaks off" in str(_judge(_sample(_BASIC), _GRAPH, nonce_seen=False))
-
-
 def test_a_dry_run_measures_nothing() -> None:
     assert "measured no run" in str(_judge(_sample("local-tf2.14.1-linux-x86_64-dryrun.txt"), _GRAPH))
 
@@ -173,7 +167,7 @@ def test_two_runs_are_not_one() -> None:
 
 @pytest.mark.parametrize(("name", "graph"), [(_BASIC, _GRAPH), (_NEW, _NEW_GRAPH)])
 def test_a_run_that_breaks_off_never_counts(name: str, graph: str) -> None:
-    """Even with status 0 and a nonce."""
+    """Even with status 0."""
     text = _sample(name)
     end = text.index("\n", text.index("Inference timings")) + 1
     for cut in range(end):
@@ -182,17 +176,17 @@ def test_a_run_that_breaks_off_never_counts(name: str, graph: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(mutated([_sample(_BASIC), _sample(_NEW)]), st.integers(0, 255), st.booleans(), st.sampled_from([None, "GPU"]))
-def test_what_counts_has_figures_that_agree(text: str, code: int, nonce_seen: bool, wanted: str | None) -> None:
+@given(mutated([_sample(_BASIC), _sample(_NEW)]), st.integers(0, 255), st.sampled_from([None, "GPU"]))
+def test_what_counts_has_figures_that_agree(text: str, code: int, wanted: str | None) -> None:
     output = parse_output(text)
     graph = output.graph or ""
-    reason = why_refused(output, exit_code=code, nonce_seen=nonce_seen, graph=graph, wanted_delegate=wanted)
+    reason = rejection_reason(output, exit_code=code, graph=graph, wanted_delegate=wanted)
     if reason is not None:
         assert reason[0].isupper() or reason.startswith("benchmark_model")
         assert reason.endswith(".")
         assert "\n" not in reason
         return
-    assert (code, nonce_seen, wanted, output.failed, output.unconsumed) == (0, True, None, False, ())
+    assert (code, wanted, output.failed, output.unconsumed) == (0, None, False, ())
     measured = output.measured
     assert measured is not None
     assert measured.count > 0

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from mobilekit.bench.attribution import _ops_of, attribute, place_steps
 from mobilekit.bench.kinds import Op
-from mobilekit.bench.op_profile import Op as Row
-from mobilekit.bench.op_profile import OpProfile, Section
+from mobilekit.bench.op_profile import OpProfile, ProfileRow, Section
 
 TYPES = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "CONV_2D", "LOGISTIC", "FULLY_CONNECTED")
 
@@ -22,9 +21,9 @@ def file_of(*types: str) -> list[Op]:
     return [Op(index, op, f"t{index}", f"m{index}", "kind", False) for index, op in enumerate(types)]
 
 
-def row(kind: str, ms: float, node: int | None = None, section: Section = "run", **changes: Any) -> Row:
+def row(kind: str, ms: float, node: int | None = None, section: Section = "run", **changes: Any) -> ProfileRow:
     name = f"t{node}" if node is not None else kind
-    return Row(
+    return ProfileRow(
         kind, changes.pop("name", name), node, ms * 1000, None, None, changes.pop("times", 1), section, **changes
     )
 

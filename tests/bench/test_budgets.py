@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.bench.budgets import Budget, Measured, check, idle_budgets, load_budgets, parse_budgets
+from mobilekit.bench.budgets import Budget, FileCost, check, idle_budgets, load_budgets, parse_budgets
 from mobilekit.bench.statistics import summarise
 from mobilekit.errors import UsageError
 
@@ -23,7 +23,7 @@ budgets:
   - size_mb: 8
 """
 ROUNDS = [9.9, 10.0, 10.1, 9.8, 10.2, 10.05, 9.95]  # its interval is 9.8 to 10.2
-MEASURED = Measured("ghostnetv2/model.int8.tflite", "int8", summarise(ROUNDS), memory_mb=40.0, size_mb=7.5)
+MEASURED = FileCost("ghostnetv2/model.int8.tflite", "int8", summarise(ROUNDS), memory_mb=40.0, size_mb=7.5)
 
 
 def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_latency_is_held_to_its_limit_by_its_interval(limit: float, verdict: s
 
 
 def test_few_rounds_tell_nothing_of_a_latency() -> None:
-    few = Measured("a", "int8", summarise(ROUNDS[:5]))
+    few = FileCost("a", "int8", summarise(ROUNDS[:5]))
     for limit in (1, 100):
         (result,) = check([Budget(latency_ms=limit)], few, "x")
         assert result.verdict == "inconclusive"
@@ -112,7 +112,7 @@ def test_memory_and_size_are_held_to_their_limits(name: str, figure: float) -> N
 
 
 def test_what_was_not_measured_is_not_passed() -> None:
-    results = check([Budget(latency_ms=1, memory_mb=1, size_mb=1)], Measured("a", "int8"), "x")
+    results = check([Budget(latency_ms=1, memory_mb=1, size_mb=1)], FileCost("a", "int8"), "x")
     assert [(result.verdict, result.figure) for result in results] == [("inconclusive", None)] * 3
     assert json.loads(json.dumps(results[0].to_json()))["why"] == "it was not measured"
 

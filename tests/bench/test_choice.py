@@ -13,7 +13,7 @@ import pytest
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench, big_cores
 from mobilekit.bench.devices.base import Core, Device, DeviceFacts, DeviceState, Finished, Workspace
-from mobilekit.bench.engine import RunSettings
+from mobilekit.bench.engine import EngineFacts, RunSettings
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.versions import tool_versions
 from tests.bench.test_binary import ARM64, X86_64, Store, serve, write
@@ -90,26 +90,23 @@ def request_of(tmp_path: Path, **changes: object) -> BenchRequest:
 
 def test_the_tool_on_the_phone_is_taken(tmp_path: Path) -> None:
     phone = Phone(ON_DEVICE)
-    content = bench(phone, request_of(tmp_path))
-    assert content["engine"] == {
-        "name": "benchmark_model",
-        "version": None,
-        "sha256": "d" * 64,
-        "source": "adb:1:/data/local/tmp/benchmark_model",
-    }
+    result = bench(phone, request_of(tmp_path))
+    assert result.engine == EngineFacts(
+        name="benchmark_model", version=None, sha256="d" * 64, source="adb:1:/data/local/tmp/benchmark_model"
+    )
     assert phone.installed == [("a.tflite", False)]
     assert phone.runs[0][0][:2] == [ON_DEVICE, "--graph=/store/a.tflite"]
-    assert content["results"][0]["raw_ms"] == [1.0]
-    assert content["results"][0]["statistic"] == "mean"
+    assert result.results[0].raw_ms == (1.0,)
+    assert result.results[0].statistic == "mean"
 
 
 def test_a_file_is_taken_before_the_tool_on_the_phone(tmp_path: Path) -> None:
     phone = Phone(ON_DEVICE)
     tool = write(tmp_path / "my_tool", ARM64)
-    content = bench(phone, request_of(tmp_path, binary=str(tool)))
+    result = bench(phone, request_of(tmp_path, binary=str(tool)))
     assert phone.installed[0] == ("my_tool", True)
     assert phone.runs[0][0][0] == "/store/my_tool"
-    assert content["engine"]["sha256"] == hashlib.sha256(ARM64).hexdigest()
+    assert result.engine.sha256 == hashlib.sha256(ARM64).hexdigest()
 
 
 def test_a_tool_for_another_machine_is_refused_before_the_push(tmp_path: Path) -> None:
@@ -126,8 +123,8 @@ def test_a_phone_without_a_tool_gets_the_published_one(
     version = tool_versions()["ai-edge-litert"]
     store.files = {f"/{version}/android_arm64/benchmark_model": ARM64}
     phone = Phone()
-    content = bench(phone, request_of(tmp_path))
-    assert content["engine"]["source"].endswith(f"/{version}/android_arm64/benchmark_model")
+    result = bench(phone, request_of(tmp_path))
+    assert (result.engine.source or "").endswith(f"/{version}/android_arm64/benchmark_model")
     assert phone.installed[0] == (f"benchmark_model-{version}-android_arm64", True)
 
 
@@ -163,16 +160,16 @@ def test_an_inference_shorter_than_the_clock_tells_is_no_latency(tmp_path: Path)
     printed = PRINTED.replace("avg=1000 std=9", "avg=0.4 std=0 p5=0 median=0 p95=1")
     printed = printed.replace("first=1000 curr=1010 min=990 max=1020", "first=1 curr=0 min=0 max=1")
     printed = printed.replace("Inference (avg): 1000", "Inference (avg): 0.4")
-    (result,) = bench(Phone(ON_DEVICE, printed=printed), request_of(tmp_path))["results"]
-    assert result["accepted"] is False
-    assert result["why_not"].startswith("An inference is shorter than benchmark_model's clock tells")
+    (result,) = bench(Phone(ON_DEVICE, printed=printed), request_of(tmp_path)).results
+    assert result.accepted is False
+    assert (result.why_not or "").startswith("An inference is shorter than benchmark_model's clock tells")
 
 
 def test_runs_are_pinned_to_the_big_cores(tmp_path: Path) -> None:
     phone = Phone(ON_DEVICE)
-    content = bench(phone, request_of(tmp_path, big_cores=True))
+    result = bench(phone, request_of(tmp_path, big_cores=True))
     assert phone.runs[0][1] == "c"
-    assert content["settings"]["cpu_mask"] == "c"
+    assert result.settings.cpu_mask == "c"
 
 
 def test_a_mask_goes_to_the_device_as_it_is(tmp_path: Path) -> None:
@@ -198,17 +195,17 @@ def test_cores_that_do_not_tell_their_frequencies(tmp_path: Path) -> None:
 
 def test_an_emulated_device_gets_two_rounds(tmp_path: Path) -> None:
     emulated = Phone(ON_DEVICE, facts=replace(PHONE, emulated=True))
-    assert bench(emulated, request_of(tmp_path, rounds=None))["settings"]["rounds"] == 2
-    assert bench(Phone(ON_DEVICE), request_of(tmp_path, rounds=None))["settings"]["rounds"] == 12
+    assert bench(emulated, request_of(tmp_path, rounds=None)).settings.rounds == 2
+    assert bench(Phone(ON_DEVICE), request_of(tmp_path, rounds=None)).settings.rounds == 12
 
 
 def test_a_tool_without_a_profiler_does_not_cost_the_latencies(digits_bundle: Path, tmp_path: Path) -> None:
     artifacts = tuple(find_artifacts([digits_bundle / "model.int8.tflite"]))
     phone = Phone(ON_DEVICE)
-    content = bench(phone, request_of(tmp_path, artifacts=artifacts, profile=True))
-    assert content["results"][0]["accepted"] is True
-    assert content["profiles"] == {}
-    assert content["notes"] == [
+    result = bench(phone, request_of(tmp_path, artifacts=artifacts, profile=True))
+    assert result.results[0].accepted is True
+    assert result.profiles == {}
+    assert result.notes == (
         f"No profile of {digits_bundle.name}/model.int8.tflite: "
-        "benchmark_model printed no profile of model.int8.tflite."
-    ]
+        "benchmark_model printed no profile of model.int8.tflite.",
+    )

@@ -85,7 +85,7 @@ def test_the_limit_of_time_is_kept(engine: LiteRTEngine, digits_bundle: Path) ->
 
 
 def test_what_the_engine_says_of_itself(engine: LiteRTEngine) -> None:
-    assert engine.describe() == {"name": "LiteRT", "version": version("ai-edge-litert"), "sha256": None}
+    assert engine.describe().to_json() == {"name": "LiteRT", "version": version("ai-edge-litert"), "sha256": None}
 
 
 def test_a_delegate_can_be_demanded(engine: LiteRTEngine, digits_bundle: Path, left_alone: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.bench.op_profile import Op, OpProfile, parse_op_profile, parse_op_profile_proto
+from mobilekit.bench.op_profile import OpProfile, ProfileRow, parse_op_profile, parse_op_profile_proto
 from mobilekit.errors import ToolError
 from tests.bench.test_output import mutated
 from tests.conftest import ROOT
@@ -55,29 +55,29 @@ def test_a_row_of_each_form() -> None:
     tables, csv = parse_sample(_TABLES).run, parse_sample(_CSV).run
     parts = ["tf.nn.relu/Relu", "tf.math.add/Add", "tf.nn.convolution/convolution", "tf.math.add/Add/y"]
     name = ";".join(f"model_1/{part}" for part in parts)
-    assert tables[1] == Op("CONV_2D", name, 1, 9587, 2.73, 0, 1, "run")
-    assert csv[1] == Op("CONV_2D", name, 1, 16488.4, 3.32604, 0, 1, "run")
+    assert tables[1] == ProfileRow("CONV_2D", name, 1, 9587, 2.73, 0, 1, "run")
+    assert csv[1] == ProfileRow("CONV_2D", name, 1, 16488.4, 3.32604, 0, 1, "run")
     assert [(op.type, op.name, op.node) for op in tables] == [(op.type, op.name, op.node) for op in csv]
 
 
 def test_2018_has_starts_and_no_numbers() -> None:
     assert parse_sample("own-2018-float.txt").ops == (
-        Op("CONV_2D", "net/stem/Relu6", None, 20118, 47.901, 0, 1, "run"),
-        Op("SPLIT", "net/split, net/split:1, net/split:2", None, 29, 0.069, 0, 1, "run"),
-        Op("FULLY_CONNECTED", "net/logits/BiasAdd", None, 21851, 52.03, 0, 1, "run"),
+        ProfileRow("CONV_2D", "net/stem/Relu6", None, 20118, 47.901, 0, 1, "run"),
+        ProfileRow("SPLIT", "net/split, net/split:1, net/split:2", None, 29, 0.069, 0, 1, "run"),
+        ProfileRow("FULLY_CONNECTED", "net/logits/BiasAdd", None, 21851, 52.03, 0, 1, "run"),
     )
 
 
 def test_starts_beside_numbers() -> None:
     profile = parse_sample("own-2.3-gpu-partly.txt")
     assert profile.of("init") == (
-        Op("ModifyGraphWithDelegate", "ModifyGraphWithDelegate/0", None, 1731204, 99.998, 61440, 1, "init"),
-        Op("AllocateTensors", "AllocateTensors/0", None, 17, 0.002, 0, 2, "init"),
+        ProfileRow("ModifyGraphWithDelegate", "ModifyGraphWithDelegate/0", None, 1731204, 99.998, 61440, 1, "init"),
+        ProfileRow("AllocateTensors", "AllocateTensors/0", None, 17, 0.002, 0, 2, "init"),
     )
     assert profile.run == (
-        Op("TfLiteGpuDelegateV2", "body/add_3", 9, 1541907, 57.316, 0, 1, "run"),
-        Op("RESIZE_NEAREST_NEIGHBOR", "body/up", 4, 10950, 0.407, 0, 1, "run"),
-        Op("TfLiteGpuDelegateV2", "Identity, Identity_1", 10, 1137311, 42.277, 0, 1, "run"),
+        ProfileRow("TfLiteGpuDelegateV2", "body/add_3", 9, 1541907, 57.316, 0, 1, "run"),
+        ProfileRow("RESIZE_NEAREST_NEIGHBOR", "body/up", 4, 10950, 0.407, 0, 1, "run"),
+        ProfileRow("TfLiteGpuDelegateV2", "Identity, Identity_1", 10, 1137311, 42.277, 0, 1, "run"),
     )
 
 
@@ -89,7 +89,7 @@ def test_what_is_counted_twice_is_kept_apart() -> None:
         ("SOFTMAX", 50),
     ]
     assert profile.of("inside") == (
-        Op(
+        ProfileRow(
             "Convolution (NHWC, F32) IGEMM",
             "Delegate/Convolution (NHWC, F32) IGEMM:0",
             None,
@@ -99,7 +99,7 @@ def test_what_is_counted_twice_is_kept_apart() -> None:
             1,
             "inside",
         ),
-        Op("HardSwish (NC)", "Delegate/HardSwish (NC):1", None, 223, 15.815, 0, 1, "inside"),
+        ProfileRow("HardSwish (NC)", "Delegate/HardSwish (NC):1", None, 223, 15.815, 0, 1, "inside"),
     )
     assert [(op.type, op.node, op.times_called) for op in profile.ops if op.subgraph == 1] == [
         ("ADD", 0, 4),
@@ -118,10 +118,10 @@ def test_litert_s_tool_has_no_initialisation() -> None:
 
 def test_csv_is_not_quoted() -> None:
     profile = parse_sample("own-delegate-ops.csv")
-    assert profile.of("init") == (Op("AllocateTensors", "AllocateTensors/0", None, 410, 100, 96, 1, "init"),)
+    assert profile.of("init") == (ProfileRow("AllocateTensors", "AllocateTensors/0", None, 410, 100, 96, 1, "init"),)
     assert profile.run == (
-        Op("QUANTIZE", "tfl.quantize", 0, 198.5, 21.1, 0, 1, "run"),
-        Op(
+        ProfileRow("QUANTIZE", "tfl.quantize", 0, 198.5, 21.1, 0, 1, "run"),
+        ProfileRow(
             "Convolution (NHWC, QC8) IGEMM",
             "Delegate/Convolution (NHWC, QC8) IGEMM:0",
             None,
@@ -131,7 +131,7 @@ def test_csv_is_not_quoted() -> None:
             13,
             "run",
         ),
-        Op("TFLite_Detection_PostProcess", "out:3, out:2, out", 66, 335, 35.7, 0, 1, "run"),
+        ProfileRow("TFLite_Detection_PostProcess", "out:3, out:2, out", 66, 335, 35.7, 0, 1, "run"),
     )
 
 
@@ -139,7 +139,7 @@ def test_csv_without_sections_or_blanks() -> None:
     text = (
         "node type,first,avg_ms,%,cdf%,mem KB,times called,name\nSum (ND) Reduce,0.1,0.2,100%,100%,0,1,Delegate/S:3\n"
     )
-    assert parse_op_profile(text).ops == (Op("Sum (ND) Reduce", "Delegate/S:3", None, 200, 100, 0, 1, "run"),)
+    assert parse_op_profile(text).ops == (ProfileRow("Sum (ND) Reduce", "Delegate/S:3", None, 200, 100, 0, 1, "run"),)
 
 
 @pytest.mark.parametrize("prefix", ["", "I/tflite  ( 4711): ", "03-09 18:40:11.037 21401 21437 I tflite  : "])
@@ -176,7 +176,7 @@ def test_a_cut_profile_has_fewer_rows_and_no_others(name: str) -> None:
 def test_what_is_no_row_is_left_out(row: str) -> None:
     header = "\t[node type]\t[first]\t[avg ms]\t[%]\t[cdf%]\t[mem KB]\t[times called]\t[Name]"
     good = "\tADD\t0.1\t0.25\t-nan%\t-nan%\t0.0\t1\t[a]:7"
-    assert parse_op_profile(f"{header}\n{row}\n{good}\n").ops == (Op("ADD", "a", 7, 250, None, 0, 1, "run"),)
+    assert parse_op_profile(f"{header}\n{row}\n{good}\n").ops == (ProfileRow("ADD", "a", 7, 250, None, 0, 1, "run"),)
 
 
 def _words(text: str) -> set[float]:
@@ -241,11 +241,11 @@ def test_protocol_buffers() -> None:
     run = _field(1, primary) + _field(1, body) + _field(2, delegate)
     profile = parse_op_profile_proto(_field(1, "m") + _field(2, init) + _field(3, run))
     assert profile.ops == (
-        Op("AllocateTensors", "AllocateTensors/0", None, 99, None, 12, 1, "init"),
-        Op("PAD", "a, b", 0, 7, None, 12, 1, "run"),
-        Op("SOFTMAX", "out", 2, 40, None, 12, 1, "run"),
-        replace(Op("ADD", "x", 0, 3, None, 12, 4, "run"), subgraph=1),
-        Op("HardSwish (NC)", "Delegate/HardSwish (NC):0", None, 6, None, 12, 1, "inside"),
+        ProfileRow("AllocateTensors", "AllocateTensors/0", None, 99, None, 12, 1, "init"),
+        ProfileRow("PAD", "a, b", 0, 7, None, 12, 1, "run"),
+        ProfileRow("SOFTMAX", "out", 2, 40, None, 12, 1, "run"),
+        replace(ProfileRow("ADD", "x", 0, 3, None, 12, 4, "run"), subgraph=1),
+        ProfileRow("HardSwish (NC)", "Delegate/HardSwish (NC):0", None, 6, None, 12, 1, "inside"),
     )
     assert [op.type for op in profile.run] == ["PAD", "SOFTMAX"]
 

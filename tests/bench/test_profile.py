@@ -14,17 +14,21 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from safetensors.numpy import load_file
 
+from mobilekit.artifacts.delegate import FLOAT_ONLY
+from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
 from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import LiteRTEngine
-from mobilekit.bench.profile import ALONE, OpTime, Profile, profile_with
+from mobilekit.bench.profile import ALONE, OpTime, Profile, advice_for, profile_with
 from mobilekit.bench.single_ops import Whole, single_op, time_ops
 from mobilekit.errors import ToolError
+from mobilekit.recipes.load import parse_recipe
 from mobilekit.store.bundle import MODULES, REWRITTEN
 from tests.bench.test_choice import PRINTED, Phone
+from tests.tflite_by_hand import make_tflite
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
@@ -194,11 +198,11 @@ def test_an_op_that_cannot_run_alone_has_no_time(digits_bundle: Path, tmp_path: 
 
 
 def entry(ms: float | None, kind: str = "pointwise", module: str | None = "a.b.c", delegated: bool = True) -> OpTime:
-    return OpTime(Op(0, "CONV_2D", "t", module, kind, False), ms, delegated)
+    return OpTime(0, "CONV_2D", "t", module, kind, False, ms, delegated)
 
 
 def test_sums_by_kind_and_module() -> None:
-    profile = Profile(
+    profile = Profile.of(
         "made up",
         (
             entry(1.0),
@@ -210,10 +214,9 @@ def test_sums_by_kind_and_module() -> None:
         unplaced_ms=0.25,
     )
     assert profile.total_ms == 7.75
-    assert list(profile.by_kind().items()) == [("pointwise", 5.0), ("depthwise", 2.0), ("gate", 0.5)]
-    assert list(profile.by_module().items()) == [("e", 4.0), ("a.b", 3.0), ("(unknown)", 0.5)]
-    assert profile.by_module(depth=1) == {"e": 4.0, "a": 3.0, "(unknown)": 0.5}
-    assert profile.undelegated_ms() == 4.5
+    assert list(profile.by_kind.items()) == [("pointwise", 5.0), ("depthwise", 2.0), ("gate", 0.5)]
+    assert list(profile.by_module.items()) == [("e", 4.0), ("a.b", 3.0), ("(unknown)", 0.5)]
+    assert profile.undelegated_ms == 4.5
     content = json.loads(json.dumps(profile.to_json()))
     assert content["ops"][0] == {
         "index": 0,
@@ -228,7 +231,7 @@ def test_sums_by_kind_and_module() -> None:
 
 
 def test_without_alignment_there_are_no_modules() -> None:
-    assert Profile("made up", (entry(1.0, module=None),)).by_module() == {}
+    assert Profile.of("made up", (entry(1.0, module=None),)).by_module == {}
 
 
 def printed_profile(ops: Sequence[Op], *, inside: Sequence[str] = (), taken: frozenset[int] = frozenset()) -> str:
@@ -249,20 +252,23 @@ def printed_profile(ops: Sequence[Op], *, inside: Sequence[str] = (), taken: fro
     return PRINTED.replace("{", "{{").replace("}", "}}").replace("{{graph}}", "{graph}") + text + "\n"
 
 
+def profiles_of(phone: Phone, request: BenchRequest) -> list[Profile]:
+    return list((bench(phone, request).profiles or {}).values())
+
+
 def test_a_phones_profile_is_mapped_to_modules(digits_bundle: Path) -> None:
     artifact = find_artifacts([digits_bundle / "model.int8.tflite"])
     ops = ops_of(digits_bundle, "int8")
     phone = Phone(ON_DEVICE, printed=printed_profile(ops))
-    content = bench(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))
-    (profile,) = content["profiles"].values()
+    (profile,) = profiles_of(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))
     assert phone.runs[-1][0][-2:] == ["--enable_op_profiling=true", "--max_profiling_buffer_entries=16384"]
     assert not any("profiling" in word for word in phone.runs[0][0])
-    assert [each["ms"] for each in profile["ops"]] == pytest.approx([0.01 + n / 1000 for n in range(293)])
-    assert profile["total_ms"] == pytest.approx(293 * 0.01 + sum(range(293)) / 1000)
+    assert [each.ms for each in profile.ops] == pytest.approx([0.01 + n / 1000 for n in range(293)])
+    assert profile.total_ms == pytest.approx(293 * 0.01 + sum(range(293)) / 1000)
     stem = sum(0.01 + op.index / 1000 for op in ops if op.module == "conv_stem")
-    assert profile["by_module"]["conv_stem"] == pytest.approx(stem)
-    assert profile["undelegated_ms"] == pytest.approx(profile["total_ms"])
-    assert {each["reason"] for each in profile["undelegated"]} == {"no delegate took part"}
+    assert profile.by_module["conv_stem"] == pytest.approx(stem)
+    assert profile.undelegated_ms == pytest.approx(profile.total_ms)
+    assert {each.reason for each in profile.undelegated} == {"no delegate took part"}
 
 
 def test_a_phones_delegate_is_mapped_to_ops_with_what_it_left(digits_bundle: Path) -> None:
@@ -273,16 +279,14 @@ def test_a_phones_delegate_is_mapped_to_ops_with_what_it_left(digits_bundle: Pat
     layers = [op for op in ops if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
     steps = [f"Convolution (NHWC, QS8) {'IGEMM' if op.op == 'CONV_2D' else 'DWConv'}" for op in layers]
     phone = Phone(ON_DEVICE, printed=printed_profile(ops, inside=steps, taken=taken))
-    (profile,) = bench(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))["profiles"].values()
-    told = {each["index"]: each for each in profile["ops"]}
-    assert [told[op.index]["ms"] for op in layers] == pytest.approx([0.002] * len(layers))
-    assert {index for index, each in told.items() if not each["delegated"]} == {op.index for op in left}
-    assert profile["partitions"] == 1
-    reasons = {(each["op"], each["reason"]) for each in profile["undelegated"]}
+    (profile,) = profiles_of(phone, BenchRequest(tuple(artifact), rounds=1, profile=True))
+    told = {each.index: each for each in profile.ops}
+    assert [told[op.index].ms for op in layers] == pytest.approx([0.002] * len(layers))
+    assert {index for index, each in told.items() if not each.delegated} == {op.index for op in left}
+    assert profile.partitions == 1
+    reasons = {(each.op, each.reason) for each in profile.undelegated}
     assert reasons == {("ADD", "the device's delegate left it")}
-    assert profile["total_ms"] == pytest.approx(
-        sum(0.01 + op.index / 1000 for op in left) + 0.002 * len(layers), abs=1e-6
-    )
+    assert profile.total_ms == pytest.approx(sum(0.01 + op.index / 1000 for op in left) + 0.002 * len(layers), abs=1e-6)
 
 
 def test_this_machines_profile(digits_bundle: Path) -> None:
@@ -292,17 +296,32 @@ def test_this_machines_profile(digits_bundle: Path) -> None:
     assert profile.source == ALONE
     assert len(profile.ops) == 293
     assert profile.partitions == 5
-    left = Counter(entry["op"] for entry in profile.undelegated)
+    left = Counter(each.op for each in profile.undelegated)
     assert set(left) == {"DEPTHWISE_CONV_2D"}, "whose weights have 8 bits, and their input has not"
     assert sum(not each.delegated for each in profile.ops) == sum(left.values())
-    assert 0 < profile.undelegated_ms() < profile.total_ms
-    assert sum(profile.by_kind().values()) == pytest.approx(sum(profile.by_module().values()))
-    assert "(unknown)" not in profile.by_module()
+    assert 0 < profile.undelegated_ms < profile.total_ms
+    assert sum(profile.by_kind.values()) == pytest.approx(sum(profile.by_module.values()))
+    assert "(unknown)" not in profile.by_module
 
 
-def test_a_quantised_hard_swish_has_a_recipe_setting_that_helps() -> None:
-    from mobilekit.bench.profile import _entry
+ADVISED = {
+    kind: advice for kind in sorted(FLOAT_ONLY) if (advice := advice_for(Op(0, kind, "t", None, "", quantised=True)))
+}
 
-    op = Op(0, "HARD_SWISH", "t", None, "elementwise", True)
-    assert _entry(op, "why", 1.0)["help"] == "int8: {keep_float: [hard-swish]}"
-    assert _entry(Op(0, "HARD_SWISH", "t", None, "elementwise", False), "why", None)["help"] == ""
+
+def test_what_is_in_float_already_gets_no_advice() -> None:
+    assert set(ADVISED) == {"BATCH_MATMUL", "DIV", "HARD_SWISH", "RSQRT"}
+    for kind in FLOAT_ONLY:
+        assert advice_for(Op(0, kind, "t", None, "", quantised=False)) == ""
+    assert advice_for(Op(0, "GATHER", "t", None, "", quantised=True)) == ""
+
+
+@pytest.mark.parametrize("kind", ADVISED)
+def test_what_is_advised_is_a_recipes_setting_and_keeps_the_op_in_float(kind: str) -> None:
+    recipe = parse_recipe(ADVISED[kind], "advised", "advised.yaml").recipe
+    (word,) = recipe.int8.keep_float
+    assert word in ADVISED[kind], "it is no word that was given another name"
+    taken = ("x",) if kind in ("HARD_SWISH", "RSQRT") else ("x", "x")
+    content = make_tflite([("ADD", ("x", "x"), "before"), (kind, taken, "made")], (1, 4), ["made"])
+    assert "made" in tensors_to_keep(content, recipe.int8.keep_float)
+    assert tensors_to_keep(content, ()) == set()

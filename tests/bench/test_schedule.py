@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.bench.schedule import order_of_round, orders
+from mobilekit.bench.schedule import order_of_round
 
 COUNTS = st.integers(1, 9)
 SEEDS = st.integers(-(2**40), 2**40)
+
+
+def orders(count: int, rounds: int, seed: int) -> list[list[int]]:
+    """Return the order of each of the first rounds."""
+    return [order_of_round(count, index, seed) for index in range(rounds)]
 
 
 @given(COUNTS, st.integers(0, 40), SEEDS)

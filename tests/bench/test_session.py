@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.devices.base import Core, Device, DeviceFacts, DeviceState, Workspace
-from mobilekit.bench.engine import Engine, Run, RunSettings
-from mobilekit.bench.result import to_json
+from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
+from mobilekit.bench.result import EMULATED, BenchResult
+from mobilekit.bench.result import result_of as make_result
 from mobilekit.bench.schedule import order_of_round
 from mobilekit.bench.session import HOTTEST_BATTERY, Outcome, Plan, out_of_bounds, run_rounds
 from mobilekit.errors import DeviceError
@@ -58,8 +59,8 @@ class ScriptedEngine(Engine):
         self.act = act
         self.ran: list[Path] = []
 
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "version": "1", "sha256": None}
+    def describe(self) -> EngineFacts:
+        return EngineFacts(self.name, "1", None)
 
     def run(self, file: Path, settings: RunSettings) -> Run:
         self.ran.append(file)
@@ -276,17 +277,18 @@ def result_of(
     *states: DeviceState,
     facts: DeviceFacts = FACTS,
     **changes: Any,
-) -> dict[str, Any]:
+) -> BenchResult:
     """Return the result of a bench of made-up runs: by default of 10, 20, 30 and 40 ms, each round a little slower."""
     plan = at_once(*(artifact.path for artifact in artifacts), **{"rounds": 8, **changes})
     outcome, engine = bench(plan, act, *states)
-    content = to_json(facts, engine.describe(), artifacts, plan, outcome)
-    assert json.loads(json.dumps(content, allow_nan=False))["results"]
-    return content
+    result = make_result(facts, engine.describe(), artifacts, plan, outcome)
+    content = result.to_json()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    return result
 
 
 def test_the_result_has_the_keys_of_the_contract(artifacts: tuple[Artifact, ...]) -> None:
-    content = result_of(artifacts)
+    content = result_of(artifacts).to_json()
     assert set(content) == {"device", "engine", "settings", "results", "comparisons", "rounds", "notes"}
     for result in content["results"]:
         assert {"file", "precision", "threads", "latency_ms", "rounds", "raw_ms"} <= set(result)
@@ -299,67 +301,73 @@ def test_the_result_has_the_keys_of_the_contract(artifacts: tuple[Artifact, ...]
 
 
 def test_the_figures_are_those_of_the_runs(artifacts: tuple[Artifact, ...]) -> None:
-    content = result_of(artifacts)
-    first, *_, last = content["results"]
+    bench = result_of(artifacts)
+    first, *_, last = bench.results
     raw = [10 + n / 100 for n in range(1, 9)]
-    assert first["raw_ms"] == pytest.approx(raw)
-    assert first["latency_ms"]["median"] == pytest.approx(median(raw))
-    assert first["latency_ms"]["min"] == pytest.approx(10.01)
-    assert first["rounds"] == 8
-    assert first["memory_mb"] == 13.0, "the largest"
-    assert (first["size_mb"], last["size_mb"]) == (1.0, 4.0)
-    assert first["accepted"] is True and first["why_not"] is None
-    assert [run["latency_ms"] for each in content["rounds"] for run in [each["runs"]["n/a.tflite"]]] == first["raw_ms"]
+    assert first.raw_ms == pytest.approx(raw)
+    assert first.latency_ms.median == pytest.approx(median(raw))
+    assert first.latency_ms.min == pytest.approx(10.01)
+    assert first.rounds == 8
+    assert first.memory_mb == 13.0, "the largest"
+    assert (first.size_mb, last.size_mb) == (1.0, 4.0)
+    assert first.accepted is True and first.why_not is None
+    assert [run.latency_ms for each in bench.rounds for run in [each.runs["n/a.tflite"]]] == list(first.raw_ms)
 
 
 def test_files_are_compared_within_their_group(artifacts: tuple[Artifact, ...]) -> None:
-    comparisons = result_of(artifacts)["comparisons"]
-    assert [(each["file"], each["against"]) for each in comparisons] == [
+    comparisons = result_of(artifacts).comparisons
+    assert [(each.file, each.against) for each in comparisons] == [
         ("n/b.tflite", "n/a.tflite"),
         ("d.tflite", "c.tflite"),
     ]
-    assert comparisons[0]["verdict"] == "slower"
-    assert comparisons[0]["ratio"] == pytest.approx(median((20 + n / 100) / (10 + n / 100) for n in range(1, 9)), 1e-6)
-    assert comparisons[1]["ratio"] == pytest.approx(4 / 3, rel=0.01)
+    assert comparisons[0].verdict == "slower"
+    assert comparisons[0].ratio == pytest.approx(median((20 + n / 100) / (10 + n / 100) for n in range(1, 9)), 1e-6)
+    assert comparisons[1].ratio == pytest.approx(4 / 3, rel=0.01)
 
 
 def test_a_refused_file_has_no_figures_and_the_next_one_is_the_measure(artifacts: tuple[Artifact, ...]) -> None:
     def act(file: Path, times: int) -> Run:
         return Run(None, "It crashed.") if file.name == "c.tflite" else steady(file, times)
 
-    content = result_of(artifacts, act)
-    refused = content["results"][2]
-    assert (refused["accepted"], refused["why_not"], refused["latency_ms"]) == (False, "It crashed.", None)
-    assert (refused["raw_ms"], refused["memory_mb"], refused["rounds"]) == ([], None, 0)
-    assert [each["against"] for each in content["comparisons"]] == ["n/a.tflite"]
+    bench = result_of(artifacts, act)
+    refused = bench.results[2]
+    assert (refused.accepted, refused.why_not, refused.latency_ms) == (False, "It crashed.", None)
+    assert (refused.raw_ms, refused.memory_mb, refused.rounds) == ((), None, 0)
+    assert [each.against for each in bench.comparisons] == ["n/a.tflite"]
 
 
 def test_a_bench_without_a_round_that_counts_says_why(artifacts: tuple[Artifact, ...]) -> None:
-    content = result_of(artifacts, steady, HOT)
+    bench = result_of(artifacts, steady, HOT)
     why = "Stopped after 6 rejected rounds, the last because the device reported thermal status 2."
-    assert [(each["accepted"], each["why_not"]) for each in content["results"]] == [(False, why)] * 4
-    assert content["notes"] == [why]
-    assert content["comparisons"] == []
-    assert [each["rejected"] for each in content["rounds"]] == ["the device reported thermal status 2"] * 6
+    assert [(each.accepted, each.why_not) for each in bench.results] == [(False, why)] * 4
+    assert bench.notes == (why,)
+    assert bench.comparisons == ()
+    assert [each.rejected for each in bench.rounds] == ["the device reported thermal status 2"] * 6
 
 
 def test_rounds_that_were_rejected_are_kept_and_do_not_count(artifacts: tuple[Artifact, ...]) -> None:
     def act(file: Path, times: int) -> Run:
         return replace(steady(file, times), latency_ms=1000.0 if times == 2 else 10.0)
 
-    content = result_of(artifacts, act, COOL, COOL, HOT, COOL)
-    assert content["results"][0]["raw_ms"] == [10.0] * 8
-    assert content["rounds"][1]["runs"]["n/a.tflite"]["latency_ms"] == 1000.0
-    assert content["rounds"][1]["after"]["thermal_status"] == 2
+    bench = result_of(artifacts, act, COOL, COOL, HOT, COOL)
+    assert bench.results[0].raw_ms == (10.0,) * 8
+    assert bench.rounds[1].runs["n/a.tflite"].latency_ms == 1000.0
+    assert bench.rounds[1].after.thermal_status == 2
 
 
 def test_an_emulated_device_is_marked(artifacts: tuple[Artifact, ...]) -> None:
-    content = result_of(artifacts, facts=replace(FACTS, emulated=True))
-    assert content["notes"] == [
-        "This device's instructions are translated by another machine: its latencies mean nothing."
-    ]
+    bench = result_of(artifacts, facts=replace(FACTS, emulated=True))
+    assert bench.notes == (EMULATED,)
+
+
+def test_a_file_is_not_compared_with_a_copy_of_itself(artifacts: tuple[Artifact, ...]) -> None:
+    first, second, *_ = artifacts
+    bench = result_of((first, replace(second, sha256=first.sha256)))
+    assert len(bench.results) == 2
+    assert bench.comparisons == ()
+    assert result_of((first,)).comparisons == ()
 
 
 def test_few_rounds_have_no_verdict(artifacts: tuple[Artifact, ...]) -> None:
-    comparison = result_of(artifacts, rounds=5)["comparisons"][0]
-    assert (comparison["verdict"], comparison["rounds_to_settle"]) == ("inconclusive", 1)
+    comparison = result_of(artifacts, rounds=5).comparisons[0]
+    assert (comparison.verdict, comparison.rounds_to_settle) == ("inconclusive", 1)

@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilekit.store.jsonable import Jsonable
+
 
 @dataclass(frozen=True)
-class Core:
+class Core(Jsonable):
     """One processor core."""
 
     index: int
@@ -19,7 +21,7 @@ class Core:
 
 
 @dataclass(frozen=True)
-class DeviceFacts:
+class DeviceFacts(Jsonable):
     """What of a device does not change while it is used. None: the device does not say."""
 
     name: str
@@ -38,7 +40,7 @@ class DeviceFacts:
 
 
 @dataclass(frozen=True)
-class DeviceState:
+class DeviceState(Jsonable):
     """One reading of what changes. None: the device does not say."""
 
     thermal_status: int | None

@@ -50,7 +50,7 @@ def test_a_phone() -> None:
         "soc": "Quince QX9120",
         "os": "Android 14",
         "fingerprint": "grove/ficus9/ficus9:14/AB1C.240101.002/11223344:user/release-keys",
-        "cores": tuple({"index": core.index, "max_khz": core.max_khz} for core in CORES),
+        "cores": [{"index": core.index, "max_khz": core.max_khz} for core in CORES],
         "governor": "schedutil",
         "emulated": False,
     }

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilekit.bench.result import BenchResult
 from mobilekit.cli.render.junit import Case, bench_junit, diff_junit, to_junit
 from mobilekit.cli.render.markdown import _table, bench_markdown, diff_markdown
 from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
-from tests.cli.render.test_bench import make_content, make_gated
+from tests.cli.render.test_bench import make_bench, make_gated
 
 
 @pytest.fixture
-def content(tmp_path: Path) -> dict[str, Any]:
-    return make_content(tmp_path)
+def bench(tmp_path: Path) -> BenchResult:
+    return make_bench(tmp_path)
 
 
 @pytest.fixture
-def gated(tmp_path: Path) -> dict[str, Any]:
+def gated(tmp_path: Path) -> BenchResult:
     return make_gated(tmp_path)
 
 
@@ -67,7 +68,7 @@ def check_junit(text: str) -> ElementTree.Element:
     return root
 
 
-def test_junit_has_a_case_for_each_verdict(gated: dict[str, Any]) -> None:
+def test_junit_has_a_case_for_each_verdict(gated: BenchResult) -> None:
     root = check_junit(bench_junit([gated]))
     (suite,) = root
     assert suite.get("name") == "bench adb:1"
@@ -94,9 +95,9 @@ def test_junit_has_a_case_for_each_verdict(gated: dict[str, Any]) -> None:
     )
 
 
-def test_each_device_is_a_suite(content: dict[str, Any]) -> None:
-    other = {**content, "device": {**content["device"], "name": "adb:2"}}
-    assert [suite.get("name") for suite in check_junit(bench_junit([content, other]))] == ["bench adb:1", "bench adb:2"]
+def test_each_device_is_a_suite(bench: BenchResult) -> None:
+    other = replace(bench, device=replace(bench.device, name="adb:2"))
+    assert [suite.get("name") for suite in check_junit(bench_junit([bench, other]))] == ["bench adb:1", "bench adb:2"]
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.none() | st.text(min_size=1, max_size=30))
@@ -163,7 +164,7 @@ def tables(text: str) -> list[list[list[str]]]:
     return [table for table in found if table]
 
 
-def test_markdown_has_tables_of_equal_width(gated: dict[str, Any]) -> None:
+def test_markdown_has_tables_of_equal_width(gated: BenchResult) -> None:
     text = bench_markdown([gated])
     assert text.startswith("## Bench on Phone 5 (arm64-v8a, Android 14)\n\nscript 1, 1 thread, 8 rounds.\n")
     results, comparisons, baseline, budgets = tables(text)
@@ -179,11 +180,11 @@ def test_markdown_has_tables_of_equal_width(gated: dict[str, Any]) -> None:
     assert [line[4] for line in budgets[2:]] == ["✅ pass", "❌ fail", "inconclusive"]
 
 
-def test_nothing_in_a_name_is_markdown(content: dict[str, Any]) -> None:
+def test_nothing_in_a_name_is_markdown(bench: BenchResult) -> None:
     name = "a|b\\|c\\ `x` *y* <b>\n\r|.tflite"
-    content["results"][0]["file"] = name
-    content["notes"] = ["one |\ntwo", "three"]
-    text = bench_markdown([content])
+    first, *others = bench.results
+    named = replace(bench, results=(replace(first, file=name), *others), notes=("one |\ntwo", "three"))
+    text = bench_markdown([named])
     assert tables(text)[0][2][0] == "a|b\\|c\\ `x` *y* <b> |.tflite"
     assert r"\<b>" in text and r"\*y\*" in text
     assert text.endswith("\n- one \\| two\n- three\n")
@@ -196,15 +197,15 @@ def test_a_table_holds_any_text(name: str) -> None:
     assert table[2] == [" ".join(name.split()), "x"]
 
 
-def test_a_section_for_each_device(content: dict[str, Any]) -> None:
-    other = {**content, "device": {**content["device"], "model": "Phone_6"}}
-    heads = re.findall(r"^## .*$", bench_markdown([content, other]), re.MULTILINE)
+def test_a_section_for_each_device(bench: BenchResult) -> None:
+    other = replace(bench, device=replace(bench.device, model="Phone_6"))
+    heads = re.findall(r"^## .*$", bench_markdown([bench, other]), re.MULTILINE)
     assert heads == ["## Bench on Phone 5 (arm64-v8a, Android 14)", "## Bench on Phone_6 (arm64-v8a, Android 14)"]
 
 
 def test_rounds_that_count_are_counted(tmp_path: Path) -> None:
-    content = result_of(make_artifacts(tmp_path), steady, COOL, COOL, HOT)
-    assert "1 thread, 1 round.\n" in bench_markdown([content])
+    bench = result_of(make_artifacts(tmp_path), steady, COOL, COOL, HOT)
+    assert "1 thread, 1 round.\n" in bench_markdown([bench])
 
 
 def test_a_ledger_as_markdown() -> None:

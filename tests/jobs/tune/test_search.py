@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from mobilekit.bench.devices.base import DeviceFacts
+from mobilekit.bench.engine import EngineFacts
+from mobilekit.bench.result import BenchResult, BenchSettings, FileComparison, FileResult
+from mobilekit.bench.statistics import Verdict, summarise
 from mobilekit.errors import GateError, ToolError
 from mobilekit.jobs.tune.forms import Group, groups_for
 from mobilekit.jobs.tune.lab import check_ledger, figures_of
 from mobilekit.jobs.tune.recipe_text import recipe_text
+from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
 from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe
 from mobilekit.rewrites.catalogue import find_rewrite, steps_of
@@ -45,7 +51,7 @@ def names(loaded: LoadedRecipe) -> list[str]:
 
 def figure(ratio: float, spread: float = 0.01) -> Figure:
     low, high = ratio - spread, ratio + spread
-    verdict = "faster" if high < 1 else "slower" if low > 1 else "inconclusive"
+    verdict: Verdict = "faster" if high < 1 else "slower" if low > 1 else "inconclusive"
     return Figure(ratio, low, high, verdict, 10 * ratio)
 
 
@@ -156,25 +162,21 @@ def test_a_form_takes_the_place_of_the_groups_steps() -> None:
     assert names(group.applied_to(BASE_RECIPE, DENSE.form)) == ["fold-batch-norm", "relu6-gate", "dense-grouped"]
 
 
-def content_of(outcome: Outcome) -> dict[str, Any]:
-    """The JSON of a tune on a device that there is not."""
-    from pathlib import Path
+PHONE = DeviceFacts("adb:1", "Phone", "arm64-v8a", None, "Android 14", None, (), None, False)
 
-    from mobilekit.jobs.tune.job import Tuned, TuneRequest
 
-    bench = {
-        "device": {"model": "Phone", "abi": "arm64-v8a", "os": "Android 14"},
-        "engine": {"name": "benchmark_model", "version": "2.1.0"},
-        "settings": {"threads": 1, "rounds": 12, "runs": 20, "seed": 7},
-    }
+def tuned_of(outcome: Outcome) -> Tuned:
+    """What a tune on a device that there is not would give."""
+    settings = BenchSettings(rounds=12, seed=7)
+    bench = BenchResult(PHONE, EngineFacts("benchmark_model", "2.1.0", None), settings, (), (), (), ())
     request = TuneRequest("shufflenet", BASE_RECIPE, Path("tuned.yaml"))
-    return Tuned(request, outcome, {}, [bench] if outcome.trials else [], {"verdict": "pass"}).to_json()
+    return Tuned(request, outcome, {}, (bench,) if outcome.trials else (), {"verdict": "pass"})
 
 
 def test_the_recipe_that_is_written_reads_back_as_the_one_chosen() -> None:
     bench = FakeBench({"channel-shuffle": 0.9, "relu6-gate": 0.95})
     outcome = search(BASE_RECIPE, [TRANSPOSED, NO_GATE, PADDED], bench)
-    text = recipe_text(content_of(outcome), outcome.recipe)
+    text = recipe_text(tuned_of(outcome))
     read = parse_recipe(text, "tuned", "tuned.yaml")
     assert read.recipe == outcome.recipe.recipe
     assert read.recipe.rewrites[-1].options == {"form": "transpose"}
@@ -189,23 +191,33 @@ def test_the_recipe_that_is_written_reads_back_as_the_one_chosen() -> None:
 def test_built_in_recipes_are_written_whole(name: str) -> None:
     loaded = load_recipe(name)
     outcome = search(loaded, [], FakeBench({}))
-    assert parse_recipe(recipe_text(content_of(outcome), loaded), name, "x.yaml").recipe == loaded.recipe
+    assert parse_recipe(recipe_text(tuned_of(outcome)), name, "x.yaml").recipe == loaded.recipe
 
 
 def test_figures_come_from_the_benchs_comparisons() -> None:
-    accepted = {"accepted": True, "latency_ms": {"median": 5.0}, "why_not": None}
-    refused = {"accepted": False, "latency_ms": None, "why_not": "it crashed"}
-    row = {"file": "b", "against": BASE, "ratio": 0.5, "low": 0.4, "high": 0.6, "verdict": "faster"}
-    content = {
-        "results": [{"file": BASE, **accepted}, {"file": "b", **accepted}, {"file": "c", **refused}],
-        "comparisons": [row],
-    }
-    figures = figures_of(content)
+    def file_result(name: str, why_not: str | None = None) -> FileResult:
+        raw = (4.0, 5.0, 6.0)
+        latency, is_accepted = None if why_not else summarise(raw), why_not is None
+        digest = "0" * 64
+        return FileResult(
+            name, name, digest, "float32", 1.0, 1, latency, "median", 3, raw, None, (), is_accepted, why_not
+        )
+
+    bench = BenchResult(
+        PHONE,
+        EngineFacts("benchmark_model", None, None),
+        BenchSettings(rounds=12, seed=0),
+        (file_result(BASE), file_result("b"), file_result("c", "it crashed")),
+        (FileComparison("b", BASE, 0.5, 0.4, 0.6, 0.96, "faster", 3, 0, "the interval excludes 1"),),
+        (),
+        (),
+    )
+    figures = figures_of(bench)
     assert figures[BASE] == Figure(median_ms=5.0)
     assert figures["b"] == Figure(0.5, 0.4, 0.6, "faster", 5.0)
     assert figures["c"] == Figure(why_not="it crashed")
     with pytest.raises(ToolError, match="it crashed"):
-        figures_of({"results": [{"file": BASE, **refused}], "comparisons": []})
+        figures_of(replace(bench, results=(file_result(BASE, "it crashed"),), comparisons=()))
 
 
 def test_a_ledger_that_fails_names_the_stage() -> None:
