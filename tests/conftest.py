@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
-ROOT = Path(__file__).parents[1]
+from tests.command_line import ROOT, Cli, run_apart, run_here
+from tests.tiny import TINY, TINY_RECIPE
+
+__all__ = ["ROOT", "Cli"]
 
 # torch with as many threads as a busy machine has cores is tens of times slower than with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+# What a property is tried on: few examples for every change, many at night (HYPOTHESIS_PROFILE=nightly).
+settings.register_profile("ci", max_examples=25, deadline=None)
+settings.register_profile("nightly", max_examples=400, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Those who share a bundle wait for the one that makes it, so they come after what needs none.
+SHARED = ("digits_bundle", "tiny_bundle")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,25 +35,14 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a conversion as slow, and bring files with slow tests to the front.
+    """Mark every test that needs a conversion as slow, and bring the slow ones to the front.
 
-    No process is then left alone with the slowest file at the end. Files that share no bundle come first: of those that
-    do, the first one to run makes the bundle, and another at the same time would only wait for it.
+    No process is then left alone with the slowest test at the end.
     """
-    sharing = [
-        item for item in items if {"digits_bundle", "ghostnetv2_bundle"} & set(getattr(item, "fixturenames", ()))
-    ]
-    for item in sharing:
-        item.add_marker(pytest.mark.slow)
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    shared = {item.path for item in sharing}
-    items.sort(key=lambda item: (item.path not in slow, item.path in shared, -slow[item.path]))
-
-
-def seconds_of_children() -> float:
-    """Return the processor time of all processes that have ended; other work on the machine is not in it."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
+    for item in items:
+        if set(SHARED) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,42 +59,46 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def cli() -> Cli:
-    """Run the command line as a user does, in a process of its own, and return what it said."""
-
-    def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mobilekit", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            timeout=900,
-        )
-
-    return run
+    """Run the command line in this process, and return what it said."""
+    return run_here
 
 
 @pytest.fixture(scope="session")
-def digits_bundle(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    """The small trained model, exported once. Tests must not change it."""
-    return _export("ghostnetv2_digits", tmp_path_factory, cli)
+def cli_apart() -> Cli:
+    """Run the command line as a user does, in a process of its own."""
+    return run_apart
+
+
+Shared = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def ghostnetv2_bundle(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    """GhostNetV2 at 224 with seeded weights, exported once. Tests must not change it."""
-    return _export("ghostnetv2", tmp_path_factory, cli)
-
-
-def _export(model: str, tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    """Return the bundle, which all processes of a test run share."""
+def shared_bundle(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Export once for all processes of a test run: `shared_bundle(NAME, MODEL, OPTION...)` returns the folder."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = root / "bundles" / model
-    folder.parent.mkdir(exist_ok=True)
-    nowhere = "http://127.0.0.1:9"  # an export must not need a network
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            done = cli("export", model, "-o", folder, HTTP_PROXY=nowhere, HTTPS_PROXY=nowhere, http_proxy=nowhere)
-            assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+
+    def export(name: str, model: str, *options: str | Path) -> Path:
+        folder = root / "bundles" / name
+        folder.parent.mkdir(exist_ok=True)
+        nowhere = "http://127.0.0.1:9"  # an export must not need a network
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                done = run_here("export", model, *options, "-o", folder, **proxies)
+                assert done.returncode == 0, done.stdout + done.stderr
+        return folder
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(shared_bundle: Shared) -> Path:
+    """The small trained model, exported once. Tests must not change it."""
+    return shared_bundle("ghostnetv2_digits", "ghostnetv2_digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(shared_bundle: Shared) -> Path:
+    """A net of a few layers in all formats, exported once. Tests must not change it."""
+    return shared_bundle("tiny", TINY, "--recipe", TINY_RECIPE)

@@ -44,18 +44,3 @@ def test_a_detector_of_three_outputs_goes_all_the_way(tmp_path: Path, cli: Cli) 
     assert refused.returncode == 2
     assert "not run unless you name it" in refused.stderr
     assert cli("diff", out, "--reference", spec).returncode == 0
-
-
-@pytest.mark.slow
-def test_a_timm_model_goes_all_the_way(tmp_path: Path) -> None:
-    from mobilekit.jobs.export import ExportRequest, export, recipe_of
-    from mobilekit.store.cache import NoCache
-
-    loaded = recipe_of("timm:mobilenetv3_large_100")
-    assert loaded.recipe.input.crop == 0.875
-    loaded = type(loaded)("default", loaded.recipe.model_copy(update={"precision": ("float32", "float16")}))
-    request = ExportRequest("timm:mobilenetv3_large_100", loaded, tmp_path / "out")
-    exported = export(request, NoCache())
-    rows = {row["stage"]: row for row in exported.bundle.ledger["stages"] if row["against"] == "reference"}
-    assert exported.bundle.ledger["verdict"] == "pass"
-    assert rows["tflite-float16"]["cosine"] >= 0.9999

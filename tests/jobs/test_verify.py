@@ -18,6 +18,7 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.store.bundle import Bundle, open_bundle, write_manifest
 from mobilekit.store.files import sha256_of
 from tests.conftest import ROOT, Cli
+from tests.tiny import TINY
 
 ARTIFACTS = ("model.onnx", "stages/unsimplified.onnx", *(f"model.{p}.tflite" for p in ("float32", "int8")))
 ANOTHER_DAY = """
@@ -32,14 +33,18 @@ datetime.datetime = Later
 """
 
 
-def test_a_rebuild_elsewhere_on_another_day_gives_the_same_bytes(digits_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+def test_a_rebuild_elsewhere_on_another_day_gives_the_same_bytes(
+    tiny_bundle: Path, tmp_path: Path, cli_apart: Cli
+) -> None:
     """Nothing cached, and another folder, date, time zone, language and order of hashes."""
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "sitecustomize.py").write_text(ANOTHER_DAY)
-    done = cli(
+    done = cli_apart(
         "verify",
-        digits_bundle,
+        tiny_bundle,
         "--rebuild",
+        "--reference",
+        TINY,
         "--json",
         cwd=tmp_path,
         PYTHONPATH=f"{tmp_path / 'python'}:{ROOT}",
@@ -50,7 +55,7 @@ def test_a_rebuild_elsewhere_on_another_day_gives_the_same_bytes(digits_bundle: 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads(done.stdout)["rebuild"]
-    expected = open_bundle(digits_bundle).manifest["files"]
+    expected = open_bundle(tiny_bundle).manifest["files"]
     del expected["ledger.json"], expected["stages/reference.safetensors"]
     assert set(ARTIFACTS) <= set(expected)
     assert {file["file"]: file["rebuilt_sha256"] for file in content["files"]} == expected

@@ -1,1 +1,7 @@
 """Whole models of the zoo, converted: run by `make test-zoo`."""
+
+import os
+
+FAMILIES = ("ghostnet", "ghostnetv2", "shufflenet", "efficientvit", "efficientvit_b1")
+MODELS = tuple(os.environ.get("MOBILEKIT_ZOO", "").split()) or FAMILIES
+"""The models that were asked for."""
