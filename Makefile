@@ -5,24 +5,32 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+PROCESSES := -n 2 --dist worksteal
+ZOO ?=
+ZOO_SIZE ?=
 
-.PHONY: help export test test-fast check setup clean
+.PHONY: help export test test-fast test-zoo check setup clean
 
 help:
 	@echo "make export MODEL=ghostnetv2   export a model to artifacts/ (ARGS=--force replaces one)"
-	@echo "make test                      run all tests"
-	@echo "make test-fast                 run the tests that take less than 3 minutes together"
+	@echo "make test                      run all tests but those of the zoo (ARGS for pytest)"
+	@echo "make test-fast                 run those without conversions"
+	@echo "make test-zoo ZOO=ghostnet     run the tests of whole models (without ZOO, of each family)"
 	@echo "make check                     run lint, types and layer contracts"
 
 export: $(STAMP)
 	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
 
 test: $(STAMP)
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
-	@$(PYTEST) -m alone $(ARGS) || [ $$? = 5 ] # 5: ARGS leave none
+	@$(PYTEST) $(PROCESSES) $(ARGS)
 
 test-fast: $(STAMP)
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not alone" $(ARGS)
+	@$(PYTEST) $(PROCESSES) -m "not slow and not zoo" $(ARGS)
+
+# Bundles in artifacts/ are taken, others made.
+test-zoo: $(STAMP)
+	@MOBILEKIT_BUNDLES=artifacts MOBILEKIT_ZOO="$(ZOO)" MOBILEKIT_ZOO_SIZE="$(ZOO_SIZE)" \
+	$(PYTEST) $(PROCESSES) -m zoo $(ARGS) tests/zoo
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ settings.register_profile("ci", max_examples=25, deadline=None)
 settings.register_profile("nightly", max_examples=400, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-# Those who share a bundle wait for the one that makes it, so they come after what needs none.
+# Bundles that are made once for all processes.
 SHARED = ("digits_bundle", "tiny_bundle")
 
 
@@ -35,14 +35,16 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a conversion as slow, and bring the slow ones to the front.
+    """Mark every test that needs a shared bundle as slow, and bring files with slow tests to the front.
 
-    No process is then left alone with the slowest test at the end.
+    No process is then left alone with the slowest test at the end. Tests of one file stay together, as they share what
+    it prepares.
     """
     for item in items:
         if set(SHARED) & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

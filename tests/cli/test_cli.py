@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from mobilekit.recipes.builtin import builtin_recipes
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.catalogue import REWRITES
 from mobilekit.store.bundle import MANIFEST
-from tests.conftest import ROOT, Cli, seconds_of_children
+from tests.conftest import ROOT, Cli
 
 SMALL = ("ghostnetv2", "--input-size", "64", "--no-cache")
 
@@ -154,13 +154,13 @@ def test_another_bundle_is_kept_without_force(run: Run, tmp_path: Path) -> None:
     assert _tree(tmp_path) == before
 
 
-def test_errors_in_a_process_of_its_own(cli: Cli, tmp_path: Path) -> None:
-    done = cli("export", "ghostnetv3", cwd=tmp_path)
+def test_errors_in_a_process_of_its_own(cli_apart: Cli, tmp_path: Path) -> None:
+    done = cli_apart("export", "ghostnetv3", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: There is no model ghostnetv3.\nDid you mean ghostnetv2")
     assert list(tmp_path.iterdir()) == []
     for debug, shown in (([], False), (["--debug"], True)):
-        done = cli(*debug, "verify", tmp_path / "none")
+        done = cli_apart(*debug, "verify", tmp_path / "none")
         assert (done.returncode, "Traceback" in done.stderr) == (2, shown)
         assert f"error: There is no folder {tmp_path / 'none'}.\n" in done.stderr
 
@@ -287,47 +287,35 @@ def test_every_command_has_help_with_an_example(run: Run, command: tuple[str, ..
     assert run(*command, "-h").out == said.out
 
 
-def _least_seconds(*arguments: str) -> float:
-    """Return the least processor time of seven runs: whatever else a machine does can only add to it.
+HEAVY = {
+    "ai_edge_litert",
+    "matplotlib",
+    "onnx",
+    "onnx2tf",
+    "onnxruntime",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "tensorflow",
+    "torch",
+}
 
-    Bytecode is kept from the first on, as that of an installed package is.
+
+@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["recipes", "show", "ghostnet"]], ids=" ".join)
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
+    """How long they take is measured by benchmarks/startup.py."""
+    code = f"""
+        import sys
+        from mobilekit.cli.app import main
+        sys.argv = ["mobilekit", *{words!r}]
+        try:
+            main()
+        finally:
+            print(*sys.modules, file=sys.stderr)
     """
-    times = []
-    for _ in range(7):
-        before = seconds_of_children()
-        subprocess.run(
-            [sys.executable, *arguments],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""},
-        )
-        times.append(seconds_of_children() - before)
-    return min(times)
-
-
-@pytest.mark.alone
-@pytest.mark.parametrize("argument", ["--help", "recipes"])
-def test_light_commands_start_at_once(argument: str) -> None:
-    """Half a second; a core too slow for that is held to its own speed: 2.5 times what the libraries alone take.
-
-    Measured 1.7 to 2.0 times, on cores that take between .29 and .47 s.
-    """
-    limit = max(0.5, 2.5 * _least_seconds("-c", "import typer, pydantic, rich.console, yaml"))
-    assert _least_seconds("-m", "mobilekit", argument) < limit
-
-
-def test_the_command_line_imports_nothing_heavy() -> None:
-    code = "import sys; from mobilekit.cli.app import application; application(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
     assert "mobilekit" in loaded
-    assert not loaded & {
-        "torch",
-        "tensorflow",
-        "onnx",
-        "onnx2tf",
-        "onnxruntime",
-        "ai_edge_litert",
-        "sklearn",
-        "skimage",
-    }
+    assert not loaded & HEAVY

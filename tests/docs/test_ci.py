@@ -16,6 +16,8 @@ from mobilekit.parity.ledger.baseline import FLOAT32_SPREAD
 from tests.conftest import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "parity.yml"
+# Models, recipes and files are looked for where the words are read.
+VARIABLES = {"$MODEL": "ghostnetv2", "$RECIPE": "ghostnetv2", "$WEIGHTS": __file__, "$CALIBRATION": __file__}
 OURS = ROOT / ".github" / "workflows" / "ci.yml"
 
 
@@ -25,8 +27,9 @@ def steps_of(path: Path) -> list[dict[str, Any]]:
 
 
 def commands_of(text: str) -> list[list[str]]:
-    """Return the words after `mobilekit` of each command in a shell script."""
-    lines = re.sub(r"\$\{\{.*?\}\}", "value", text.replace("\\\n", " ")).splitlines()
+    """Return the words after `mobilekit` of each command in a shell script, with values for the shell's variables."""
+    joined = re.sub(r"\$\{\{.*?\}\}", "value", text.replace("\\\n", " "))
+    lines = re.sub(r"\$[A-Z_]+", lambda name: VARIABLES.get(name[0], "value"), joined).splitlines()
     found = [re.search(r"(?:^|[ /])mobilekit (?!is )([a-z].*?)(?:>|\|\||$)", line.strip()) for line in lines]
     return [shlex.split(match[1]) for match in found if match]
 

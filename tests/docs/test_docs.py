@@ -55,7 +55,7 @@ def test_the_readmes_make_targets_exist() -> None:
     for document in DOCUMENTS:
         for line in re.findall(r"`?make ([a-z-]+[^`\n#]*)", document.read_text()):
             target = shlex.split(line)[0]
-            if "MODEL=" in line or target in ("check", "test", "test-fast", "setup"):
+            if "MODEL=" in line or target in ("check", "test", "test-fast", "test-zoo", "setup"):
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), line
 
 
