@@ -35,6 +35,7 @@ def list_rewrites(as_json: options.Json = False) -> None:
             "name": rewrite.name,
             "exactness": rewrite.exactness.value,
             "summary": rewrite.summary,
+            "experimental": rewrite.experimental or None,
             "options": rewrite.options_type.model_json_schema().get("properties", {}),
         }
         for rewrite in map(find_rewrite, rewrite_names())
@@ -48,6 +49,10 @@ def list_rewrites(as_json: options.Json = False) -> None:
     for entry in entries:
         table.add_row(entry["name"], entry["exactness"], ", ".join(entry["options"]) or "-", entry["summary"])
     out.print(table)
+    out.print("\nExperimental, in no recipe that comes with mobilekit:")
+    for entry in entries:
+        if entry["experimental"]:
+            out.print(f"  {entry['name']}: {entry['experimental']}", markup=False)
 
 
 @app.command("explain")

@@ -51,6 +51,8 @@ class Rewrite(ABC, Generic[OptionsType]):
     summary: ClassVar[str]
     any_size: ClassVar[bool] = True
     """False: a size of the recipe's input is built into what `apply` makes; the proof then leaves other sizes out."""
+    experimental: ClassVar[str] = ""
+    """For a rewrite in no recipe that comes with mobilekit: what it showed, and where it is right. Else empty."""
     options_type: ClassVar[type[Options]] = Options
 
     def __init__(self, options: OptionsType) -> None:

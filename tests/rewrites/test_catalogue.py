@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mobilekit.recipes.builtin import builtin_recipes
+from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites import rules
 from mobilekit.rewrites.catalogue import REWRITES, load_rule
 from mobilekit.rewrites.names import own_names
@@ -47,6 +50,14 @@ def test_a_file_that_is_dropped_in_is_found(drop: Drop) -> None:
     drop("dropped_in.py", RULE)
     assert own_names() == sorted([*REWRITES, "dropped-in"])
     assert load_rule("dropped-in").__name__ == "Dropped"
+
+
+def test_a_rewrite_in_no_shipped_recipe_is_experimental_and_no_other() -> None:
+    texts = builtin_recipes()
+    shipped = {step.name for name in texts for step in load_recipe(name).recipe.rewrites}
+    assert {name for name, kind in REWRITES.items() if kind.experimental} == set(REWRITES) - shipped
+    for kind in REWRITES.values():
+        assert not kind.experimental or re.search(r"; right .*\.$", kind.experimental)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_the_command_line_lists_it(example: Path, cli: Cli) -> None:
         "name": "drop-second-relu",
         "exactness": "exact-when",
         "summary": "ReLU after a layer whose values cannot be negative: dropped",
+        "experimental": None,
         "options": {},
     }
 

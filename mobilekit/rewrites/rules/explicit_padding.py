@@ -21,6 +21,10 @@ class ExplicitPadding(Rewrite[Options]):
     name = "explicit-padding"
     exactness = Exactness.EXACT_WHEN
     summary = "Padding of convolutions as a step before them where TFLite's SAME pads other sides"
+    experimental = (
+        "Changes no number and was not timed: the converter pads so without it; right where the graph is to say "
+        "what the TFLite file will hold."
+    )
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the convolutions that pad."""

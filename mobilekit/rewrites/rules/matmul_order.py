@@ -45,6 +45,10 @@ class MatmulOrder(Rewrite[Options]):
     name = "matmul-order"
     exactness = Exactness.EXACT_WHEN
     summary = "Products of three matrices in the order that costs less, as in linear attention"
+    experimental = (
+        "Nothing to do in the models that come with mobilekit, whose attention has the cheaper order; right for "
+        "attention without softmax that is written the quadratic way."
+    )
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the products of a product."""

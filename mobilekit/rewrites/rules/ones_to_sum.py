@@ -37,6 +37,10 @@ class OnesToSum(Rewrite[Options]):
     name = "ones-to-sum"
     exactness = Exactness.EXACT_WHEN
     summary = "Values padded with ones, in linear attention, to an explicit sum over the keys"
+    experimental = (
+        "No site in the models that come with mobilekit; right for linear attention that pads its values with "
+        "ones, where a delegate does not take PADV2."
+    )
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the paddings by one row or column of ones that a matrix product takes."""

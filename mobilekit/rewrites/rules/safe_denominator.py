@@ -34,6 +34,10 @@ class SafeDenominator(SiteRewrite[SafeDenominatorOptions]):
     name = "safe-denominator"
     exactness = Exactness.APPROXIMATE
     summary = "Denominators that are never negative kept above a floor that float16 has"
+    experimental = (
+        "In EfficientViT it keeps the quotients finite on GPUs whose float16 has no subnormal numbers; right "
+        "where `mobilekit ranges` warns of a denominator."
+    )
     options_type = SafeDenominatorOptions
 
     def find(self, graph: GraphModule) -> list[Site]:
