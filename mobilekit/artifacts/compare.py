@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.tflite import constant, kinds, unpack
+
 Weights = dict[str, NDArray[Any]]
 
 
@@ -56,11 +58,8 @@ def _read(path: Path) -> Contents:
 
 
 def _read_tflite(path: Path) -> Contents:
-    from ai_edge_litert import schema_py_generated as schema
-
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    codes = [kinds[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    model = unpack(path.read_bytes())
+    codes = kinds(model)
     metadata = {"description": model.description, "version": model.version}
     weights: Weights = {}
     ops: Counter[str] = Counter()
@@ -68,20 +67,14 @@ def _read_tflite(path: Path) -> Contents:
         ops.update(codes[op.opcodeIndex] for op in graph.operators)
         metadata[f"tensor names of graph {index}"] = [tensor.name for tensor in graph.tensors]
         for number, tensor in enumerate(graph.tensors):
-            data, scale = model.buffers[tensor.buffer].data, tensor.quantization and tensor.quantization.scale
-            if data is not None:
-                weights[f"{index}/{number}"] = _values(np.asarray(data, np.uint8), tensor.type)
+            values, scale = constant(model, tensor), tensor.quantization and tensor.quantization.scale
+            if values is not None:
+                weights[f"{index}/{number}"] = values
             if scale is not None:
                 weights[f"{index}/{number} scale"] = np.asarray(scale)
     for entry in model.metadata or []:
         metadata[entry.name.decode()] = bytes(model.buffers[entry.buffer].data)
     return Contents(ops, metadata, weights)
-
-
-def _values(data: NDArray[np.uint8], kind: int) -> NDArray[Any]:
-    """Return a buffer's bytes as what they are, for the types that floats and integers of weights have."""
-    names = {0: np.float32, 1: np.float16, 2: np.int32, 4: np.int64, 9: np.int8}  # TensorType of the TFLite schema
-    return data.view(names.get(kind, np.uint8))
 
 
 def _read_onnx(path: Path) -> Contents:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import pack, unpack
+from mobilekit.artifacts.tflite import numbers, pack, schema
 
 
-def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+def cut_tflite(source: Any, ops: Collection[int], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
     """Return a TFLite file of some ops of another one's first graph, with the constants that they read.
 
     Args:
-        content: The file.
+        source: The file's `ModelT`, which stays as it is; see `tflite.unpack`.
         ops: Numbers of the ops; those that make constants (unpacked weights) are added where these need them.
         inputs: Numbers of the tensors that the new file takes, in its order.
         outputs: Numbers of the tensors that it gives.
@@ -23,9 +23,6 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     Returns:
         A file without signatures.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    source = unpack(content)
     graph = source.subgraphs[0]
     chosen = _with_makers_of_constants(graph, ops, inputs)
     tensors = list(
@@ -33,8 +30,8 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     )
     places = {tensor: place for place, tensor in enumerate(tensors)}
 
-    model, part = schema.ModelT(), schema.SubGraphT()
-    model.version, model.subgraphs, model.buffers = source.version, [part], [schema.BufferT()]
+    model, part = schema().ModelT(), schema().SubGraphT()
+    model.version, model.subgraphs, model.buffers = source.version, [part], [schema().BufferT()]
     model.description = "A part of another model."
     part.tensors = [_tensor(source, graph.tensors[number], model.buffers, number in inputs) for number in tensors]
     codes = sorted({graph.operators[number].opcodeIndex for number in chosen})
@@ -45,9 +42,9 @@ def cut_tflite(content: bytes, ops: Collection[int], inputs: Sequence[int], outp
     return pack(model)
 
 
-def _present(numbers: Iterable[Any] | None) -> list[int]:
+def _present(listed: Iterable[Any] | None) -> list[int]:
     """Leave out the -1 of absent optional tensors."""
-    return [] if numbers is None else [int(number) for number in numbers if number >= 0]
+    return [number for number in numbers(listed) if number >= 0]
 
 
 def _tensors_of(op: Any) -> list[int]:
@@ -87,7 +84,7 @@ def _op(op: Any, places: dict[int, int], codes: list[int]) -> Any:
     return own
 
 
-def _moved(numbers: Any, places: dict[int, int]) -> Any:
-    if numbers is None:
+def _moved(listed: Any, places: dict[int, int]) -> Any:
+    if listed is None:
         return None
-    return np.array([places[int(number)] if number >= 0 else -1 for number in numbers], np.int32)
+    return np.array([places[number] if number >= 0 else -1 for number in numbers(listed)], np.int32)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
+from mobilekit.artifacts.tflite import unpack
 from mobilekit.errors import ToolError, first_line
 
 
@@ -117,11 +118,9 @@ def _check_whole(path: Path) -> None:
     Raises:
         ToolError: The file is not a whole TFLite file.
     """
-    from ai_edge_litert import schema_py_generated
-
     try:
         content = path.read_bytes()
-        whole = content[4:8] == b"TFL3" and schema_py_generated.ModelT.InitFromPackedBuf(content, 0).subgraphs
+        whole = content[4:8] == b"TFL3" and unpack(content).subgraphs
     except OSError as error:
         raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.") from error
     except Exception:  # the generated reader trips over garbage in its own ways

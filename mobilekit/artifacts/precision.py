@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph, type_of
 from mobilekit.store.stages import Precision
 
 _INT8_NODES = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
+_INTEGERS = {"INT4", "INT8", "UINT8", "INT16"}
 _DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 
 
@@ -21,19 +22,16 @@ def precision_of(path: Path) -> Precision:
 
 
 def _of_tflite(path: Path) -> Precision:
-    from ai_edge_litert.schema_py_generated import TensorType
-
     graph = TFLiteGraph(path.read_bytes())
-    integers = {TensorType.INT4, TensorType.INT8, TensorType.UINT8, TensorType.INT16}
     computed = set(graph.computed())
     inner = {tensor for made in graph.results for tensor in made}
-    if any(graph.tensors[tensor].type in integers and graph.is_quantised(tensor) for tensor in inner):
+    if any(type_of(graph.tensors[tensor]) in _INTEGERS and graph.is_quantised(tensor) for tensor in inner):
         return "int8"
     constants = [one for number, one in enumerate(graph.tensors) if number not in computed]
-    types = {one.type for one in constants if one.quantization is not None and one.quantization.scale is not None}
-    if types & integers:
+    types = {type_of(one) for one in constants if one.quantization is not None and one.quantization.scale is not None}
+    if types & _INTEGERS:
         return "dynamic"
-    return "float16" if any(one.type == TensorType.FLOAT16 for one in constants) else "float32"
+    return "float16" if any(type_of(one) == "FLOAT16" for one in constants) else "float32"
 
 
 def _of_onnx(path: Path) -> Precision:

@@ -1,19 +1,43 @@
-"""A TFLite file's first graph, to be looked at and changed."""
+"""TFLite files, read and written as objects: the one place that takes them apart.
+
+`cut_tflite` cuts ops out of one, and `LiteRTRuntime` runs one.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "FLOAT16": np.float16,
+    "FLOAT32": np.float32,
+    "FLOAT64": np.float64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+
+
+def schema() -> Any:
+    """Return the classes of TFLite's schema; they take a moment to import."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
 
 
 def unpack(content: bytes) -> Any:
-    """Return a TFLite file as objects that can be changed (`ModelT` of the schema)."""
-    from ai_edge_litert import schema_py_generated as schema
+    """Return a TFLite file as objects that can be changed (`ModelT` of the schema).
 
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    What is no whole TFLite file fails in whatever way its first wrong byte leads to.
+    """
+    return schema().ModelT.InitFromObj(schema().Model.GetRootAsModel(content, 0))
 
 
 def pack(model: Any) -> bytes:
@@ -25,30 +49,89 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def kinds(model: Any) -> list[str]:
+    """Return the name of each of a model's operator codes; files of old converters have it in another field."""
+    names = _names("BuiltinOperator")
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return [names.get(code, f"OP_{code}") for code in codes]
+
+
+def type_of(tensor: Any) -> str:
+    """Return the schema's name of a tensor's number format, such as `FLOAT32`."""
+    return _names("TensorType").get(tensor.type, f"TYPE_{tensor.type}")
+
+
+def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
+    """Return what a constant tensor holds, in its shape; None for a tensor that is computed.
+
+    Formats that numpy has not, and constants that are packed or sparse, come as bytes in one row.
+    """
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    array = np.frombuffer(bytes(data), np.uint8).view(_DTYPES.get(type_of(tensor), np.uint8))
+    shape = numbers(tensor.shape)
+    return array.reshape(shape) if array.size == np.prod(shape, dtype=np.int64) else array
+
+
+def numbers(listed: Iterable[Any] | None) -> list[int]:
+    """Return a list of a file's numbers; one that is left out is empty."""
+    return [] if listed is None else [int(number) for number in listed]
+
+
+def ordered(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Return a TFLite file whose inputs and outputs are in this order, for callers who go by position.
+
+    TensorFlow Lite's converter keeps a signature's names and loses their order. The lists of tensor numbers are changed
+    where they stand; nothing else of the file moves.
+
+    Args:
+        content: The file, with one graph and a signature.
+        inputs: The signature's names of all inputs.
+        outputs: The signature's names of all outputs.
+    """
+    changed = bytearray(content)
+    model = schema().Model.GetRootAs(changed)
+    graph, signature = model.Subgraphs(0), model.SignatureDefs(0)
+    taken = _signature_numbers(signature.Inputs(i) for i in range(signature.InputsLength()))
+    given = _signature_numbers(signature.Outputs(i) for i in range(signature.OutputsLength()))
+    graph.InputsAsNumpy()[:] = [taken[name] for name in inputs]
+    graph.OutputsAsNumpy()[:] = [given[name] for name in outputs]
+    return bytes(changed)
+
+
+def _signature_numbers(tensors: Any) -> dict[str, int]:
+    """Return the number of each tensor of a signature by its name there."""
+    return {tensor.Name().decode(): tensor.TensorIndex() for tensor in tensors}
+
+
+@cache
+def _names(kind: str) -> dict[int, str]:
+    """Return the names of one of the schema's enumerations by their numbers."""
+    return {value: name for name, value in vars(getattr(schema(), kind)).items() if isinstance(value, int)}
+
+
 class TFLiteGraph:
-    """Ops and tensors by their numbers.
+    """A file's first graph: ops and tensors by their numbers.
 
     Args:
         content: A TFLite file.
     """
 
     def __init__(self, content: bytes) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self._model = unpack(content)
-        names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-        codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in self._model.operatorCodes]
-        self._float32, self._new_quantization = schema.TensorType.FLOAT32, schema.QuantizationParametersT
-        self._graph = self._model.subgraphs[0]
+        self.model = unpack(content)
+        codes = kinds(self.model)
+        self._graph = self.model.subgraphs[0]
         self.tensors: list[Any] = self._graph.tensors
         self.kinds = [codes[op.opcodeIndex] for op in self._graph.operators]
-        self.operands = [[int(tensor) for tensor in op.inputs] for op in self._graph.operators]
-        self.results = [[int(tensor) for tensor in op.outputs] for op in self._graph.operators]
-        self._readers: dict[int, list[int]] = defaultdict(list)
+        self.operands = [numbers(op.inputs) for op in self._graph.operators]
+        self.results = [numbers(op.outputs) for op in self._graph.operators]
+        self.makers = {tensor: op for op, made in enumerate(self.results) for tensor in made}
+        self.readers: dict[int, list[int]] = defaultdict(list)
         for number, taken in enumerate(self.operands):
             for tensor in taken:
-                self._readers[tensor].append(number)
-        self.after = [sorted({op for one in made for op in self._readers[one]}) for made in self.results]
+                self.readers[tensor].append(number)
+        self.after = [sorted({op for one in made for op in self.readers[one]}) for made in self.results]
         self.before: list[list[int]] = [[] for _ in self.kinds]
         for number, followers in enumerate(self.after):
             for follower in followers:
@@ -69,7 +152,12 @@ class TFLiteGraph:
 
     def is_float32(self, tensor: int) -> bool:
         """Return whether a tensor holds float32."""
-        return bool(self.tensors[tensor].type == self._float32)
+        return type_of(self.tensors[tensor]) == "FLOAT32"
+
+    def is_constant(self, tensor: int) -> bool:
+        """Return whether a tensor's values stand in the file."""
+        data = self.model.buffers[self.tensors[tensor].buffer].data
+        return data is not None and len(data) > 0
 
     def is_quantised(self, tensor: int) -> bool:
         """Return whether a tensor holds numbers by a scale."""
@@ -79,26 +167,26 @@ class TFLiteGraph:
     def set_range(self, tensor: int, low: float, high: float) -> None:
         """Write the range that int8 is to have into a tensor."""
         if self.tensors[tensor].quantization is None:
-            self.tensors[tensor].quantization = self._new_quantization()
+            self.tensors[tensor].quantization = schema().QuantizationParametersT()
         quantization = self.tensors[tensor].quantization
         quantization.min, quantization.max = np.array([low], np.float32), np.array([high], np.float32)
 
     def is_read_by_hard_swishes_alone(self, tensor: int) -> bool:
         """Return whether all that reads a tensor are Hard-Swishes, and something does."""
         is_output = tensor in map(int, self._graph.outputs)
-        return not is_output and {self.kinds[op] for op in self._readers[tensor]} == {"HARD_SWISH"}
+        return not is_output and {self.kinds[op] for op in self.readers[tensor]} == {"HARD_SWISH"}
 
     def signature_inputs(self) -> dict[str, int]:
         """Return the tensor of each input by its name in the signature."""
-        return {one.name.decode(): int(one.tensorIndex) for one in self._model.signatureDefs[0].inputs}
+        return {one.name.decode(): int(one.tensorIndex) for one in self.model.signatureDefs[0].inputs}
 
     def names(self) -> tuple[list[str], list[str]]:
         """Return the signature's names of the inputs and of the outputs, in the graph's order."""
-        signature = self._model.signatureDefs[0]
+        signature = self.model.signatureDefs[0]
         taken = {int(one.tensorIndex): one.name.decode() for one in signature.inputs}
         made = {int(one.tensorIndex): one.name.decode() for one in signature.outputs}
         return [taken[int(i)] for i in self._graph.inputs], [made[int(i)] for i in self._graph.outputs]
 
     def content(self) -> bytes:
         """Return the file as it is now."""
-        return pack(self._model)
+        return pack(self.model)

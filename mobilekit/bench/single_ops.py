@@ -9,15 +9,15 @@ Runs in a process of its own, as LiteRT may crash on a file; see `litert_engine.
 
 from __future__ import annotations
 
-import copy
 import json
 import statistics
 import sys
 import time
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.tflite import TFLiteGraph
 
 _TRIES = 15
 _SECONDS = 0.5  # for one op at most
@@ -31,125 +31,43 @@ def main() -> None:
 
 def time_ops(path: Path, threads: int) -> list[dict[str, Any]]:
     """Return the median time of each op in ms, None where it cannot run alone."""
-    whole = Whole.read(path)
-    times = []
-    for index, op in enumerate(whole.operators):
-        made = int(op.outputs[0])
-        users = whole.users.get(made, [])
-        is_part = bool(users) and all(_part_of(whole, user, made) for user in users)
-        times.append({"index": index, "ms": 0.0 if is_part else _time(single_op(whole, index), threads)})
-    return times
+    graph = TFLiteGraph(path.read_bytes())
+    return [
+        {"index": op, "ms": 0.0 if _is_part(graph, op) else _time(single_op(graph, op), threads)}
+        for op in range(len(graph.kinds))
+    ]
 
 
-@dataclass(frozen=True)
-class Whole:
-    """A TFLite model, and which ops of its first subgraph make and use each tensor."""
-
-    model: Any
-    """A `ModelT` of the TFLite schema."""
-    makers: dict[int, Any]
-    users: dict[int, list[Any]]
-
-    @classmethod
-    def read(cls, path: Path) -> Whole:
-        """Read a file."""
-        from ai_edge_litert import schema_py_generated as schema
-
-        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-        makers: dict[int, Any] = {}
-        users: dict[int, list[Any]] = defaultdict(list)
-        for op in model.subgraphs[0].operators:
-            makers.update(dict.fromkeys(map(int, op.outputs), op))
-            for number in map(int, op.inputs):
-                users[number].append(op)
-        return cls(model, makers, dict(users))
-
-    @property
-    def operators(self) -> list[Any]:
-        """All ops, in order."""
-        operators: list[Any] = self.model.subgraphs[0].operators
-        return operators
-
-    def code(self, op: Any) -> int:
-        """Return an op's code in the schema; old files have it in another field."""
-        code = self.model.operatorCodes[op.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
-
-    def data(self, number: int) -> Any:
-        """Return the bytes of a constant tensor, None for another."""
-        data = self.model.buffers[self.model.subgraphs[0].tensors[number].buffer].data
-        return data if data is not None and len(data) else None
-
-
-def single_op(whole: Whole, index: int) -> bytes:
+def single_op(graph: TFLiteGraph, op: int) -> bytes:
     """Return a TFLite file of one op: what it takes from other ops becomes the file's input.
 
     Args:
-        whole: The model.
-        index: Place of the op in the first subgraph.
+        graph: The file's first graph.
+        op: The op's number in it.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = whole.model
-    part = schema.SubGraphT()
-    part.tensors, part.inputs, part.operators = [], [], []
-    buffers, codes = [schema.BufferT()], []
-    places: dict[int, int] = {}
-
-    def place(number: int, made: bool) -> int:
-        """Return the place of a tensor in the new file, and put it there first if it is not."""
-        if number < 0 or number in places:
-            return places.get(number, -1)
-        companion = None if made else _part_of(whole, whole.operators[index], number)
-        if companion is not None:
-            add(companion)
-            return places[number]
-        tensor = copy.copy(model.subgraphs[0].tensors[number])
-        data = whole.data(number)
-        tensor.buffer = 0
-        places[number] = len(part.tensors)
-        if data is not None:
-            tensor.buffer = len(buffers)
-            buffers.append(schema.BufferT())
-            buffers[-1].data = data
-        elif not made:
-            part.inputs.append(len(part.tensors))
-        part.tensors.append(tensor)
-        return places[number]
-
-    def add(operator: Any) -> list[int]:
-        """Put an op into the new file; return the places of its outputs."""
-        operator = copy.copy(operator)
-        operator.inputs = [place(int(number), made=False) for number in operator.inputs]
-        operator.outputs = [place(int(number), made=True) for number in operator.outputs]
-        codes.append(copy.copy(model.operatorCodes[operator.opcodeIndex]))
-        operator.opcodeIndex = len(codes) - 1
-        part.operators.append(operator)
-        return list(operator.outputs)
-
-    part.outputs = add(whole.operators[index])
-    single = schema.ModelT()
-    single.version = 3
-    single.operatorCodes = codes
-    single.buffers = buffers
-    single.subgraphs = [part]
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(single.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    parts = [part for tensor in graph.operands[op] if (part := _part_of(graph, op, tensor)) is not None]
+    inside = {tensor for one in (*parts, op) for tensor in graph.results[one]}
+    taken = dict.fromkeys(tensor for one in (*parts, op) for tensor in graph.operands[one] if tensor >= 0)
+    inputs = [tensor for tensor in taken if tensor not in inside and not graph.is_constant(tensor)]
+    return cut_tflite(graph.model, [*parts, op], inputs, graph.results[op])
 
 
-def _part_of(whole: Whole, user: Any, number: int) -> Any:
+def _is_part(graph: TFLiteGraph, op: int) -> bool:
+    """Return whether the delegate does an op's work as part of all that use it."""
+    made = graph.results[op][0]
+    users = graph.readers[made]
+    return bool(users) and all(_part_of(graph, user, made) is not None for user in users)
+
+
+def _part_of(graph: TFLiteGraph, user: int, tensor: int) -> int | None:
     """Return the op that makes a tensor if the delegate does its work as part of the op that uses the tensor."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator as Builtin
-
-    maker = whole.makers.get(number)
+    maker = graph.makers.get(tensor)
     if maker is None:
         return None
-    if whole.code(maker) == Builtin.DEQUANTIZE:
-        return maker if whole.data(int(maker.inputs[0])) is not None else None
-    takes_padding = whole.code(user) in (Builtin.CONV_2D, Builtin.DEPTHWISE_CONV_2D)
-    return maker if whole.code(maker) == Builtin.PAD and takes_padding and len(whole.users[number]) == 1 else None
+    if graph.kinds[maker] == "DEQUANTIZE":
+        return maker if graph.is_constant(graph.operands[maker][0]) else None
+    takes_padding = graph.kinds[user] in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    return maker if graph.kinds[maker] == "PAD" and takes_padding and len(graph.readers[tensor]) == 1 else None
 
 
 def _time(content: bytes, threads: int) -> float | None:

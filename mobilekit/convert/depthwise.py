@@ -11,9 +11,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mobilekit.artifacts.tflite import pack, unpack
+from mobilekit.artifacts.tflite import constant, kinds, pack, schema, unpack
 
 _X, _WEIGHTS = 0, 1
 _FIELDS = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")
@@ -25,16 +24,14 @@ def with_depthwise(content: bytes) -> bytes:
     Args:
         content: The file, with one graph, and weights in float32 or in float16 before a DEQUANTIZE.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     model = unpack(content)
     graph = model.subgraphs[0]
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    codes = kinds(model)
     makers = {int(made): op for op in graph.operators for made in op.outputs}
     readers = Counter(int(taken) for op in graph.operators for taken in op.inputs)
     changed = False
     for op in graph.operators:
-        if codes[op.opcodeIndex] != schema.BuiltinOperator.CONV_2D or not _is_depthwise(graph, op):
+        if codes[op.opcodeIndex] != "CONV_2D" or not _is_depthwise(graph, op):
             continue
         weights = [int(op.inputs[_WEIGHTS])]
         if weights[0] in makers:  # float16
@@ -55,47 +52,41 @@ def _is_depthwise(graph: Any, op: Any) -> bool:
 
 def _turn_weights(model: Any, weights: list[int]) -> None:
     """Bring weights (out, height, width, 1) into the order (1, height, width, out); the last tensor has the values."""
-    from ai_edge_litert import schema_py_generated as schema
-
     tensors = [model.subgraphs[0].tensors[number] for number in weights]
-    shape = [int(length) for length in tensors[-1].shape]
-    kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
-    values: NDArray[Any] = np.frombuffer(bytes(model.buffers[tensors[-1].buffer].data), kinds[tensors[-1].type])
-    buffer = schema.BufferT()  # of its own: tensors of equal values share theirs
-    buffer.data = np.frombuffer(values.reshape(shape).transpose(3, 1, 2, 0).tobytes(), np.uint8)
+    values = constant(model, tensors[-1])
+    assert values is not None
+    turned = values.transpose(3, 1, 2, 0)
+    buffer = schema().BufferT()  # of its own: tensors of equal values share theirs
+    buffer.data = np.frombuffer(turned.tobytes(), np.uint8)
     old, tensors[-1].buffer = tensors[-1].buffer, len(model.buffers)
     model.buffers.append(buffer)
     if not any(tensor.buffer == old for tensor in model.subgraphs[0].tensors):
         model.buffers[old].data = None
     for tensor in tensors:
-        tensor.shape = np.array([shape[3], *shape[1:3], shape[0]], np.int32)
+        tensor.shape = np.array(turned.shape, np.int32)
 
 
 def _make_depthwise(model: Any, op: Any) -> None:
     """Make a CONV_2D with turned weights a DEPTHWISE_CONV_2D."""
-    from ai_edge_litert import schema_py_generated as schema
-
     tensors = model.subgraphs[0].tensors
-    options = schema.DepthwiseConv2DOptionsT()
+    options = schema().DepthwiseConv2DOptionsT()
     for field in _FIELDS:
         setattr(options, field, getattr(op.builtinOptions, field))
     options.depthMultiplier = int(tensors[op.inputs[_WEIGHTS]].shape[3]) // int(tensors[op.inputs[_X]].shape[3])
-    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DepthwiseConv2DOptions, options
+    op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.DepthwiseConv2DOptions, options
     is_dilated = (options.dilationWFactor, options.dilationHFactor) != (1, 1)
     op.opcodeIndex = _code_of_depthwise(model, version=2 if is_dilated else 1)
 
 
 def _code_of_depthwise(model: Any, version: int) -> int:
     """Return the number of the operator code, which is added where the file has none."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    kind = schema.BuiltinOperator.DEPTHWISE_CONV_2D
-    for number, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
-            code.version = max(code.version, version)
-            return number
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = kind
+    known = kinds(model)
+    if "DEPTHWISE_CONV_2D" in known:
+        number = known.index("DEPTHWISE_CONV_2D")
+        model.operatorCodes[number].version = max(model.operatorCodes[number].version, version)
+        return number
+    code = schema().OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.DEPTHWISE_CONV_2D
     code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

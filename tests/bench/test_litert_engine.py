@@ -17,12 +17,13 @@ import pytest
 
 from mobilekit.artifacts.delegate import describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine, last_words, worker
 from mobilekit.bench.litert_worker import fill_inputs, measure
-from mobilekit.bench.single_ops import Whole, single_op
+from mobilekit.bench.single_ops import single_op
 from mobilekit.errors import UsageError
 
 FEW = RunSettings(runs=7, warmup_runs=2)
@@ -50,13 +51,12 @@ def engine(workspace: Workspace) -> LiteRTEngine:
 @pytest.fixture(scope="module")
 def left_alone(digits_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of one op, which XNNPACK does not take."""
-    whole = Whole.read(digits_bundle / "model.dynamic.tflite")
+    graph = TFLiteGraph((digits_bundle / "model.dynamic.tflite").read_bytes())
     path = digits_bundle / "model.dynamic.tflite"
     left = {each.name for each in describe_delegate(LiteRTRuntime(path).interpreter).undelegated}
-    tensors = whole.model.subgraphs[0].tensors
-    place = next(i for i, op in enumerate(whole.operators) if tensors[int(op.outputs[0])].name.decode() in left)
+    place = next(op for op, made in enumerate(graph.results) if graph.name(made[0]) in left)
     path = tmp_path_factory.mktemp("alone") / "left.tflite"
-    path.write_bytes(single_op(whole, place))
+    path.write_bytes(single_op(graph, place))
     return path
 
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from mobilekit.artifacts.delegate import FLOAT_ONLY
 from mobilekit.artifacts.float_regions import tensors_to_keep
+from mobilekit.artifacts.tflite import TFLiteGraph, pack
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
 from mobilekit.bench.devices.local import LocalDevice
@@ -23,10 +24,11 @@ from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import ALONE, OpTime, Profile, advice_for, profile_with
-from mobilekit.bench.single_ops import Whole, single_op, time_ops
+from mobilekit.bench.single_ops import single_op, time_ops
 from mobilekit.errors import ToolError
 from mobilekit.recipes.load import parse_recipe
-from mobilekit.store.bundle import MODULES, REWRITTEN
+from mobilekit.store.bundle import MODULES
+from mobilekit.store.stages import Stage
 from tests.bench.test_choice import PRINTED, Phone
 from tests.tflite_by_hand import make_tflite
 
@@ -60,7 +62,7 @@ def expected_kind(op: Op, weights: dict[str, Any], classes: dict[str, str]) -> s
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_layers_are_of_the_kind_that_their_weights_say(digits_bundle: Path, precision: str) -> None:
-    weights = load_file(digits_bundle / REWRITTEN)
+    weights = load_file(digits_bundle / Stage.REWRITTEN.file)
     classes = json.loads((digits_bundle / MODULES).read_text())["classes"]
     layers = [op for op in ops_of(digits_bundle, precision) if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
     assert len(layers) == 151
@@ -136,11 +138,11 @@ def plain(**changes: Any) -> Interpreter:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_op_alone_computes_what_it_computes_in_the_whole(digits_bundle: Path, precision: str) -> None:
     path = digits_bundle / f"model.{precision}.tflite"
-    whole, values = Whole.read(path), run_all(path)
-    count = len(whole.operators)
+    graph, values = TFLiteGraph(path.read_bytes()), run_all(path)
+    count = len(graph.kinds)
     sizes = []
     for index in range(count):
-        alone = plain(model_content=single_op(whole, index))
+        alone = plain(model_content=single_op(graph, index))
         for detail in alone.get_input_details():
             alone.set_tensor(detail["index"], values[detail["name"]])
         alone.invoke()
@@ -165,13 +167,14 @@ def test_parts_of_other_ops_take_no_time_of_their_own(digits_bundle: Path) -> No
 
 
 def test_files_of_old_converters_have_their_op_codes_in_another_field(digits_bundle: Path) -> None:
-    whole = Whole.read(digits_bundle / "model.float16.tflite")
-    layer = [whole.code(op) for op in whole.operators].index(schema.BuiltinOperator.CONV_2D)
-    new = single_op(whole, layer)
-    for code in whole.model.operatorCodes:
+    graph = TFLiteGraph((digits_bundle / "model.float16.tflite").read_bytes())
+    layer = graph.kinds.index("CONV_2D")
+    new = single_op(graph, layer)
+    for code in graph.model.operatorCodes:
         assert code.deprecatedBuiltinCode == min(code.builtinCode, 127)
         code.builtinCode = 0
-    old = single_op(whole, layer)
+    assert TFLiteGraph(pack(graph.model)).kinds == graph.kinds
+    old = single_op(graph, layer)
     assert len(plain(model_content=old)._get_ops_details()) == len(plain(model_content=new)._get_ops_details()) >= 3
 
 

@@ -21,7 +21,8 @@ from mobilekit.bench.kinds import read_ops
 from mobilekit.convert import alignment
 from mobilekit.convert.alignment import Alignment, align
 from mobilekit.rewrites.fx.graph import trace
-from mobilekit.store.bundle import MODULES, REWRITTEN
+from mobilekit.store.bundle import MODULES
+from mobilekit.store.stages import Stage
 from tests.conftest import Cli
 
 Floats = NDArray[np.float32]
@@ -57,7 +58,7 @@ def filters_of(path: Path) -> dict[str, Floats]:
 
 def test_each_layer_belongs_to_the_module_whose_weights_it_holds(digits_bundle: Path) -> None:
     modules = json.loads((digits_bundle / MODULES).read_text())["modules"]
-    weights = load_file(digits_bundle / REWRITTEN)
+    weights = load_file(digits_bundle / Stage.REWRITTEN.file)
     filters = filters_of(digits_bundle / "model.float32.tflite")
     assert len(filters) == 152
     owners = {name: owner_of(array, weights) for name, array in filters.items()}
@@ -329,7 +330,7 @@ def test_a_model_of_functions_twin_branches_and_transpositions(tmp_path: Path, c
     )
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "net" / MODULES).read_text())
-    weights = load_file(tmp_path / "net" / REWRITTEN)
+    weights = load_file(tmp_path / "net" / Stage.REWRITTEN.file)
     owners = {
         name: owner_of(array, weights) for name, array in filters_of(tmp_path / "net/model.float32.tflite").items()
     }

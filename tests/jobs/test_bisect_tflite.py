@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.precision import precision_of
+from mobilekit.artifacts.tflite import unpack
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite
 from mobilekit.parity.bisect.bisect import bisect
@@ -116,7 +117,7 @@ def test_a_cut_file_gives_what_the_whole_has_there(precision: str, converted: Pa
     layers = [number for number, op in enumerate(ops) if op["op_name"] == "CONV_2D"][1:3]
     first, last = int(ops[layers[0]]["inputs"][0]), int(ops[layers[1]]["outputs"][0])
     part = tmp_path / "part.tflite"
-    part.write_bytes(cut_tflite(path.read_bytes(), range(layers[0], layers[1] + 1), [first], [last]))
+    part.write_bytes(cut_tflite(unpack(path.read_bytes()), range(layers[0], layers[1] + 1), [first], [last]))
     cut = LiteRTRuntime(part, keep_tensors=True)
     cut.interpreter.set_tensor(cut.inputs[0].index, whole.interpreter.get_tensor(first))
     cut.interpreter.invoke()

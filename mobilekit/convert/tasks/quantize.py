@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.float_regions import tensors_to_keep
-from mobilekit.artifacts.signature import ordered
-from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.tasks.worker import named
 

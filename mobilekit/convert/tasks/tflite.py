@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.artifacts.float_regions import tensors_to_keep
-from mobilekit.artifacts.signature import ordered
+from mobilekit.artifacts.tflite import ordered
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.keras_model import Shapes, keras_model

@@ -15,6 +15,7 @@ from mobilekit.artifacts.cut_onnx import cut_onnx
 from mobilekit.artifacts.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
 from mobilekit.artifacts.onnx import GRAPH_OPTIMIZATION, open_session
+from mobilekit.artifacts.tflite import unpack
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.bisect import Fault
 from mobilekit.parity.bisect.layouts import Floats, distance
@@ -97,7 +98,7 @@ def reproduce(islands: Islands, fault: Fault, path: Path) -> Reproduction:
 def _reproduce_tflite(islands: Islands, fault: Fault, path: Path) -> Reproduction:
     seen, borders = islands.candidate, list(fault.island.borders)
     numbers = [seen.ops[place].number for place in fault.island.ops]
-    content = cut_tflite(path.read_bytes(), numbers, [int(one) for one in borders], [int(fault.tensor)])
+    content = cut_tflite(unpack(path.read_bytes()), numbers, [int(one) for one in borders], [int(fault.tensor)])
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "candidate.tflite"
         file.write_bytes(content)
