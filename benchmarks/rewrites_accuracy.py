@@ -176,7 +176,7 @@ def measure(trial: Trial, epochs: int) -> Result:
     """Apply, test, tune and test again."""
     model, loaded = variant(trial.variant), _recipe(trial.steps)
     calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(loaded.recipe).items()}
-    done = rewrite(model, loaded, calibration, hold=False)
+    done = rewrite(model, loaded, calibration, enforce_limits=False)
     inputs, labels = tensors("test")
 
     def test() -> tuple[Drift, float]:

@@ -62,7 +62,7 @@ def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], a
     loaded = load_recipe(str(file))
     steps = steps_of(loaded)
     if as_json:
-        print_json({"file": str(file), "valid": True, "rewrites": [step.name for step, _ in steps]})
+        print_json({"file": str(file), "valid": True, "rewrites": [step.name for step in steps]})
     else:
         out.print(f"{file} is a valid recipe with {len(steps)} rewrites.")
 

@@ -24,7 +24,7 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.engine import Rewritten, Watch, rewrite
+from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
@@ -60,16 +60,13 @@ def diff(
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
     model, rewritten = models_of(bundle, loaded, reference)
-    steps = tuple(
-        StepReport(step.name, step.exactness, step.applied, step.refused, max_drift=written["max_drift"])
-        for step, written in zip(rewritten.steps, bundle.ledger["rewrites"], strict=True)
-    )
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
+    steps = rewritten.steps
     return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
 
 
 def models_of(
-    bundle: Bundle, loaded: LoadedRecipe, reference: str | None = None, watch: Watch = lambda _graph: None
+    bundle: Bundle, loaded: LoadedRecipe, reference: str | None = None, keep_exact: bool = False
 ) -> tuple[nn.Module, Rewritten]:
     """Return a bundle's reference model and its rewritten one, both with the weights in the bundle.
 
@@ -77,13 +74,13 @@ def models_of(
         bundle: The bundle.
         loaded: Its recipe.
         reference: Names the model anew.
-        watch: Is shown the graph, in float64, before the first rewrite and after each.
+        keep_exact: Keep a copy of the rewritten one whose weights are not yet rounded.
 
     Raises:
         UsageError: The bundle's model is unknown here, or is code that `reference` does not name.
     """
     model = reference_of(bundle, reference)
-    rewritten = rewrite(model, loaded, prove=False, watch=watch)
+    rewritten = rewrite(model, loaded, prove=False, keep_exact=keep_exact)
     load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
     return model, rewritten
 

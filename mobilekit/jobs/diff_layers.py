@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -102,20 +100,14 @@ def _tap(
     bundle: Bundle, loaded: LoadedRecipe, recipe: Recipe, evaluation: Evaluation, reference: str | None
 ) -> _Models:
     """Build a bundle's models, and tap them where the same quantities are."""
-    shown = count()
-    exact: list[GraphModule] = []  # with every rewrite, and weights that are not yet rounded
-
-    def keep_last(graph: GraphModule) -> None:
-        if next(shown) == len(loaded.recipe.rewrites):
-            exact.append(deepcopy(graph))
-
-    model, rewritten = models_of(bundle, loaded, reference, keep_last)
+    model, rewritten = models_of(bundle, loaded, reference, keep_exact=True)
+    assert rewritten.exact is not None
     examples = zeros(recipe.shapes)
     taps = find_taps(rewritten.graph, examples)
     traced = trace(model, examples)
     first = {name: torch.from_numpy(array[:1]) for name, array in evaluation.inputs.items()}
     changes = any(step.applied and not step.exactness.is_proved for step in rewritten.steps)
-    counterparts = find_counterparts(taps, exact[0], traced, first, changes)
+    counterparts = find_counterparts(taps, rewritten.exact, traced, first, changes)
     inside = {tap.name: tap.node.name for tap in taps if not tap.is_output}
     known = {name: counterparts[name].step for name in inside if name in counterparts}
     return _Models(

@@ -14,7 +14,7 @@ from mobilekit.errors import OldWordWarning, UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.old_words import Renamed, with_new_words
-from mobilekit.recipes.schema import Recipe, RewriteStep
+from mobilekit.recipes.schema import Recipe
 
 DEFAULT = "default"
 Options = TypeVar("Options", bound=BaseModel)
@@ -101,17 +101,18 @@ def _tell_of_old_words(renamed: Renamed, source: str, lines: dict[yaml_positions
         warnings.warn(text, OldWordWarning, stacklevel=2)
 
 
-def check_options(kind: type[Options], step: RewriteStep, loaded: LoadedRecipe) -> Options:
-    """Check the `options` of one rewrite step against the rewrite's own model.
+def check_options(
+    kind: type[Options], options: dict[str, Any], loaded: LoadedRecipe, path: yaml_positions.Path
+) -> Options:
+    """Check the options at `path` in a recipe against a model of their own.
 
     Raises:
         UsageError: With file, line and nearest key.
     """
     try:
-        return kind.model_validate(step.options)
+        return kind.model_validate(options)
     except ValidationError as error:
-        index = next(i for i, other in enumerate(loaded.recipe.rewrites) if other is step)
-        raise _explain(error, loaded, ("rewrites", index, "options"), kind) from error
+        raise _explain(error, loaded, path, kind) from error
 
 
 def _explain(

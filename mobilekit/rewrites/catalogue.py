@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mobilekit.errors import UsageError, nearest
@@ -53,17 +54,40 @@ def find_rewrite(name: str) -> type[Rewrite[Any]]:
     raise UsageError(f"There is no rewrite {name}.", nearest(name, rewrite_names()))
 
 
-def steps_of(loaded: LoadedRecipe) -> list[tuple[RewriteStep, Rewrite[Any]]]:
+@dataclass(frozen=True)
+class Step:
+    """One step of a recipe, with its rewrite made."""
+
+    index: int
+    """Its place among the recipe's steps, from 0."""
+    spec: RewriteStep
+    """What the recipe says."""
+    rewrite: Rewrite[Any]
+    where: str
+    """`file:line`, for error messages."""
+
+    @property
+    def name(self) -> str:
+        """The rewrite's name."""
+        return self.spec.name
+
+    def fresh(self) -> Step:
+        """Return the same step with its rewrite made anew: one that is applied keeps what it measured."""
+        return replace(self, rewrite=type(self.rewrite)(self.rewrite.options))
+
+
+def steps_of(loaded: LoadedRecipe) -> list[Step]:
     """Return the recipe's steps with their rewrites made.
 
     Raises:
         UsageError: A step names no rewrite, or gives it wrong options; with file and line.
     """
     steps = []
-    for index, step in enumerate(loaded.recipe.rewrites):
-        if step.name not in rewrite_names():
+    for index, spec in enumerate(loaded.recipe.rewrites):
+        if spec.name not in rewrite_names():
             place = loaded.where(("rewrites", index, "name"))
-            raise UsageError(f"{place}: there is no rewrite {step.name}.", nearest(step.name, rewrite_names()))
-        kind = find_rewrite(step.name)
-        steps.append((step, kind(check_options(kind.options_type, step, loaded))))
+            raise UsageError(f"{place}: there is no rewrite {spec.name}.", nearest(spec.name, rewrite_names()))
+        kind = find_rewrite(spec.name)
+        options = check_options(kind.options_type, spec.options, loaded, ("rewrites", index, "options"))
+        steps.append(Step(index, spec, kind(options), loaded.where(("rewrites", index))))
     return steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,11 +15,10 @@ from mobilekit.errors import GateError, UsageError
 from mobilekit.models.inputs import Tensors, describe_shapes, zeros
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites import float32
 from mobilekit.rewrites import proof as proofs
 from mobilekit.rewrites.base import Exactness, Rewrite, Site
-from mobilekit.rewrites.catalogue import steps_of
+from mobilekit.rewrites.catalogue import Step, steps_of
 from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between
 from mobilekit.rewrites.fx.graph import note_shapes, trace
@@ -29,7 +28,7 @@ from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
 from mobilekit.store.bundle import INPUT
 
 Progress = Callable[[str], None]
-Watch = Callable[[GraphModule], None]
+Watch = Callable[[Step | None, GraphModule], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,9 @@ class Rewritten:
     """The rewritten model in float32, and what each step did."""
 
     graph: GraphModule
-    steps: tuple[StepReport, ...] = field(default=())
+    steps: tuple[StepReport, ...] = ()
+    exact: GraphModule | None = None
+    """The same in float64, its weights not yet rounded; where it was asked for."""
 
 
 def rewrite(
@@ -46,8 +47,9 @@ def rewrite(
     calibration: Tensors | None = None,
     prove: bool = True,
     progress: Progress = lambda _message: None,
-    hold: bool = True,
-    watch: Watch = lambda _graph: None,
+    enforce_limits: bool = True,
+    watch: Watch = lambda _step, _graph: None,
+    keep_exact: bool = False,
 ) -> Rewritten:
     """Apply the recipe's rewrites to a model.
 
@@ -60,8 +62,9 @@ def rewrite(
         calibration: float32 inputs (N, ...) by name for fits and drifts; needed where a step is approximate.
         prove: Run proofs and measure drifts. Without, the graph is made again as it was made before.
         progress: Is told what goes on.
-        hold: Stop at an approximate rewrite that drifts further than the recipe allows.
-        watch: Is shown the graph, in float64, before the first step and after each.
+        enforce_limits: Stop at an approximate rewrite that drifts further than the recipe allows.
+        watch: Is shown the graph, in float64, before the first step, with None, and after each, with the step.
+        keep_exact: Return a copy in float64 as well.
 
     Raises:
         GateError: A rewrite broke the graph, an exact one changed the function, or an approximate one drifted further
@@ -73,37 +76,48 @@ def rewrite(
     graph = trace(model, zeros(recipe.shapes)).double()
     steps = steps_of(loaded)
     exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
-    run = _Run(loaded, exact, prove, hold)
-    order = Order([action.name for _, action in steps], [_look(step, action) for step, action in steps])
+    run = _Run(model, loaded, steps, exact, prove, enforce_limits)
+    order = Order([step.name for step in steps], [_look(step) for step in steps])
     run.note_shapes(graph)
     if prove:
         progress("running the reference in float64")
-        run.start(graph, [action for _, action in steps])
+        run.start(graph)
         order.look(graph)
-    watch(graph)
+    watch(None, graph)
     reports = []
-    for index, (step, action) in enumerate(steps):
-        progress(f"rewrite {action.name}")
-        reports.append(run.apply(graph, step, action, lambda index=index: run.replay(model, index)))  # type: ignore[misc]
+    for step in steps:
+        progress(f"rewrite {step.name}")
+        reports.append(run.apply(graph, step))
         if prove:
             order.look(graph)
-        watch(graph)
+        watch(step, graph)
     if prove:
         reports = [replace(report, notes=(*report.notes, *order.notes(index))) for index, report in enumerate(reports)]
-    return Rewritten(graph.float(), tuple(reports))
+    kept = copy.deepcopy(graph) if keep_exact else None
+    return Rewritten(graph.float(), tuple(reports), kept)
 
 
 class _Run:
     """The outputs before the step at hand: each step is compared with the one before it."""
 
-    def __init__(self, loaded: LoadedRecipe, calibration: Tensors | None, prove: bool, hold: bool) -> None:
-        self.loaded = loaded
+    def __init__(
+        self,
+        model: nn.Module,
+        loaded: LoadedRecipe,
+        steps: Sequence[Step],
+        calibration: Tensors | None,
+        prove: bool,
+        enforce_limits: bool,
+    ) -> None:
+        self.model = model
+        self.recipe = loaded.recipe
+        self.steps = steps
         self.calibration = calibration
         self.examples = zeros(loaded.recipe.shapes, torch.float64)
         self.inputs = calibration
         """What is measured: all calibration inputs, or a few where every step is proved."""
         self.prove = prove
-        self.hold = hold
+        self.enforce_limits = enforce_limits
         self.outputs: dict[Case, Any] = {}
         self.reference: GraphModule | None = None
         """A copy of the graph before the first step, where a later step has to be tried on it alone."""
@@ -114,81 +128,67 @@ class _Run:
     def note_shapes(self, graph: GraphModule) -> None:
         note_shapes(graph, self.examples)
 
-    def start(self, graph: GraphModule, actions: Sequence[Rewrite[Any]]) -> None:
+    def start(self, graph: GraphModule) -> None:
         """Run the reference.
 
         Raises:
             UsageError: It cannot take the recipe's input.
         """
-        recipe = self.loaded.recipe
-        self.outputs = proofs.outputs_of(graph, proofs.cases_for(recipe))
-        self.outputs = self.outputs or proofs.outputs_of(graph, (proofs.smallest_case(recipe),))
+        self.outputs = proofs.outputs_of(graph, proofs.cases_for(self.recipe))
+        self.outputs = self.outputs or proofs.outputs_of(graph, (proofs.smallest_case(self.recipe),))
         if not self.outputs:
-            raise UsageError(f"The model cannot take {describe_shapes(recipe.shapes)}.")
-        if any(not action.exactness.is_proved for action in actions[1:]):
+            raise UsageError(f"The model cannot take {describe_shapes(self.recipe.shapes)}.")
+        are_proved = [step.rewrite.exactness.is_proved for step in self.steps]
+        if not all(are_proved[1:]):
             self.reference = copy.deepcopy(graph)
-        if self.inputs is not None and actions:
-            if all(action.exactness.is_proved for action in actions):
+        if self.inputs is not None and self.steps:
+            if all(are_proved):
                 self.inputs = {name: tensor[: float32.COUNT] for name, tensor in self.inputs.items()}
-            outputs = self._measure(graph)
+            outputs = self._run(graph)
             self.measured = {"reference": outputs, "now": outputs}
             self.rounding = float32.rounding_of(graph, self.inputs, outputs)
 
-    def replay(self, model: nn.Module, count: int) -> GraphModule:
-        """Return the graph after the first `count` steps, made anew: a copy before each step takes longer than it."""
-        graph = trace(model, zeros(self.loaded.recipe.shapes)).double()
+    def _before(self, last: Step) -> GraphModule:
+        """Return the graph before a step, made anew: a copy before each step takes longer than all steps."""
+        graph = trace(self.model, zeros(self.recipe.shapes)).double()
         self.note_shapes(graph)
-        for step, action in steps_of(self.loaded)[:count]:
-            allowed, _refused = _sort_sites(graph, step, action)
+        for step in (earlier.fresh() for earlier in self.steps[: last.index]):
+            allowed, _refused = _sort_sites(graph, step)
             if allowed:
-                apply_at(graph, action, allowed, self.calibration, self.examples)
+                apply_at(graph, step.rewrite, allowed, self.calibration, self.examples)
         return graph
 
-    def apply(
-        self, graph: GraphModule, step: RewriteStep, action: Rewrite[Any], before: Callable[[], GraphModule]
-    ) -> StepReport:
-        """Apply a step, and prove or measure it.
-
-        Args:
-            graph: What is changed.
-            step: Of the recipe.
-            action: Its rewrite.
-            before: Makes the graph before the step again.
-        """
-        allowed, refused = _sort_sites(graph, step, action)
+    def apply(self, graph: GraphModule, step: Step) -> StepReport:
+        """Change the graph by one step, and prove or measure it."""
+        allowed, refused = _sort_sites(graph, step)
         paths, details = tuple(site.path for site in allowed), tuple(site.detail for site in allowed)
-        report = StepReport(action.name, action.exactness, paths, tuple(refused), details)
+        report = StepReport(step.name, step.rewrite.exactness, paths, tuple(refused), details)
         if not allowed:
             return report if refused else replace(report, notes=("it matches nothing in this model",))
-        apply_at(graph, action, allowed, self.calibration, self.examples)
+        if report.exactness is Exactness.APPROXIMATE:
+            report = replace(report, max_drift=step.spec.max_drift, min_top1_agreement=step.spec.min_top1_agreement)
+        apply_at(graph, step.rewrite, allowed, self.calibration, self.examples)
         if not self.prove:
             return report
-        if action.exactness.is_proved:
-            return self._prove(report, before, graph, action, allowed)
-        return self._charge(report, graph, step, action)
+        if report.exactness.is_proved:
+            return self._prove(report, graph, step, allowed)
+        return self._measure_drift(report, graph, step)
 
-    def _prove(
-        self,
-        report: StepReport,
-        before: Callable[[], GraphModule],
-        after: GraphModule,
-        action: Rewrite[Any],
-        sites: list[Site],
-    ) -> StepReport:
+    def _prove(self, report: StepReport, after: GraphModule, step: Step, sites: list[Site]) -> StepReport:
         """Compare the outputs in float64, and what float32 makes of them.
 
         Raises:
             GateError: The function is another one, or float32 loses too much.
         """
-        if not action.any_size:
-            size = self.loaded.recipe.input.shape[2:]
+        if not step.rewrite.any_size:
+            size = self.recipe.input.shape[2:]
             self.outputs = {case: output for case, output in self.outputs.items() if case.shape[2:] == size}
         outputs = proofs.outputs_of(after, tuple(self.outputs))
         proof = proofs.compare(self.outputs, outputs)
         if not proof.holds:
-            culprit, again = self._find_culprit(before(), action, sites)
+            culprit, again = self._find_culprit(self._before(step), step.rewrite, sites)
             raise GateError(
-                f"The rewrite {action.name} says {action.exactness.value} and is not: {culprit}.",
+                f"The rewrite {step.name} says {report.exactness.value} and is not: {culprit}.",
                 f"This is a fault of the rewrite. Leave it out of the recipe, and report it.{again}",
             )
         self.outputs = outputs
@@ -198,7 +198,7 @@ class _Run:
         rounded = float32.check(self.rounding, rounding, len(self.inputs[INPUT]))
         if not rounded.holds:
             raise GateError(
-                f"The rewrite {action.name} is exact in real arithmetic and not in float32: its error on "
+                f"The rewrite {step.name} is exact in real arithmetic and not in float32: its error on "
                 f"{rounded.count} calibration inputs is {rounded.ulps:.3g} x 2^-24 of the largest {rounded.output}, "
                 f"and the limit is {rounded.limit:.3g}.",
                 "Leave it out of the recipe.",
@@ -221,7 +221,7 @@ class _Run:
                     )
         return "only all sites together change the outputs", ""
 
-    def _charge(self, report: StepReport, graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> StepReport:
+    def _measure_drift(self, report: StepReport, graph: GraphModule, step: Step) -> StepReport:
         """Measure the drift on the calibration inputs, after the steps before and alone.
 
         Raises:
@@ -230,9 +230,9 @@ class _Run:
         if self.inputs is None:
             raise GateError(f"The rewrite {step.name} is approximate and there are no inputs to measure its drift on.")
         reference, old = self.measured["reference"], self.measured["now"]
-        new = self._measure(graph)
+        new = self._run(graph)
         drift = drift_between(old, new)
-        alone = drift if old is reference else self._drift_alone(step, action)
+        alone = drift if old is reference else self._drift_alone(step)
         report = replace(
             report,
             drift=drift.relative_l2,
@@ -243,59 +243,63 @@ class _Run:
         )
         if alone is None:
             report = replace(report, notes=("alone, on the model without the steps before it, it matches nothing",))
-        if action.exactness is Exactness.APPROXIMATE:
-            report = replace(report, max_drift=step.max_drift, min_top1_agreement=step.min_top1_agreement)
-            if self.hold:
-                self._hold(step, "changes the outputs", drift)
-                self._hold(step, "alone changes the outputs", alone or drift)
+        if report.exactness is Exactness.APPROXIMATE and self.enforce_limits:
+            _check_drift(step, "changes the outputs", drift)
+            _check_drift(step, "alone changes the outputs", alone or drift)
         self.outputs = proofs.outputs_of(graph, tuple(self.outputs))
         self.measured["now"] = new
         self.rounding = float32.rounding_of(graph, self.inputs, new)
         return report
 
-    def _drift_alone(self, step: RewriteStep, action: Rewrite[Any]) -> Drift | None:
+    def _drift_alone(self, step: Step) -> Drift | None:
         """Apply one step to the reference; None where it then changes nothing."""
         assert self.reference is not None
         graph = copy.deepcopy(self.reference)
-        fresh = type(action)(action.options)
-        allowed, _refused = _sort_sites(graph, step, fresh)
+        fresh = step.fresh()
+        allowed, _refused = _sort_sites(graph, fresh)
         if not allowed:
             return None
-        apply_at(graph, fresh, allowed, self.calibration)
-        return drift_between(self.measured["reference"], self._measure(graph))
+        apply_at(graph, fresh.rewrite, allowed, self.calibration)
+        return drift_between(self.measured["reference"], self._run(graph))
 
-    def _hold(self, step: RewriteStep, change: str, drift: Drift) -> None:
-        place = next(i for i, other in enumerate(self.loaded.recipe.rewrites) if other is step)
-        where = self.loaded.where(("rewrites", place))
-        hint = "if the task can bear it, change the rewrite's options, or leave it out."
-        if not drift.relative_l2 <= step.max_drift:
-            raise GateError(
-                f"The rewrite {step.name} {change} by {drift.relative_l2:.3g} (relative L2 on the calibration "
-                f"inputs); max_drift is {step.max_drift:g} at {where}.",
-                f"Raise max_drift {hint}",
-            )
-        least = step.min_top1_agreement
-        if least is not None and drift.top1_agreement < least:
-            raise GateError(
-                f"The rewrite {step.name} {change}: the largest is the same one for {drift.top1_agreement:.2%} of the "
-                f"calibration inputs; min_top1_agreement is {least:g} at {where}.",
-                f"Lower min_top1_agreement {hint}",
-            )
-
-    def _measure(self, graph: GraphModule) -> dict[str, torch.Tensor]:
+    def _run(self, graph: GraphModule) -> dict[str, torch.Tensor]:
         assert self.inputs is not None
         with torch.no_grad():
             return run_in_batches(graph, self.inputs, at_once(self.inputs))
 
 
-def _look(step: RewriteStep, action: Rewrite[Any]) -> Callable[[GraphModule], Paths]:
-    return lambda graph: frozenset(site.path for site in _sort_sites(graph, step, action)[0])
+def _check_drift(step: Step, change: str, drift: Drift) -> None:
+    """Hold a drift to what the recipe allows.
+
+    Raises:
+        GateError: It is larger.
+    """
+    spec, hint = step.spec, "if the task can bear it, change the rewrite's options, or leave it out."
+    if not drift.relative_l2 <= spec.max_drift:
+        raise GateError(
+            f"The rewrite {step.name} {change} by {drift.relative_l2:.3g} (relative L2 on the calibration "
+            f"inputs); max_drift is {spec.max_drift:g} at {step.where}.",
+            f"Raise max_drift {hint}",
+        )
+    least = spec.min_top1_agreement
+    if least is not None and drift.top1_agreement < least:
+        raise GateError(
+            f"The rewrite {step.name} {change}: the largest is the same one for {drift.top1_agreement:.2%} of the "
+            f"calibration inputs; min_top1_agreement is {least:g} at {step.where}.",
+            f"Lower min_top1_agreement {hint}",
+        )
 
 
-def _sort_sites(graph: GraphModule, step: RewriteStep, action: Rewrite[Any]) -> tuple[list[Site], list[Refusal]]:
+def _look(step: Step) -> Callable[[GraphModule], Paths]:
+    return lambda graph: frozenset(site.path for site in _sort_sites(graph, step)[0])
+
+
+def _sort_sites(graph: GraphModule, step: Step) -> tuple[list[Site], list[Refusal]]:
+    """Return the sites at which a step may change a graph, and the others with the reasons."""
+    action = step.rewrite
     allowed, refused = [], []
     for site, reason in matches(graph, action):
-        if reason is None and action.exactness is Exactness.NEEDS_RETRAINING and not step.allow:
+        if reason is None and action.exactness is Exactness.NEEDS_RETRAINING and not step.spec.allow:
             reason = "it needs retraining, and the recipe does not say `allow: true`"
         if reason is None:
             allowed.append(site)

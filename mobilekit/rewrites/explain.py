@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from mobilekit.models.inputs import Tensors
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
-from mobilekit.rewrites.catalogue import find_rewrite
+from mobilekit.rewrites.catalogue import Step, find_rewrite
 from mobilekit.rewrites.cost import Cost, changed_kinds, cost_of
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.report import StepReport
@@ -59,10 +59,10 @@ def explain(
     """
     costs: list[Cost] = []
 
-    def watch(graph: GraphModule) -> None:
+    def watch(_step: Step | None, graph: GraphModule) -> None:
         costs.append(cost_of(graph, loaded.recipe.shapes))
 
-    result = rewrite(model, loaded, calibration, progress=progress, hold=False, watch=watch)
+    result = rewrite(model, loaded, calibration, progress=progress, enforce_limits=False, watch=watch)
     return Explanation(result.steps, tuple(costs))
 
 

@@ -107,7 +107,8 @@ def cheapest(ranked: list[Ranked], max_drift: float) -> list[str]:
 
 def _everywhere(loaded: LoadedRecipe) -> Rewrite[Any]:
     """Return the recipe's only rewrite, without the recipe's own choice of sites."""
-    [(_step, action)] = steps_of(loaded)
+    [step] = steps_of(loaded)
+    action = step.rewrite
     options = action.options.model_dump()
     options.pop("sites", None)
     return type(action)(action.options_type.model_validate(options))

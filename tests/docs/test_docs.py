@@ -65,7 +65,7 @@ def test_the_example_recipes_of_the_docs_are_valid() -> None:
 
     example, several = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
     loaded = parse_recipe(example, "example", "docs/recipes.md")
-    assert [step.name for step, _ in steps_of(loaded)] == ["dfc-dense", "fold-batch-norm", "noop-slice"]
+    assert [step.name for step in steps_of(loaded)] == ["dfc-dense", "fold-batch-norm", "noop-slice"]
     assert several == (ROOT / "docs" / "examples" / "change.yaml").read_text()
 
 

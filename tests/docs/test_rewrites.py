@@ -44,4 +44,4 @@ def test_the_commands_exist(cli: Cli) -> None:
 
 def test_the_examples_recipe_is_valid() -> None:
     loaded = load_recipe(str(ROOT / "docs" / "examples" / "hard_gates.yaml"))
-    assert [step.name for step, _ in steps_of(loaded)] == ["hard-sigmoid"]
+    assert [step.name for step in steps_of(loaded)] == ["hard-sigmoid"]

@@ -67,7 +67,8 @@ def test_built_in_recipes_are_right(name: str) -> None:
     assert loaded.name == name
     assert loaded.source == f"export_recipes/{name}.yaml"
     steps = steps_of(loaded)
-    assert [step.name for step, _rewrite in steps] == [rewrite.name for _step, rewrite in steps]
+    assert [step.spec.name for step in steps] == [step.rewrite.name for step in steps]
+    assert [step.index for step in steps] == list(range(len(steps)))
     assert len(steps) == len(loaded.recipe.rewrites) > 0
     assert set(loaded.recipe.models) <= set(model_names())
     for model in loaded.recipe.models:
@@ -97,8 +98,9 @@ def test_a_file_says_what_it_says(tmp_path: Path) -> None:
     assert recipe.precision == ("int8", "float32")
     assert recipe.calibration.count == 3
     assert recipe.limits["tflite-int8"].relative_l2 == 0.2
-    (dense, options), (noop, _) = steps_of(loaded)
-    assert (dense.max_drift, options.options.kernel_size, options.options.fit) == (0.5, 7, "projection")
+    dense, noop = steps_of(loaded)
+    options = dense.rewrite.options
+    assert (dense.spec.max_drift, options.kernel_size, options.fit) == (0.5, 7, "projection")
     assert noop.name == "noop-slice"
     assert loaded.where(("rewrites", 1)) == f"{tmp_path / 'mine.yaml'}:14"
     assert Recipe.model_validate(json.loads(recipe.model_dump_json())) == recipe

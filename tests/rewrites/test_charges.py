@@ -166,7 +166,7 @@ def test_top1_agreement_is_held_where_the_recipe_says_so(register: Register, lea
 
 def test_nothing_is_held_on_request(register: Register) -> None:
     register("ten", nn.Conv2d, scale(1.1, "second"), Exactness.APPROXIMATE)
-    [report] = rewrite(chain(), recipe("name: ten, max_drift: 0.01"), images(), hold=False).steps
+    [report] = rewrite(chain(), recipe("name: ten, max_drift: 0.01"), images(), enforce_limits=False).steps
     assert report.drift == pytest.approx(0.1)
     assert report.max_drift == 0.01
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -300,6 +301,37 @@ def test_each_step_drifts_from_the_step_before_it(register: Register) -> None:
     text = "input: {size: 8}\nrewrites: [{name: test, max_drift: 0.2}, {name: test, max_drift: 0.2}]"
     steps = rewrite(chain(), parse_recipe(text, "t", "t.yaml"), {"input": images()}).steps
     assert [step.drift for step in steps] == [pytest.approx(0.1), pytest.approx(0.1)]
+
+
+def test_a_step_knows_its_line_where_two_are_the_same_object(register: Register) -> None:
+    register(scaling(1.1, "third"), Exactness.APPROXIMATE)
+    lines = "input: {size: 8}\nrewrites:\n  - {name: test, max_drift: 0.2}\n  - {name: noop-slice}\n"
+    loaded = parse_recipe(lines, "t", "t.yaml")
+    spec = loaded.recipe.rewrites[0]
+    twice = replace(loaded, recipe=loaded.recipe.model_copy(update={"rewrites": (spec, spec)}))
+    assert [(step.index, step.where) for step in steps_of(twice)] == [(0, "t.yaml:3"), (1, "t.yaml:4")]
+
+
+def test_the_limit_of_a_drift_is_told_without_measuring_it(register: Register) -> None:
+    [step] = rewrite(
+        chain(), register(scaling(1.01, "third"), Exactness.APPROXIMATE, ", max_drift: 0.011"), prove=False
+    ).steps
+    assert (step.drift, step.max_drift) == (None, 0.011)
+
+
+def test_who_watches_is_told_after_which_step(register: Register) -> None:
+    seen: list[int | None] = []
+    result = rewrite(
+        chain(),
+        register(scaling(2.0, "third")),
+        prove=False,
+        watch=lambda step, _graph: seen.append(step.index if step else None),
+        keep_exact=True,
+    )
+    assert seen == [None, 0]
+    assert result.exact is not None
+    assert {tensor.dtype for tensor in result.exact.parameters()} == {torch.float64}
+    assert {tensor.dtype for tensor in result.graph.parameters()} == {torch.float32}
 
 
 def test_what_needs_retraining_waits_for_leave(register: Register) -> None:
