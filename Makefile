@@ -2,14 +2,17 @@
 MODEL ?= ghostnetv2
 ARGS ?=
 VENV := .venv
-STAMP := $(VENV)/.installed
+# What is installed, and for what: an export needs no development tools.
+EXPORT := $(VENV)/.for-export
+TIMM := $(VENV)/.for-timm
+DEVELOPMENT := $(VENV)/.for-development
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PROCESSES := -n 2 --dist worksteal
 ZOO ?=
 ZOO_SIZE ?=
 
-.PHONY: help export test test-fast test-zoo check setup clean
+.PHONY: help export test test-fast test-zoo check format setup clean
 
 help:
 	@echo "make export MODEL=ghostnetv2   export a model to artifacts/ (ARGS=--force replaces one)"
@@ -17,31 +20,45 @@ help:
 	@echo "make test-fast                 run those without conversions"
 	@echo "make test-zoo ZOO=ghostnet     run the tests of whole models (without ZOO, of each family)"
 	@echo "make check                     run lint, types and layer contracts"
+	@echo "make format                    format the code, as make check wants it"
+	@echo "make setup                     make .venv with what an export needs; the others do it themselves"
 
-export: $(STAMP)
+export: $(if $(filter timm:%,$(MODEL)),$(TIMM),$(EXPORT))
 	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
 
-test: $(STAMP)
+test: $(DEVELOPMENT)
 	@$(PYTEST) $(PROCESSES) $(ARGS)
 
-test-fast: $(STAMP)
+test-fast: $(DEVELOPMENT)
 	@$(PYTEST) $(PROCESSES) -m "not slow and not zoo" $(ARGS)
 
 # Bundles in artifacts/ are taken, others made.
-test-zoo: $(STAMP)
+test-zoo: $(DEVELOPMENT)
 	@MOBILEKIT_BUNDLES=artifacts MOBILEKIT_ZOO="$(ZOO)" MOBILEKIT_ZOO_SIZE="$(ZOO_SIZE)" \
 	$(PYTEST) $(PROCESSES) -m zoo $(ARGS) tests/zoo
 
-check: $(STAMP)
+check: $(DEVELOPMENT)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check . || { echo "\`make format\` formats them."; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-setup: $(STAMP)
+format: $(DEVELOPMENT)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
-$(STAMP): pyproject.toml constraints.txt
-	@sh .ci/setup $(VENV)
+setup: $(EXPORT)
+
+$(EXPORT): pyproject.toml constraints.txt
+	@sh .ci/setup $(VENV) export
+	@touch $@
+
+$(TIMM): $(EXPORT)
+	@sh .ci/setup $(VENV) timm
+	@touch $@
+
+$(DEVELOPMENT): $(EXPORT)
+	@sh .ci/setup $(VENV) development
 	@touch $@
 
 clean:

@@ -14,6 +14,7 @@ from typing import Any
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.cache import default_folder
+from mobilekit.store.versions import installed_version
 
 PYTHON = (3, 11)
 _NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
@@ -75,9 +76,8 @@ def _packages() -> Iterator[Check]:
         name = re.split(r"[^\w.-]", requirement)[0]
         wanted = locked.get(_plain(name))
         exact = f"{name}=={wanted}" if wanted else name
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        found = installed_version(name)
+        if found is None:
             yield Check(name, "missing", "-", True, "mobilekit does not work", f"pip install '{exact}'")
             continue
         if wanted and found.split("+")[0] != wanted:

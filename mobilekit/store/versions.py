@@ -38,16 +38,25 @@ _PACKAGES = (
 )
 
 
+# A package that another one may stand for.
+_ALSO_AS = {"tensorflow": "tensorflow-cpu"}
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, under whichever name it is installed; None where it is not."""
+    for name in filter(None, (package, _ALSO_AS.get(package))):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
 def tool_versions() -> dict[str, str]:
     """Return the versions of mobilekit, of the tools that it drives, of Python, and the processor's architecture."""
     from mobilekit import __version__
 
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
+    found = {name: installed_version(name) or "not installed" for name in _PACKAGES}
     return {
         "mobilekit": __version__,
         **found,

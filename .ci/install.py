@@ -1,0 +1,75 @@
+"""Install mobilekit's packages, in the exact versions of constraints.txt, into the environment that runs this.
+
+The argument says what for: `export`, `timm` (models of timm besides), or `development` (tests and checks besides).
+`export` leaves out what onnx2tf asks for and mobilekit's use of it never imports: some 40 packages, and the CUDA build
+of TensorFlow where there is one for processors alone, which makes the same files.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Each asks for more than mobilekit's use of it needs.
+WITHOUT_DEPENDENCIES = ("onnx2tf", "tf-keras")
+ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon", "psutil", "requests", "sng4onnx")
+SIZES = {
+    "export": "about 95 packages, 2.9 GB",
+    "timm": "about 10 packages more",
+    "development": "about 40 packages more",
+}
+
+
+def tensorflow() -> str:
+    """Return the name of the TensorFlow to install: the one that is there, or the smallest for this machine."""
+    try:
+        metadata.version("tensorflow")
+    except metadata.PackageNotFoundError:
+        small = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+        return "tensorflow-cpu" if small else "tensorflow"
+    return "tensorflow"
+
+
+def phases(purpose: str) -> list[tuple[str, list[str]]]:
+    """Return what is installed, step by step: what to call it, and pip's arguments."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    if purpose == "timm":
+        return [("timm and torchvision", extras["timm"])]
+    if purpose == "development":
+        return [("timm, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["dev"]])]
+    own = {requirement: requirement.split(">")[0] for requirement in project["dependencies"]}
+    rest = [requirement for requirement, name in own.items() if name not in ("onnx2tf", "tensorflow", "torch")]
+    return [
+        ("TensorFlow", [tensorflow()]),
+        ("PyTorch", ["torch"]),
+        ("onnx2tf", ["--no-deps", *WITHOUT_DEPENDENCIES]),
+        ("ONNX, LiteRT and the rest", [*rest, *ONNX2TF_IMPORTS]),
+        ("mobilekit", ["--no-deps", "--editable", str(ROOT)]),
+    ]
+
+
+def main(purpose: str) -> int:
+    """Install phase by phase; each is a line before it starts. Return the exit code."""
+    began = time.monotonic()
+    print(f"Setting up {sys.prefix} for {purpose}, once: {SIZES[purpose]}.", flush=True)
+    steps = phases(purpose)
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-warn-conflicts"]
+    for number, (name, arguments) in enumerate(steps, start=1):
+        print(f"[{number}/{len(steps)}] {name} ...", flush=True)
+        done = subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), *arguments], check=False)
+        if done.returncode:
+            print(f"{name} could not be installed; pip says why above. `make` goes on from there.", file=sys.stderr)
+            return done.returncode
+    count = len({found.name for found in metadata.distributions()})
+    size = sum(path.lstat().st_size for path in Path(sys.prefix).rglob("*") if path.is_file())
+    print(f"{count} packages, {size / 1e9:.1f} GB, in {time.monotonic() - began:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
