@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
+from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import output_layouts
-from mobilekit.store.jsonable import Jsonable, to_json
+from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
 
 Described = dict[str, Any]
 
@@ -50,6 +51,8 @@ class Inspection(Jsonable):
     inputs: tuple[TFLiteTensor | Tensor, ...]
     outputs: tuple[TFLiteTensor | Tensor, ...]
     size_bytes: int
+    op_list: tuple[ListedOp, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """All ops in their order, where these are asked for."""
 
 
 def input_entry(spec: Input) -> Described:
@@ -97,8 +100,12 @@ def artifact_summary(path: Path) -> Described:
     return {"size_bytes": found.size_bytes, "ops": found.ops, "partitions": partitions}
 
 
-def inspect(path: Path) -> Inspection:
+def inspect(path: Path, with_ops: bool = False) -> Inspection:
     """Look into an .onnx or .tflite file.
+
+    Args:
+        path: The file.
+        with_ops: List its ops as well.
 
     Raises:
         UsageError: There is no such file, or it has another suffix.
@@ -106,11 +113,10 @@ def inspect(path: Path) -> Inspection:
     """
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
-    if path.suffix == ".onnx":
-        return _inspect_onnx(path)
-    if path.suffix == ".tflite":
-        return _inspect_tflite(path)
-    raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
+    if path.suffix not in (".onnx", ".tflite"):
+        raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
+    found = _inspect_onnx(path) if path.suffix == ".onnx" else _inspect_tflite(path)
+    return replace(found, op_list=list_ops(path)) if with_ops else found
 
 
 def _inspect_tflite(path: Path) -> Inspection:

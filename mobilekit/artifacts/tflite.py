@@ -150,14 +150,18 @@ class TFLiteGraph:
         name: str = self.tensors[tensor].name.decode()
         return name
 
+    def constant_bytes(self, tensor: int) -> int:
+        """Return how many bytes of a tensor's values stand in the file: 0 of one that is computed."""
+        data = self.model.buffers[self.tensors[tensor].buffer].data
+        return 0 if data is None else len(data)
+
     def is_float32(self, tensor: int) -> bool:
         """Return whether a tensor holds float32."""
         return type_of(self.tensors[tensor]) == "FLOAT32"
 
     def is_constant(self, tensor: int) -> bool:
         """Return whether a tensor's values stand in the file."""
-        data = self.model.buffers[self.tensors[tensor].buffer].data
-        return data is not None and len(data) > 0
+        return self.constant_bytes(tensor) > 0
 
     def is_quantised(self, tensor: int) -> bool:
         """Return whether a tensor holds numbers by a scale."""

@@ -13,16 +13,20 @@ from mobilekit.cli.output import out, print_json
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="An .onnx or .tflite file.")],
+    ops: Annotated[
+        bool, typer.Option("--ops", help="List the ops in order: output shapes, sizes of weights, PyTorch modules.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show an artifact's ops, inputs and outputs, and what the delegate leaves, with the reason.
 
-    Example: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite`
+    Examples: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite` ·
+    `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite --ops`
     """
     from mobilekit.artifacts.inspect import inspect as look_into
     from mobilekit.cli.render.inspect import inspect_lines
 
-    found = look_into(file)
+    found = look_into(file, ops)
     if as_json:
         print_json(found.to_json())
         return

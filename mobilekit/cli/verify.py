@@ -40,16 +40,21 @@ def verify(
         content = {"bundle": str(bundle), "verdict": "fail" if failed else "pass", "changes": changes}
         print_json({**content, "rebuild": rebuilt} if rebuild else content)
     elif changes:
-        fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
+        fail(f"{_shown(bundle)} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
         if rebuild:
             err.print("It was not rebuilt: there is nothing left to compare with.")
     else:
         count = len(open_bundle(bundle).manifest["files"])
-        out.print(f"{bundle} is as it was exported: {count} files agree with the manifest.")
+        out.print(f"{_shown(bundle)} is as it was exported: {count} files agree with the manifest.")
         if rebuilt:
             _print(rebuilt)
     if failed:
         raise typer.Exit(1)
+
+
+def _shown(bundle: Path) -> str:
+    """Return a folder as the user named it, or its name where that was `.` or `..`."""
+    return str(bundle) if bundle.name not in ("", "..") else bundle.resolve().name
 
 
 def _rebuild(bundle: Bundle, calibration: Path | None, reference: str | None) -> dict[str, Any]:

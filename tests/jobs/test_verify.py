@@ -130,3 +130,9 @@ def test_options_of_a_rebuild_need_it(tmp_path: Path, cli: Cli) -> None:
 
 
 # What differs between two files.
+
+
+def test_verify_inside_of_a_bundle(cli: Cli) -> None:
+    done = cli("verify", ".", cwd=ROOT / "tests" / "data" / "written_by_0_1" / "bundle")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("bundle is as it was exported")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mobilekit.artifacts.delegate import Delegation
 from mobilekit.artifacts.inspect import Inspection, Tensor, TFLiteTensor
+from mobilekit.artifacts.op_list import ListedOp
 
 
 def inspect_lines(file: Path, found: Inspection) -> list[str]:
@@ -20,16 +21,38 @@ def inspect_lines(file: Path, found: Inspection) -> list[str]:
         *(f"  output {_tensor(tensor)}" for tensor in found.outputs),
         f"{count} op{'' if count == 1 else 's'}: {ops}",
         *(_delegate_lines(found.delegate) if found.delegate else ()),
+        *(op_lines(found.op_list) if found.op_list is not None else ()),
     ]
 
 
+def op_lines(ops: Sequence[ListedOp]) -> list[str]:
+    """Return a line for each op, in columns: number, kind, what it makes, bytes of weights, module."""
+    rows = [("", "op", "output", "type", "weights", "module")]
+    for each in ops:
+        shapes = ", ".join(_shape(made.shape) for made in each.outputs)
+        types = ", ".join(dict.fromkeys(made.dtype or "?" for made in each.outputs))
+        weights = f"{each.weights_bytes:,}" if each.weights_bytes else ""
+        rows.append((str(each.index), each.op, shapes, types, weights, each.module or ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    places = (str.rjust, str.ljust, str.rjust, str.ljust, str.rjust, str.ljust)
+    columns = list(zip(places, widths, strict=True))
+    lines = ("  ".join(place(cell, width) for cell, (place, width) in zip(row, columns, strict=True)) for row in rows)
+    return [line.rstrip() for line in lines]
+
+
+def _shape(shape: Sequence[int | str | None] | None) -> str:
+    """Return sizes as `1x32x32x3`; `scalar` where there is none, `?` for what is not known."""
+    if shape is None:
+        return "?"
+    return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
 def _tensor(tensor: Tensor) -> str:
-    shape = "x".join(str(size) for size in tensor.shape)
     quantized = ""
     if isinstance(tensor, TFLiteTensor) and tensor.scale:
         quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
     layout = f" {tensor.layout}" if tensor.layout else ""
-    return f"{tensor.name}: {tensor.dtype} {shape}{layout}{quantized}"
+    return f"{tensor.name}: {tensor.dtype} {_shape(tensor.shape)}{layout}{quantized}"
 
 
 def _delegate_lines(delegate: Delegation) -> Iterator[str]:
