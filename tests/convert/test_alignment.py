@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from mobilekit.convert.alignment import Alignment, align
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.bundle import MODULES
 from mobilekit.store.stages import Stage
-from tests.conftest import Cli
+from tests.converting import Converted, normal
 
 Floats = NDArray[np.float32]
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -290,58 +289,47 @@ def test_a_file_that_has_nothing_in_common_is_aligned_with_nothing(
     assert aligned(Net(), ops, tensors, x, monkeypatch).modules == {}
 
 
-CODE = """
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-class Block(nn.Module):
-    def __init__(self, channels):
+class TwinBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.mix = nn.Conv2d(channels, channels, 1)
-    def forward(self, x):
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.hardswish(self.mix(self.depthwise(x))) + x
 
-class Net(nn.Module):
-    def __init__(self):
+
+class Twins(nn.Module):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, 2, 1)
-        self.left, self.right = Block(8), Block(8)
+        self.left, self.right = TwinBlock(8), TwinBlock(8)
         self.right.load_state_dict(self.left.state_dict())
         self.tokens = nn.Linear(16, 12)
         self.head = nn.Linear(12, 5)
-    def forward(self, x):
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x).relu() * 2
         x = torch.cat([self.left(x), self.right(x)], 1)
         x = self.tokens(x.flatten(2).transpose(1, 2)).softmax(2)
         return self.head(x.mean(1))
 
-def make():
-    return Net()
-"""
-
 
 @pytest.mark.slow
-def test_a_model_of_functions_twin_branches_and_transpositions(tmp_path: Path, cli: Cli) -> None:
-    (tmp_path / "mine.py").write_text(textwrap.dedent(CODE))
-    done = cli(
-        "export", f"{tmp_path / 'mine.py'}:make", "--precision", "float32", "--input-size", 32, "-o", tmp_path / "net"
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "net" / MODULES).read_text())
-    weights = load_file(tmp_path / "net" / Stage.REWRITTEN.file)
-    owners = {
-        name: owner_of(array, weights) for name, array in filters_of(tmp_path / "net/model.float32.tflite").items()
-    }
+def test_a_model_of_functions_twin_branches_and_transpositions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = Converted(Twins(), (3, 32, 32), tmp_path)
+    told = align(made.graph, made.float32, {"input": normal(1, 3, 32, 32)}).to_json()
+    weights = {name: tensor.numpy() for name, tensor in made.model.state_dict().items()}
+    owners = {name: owner_of(array, weights) for name, array in filters_of(made.float32).items()}
     # The twins hold the same weights; whatever the converter made of them, each layer is one of its holders'.
     assert all(told["modules"][name] in names for name, names in owners.items() if names)
     assert {"stem", "tokens", "head"} <= {told["modules"][name] for name in owners}
-    ops = read_ops(tmp_path / "net" / "model.float32.tflite", told)
+    ops = read_ops(made.float32, told)
     assert all(op.module is not None for op in ops)
     assert {op.op: op.module for op in ops}["SOFTMAX"] == "softmax"
     assert {op.module for op in ops if op.op == "DEPTHWISE_CONV_2D"} <= {"left.depthwise", "right.depthwise"}
-    assert told["classes"]["left"] == "Block"
+    assert told["classes"]["left"] == "TwinBlock"
 
 
 def test_of_steps_as_close_the_first_that_is_free_is_taken() -> None:
