@@ -82,7 +82,13 @@ def apply_at(
     except Exception as error:  # whatever torch says of a graph that does not hold together
         raise _broken(graph, action, f"cannot be run ({_words(error)})") from error
     _check(graph, action, before, has_shapes=examples is not None)
-    graph.meta[_APPLIED] = [*graph.meta.get(_APPLIED, ()), action.name]
+    graph.meta[_APPLIED] = (*applied_to(graph), action.name)
+
+
+def applied_to(graph: GraphModule) -> tuple[str, ...]:
+    """Return the names of the rewrites that were applied to a graph, in order."""
+    names: tuple[str, ...] = graph.meta.get(_APPLIED, ())
+    return names
 
 
 def _check(graph: GraphModule, action: Rewrite[Any], before: _Interface, has_shapes: bool) -> None:
@@ -137,7 +143,7 @@ def _words(error: Exception) -> str:
 
 
 def _advice(graph: GraphModule) -> str:
-    ran = ", ".join(graph.meta.get(_APPLIED, ())) or "none"
+    ran = ", ".join(applied_to(graph)) or "none"
     return (
         "This is a fault of the rewrite. Leave it out of the recipe, and report it.\n"
         f"Rewrites that were applied before it: {ran}."

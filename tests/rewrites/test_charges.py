@@ -301,7 +301,8 @@ def test_an_order_that_loses_sites_is_said(register: Register) -> None:
     wrong = rewrite(chain(), recipe("name: eater, max_drift: 9", "name: eaten, max_drift: 9"), images())
     assert notes(wrong)["eaten"] == (
         "it matches nothing in this model",
-        "relu went with eater, which comes first; if that is not meant, put eaten before it",
+        "eater runs first and removes a site that eaten would match (relu). To rewrite it with eaten, "
+        "move eaten before eater",
     )
 
 
@@ -312,7 +313,7 @@ def test_an_order_that_comes_too_early_is_said(register: Register) -> None:
     wrong = rewrite(chain(), recipe(*steps), images())
     assert notes(wrong)["user"] == (
         "it matches nothing in this model",
-        "relu came with maker, which comes later; to change them too, put user after it",
+        "maker runs later and adds a site that user would match (relu). To rewrite it with user, move user after maker",
     )
     right = notes(rewrite(chain(), recipe(*steps[::-1]), images()))
     assert right["maker"] == ()

@@ -1,0 +1,66 @@
+"""What is said of the order of a recipe's steps, and how often a graph is looked at for it."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.fx import GraphModule, symbolic_trace
+
+from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
+from mobilekit.rewrites.contract import apply_at
+from mobilekit.rewrites.order import Order, Paths
+
+
+class Nothing(Rewrite[Options]):
+    """Changes nothing."""
+
+    name = "nothing"
+    exactness = Exactness.EXACT
+    summary = ""
+
+    def find(self, graph: GraphModule) -> list[Site]:
+        """Return no site."""
+        return []
+
+    def apply(self, graph: GraphModule, site: Site) -> None:
+        """Change nothing."""
+
+
+def order_of(first: list[set[str]], second: list[set[str]]) -> list[str]:
+    """Return the notes of two steps, of which each is applied and sees these paths at each moment."""
+    seen = {"one": iter(first), "two": iter(second)}
+    order = Order(("one", "two"), [lambda _graph, name=name: frozenset(next(seen[name])) for name in seen])  # type: ignore[misc]
+    graph = symbolic_trace(nn.ReLU())
+    order.look(graph)
+    for _name in seen:
+        apply_at(graph, Nothing(Options()), [], None)
+        order.look(graph)
+    return [*order.notes(0), *order.notes(1)]
+
+
+def test_sites_are_counted_and_the_first_is_named() -> None:
+    assert order_of([set(), set(), set()], [{"a", "b", "c"}, set(), set()]) == [
+        "one runs first and removes 3 sites that two would match (a and 2 more sites). To rewrite them with two, "
+        "move two before one"
+    ]
+    assert order_of([set(), set(), {"a", "b"}], [set(), set(), set()]) == [
+        "two runs later and adds 2 sites that one would match (a and another site). To rewrite them with one, "
+        "move one after two"
+    ]
+
+
+def test_a_graph_that_no_step_changed_is_not_looked_at_again() -> None:
+    looks: list[int] = []
+
+    def look(_graph: GraphModule) -> Paths:
+        looks.append(1)
+        return frozenset()
+
+    order = Order(("one", "two"), [look, look])
+    graph = symbolic_trace(nn.ReLU())
+    order.look(graph)
+    order.look(graph)
+    assert len(looks) == 2
+    apply_at(graph, Nothing(Options()), [], None)
+    order.look(graph)
+    assert len(looks) == 4
+    assert len(order.moments) == 3
