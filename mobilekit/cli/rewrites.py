@@ -9,8 +9,7 @@ import typer
 from rich.table import Table
 
 from mobilekit.cli import complete, options
-from mobilekit.cli.output import err, out, print_json, progress
-from mobilekit.errors import UsageError
+from mobilekit.cli.output import out, print_json, progress
 from mobilekit.store.bundle import INPUT
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from mobilekit.models.inputs import Tensors
     from mobilekit.recipes.load import LoadedRecipe
 
-DFC = "dfc"
 app = typer.Typer(help="Rewrites of a model, each with a stated exactness.", no_args_is_help=True)
 
 
@@ -60,25 +58,19 @@ def explain(
     model: options.Model,
     recipe: options.Recipe = None,
     rewrite: Annotated[
-        str | None, typer.Option(help="This rewrite alone, whether the recipe names it or not; `dfc` for a table.")
+        str | None,
+        typer.Option(help="This rewrite alone, whether the recipe names it or not.", autocompletion=complete.rewrites),
     ] = None,
     weights: options.Weights = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the table of `--rewrite dfc`: .png or .svg.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what a recipe's rewrites do to a model: every site, proof errors and drifts, MACs and ops.
 
-    A refused site is shown with the reason. `--rewrite dfc` shows what DFC attention's maps lose as convolutions, by
-    kernel size and way to fit. Exit code 1 if a proof failed; a drift above its limit is shown.
+    A refused site is shown with the reason. Exit code 1 if a proof failed; a drift above its limit is shown.
 
     Examples: `mobilekit rewrites explain ghostnetv2` · `mobilekit rewrites explain timm:resnet18 --rewrite
-    fold-batch-norm` · `mobilekit rewrites explain ghostnetv2 --rewrite dfc --plot dfc.svg`
+    fold-batch-norm`
     """
-    if plot and rewrite != DFC:
-        raise UsageError("--plot draws the table of DFC's kernel sizes.", "Add --rewrite dfc.")
-    if rewrite == DFC:
-        _explain_dfc(model, recipe, weights, plot, as_json)
-        return
     from mobilekit.cli.render.rewrites import explanation
     from mobilekit.rewrites import explain as explaining
 
@@ -142,34 +134,6 @@ def rank(
         print_json(content)
         return
     out.print(ranking(content))
-
-
-def _explain_dfc(model: str, recipe: str | None, weights: Path | None, plot: Path | None, as_json: bool) -> None:
-    from mobilekit.cli.render.dfc_chart import draw_dfc
-    from mobilekit.cli.render.plots import check_place
-    from mobilekit.cli.render.rewrites import dfc_lines
-    from mobilekit.recipes.inputs.builtin import evaluation_inputs
-
-    if plot:
-        check_place(plot)
-    loaded = _recipe(model, recipe)
-    with progress(f"building {model}") as tell:
-        import torch
-
-        from mobilekit.rewrites.dfc_table import dfc_table
-
-        ready = _build(model, loaded, weights)
-        evaluation = torch.from_numpy(evaluation_inputs(loaded.recipe).inputs[INPUT])
-        table = dfc_table(ready.reference.model, loaded.recipe.input.shape, ready.calibration[INPUT], evaluation, tell)
-    content = {**_heading(model, loaded, ready.reference), **table.to_json()}
-    if plot:
-        draw_dfc(content, plot)
-    if as_json:
-        print_json(content)
-        return
-    out.print(dfc_lines(content))
-    if plot:
-        err.print(f"{plot} is written.")
 
 
 class _Ready(NamedTuple):

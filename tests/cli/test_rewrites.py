@@ -8,10 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
-import torch
 import yaml
 from rich.console import Console
 
@@ -20,7 +18,6 @@ from mobilekit.cli.render.rewrites import explanation, ranking, step_yaml
 from mobilekit.cli.render.terminal import rewrite_lines
 from mobilekit.errors import UsageError
 from mobilekit.recipes.load import parse_recipe
-from mobilekit.rewrites import dfc_table as dfc_tables
 from mobilekit.rewrites.rank import step_for
 
 Run = Callable[..., tuple[int, str, str]]
@@ -157,9 +154,7 @@ def test_explain_shows_a_drift_above_its_limit_and_goes_on(run: Run, net: str, f
             ("explain", "ghostnet", "--rewrite", "hard-swich"),
             "There is no rewrite hard-swich.\nDid you mean hard-swish",
         ),
-        (("explain", "ghostnet", "--plot", "a.png"), "--plot draws the table of DFC's kernel sizes.\nAdd --rewrite"),
-        (("explain", "ghostnet", "--rewrite", "dfc"), "The model has no DFC attention written as fully connected"),
-        (("explain", "ghostnet", "--rewrite", "dfc", "--plot", "a.jpg"), "a.jpg is neither .png nor .svg."),
+        (("explain", "ghostnet", "--rewrite", "dfc"), "There is no rewrite dfc.\nDid you mean dfc-dense or dfc-shared"),
         (("explain", "ghostnetv3"), "There is no model ghostnetv3."),
         (("rank", "ghostnet", "--rewrite", "noop-slice"), "noop-slice is exact: no site costs anything."),
         (("rank", "ghostnet", "--rewrite", "hard-swish", "--inputs", "4"), "hard-swish matches nothing in this model."),
@@ -277,82 +272,3 @@ def test_an_export_names_what_matched_nothing_once_and_says_its_notes() -> None:
         "  note: it came too early",
         "matching nothing in this model: a, b",
     ]
-
-
-# -- DFC's kernel sizes ------------------------------------------------------------------------------------------------
-
-
-def test_the_table_of_kernel_sizes(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(dfc_tables, "KERNELS", (3, 5, 7))
-    picture = tmp_path / "dfc.svg"
-    content = content_of(run("explain", "ghostnetv2_digits", "--rewrite", "dfc", "--json", "--plot", picture))
-    rows = {(row["kernel_size"], row["fit"]): row for row in content["rows"]}
-    assert {kernel for kernel, _ in rows} == {3, 5}  # the model's own maps have 5 taps
-    assert content["attentions"] == 14
-    assert content["shared_kernel_sizes"] == [5]
-    for (kernel, _), row in rows.items():
-        assert row["macs"] * 3 == rows[3, "projection"]["macs"] * kernel
-        if kernel == 5:
-            assert row["error"] < 1e-12 > row["drift"]
-            assert row["top1_agreement"] == 1.0
-        else:
-            assert 0.1 < row["error"] <= row["worst_error"]
-            assert row["drift"] > 0.01
-    assert rows[3, "least-squares"]["error"] < rows[3, "projection"]["error"]
-    assert ElementTree.parse(picture).getroot().tag.endswith("svg")  # noqa: S314  (our own file)
-    assert list(tmp_path.iterdir()) == [picture]
-
-
-def test_the_table_as_text_and_png(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(dfc_tables, "KERNELS", (3,))
-    monkeypatch.setattr(dfc_tables, "FITS", ("projection",))
-    picture = tmp_path / "dfc.png"
-    code, out, err = run("explain", "ghostnetv2_digits", "--rewrite", "dfc", "--plot", picture)
-    assert code == 0
-    assert "14 attentions with shared maps of 5 taps" in out
-    assert err == f"{picture} is written.\n"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_tables_figures_are_those_of_the_convolutions() -> None:
-    """One attention of dense maps: its error computed directly from the matrices."""
-    from torch import nn
-
-    from mobilekit.models.dfc import DenseFullyConnected
-
-    class Attention(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.horizontal = DenseFullyConnected(2, 6, "horizontal")
-            self.vertical = DenseFullyConnected(2, 6, "vertical")
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.vertical(self.horizontal(x))
-
-    torch.manual_seed(0)
-    model = nn.Sequential(Attention(), nn.Flatten())
-    calibration, evaluation = torch.randn(2, 7, 2, 6, 6).unbind(0)
-    table = dfc_tables.dfc_table(model, (1, 2, 6, 6), calibration, evaluation)
-    assert table.fully_connected_macs == 2 * (2 * 6 * 6 * 6)
-    assert {row.kernel_size for row in table.rows} == {1, 3, 5, 7, 9, 11}
-
-    def banded(matrix: torch.Tensor, kernel: int) -> torch.Tensor:
-        result = torch.zeros_like(matrix)
-        for offset in range(-(kernel // 2), kernel // 2 + 1):
-            for channel in range(len(matrix)):
-                mean = matrix[channel].diagonal(offset).mean() if abs(offset) < 6 else 0.0
-                result[channel].diagonal(offset).fill_(mean)
-        return result
-
-    with torch.no_grad():
-        x = evaluation.double()
-        attention = model[0]
-        across, down = attention.horizontal.weight.double(), attention.vertical.weight.double()
-        truth = down @ (x @ across.transpose(1, 2))
-        for row in (row for row in table.rows if row.fit == "projection"):
-            k = row.kernel_size
-            other = banded(down, k) @ (x @ banded(across, k).transpose(1, 2))
-            error = ((other - truth).norm() / truth.norm()).item()
-            assert (row.error, row.drift) == pytest.approx((error, error), rel=1e-9)
-            assert row.macs == 2 * (2 * 36 * k)
-            assert row.worst_attention == "0"

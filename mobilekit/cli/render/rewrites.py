@@ -63,25 +63,6 @@ def step_yaml(step: Content) -> str:
     return text
 
 
-def dfc_lines(content: Content) -> Group:
-    """Return what `mobilekit rewrites explain MODEL --rewrite dfc` shows, of its JSON."""
-    shared = content["shared_kernel_sizes"]
-    kind = f"shared maps of {' and '.join(map(str, shared))} taps" if shared else "dense maps"
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("K", "fit", "MACs", "error", "worst", "drift", "same %"):
-        table.add_column(column, justify="left" if column == "fit" else "right", no_wrap=True)
-    for row in content["rows"]:
-        figures = (_g(row["error"]), _g(row["worst_error"]), _g(row["drift"]), f"{row['top1_agreement']:.1%}")
-        table.add_row(str(row["kernel_size"]), row["fit"], f"{row['macs'] / 1e6:.2f}M", *figures)
-    told = Text(
-        f"{content['attentions']} attentions with {kind}; fully connected along each axis they take "
-        f"{content['fully_connected_macs'] / 1e6:.2f}M MACs.\n"
-        "Error: relative L2 change of an attention's two maps, mean and worst of all; drift: of the model's outputs.\n"
-        "Fitted on calibration inputs, measured on others."
-    )
-    return Group(_heading(content), table, told)
-
-
 def _heading(content: Content) -> Text:
     return Text(f"{content['model']} with recipe {content['recipe']}; {content['weights']}.\n")
 

@@ -1,19 +1,35 @@
-"""What DFC attention's linear maps lose as depthwise convolutions, for each kernel size and way to fit."""
+"""What DFC attention's linear maps lose as depthwise convolutions, for each kernel size and way to fit.
+
+Run from the repository's root: `python -m benchmarks.dfc_table ghostnetv2 --plot dfc.svg`. Fits convolutions of 1 to 11
+taps to the maps of a GhostNetV2, in each way that the rewrite dfc-dense knows, on the recipe's calibration inputs, and
+shows error, drift and multiply-accumulates on inputs that were not fitted on.
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
+import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
+import mobilekit
+from mobilekit.cli.render.plots import check_place, save
 from mobilekit.errors import UsageError
+from mobilekit.jobs.export import recipe_of
 from mobilekit.models.dfc import DenseFullyConnected, FullyConnected, SharedFullyConnected
 from mobilekit.models.outputs import named_outputs
+from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.rewrites.drift import at_once, drift_between, finite
 from mobilekit.rewrites.fx.graph import input_node, module_of, note_shapes, shape_of, tidy, trace
 from mobilekit.rewrites.rules.dfc_dense import DFCDense, DFCDenseOptions
@@ -197,3 +213,86 @@ class _Replay(Interpreter):
             assert isinstance(result, torch.Tensor)
             self.seen[n.name] = result
         return result
+
+
+def lines(content: dict[str, Any]) -> Group:
+    """Return the table as text, of its JSON."""
+    shared = content["shared_kernel_sizes"]
+    kind = f"shared maps of {' and '.join(map(str, shared))} taps" if shared else "dense maps"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("K", "fit", "MACs", "error", "worst", "drift", "same %"):
+        table.add_column(column, justify="left" if column == "fit" else "right", no_wrap=True)
+    for row in content["rows"]:
+        figures = (_g(row["error"]), _g(row["worst_error"]), _g(row["drift"]), f"{row['top1_agreement']:.1%}")
+        table.add_row(str(row["kernel_size"]), row["fit"], f"{row['macs'] / 1e6:.2f}M", *figures)
+    told = Text(
+        f"{content['attentions']} attentions with {kind}; fully connected along each axis they take "
+        f"{content['fully_connected_macs'] / 1e6:.2f}M MACs.\n"
+        "Error: relative L2 change of an attention's two maps, mean and worst of all; drift: of the model's outputs.\n"
+        "Fitted on calibration inputs, measured on others."
+    )
+    return Group(table, told)
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    """Draw the table, of its JSON: errors and drifts for each way to fit, and the multiply-accumulates."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    errors, macs = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    rows = content["rows"]
+    kernels = list(dict.fromkeys(row["kernel_size"] for row in rows))
+    for index, fit in enumerate(dict.fromkeys(row["fit"] for row in rows)):
+        own = [row for row in rows if row["fit"] == fit]
+        for name, style, label in (("error", "o-", "the maps' error"), ("drift", "s--", "the outputs' drift")):
+            values = [float("nan") if row[name] is None else row[name] for row in own]
+            errors.plot(kernels, values, style, color=f"C{index}", label=f"{label}, {fit}")
+    errors.set(ylim=(0, None), ylabel="relative L2", title=f"DFC attention of {content['model']} as convolutions")
+    errors.legend(fontsize="small")
+    by_kernel = {row["kernel_size"]: row["macs"] / 1e6 for row in rows}
+    macs.bar(kernels, [by_kernel[kernel] for kernel in kernels], width=1.0, color="#8c8c8c")
+    macs.axhline(content["fully_connected_macs"] / 1e6, color="#c44e52", linestyle="--", label="fully connected")
+    macs.set(xlabel="taps K", ylabel="MACs of all maps, M", xticks=kernels)
+    macs.legend(fontsize="small")
+    save(figure, path)
+
+
+def measure(name: str, weights: Path | None, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Return the table of a model with its own recipe's inputs, as JSON data."""
+    recipe = recipe_of(name).recipe
+    calibration = torch.from_numpy(calibration_inputs(recipe)[INPUT])
+    evaluation = torch.from_numpy(evaluation_inputs(recipe).inputs[INPUT])
+    table = dfc_table(mobilekit.load_model(name, weights), recipe.input.shape, calibration, evaluation, progress)
+    return {"model": name, **table.to_json()}
+
+
+def main() -> int:
+    """Print the table, and draw it where --plot asks for it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--plot", type=Path, help=".png or .svg")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    if given.plot:
+        check_place(given.plot)
+    torch.set_num_threads(1)
+    content = measure(given.model, given.weights, lambda step: print(step, file=sys.stderr))
+    if given.plot:
+        draw(content, given.plot)
+    if given.json:
+        print(json.dumps(content, indent=2))
+    else:
+        Console().print(lines(content))
+    return 0
+
+
+def _g(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}" if abs(value) < 1e-3 else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UsageError as error:
+        sys.exit(str(error))
