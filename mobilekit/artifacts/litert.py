@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
-from mobilekit.artifacts.tflite import unpack
+from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import ToolError, first_line
+
+_DAMAGED = "It was cut or changed since it was written: convert or export it again."
 
 
 @dataclass(frozen=True)
@@ -113,20 +115,17 @@ class LiteRTRuntime(Runtime):
 
 
 def _check_whole(path: Path) -> None:
-    """Read the file's structure first: LiteRT 2.1 trusts it, and crashes the process on one that is cut or garbage.
+    """See that a file is whole before LiteRT reads it.
 
     Raises:
         ToolError: The file is not a whole TFLite file.
     """
     try:
-        content = path.read_bytes()
-        whole = content[4:8] == b"TFL3" and unpack(content).subgraphs
+        damage = damage_in(path.read_bytes())
     except OSError as error:
         raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.") from error
-    except Exception:  # the generated reader trips over garbage in its own ways
-        whole = None
-    if not whole:
-        raise ToolError(f"LiteRT cannot open {path.name}: it is not a whole TFLite file.")
+    if damage:
+        raise ToolError(f"LiteRT cannot open {path.name}: {damage}.", _DAMAGED)
 
 
 def _hint(path: Path) -> str:
