@@ -40,7 +40,7 @@ def test_it_is_measured_and_held_to_its_own_ledger(cli: Cli) -> None:
     assert json.loads(said.stdout)["verdict"] == json.loads(said.stdout)["baseline"]["verdict"] == "pass"
     stages = [row["stage"] for row in json.loads(said.stdout)["stages"] if row["against"] == "reference"]
     assert stages == ["rewritten", "onnx", "onnx-simplified", "tflite-float32", "tflite-int8"]
-    assert said.stderr == "", "words of an old recipe are no fault of who has the bundle"
+    assert "note" not in said.stderr, "words of an old recipe are no fault of who has the bundle"
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def _check_whole(path: Path) -> None:
 
 def _hint(path: Path) -> str:
     if "int8" not in path.name:
-        return ""
+        return "If it was cut or changed since it was written, convert or export it again."
     return (
         "If it is whole: calibration inputs that are few or all alike leave tensors with ranges that int8 kernels "
         "refuse. Calibrate on more and other pictures."

@@ -13,7 +13,27 @@ from mobilekit.errors import ToolError, first_line
 GRAPH_OPTIMIZATION = "ORT_DISABLE_ALL"
 """ONNX Runtime's own rewrites are off wherever a graph is run: the file is measured, and not what another tool makes of
 it, and a fault is cut out under the options under which it was found."""
+DAMAGED = "If it was cut or changed since it was written, convert or export it again."
 _DTYPES = {"float": "float32", "double": "float64"}
+
+
+def read_onnx(path: Path) -> Any:
+    """Return what is in an ONNX file, an `onnx.ModelProto`.
+
+    Raises:
+        ToolError: It is no whole ONNX file.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's, and onnx's own of weights that lie in another file
+        raise ToolError(f"{path} is not an ONNX file: {first_line(error)}.", DAMAGED) from error
+    if not model.graph.output:
+        raise ToolError(f"{path} is not an ONNX file: it has no outputs.", DAMAGED)
+    return model
 
 
 def open_session(model: Path | bytes) -> Any:
@@ -39,7 +59,7 @@ class OnnxRuntime(Runtime):
         try:
             self.session = open_session(path)
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            raise ToolError(f"ONNX Runtime cannot open {path.name}: {first_line(error)}.") from error
+            raise ToolError(f"ONNX Runtime cannot open {path.name}: {first_line(error)}.", DAMAGED) from error
         self.name = path.name
         self.inputs = [TensorInfo(one.name, tuple(one.shape), _dtype(one.type)) for one in self.session.get_inputs()]
         self.output_names = [output.name for output in self.session.get_outputs()]

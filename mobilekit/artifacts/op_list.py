@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import TFLiteGraph, numbers, type_of
 from mobilekit.errors import ToolError
 from mobilekit.store.bundle import MODULES
@@ -89,7 +90,7 @@ def _modules_beside(path: Path) -> dict[str, str]:
 def _onnx_ops(path: Path) -> tuple[ListedOp, ...]:
     import onnx
 
-    model = onnx.load(path)
+    model = read_onnx(path)
     try:
         graph = onnx.shape_inference.infer_shapes(model).graph
     except Exception:  # onnx raises what it likes; the file's own shapes are then all there is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import TFLiteGraph, type_of
 from mobilekit.store.stages import Precision
 
@@ -37,7 +38,7 @@ def _of_tflite(path: Path) -> Precision:
 def _of_onnx(path: Path) -> Precision:
     import onnx
 
-    model = onnx.load(path)
+    model = read_onnx(path)
     kinds = {node.op_type for node in model.graph.node}
     if kinds & _DYNAMIC_NODES:
         return "dynamic"
