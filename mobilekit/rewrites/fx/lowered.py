@@ -1,4 +1,4 @@
-"""Modules that rewrites put into a graph, whose Python code chooses by sizes; a trace keeps them whole."""
+"""The base of the modules that rewrites put into a graph."""
 
 from __future__ import annotations
 
@@ -6,4 +6,7 @@ from torch import nn
 
 
 class Lowered(nn.Module):
-    """One operation in a form that reaches the kernels of phones."""
+    """A module that a rewrite puts in an operation's place, in a form that phones have kernels for.
+
+    Its Python code may choose by the sizes of its inputs: a trace keeps it whole, as one call.
+    """
