@@ -32,8 +32,9 @@ def check_snapshot(name: str, text: str) -> None:
 
 def on_terminal(*renderables: RenderableType, width: int = 120) -> str:
     """Return what a terminal of this width shows of renderables, without colors; trailing blanks are cut."""
-    console = Console(file=io.StringIO(), width=width, soft_wrap=True, highlight=False, color_system=None)
+    file = io.StringIO()
+    options = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False, "color_system": None}
+    console = Console(file=file, width=width, **options)
     for renderable in renderables:
-        console.print(renderable, markup=False)
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().split("\n"))
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in file.getvalue().split("\n"))

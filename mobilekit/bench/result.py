@@ -119,6 +119,10 @@ class BenchOfDevices(Jsonable):
     """Why a device has no result."""
 
 
+AnyBench = BenchResult | BenchOfDevices
+"""What `mobilekit bench --json` prints; the latter where several devices are asked for."""
+
+
 def result_of(
     facts: DeviceFacts, engine: EngineFacts, artifacts: Sequence[Artifact], plan: Plan, outcome: Outcome
 ) -> BenchResult:

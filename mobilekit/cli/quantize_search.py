@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import UsageError
-
-if TYPE_CHECKING:
-    from mobilekit.jobs.quantize_search.job import Found
 
 
 def quantize_search(
@@ -46,6 +42,7 @@ def quantize_search(
 
     from mobilekit.cli.render.float_search_chart import draw_search
     from mobilekit.cli.render.plots import check_place
+    from mobilekit.cli.render.quantize_search import search_report
     from mobilekit.jobs.export import ExportRequest, recipe_of
     from mobilekit.jobs.quantize_search.job import as_yaml, search
     from mobilekit.recipes.load import load_recipe
@@ -62,42 +59,17 @@ def quantize_search(
     with TemporaryDirectory() as scratch, progress(f"searching {model}") as tell:
         request = ExportRequest(model, loaded, Path(scratch) / "bundle", weights, calibration)
         found = search(request, cosine, most, inputs, Cache.default(), tell)
-    content = {"model": model, "recipe": loaded.name, **found.to_json()}
     if output:
         write_atomic(output, as_yaml(found.recipe).encode())
     if plot:
-        draw_search(content, plot)
+        draw_search(found, plot)
     if as_json:
-        print_json(content)
+        print_json(found.to_json())
     else:
-        _print(found, output)
+        out.print(search_report(found))
+        if not found.holds:
+            err.print("--most allows more parts; --calibration takes more images, where ranges are what fails.")
+        if output:
+            out.print(f"{output} is written.")
     if not found.holds:
         raise typer.Exit(1)
-
-
-def _print(found: Found, output: Path | None) -> None:
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("more in float", "layers", "cost %", "rel L2", "cosine", "int8 file", "MB", "partitions"):
-        table.add_column(column, justify="left" if column.startswith("more") else "right", no_wrap=True)
-    for point in found.points:
-        file = next((file for file in found.files if file.int8 == point.int8), None)
-        table.add_row(
-            point.added or "(the recipe as it is)",
-            str(point.layers),
-            f"{100 * point.cost:.1f}",
-            f"{point.relative_l2:.4f}",
-            f"{point.cosine:.5f}",
-            *((f"{file.cosine:.5f}", f"{file.size_bytes / 1e6:.2f}", str(file.partitions)) if file else ("", "", "")),
-        )
-    out.print(table)
-    out.print("cost: mean of the shares of multiply-accumulates and of values that are in float, or turned into float.")
-    out.print("rel L2 and cosine: imitated, on calibration inputs. int8 file: its cosine, on evaluation inputs.")
-    last = found.files[-1]
-    parts = ", ".join((*last.int8.keep_float, *last.int8.float_modules)) or "nothing"
-    if found.holds:
-        out.print(f"{found.limit:g} holds with {parts} in float.")
-    else:
-        err.print(f"{found.limit:g} does not hold: {last.cosine:.5f} with {parts} in float.")
-        err.print("--most allows more parts; --calibration takes more pictures, where ranges are what fails.")
-    if output:
-        out.print(f"{output} is written.")

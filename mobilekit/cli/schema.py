@@ -12,6 +12,9 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.store.result import adapter
 
 TYPES = {
+    "bench": "mobilekit.bench.result:AnyBench",
+    "inspect": "mobilekit.artifacts.inspect:Inspection",
+    "models": "mobilekit.models.summary:ModelSummaries",
     "manifest": "mobilekit.store.manifest:Manifest",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a

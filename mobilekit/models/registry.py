@@ -17,12 +17,13 @@ from torch import nn
 from mobilekit.errors import UsageError, nearest
 from mobilekit.models import families
 from mobilekit.models.names import family_names
+from mobilekit.store.jsonable import Jsonable
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(Jsonable):
     """Figures that others published; None where they did not."""
 
     params: int | None = None

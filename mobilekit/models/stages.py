@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilekit.models.dfc import FullyConnected
+from mobilekit.store.jsonable import Jsonable
 
 KINDS = ("pointwise", "depthwise", "conv", "linear", "matmul", "dfc")
 """1x1 convolutions, dense or grouped; convolutions with a group for each channel; other convolutions; linear layers;
@@ -22,7 +23,7 @@ _REST = "(model)"
 
 
 @dataclass
-class StageRow:
+class StageRow(Jsonable):
     """One stage: a top-level module, or a member of a top-level `blocks`, `stages` or `features`.
 
     What a model computes or holds outside these is in a row of its own, "(model)".

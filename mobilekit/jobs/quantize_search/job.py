@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Int8Result:
     """A real int8 file, on the evaluation inputs."""
 
     int8: Int8
@@ -52,13 +52,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search tried and found."""
 
+    model: str
+    base: str
+    """Name of the recipe that it started from."""
     limit: float
     points: tuple[Point, ...]
-    """Imitated on calibration inputs, a part more in float each."""
-    files: tuple[Measured, ...]
+    """Simulated on calibration inputs, a part more in float each."""
+    files: tuple[Int8Result, ...]
     """Made and run: the recipe's own first, the chosen one last."""
     recipe: Recipe
     """The recipe with the choice in it."""
@@ -68,9 +71,15 @@ class Found:
         """Whether the last file is within the limit."""
         return self.files[-1].cosine >= self.limit
 
+    def file_of(self, int8: Int8) -> Int8Result | None:
+        """Return the file that was made with this in float, None where none was."""
+        return next((file for file in self.files if file.int8 == int8), None)
+
     def to_json(self) -> dict[str, Any]:
         """Return all as JSON data."""
         return {
+            "model": self.model,
+            "recipe": self.base,
             "limit": self.limit,
             "verdict": "pass" if self.holds else "fail",
             "keep_float": list(self.files[-1].int8.keep_float),
@@ -87,7 +96,7 @@ def search(
     inputs: int,
     cache: Cache,
     progress: Progress = lambda _message: None,
-) -> Found:
+) -> SearchResult:
     """Find what to leave in float, imitated on calibration inputs, and prove it with real files on evaluation inputs.
 
     There is nothing to find where the recipe's own file holds the limit.
@@ -107,7 +116,7 @@ def search(
     loaded = adjust(request.recipe, precision=("float32", "int8"))
     made = export(ExportRequest(request.model, loaded, request.output, request.weights, request.calibration), cache)
     calibration = read_calibration(loaded.recipe, request.calibration).arrays
-    trial = _Trial(made.bundle, request.model, loaded, calibration)
+    trial = _FileMaker(made.bundle, request.model, loaded, calibration)
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
     few = {name: array[np.unique(picked)] for name, array in calibration.items()}
     ranges = bundles.calibrated_ranges(made.bundle.path) or {}
@@ -120,10 +129,11 @@ def search(
         if point.cosine >= limit or point is points[-1]:
             progress(f"int8 file with {point.added} and what came before in float")
             files.append(trial.measure(point.int8))
-    return Found(limit, points, tuple(files), _with(request.recipe.recipe, files[-1], limit))
+    chosen = _with(request.recipe.recipe, files[-1], limit)
+    return SearchResult(request.model, request.recipe.name, limit, points, tuple(files), chosen)
 
 
-def _with(recipe: Recipe, file: Measured, limit: float) -> Recipe:
+def _with(recipe: Recipe, file: Int8Result, limit: float) -> Recipe:
     """Return the recipe with what stays in float and, where the file holds it, the limit."""
     changes: dict[str, Any] = {"int8": file.int8}
     if file.cosine >= limit:
@@ -139,7 +149,7 @@ def as_yaml(recipe: Recipe) -> str:
     return text
 
 
-class _Trial:
+class _FileMaker:
     """Makes int8 files of one float32 file."""
 
     def __init__(self, bundle: Bundle, model: str, loaded: LoadedRecipe, calibration: Arrays) -> None:
@@ -150,14 +160,14 @@ class _Trial:
         self.inputs = evaluation_inputs(self.recipe).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)
 
-    def measure(self, int8: Int8) -> Measured:
+    def measure(self, int8: Int8) -> Int8Result:
         path = self.folder / "trial.tflite"
         tensors = self.owners.tensors_inside(int8.float_modules)
         write_int8(self.float32, path, self.calibration, self.folder, int8.keep_float, tensors)
         runtime = LiteRTRuntime(path, bundles.output_layouts(self.folder))
         outputs = runtime.run(self.inputs)
         metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]
-        return Measured(
+        return Int8Result(
             int8,
             min(one.cosine for one in metrics),
             max(one.relative_l2 for one in metrics),
