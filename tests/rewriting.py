@@ -14,8 +14,9 @@ from torch.fx import GraphModule, Node
 from mobilekit.rewrites.base import Rewrite
 from mobilekit.rewrites.fx.graph import note_shapes, tidy, trace
 from mobilekit.rewrites.proof import relative_error
+from tests.properties import times
 
-quick = settings(max_examples=20, deadline=None, derandomize=True)
+quick = settings(times(0.8), derandomize=True)
 seeds = st.integers(0, 2**16)
 sizes = st.integers(5, 10)
 Layers = dict[str, nn.Module]

@@ -1,6 +1,6 @@
 """Renderings compared whole with what is kept beside the tests.
 
-`MOBILEKIT_RENEW_SNAPSHOTS=1 pytest tests/cli/render` writes them anew; read the difference before it is committed.
+`MOBILEKIT_RENEW_SNAPSHOTS=1 pytest FILE` writes them anew; read the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ FOLDER = Path(__file__).parent / "cli" / "render" / "snapshots"
 RENEW = "MOBILEKIT_RENEW_SNAPSHOTS"
 
 
-def check_snapshot(name: str, text: str) -> None:
-    """Compare a rendering with the file of this name under tests/cli/render/snapshots/.
+def check_snapshot(name: str, text: str, folder: Path = FOLDER) -> None:
+    """Compare a rendering with the file of this name in a folder.
 
     Args:
         name: File name, such as `bench.md`.
         text: The whole rendering; it must not hold what differs from run to run.
+        folder: tests/cli/render/snapshots without.
     """
-    path = FOLDER / name
+    path = folder / name
     if os.environ.get(RENEW):
-        FOLDER.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert path.exists(), f"there is no snapshot {name} yet: {RENEW}=1 makes it"
     assert text == path.read_text(encoding="utf-8"), f"{name} is another: {RENEW}=1 renews it"

@@ -25,7 +25,7 @@ Section = Literal["init", "run", "inside"]
 _SCHEMA = "ai_edge_litert.profiling_info_pb2"
 _MESSAGE = "tflite.profiling.BenchmarkProfilingData"
 _NAME = re.compile(r"\[(.*)\](?::([0-9]{1,9}))?")
-_SUBGRAPH = re.compile(r"Subgraph \(index: ([0-9]{1,9})\b.*\) profile:$")
+_SUBGRAPH = re.compile(r"Subgraph \(index: ([0-9]{1,9})\b")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _read_rows(lines: Sequence[str]) -> Iterator[ProfileRow]:
             section, subgraph, columns = "init" if initial else "run", 0, None
         elif words == "Delegate internal:":
             section, subgraph, columns = "inside", 0, None
-        elif match := _SUBGRAPH.search(words):
+        elif words.endswith(") profile:") and (match := _SUBGRAPH.search(words)):
             subgraph, columns = int(match[1]), None
         elif words.startswith("====="):
             in_run_order, columns = "Run Order" in words, None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.bench.acceptance import rejection_reason
 from mobilekit.bench.output import parse_output
 from tests.bench.test_output import mutated
 from tests.conftest import ROOT
+from tests.properties import times
 
 DATA = ROOT / "tests/data/benchmark_model"
 _BASIC = "local-tf2.14.1-linux-x86_64-basic.txt"
@@ -175,7 +176,7 @@ def test_a_run_that_breaks_off_never_counts(name: str, graph: str) -> None:
     assert _judge(text[:end], graph) is None
 
 
-@settings(max_examples=300, deadline=None)
+@times(4)
 @given(mutated([_sample(_BASIC), _sample(_NEW)]), st.integers(0, 255), st.sampled_from([None, "GPU"]))
 def test_what_counts_has_figures_that_agree(text: str, code: int, wanted: str | None) -> None:
     output = parse_output(text)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.bench.op_profile import OpProfile, ProfileRow, parse_op_profile, parse_op_profile_proto
 from mobilekit.errors import ToolError
 from tests.bench.test_output import mutated
 from tests.conftest import ROOT
+from tests.growth import QUADRATIC, growth
+from tests.properties import times
 
 DATA = ROOT / "tests/data/benchmark_model"
 _TABLES = "local-tf2.14.1-linux-x86_64-op_profiling_stdout.txt"
@@ -191,7 +192,7 @@ _TEXTS = [(DATA / name).read_text()[-6000:] for name in (_TABLES, _CSV)] + [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@times(4)
 @given(mutated(_TEXTS))
 def test_no_figure_is_invented(text: str) -> None:
     words = _words(text)
@@ -200,17 +201,20 @@ def test_no_figure_is_invented(text: str) -> None:
             assert figure is None or figure in words
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(), st.sampled_from(["[node type] [times called]\n", "node type,times called\n"]))
 def test_any_text_is_read(text: str, header: str) -> None:
     parse_op_profile(header + text)
 
 
-def test_the_time_grows_with_the_length_alone() -> None:
-    start = time.process_time()
-    for filling in (" " * 200_000, "1% " * 50_000, "[" * 200_000, "Subgraph (index: 1 " * 5_000, "1,%," * 50_000):
+@pytest.mark.parametrize(
+    ("piece", "count"),
+    [(" ", 50_000), ("1% ", 12_500), ("[", 50_000), ("Subgraph (index: 1 ", 1_250), ("1,%,", 12_500)],
+)
+def test_the_time_grows_with_the_length_alone(piece: str, count: int) -> None:
+    def read(filling: str) -> None:
         parse_op_profile(f"[node type]\n{filling}\nnode type,\n{filling}\n\n")
-    assert time.process_time() - start < 8  # where a pattern is quadratic, it is more
+
+    assert growth(read, piece, count) < QUADRATIC
 
 
 # The wire format of protocol buffers, written out: https://protobuf.dev/programming-guides/encoding
@@ -256,7 +260,6 @@ def test_other_bytes_are_no_profile() -> None:
             parse_op_profile_proto(data)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with suppress(ToolError):

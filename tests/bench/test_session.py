@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.bench.artifacts import Artifact
@@ -22,6 +22,7 @@ from mobilekit.bench.result import result_of as make_result
 from mobilekit.bench.schedule import order_of_round
 from mobilekit.bench.session import HOTTEST_BATTERY, Outcome, Plan, out_of_bounds, run_rounds
 from mobilekit.errors import DeviceError
+from tests.properties import times
 
 A, B, C = Path("a.tflite"), Path("b.tflite"), Path("c.tflite")
 FACTS = DeviceFacts("adb:1", "Phone 5", "arm64-v8a", "sm0000", "Android 14", None, (Core(0, 1_800_000),), None, False)
@@ -219,7 +220,7 @@ def test_what_progress_raises_ends_the_bench() -> None:
     rounds=st.integers(1, 8),
     most=st.integers(0, 4),
 )
-@settings(max_examples=150, deadline=None)
+@times(4)
 def test_whatever_happens_the_counts_hold(
     hot: list[bool], refused: set[tuple[Path, int]], rounds: int, most: int
 ) -> None:

@@ -120,9 +120,7 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path, blocked: Blocke
         assert not _is_gone(worker), "it waits as long as its parent does"
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        started = time.monotonic()
         assert _wait_until(lambda: _is_gone(worker))
-        assert time.monotonic() - started < 10
 
 
 def test_an_interrupt_kills_the_worker(tmp_path: Path, blocked: Blocked) -> None:

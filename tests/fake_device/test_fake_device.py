@@ -126,12 +126,17 @@ def test_binary_output_is_exact(device: FakeDevice, random_file: Path) -> None:
 
 
 def test_eight_commands_run_at_once(device: FakeDevice) -> None:
+    """None ends before all have begun."""
+
+    def run(number: int) -> tuple[int, str, str]:
+        meet = f"mkdir -p {TMP}/met; touch {TMP}/met/{number}"
+        wait = f"while [ $(ls {TMP}/met | wc -l) -lt 8 ]; do sleep 0.02; done"
+        return shell(device, f"{meet}; {wait}; seq {number}000; exit {number}")
+
     with ThreadPoolExecutor(8) as pool:
-        started = time.monotonic()
-        results = list(pool.map(lambda i: shell(device, f"sleep 0.5; seq {i}000; exit {i}"), range(1, 9)))
+        results = list(pool.map(run, range(1, 9)))
     assert [code for code, _, _ in results] == list(range(1, 9))
     assert [out.count("\n") for _, out, _ in results] == [1000 * i for i in range(1, 9)]
-    assert time.monotonic() - started < 8 * 0.5
 
 
 def test_an_interrupted_client_takes_its_processes_along(device: FakeDevice) -> None:
@@ -340,14 +345,6 @@ def test_no_space(device: FakeDevice, random_file: Path) -> None:
         assert done.returncode == 1 and b"No space left on device" in said(done)
         assert device.files() == []
         assert shell(device, f"df {TMP} | tail -1 | awk '{{print $4}}'")[1] == "12\n"
-
-
-def test_a_slow_connection(device: FakeDevice, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(bytes(MEBIBYTE))
-    with device.faulty(slow_bytes_per_second=4 * MEBIBYTE):
-        started = time.monotonic()
-        device.adb("push", tmp_path / "x", f"{TMP}/x")
-        assert 0.25 <= time.monotonic() - started < 2.5
 
 
 def test_thermal_states_come_in_turn(device: FakeDevice) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -307,7 +307,6 @@ def test_a_layout_goes_there_and_back(shape: list[int], is_last: bool) -> None:
         np.testing.assert_array_equal(layout.to_reference(layout.to_candidate(array)), array)
 
 
-@settings(max_examples=20)
 @given(st.floats(1e-3, 1e-1), st.integers(0, 2**16))
 def test_the_noise_of_rounding_is_what_rounding_does(step: float, seed: int) -> None:
     array = np.random.default_rng(seed).standard_normal(4096).astype(np.float32)

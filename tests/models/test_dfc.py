@@ -20,9 +20,10 @@ from mobilekit.models.dfc import (
     SharedFullyConnected,
 )
 from mobilekit.models.registry import find_model
+from tests.properties import times
 
 AXES: tuple[Axis, Axis] = ("horizontal", "vertical")
-quick = settings(max_examples=25, deadline=None, derandomize=True)
+quick = settings(times(0.8), derandomize=True)
 channels = st.integers(1, 4)
 lengths = st.integers(1, 9)
 kernels = st.sampled_from([1, 3, 5, 7, 9])  # often longer than the map

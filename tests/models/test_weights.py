@@ -23,6 +23,7 @@ from mobilekit.models.weights import (
     read_checkpoint,
     weights_digest,
 )
+from tests.properties import times
 
 
 def small() -> nn.Sequential:
@@ -144,7 +145,7 @@ def test_truncated_checkpoints_are_refused(form: str, kept: float, state: dict[s
     assert "FILE is" in refusal(path, small())
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(times(4), derandomize=True)
 @given(st.binary(max_size=40) | st.text("abcdest{}[](), .:\n", max_size=40).map(str.encode))
 def test_no_bytes_at_all_get_past_as_another_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.pth"

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe, reci
 from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
 from tests.conftest import ROOT
+from tests.properties import times
 
 GOOD = """\
 models: [mine]
@@ -268,7 +269,7 @@ _WORDS = [
 _PIECES = st.sampled_from([*Recipe.model_fields, *Input.model_fields, *_WORDS, " ", "  ", "\n", "\t", "- ", ": "])
 
 
-@settings(max_examples=400, deadline=None)
+@times(4)
 @given(
     text=st.text(max_size=80)
     | st.lists(_PIECES, max_size=25).map("".join)
@@ -289,7 +290,6 @@ def test_nothing_but_a_usage_error_comes_out(text: str) -> None:
     assert isinstance(loaded.recipe, Recipe)
 
 
-@settings(max_examples=50, deadline=None)
 @given(data=st.binary(max_size=60))
 def test_a_file_of_any_bytes_gives_a_recipe_or_a_usage_error(data: bytes) -> None:
     with tempfile.NamedTemporaryFile(suffix=".yaml") as file:

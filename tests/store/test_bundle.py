@@ -90,7 +90,7 @@ def test_every_bit_of_the_manifest_of_an_empty_folder_counts(tmp_path: Path) -> 
     assert missed == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_bit_of_any_file_is_found(bundle: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([name for name, content in FILES.items() if content]))

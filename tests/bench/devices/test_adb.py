@@ -147,15 +147,13 @@ def test_a_silent_device(server: Server, connection: AdbConnection, monkeypatch:
             pass
 
     server.service = service
-    before = time.monotonic()
     with pytest.raises(DeviceTimeout, match=r"did not answer for 0.3 s"):
         connection.shell("cmd", 0.3)
     monkeypatch.setattr(adb, "_STALL_SECONDS", 0.3)
-    with pytest.raises(DeviceTimeout):
+    with pytest.raises(DeviceTimeout, match=r"did not answer for 0.3 s"):
         connection.push(Path(__file__), "/data/x")
-    with pytest.raises(DeviceTimeout):
+    with pytest.raises(DeviceTimeout, match=r"did not answer for 0.3 s"):
         connection.pull("/data/x")
-    assert time.monotonic() - before < 5
 
 
 def test_a_slow_trickle_is_no_excuse(server: Server, connection: AdbConnection) -> None:

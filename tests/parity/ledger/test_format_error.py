@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -71,7 +71,6 @@ def test_float16_weights_are_numpys() -> None:
     assert model.weight.dtype == torch.float32
 
 
-@settings(max_examples=100, deadline=None)
 @given(hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(-1000, 1000, width=32)))
 def test_rounded_tensors_have_256_levels(values: NDArray[np.float32]) -> None:
     rounded = round_to_256_steps(torch.from_numpy(values)).numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -133,7 +133,6 @@ def test_probabilities_stay_probabilities() -> None:
     assert "exponentials of the log-probabilities" in found.text
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300), st.floats(0.1, 20))
 def test_int8_probabilities_sum_to_one_to_half_a_step_each(seed: int, classes: int, size: float) -> None:
     logits = np.random.default_rng(seed).normal(0, size, (5, classes)).astype(np.float32)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ OUTPUTS = hnp.array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(OUTPUTS)
 def test_metrics_are_their_formulas(pair: tuple[NDArray[np.float32], NDArray[np.float32]]) -> None:
     a, b = (array.astype(np.float64).reshape(len(array), -1) for array in pair)

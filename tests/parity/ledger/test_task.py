@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.parity.ledger.metrics import compare
@@ -21,7 +21,6 @@ def test_what_cannot_be_overtaken_is_certain() -> None:
     assert certain(outputs, [(1, outputs, outputs)], None, None) == Certain(1.0, None, None)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.floats(0.01, 3))
 def test_a_change_within_reach_keeps_what_is_certain(seed: int, classes: int, size: float) -> None:
     random = np.random.default_rng(seed)

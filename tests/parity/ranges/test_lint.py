@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
@@ -193,7 +193,6 @@ def test_values_that_vanish() -> None:
     assert linted(Step(lambda x: x * 1e-2), PICTURES) == []
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(-70_000, 70_000, width=32))
 def test_rounding_to_float16_is_numpys(value: float) -> None:
     with np.errstate(over="ignore"):

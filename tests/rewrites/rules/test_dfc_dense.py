@@ -21,8 +21,9 @@ from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.rules.dfc_dense import DFCDense, DFCDenseOptions, fit_least_squares, project_diagonals
+from tests.properties import times
 
-quick = settings(max_examples=20, deadline=None, derandomize=True)
+quick = settings(times(0.8), derandomize=True)
 channels = st.integers(1, 3)
 lengths = st.integers(1, 9)
 kernels = st.sampled_from([1, 3, 5, 7])
