@@ -37,7 +37,7 @@ class PeersEngine(Engine):
 
     def __init__(self, workspace: Workspace, runtimes: dict[Path, Tool], size: int) -> None:
         self.workspace = workspace
-        self.litert = LiteRTEngine(workspace)
+        self.litert = LiteRTEngine()
         self.runtimes = runtimes
         self.size = size
 

@@ -79,7 +79,7 @@ def _profiles(
     for artifact in artifacts:
         progress(f"profiling {artifact.name}")
         try:
-            profiles[artifact.name] = profile_with(engine, workspace, artifact, settings)
+            profiles[artifact.name] = profile_with(engine, artifact, settings)
         except (DeviceError, ToolError) as error:
             notes.append(f"No profile of {artifact.name}: {error.what}")
     return profiles, notes
@@ -100,7 +100,7 @@ def choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> E
     if wanted is None and local:
         found = shutil.which("benchmark_model")
         if found is None:
-            return LiteRTEngine(workspace)
+            return LiteRTEngine()
         return _pushed(workspace, binaries.Binary(Path(found), found), facts.abi)
     if wanted is None:
         if is_on_device(workspace, ON_DEVICE):

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import statistics
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.local import pinned
 from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
-from mobilekit.errors import UsageError
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.store.worker import WorkerError, run_json_worker
 
 _SLACK = 60  # seconds for starting, opening the file and the last inference
-_KILLED = 128  # and the signal's number
 
 
 class LiteRTEngine(Engine):
-    """Times files with the LiteRT that is installed beside mobilekit, and its XNNPACK.
-
-    Args:
-        workspace: A folder on this machine.
-    """
+    """Times files with the LiteRT that is installed beside mobilekit, and its XNNPACK."""
 
     name = "LiteRT"
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
 
     def describe(self) -> EngineFacts:
         """Return the name and version of the package."""
@@ -38,6 +28,7 @@ class LiteRTEngine(Engine):
         """Run a file; see `Engine.run`.
 
         Raises:
+            DeviceError: It took too long.
             UsageError: A delegate is demanded that LiteRT's Python package has not.
         """
         if settings.delegate not in (None, "xnnpack"):
@@ -52,34 +43,39 @@ class LiteRTEngine(Engine):
             "warmup_runs": settings.warmup_runs,
             "max_seconds": settings.max_seconds,
         }
-        finished = self.workspace.run(
-            worker("mobilekit.bench.litert_worker", request),
-            cpu_mask=settings.cpu_mask,
-            timeout=2 * settings.max_seconds + _SLACK,
-        )
-        return _read(finished, settings.delegate)
+        seconds = 2 * settings.max_seconds + _SLACK
+        try:
+            reply = run_worker("mobilekit.bench.litert_worker", request, settings.cpu_mask, seconds)
+        except WorkerError as error:
+            return Run(None, why_ended(error))
+        return _read(reply, settings.delegate)
 
 
-def worker(module: str, request: dict[str, Any]) -> list[str]:
-    """Return the command that carries out a request with a module's `main`, also from a checkout not installed."""
-    root = str(Path(__file__).parents[2])
-    code = f"import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
-    return [sys.executable, "-c", code, json.dumps(request)]
+def run_worker(module: str, request: dict[str, Any], cpu_mask: str | None, seconds: float) -> Any:
+    """Have LiteRT do something in a process of its own, on the cores of a mask.
+
+    Raises:
+        DeviceError: It took too long, or there are no such cores.
+        WorkerError: It failed or died; see `why_ended`.
+    """
+    try:
+        return run_json_worker(module, request, seconds=seconds, around_start=pinned(cpu_mask))
+    except WorkerError as error:
+        if error.is_late:
+            raise DeviceError(
+                f"LiteRT did not end within {seconds:g} s on this machine; it was killed.",
+                "Give it more time, or less to do.",
+            ) from error
+        raise
 
 
-def last_words(finished: Finished) -> str:
+def why_ended(error: WorkerError) -> str:
     """Say how a process of LiteRT's ended, with its last words."""
-    if finished.exit_code > _KILLED:
-        name = signal.Signals(finished.exit_code - _KILLED).name
-        return f"LiteRT was ended by {name}: the file may be damaged, or the memory not enough"
-    lines = [line for line in finished.stderr.strip().splitlines() if not line.startswith("INFO")]
-    return f"LiteRT ended with exit code {finished.exit_code}: {lines[-1] if lines else 'it said nothing'}"
+    words = "the file may be damaged, or the memory not enough" if error.signal else error.words
+    return f"LiteRT {error.ending}: {words}"
 
 
-def _read(finished: Finished, delegate: str | None) -> Run:
-    if finished.exit_code != 0:
-        return Run(None, last_words(finished))
-    reply = json.loads(finished.stdout.splitlines()[-1])
+def _read(reply: dict[str, Any], delegate: str | None) -> Run:
     if delegate == "xnnpack" and not reply["partitions"]:
         return Run(None, "XNNPACK took no op of this file")
     times = reply["raw_ms"]

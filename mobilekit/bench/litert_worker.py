@@ -1,8 +1,7 @@
-"""The process in which LiteRT runs one file: one JSON request as its argument, one JSON reply on standard output."""
+"""The process in which LiteRT runs one file."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,10 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-def main() -> None:
-    """Carry out the request."""
-    print(json.dumps(measure(json.loads(sys.argv[1]))))  # noqa: T201
+from mobilekit.store.worker_loop import serve
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
@@ -94,3 +90,7 @@ def _resident_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    serve(measure)

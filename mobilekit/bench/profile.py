@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.attribution import attribute
-from mobilekit.bench.devices.base import Workspace
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.kinds import Op, read_ops
-from mobilekit.bench.litert_engine import last_words, worker
+from mobilekit.bench.litert_engine import run_worker, why_ended
 from mobilekit.bench.tool_engine import ToolEngine
 from mobilekit.errors import ToolError
 from mobilekit.store.jsonable import Jsonable
+from mobilekit.store.worker import WorkerError
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
@@ -115,7 +113,7 @@ def _stage_of(op: OpTime) -> str:
     return ".".join((op.module or "(unknown)").split(".")[:_DEPTH])
 
 
-def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, settings: RunSettings) -> Profile:
+def profile_with(engine: Engine, artifact: Artifact, settings: RunSettings) -> Profile:
     """Profile a file: with benchmark_model's profiler where that is the engine, else each op alone on this machine.
 
     Raises:
@@ -139,7 +137,7 @@ def profile_with(engine: Engine, workspace: Workspace, artifact: Artifact, setti
             placed.partitions,
             tuple(_undelegated(op, known.get(op.tensor, otherwise), placed.ms[op.index]) for op in left),
         )
-    alone = _time_alone(workspace, artifact, settings, len(ops))
+    alone = _time_alone(artifact, settings, len(ops))
     return Profile.of(
         ALONE,
         tuple(OpTime.of(op, alone.get(op.index), op.tensor not in reasons) for op in ops),
@@ -166,14 +164,11 @@ def advice_for(op: Op) -> str:
     return f"int8: {{keep_float: [{word}]}}" if word else ""
 
 
-def _time_alone(workspace: Workspace, artifact: Artifact, settings: RunSettings, count: int) -> dict[int, float]:
+def _time_alone(artifact: Artifact, settings: RunSettings, count: int) -> dict[int, float]:
     request = {"file": str(artifact.path.absolute()), "threads": settings.threads}
-    finished = workspace.run(
-        worker("mobilekit.bench.single_ops", request),
-        cpu_mask=settings.cpu_mask,
-        timeout=_PATIENCE + _PATIENCE_PER_OP * count,
-    )
-    if finished.exit_code != 0:
-        raise ToolError(f"While the ops were timed alone, {last_words(finished)}.")
-    times: Sequence[dict[str, Any]] = json.loads(finished.stdout.splitlines()[-1])
+    seconds = _PATIENCE + _PATIENCE_PER_OP * count
+    try:
+        times = run_worker("mobilekit.bench.single_ops", request, settings.cpu_mask, seconds)
+    except WorkerError as error:
+        raise ToolError(f"While the ops were timed alone, {why_ended(error)}.") from error
     return {entry["index"]: entry["ms"] for entry in times if entry["ms"] is not None}

@@ -4,29 +4,27 @@ Each op gets the delegate that it would get (XNNPACK takes it or not), but its d
 tell where the work is; their sum is not the latency. What a delegate does as part of another op goes with that op: the
 padding before a convolution, which XNNPACK takes into it, and the unpacking of float16 weights.
 
-Runs in a process of its own, as LiteRT may crash on a file; see `litert_engine.worker`.
+Runs in a process of its own, as LiteRT may crash on a file; see `litert_engine.run_worker`.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from mobilekit.artifacts.cut_tflite import cut_tflite
 from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.store.worker_loop import serve
 
 _TRIES = 15
 _SECONDS = 0.5  # for one op at most
 
 
-def main() -> None:
-    """Carry out the request: `file` and `threads`; print a JSON list of `index` and `ms`, null where it failed."""
-    request = json.loads(sys.argv[1])
-    print(json.dumps(time_ops(Path(request["file"]), request["threads"])))  # noqa: T201
+def run(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Time the ops of the request's `file` with its `threads`: a list of `index` and `ms`, null where it failed."""
+    return time_ops(Path(request["file"]), request["threads"])
 
 
 def time_ops(path: Path, threads: int) -> list[dict[str, Any]]:
@@ -89,3 +87,7 @@ def _time(content: bytes, threads: int) -> float | None:
         interpreter.invoke()
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times)
+
+
+if __name__ == "__main__":
+    serve(run)

@@ -77,4 +77,4 @@ def write_int8(
         "keep_float": list(keep_float),
         "float_tensors": list(float_tensors),
     }
-    run_task("quantise", request, scratch)
+    run_task("quantize", request, scratch)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +15,12 @@ import pytest
 from mobilekit.artifacts.delegate import describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.bench.devices.base import Finished, Workspace
-from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
-from mobilekit.bench.litert_engine import LiteRTEngine, last_words, worker
+from mobilekit.bench.litert_engine import LiteRTEngine, run_worker, why_ended
 from mobilekit.bench.litert_worker import fill_inputs, measure
 from mobilekit.bench.single_ops import single_op
-from mobilekit.errors import UsageError
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.store.worker import WorkerError
 
 FEW = RunSettings(runs=7, warmup_runs=2)
 
@@ -37,15 +33,9 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def workspace() -> Iterator[Workspace]:
-    with LocalDevice().open_workspace() as workspace:
-        yield workspace
-
-
 @pytest.fixture
-def engine(workspace: Workspace) -> LiteRTEngine:
-    return LiteRTEngine(workspace)
+def engine() -> LiteRTEngine:
+    return LiteRTEngine()
 
 
 @pytest.fixture(scope="module")
@@ -105,42 +95,39 @@ def test_a_file_that_litert_crashes_on_is_refused(engine: LiteRTEngine, digits_b
     run = engine.run(path, FEW)
     assert run.latency_ms is None
     assert run.why_not is not None
-    assert run.why_not.startswith(("LiteRT was ended by SIG", "LiteRT ended with exit code 1: "))
+    assert run.why_not.startswith(("LiteRT was ended by SIG", "LiteRT failed: "))
 
 
 def test_a_file_that_is_gone_is_refused_in_litert_s_words(engine: LiteRTEngine, tmp_path: Path) -> None:
     run = engine.run(tmp_path / "gone.tflite", FEW)
     assert run.why_not is not None
-    assert run.why_not.startswith("LiteRT ended with exit code 1: ValueError: Could not open")
+    assert run.why_not.startswith("LiteRT failed: ValueError: Could not open")
 
 
 @pytest.mark.parametrize(
-    ("finished", "words"),
+    ("error", "words"),
     [
-        (Finished(139, "", ""), "LiteRT was ended by SIGSEGV: the file may be damaged, or the memory not enough"),
-        (
-            Finished(137, "", "INFO: x"),
-            "LiteRT was ended by SIGKILL: the file may be damaged, or the memory not enough",
-        ),
-        (
-            Finished(1, "", "Traceback\nRuntimeError: no\nINFO: bye\n"),
-            "LiteRT ended with exit code 1: RuntimeError: no",
-        ),
-        (Finished(3, "", ""), "LiteRT ended with exit code 3: it said nothing"),
+        (WorkerError("x", -11), "LiteRT was ended by SIGSEGV: the file may be damaged, or the memory not enough"),
+        (WorkerError("RuntimeError: no"), "LiteRT failed: RuntimeError: no"),
+        (WorkerError("it said nothing", 3), "LiteRT ended with exit status 3: it said nothing"),
     ],
 )
-def test_how_a_process_ended(finished: Finished, words: str) -> None:
-    assert last_words(finished) == words
+def test_how_a_process_ended(error: WorkerError, words: str) -> None:
+    assert why_ended(error) == words
 
 
-def test_a_worker_runs_from_anywhere_and_says_nothing_else(digits_bundle: Path, tmp_path: Path) -> None:
+def test_a_run_has_a_limit_of_time(digits_bundle: Path) -> None:
+    request = {"file": str(digits_bundle / "model.int8.tflite"), "threads": 1, "runs": 10**9, "warmup_runs": 1}
+    with pytest.raises(DeviceError, match="LiteRT did not end within 2 s on this machine"):
+        run_worker("mobilekit.bench.litert_worker", {**request, "max_seconds": 60}, None, 2)
+
+
+def test_a_worker_runs_from_anywhere(digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "numpy.py").write_text("raise ImportError")
     request = {"file": str(digits_bundle / "model.int8.tflite"), "threads": 1, "runs": 2, "warmup_runs": 1}
-    command = worker("mobilekit.bench.litert_worker", {**request, "max_seconds": 1})
-    assert command[0] == sys.executable
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean, check=True)
-    reply = json.loads(done.stdout)
-    assert len(done.stdout.splitlines()) == 1
+    reply = run_worker("mobilekit.bench.litert_worker", {**request, "max_seconds": 1}, None, 60)
     assert set(reply) == {
         "version",
         "init_ms",
@@ -151,7 +138,7 @@ def test_a_worker_runs_from_anywhere_and_says_nothing_else(digits_bundle: Path, 
         "delegated",
         "total",
     }
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["numpy.py"]
 
 
 def test_a_run_can_be_pinned(engine: LiteRTEngine, digits_bundle: Path) -> None:

@@ -19,7 +19,6 @@ from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, pack
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
-from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.kinds import Op, read_ops
 from mobilekit.bench.litert_engine import LiteRTEngine
@@ -294,8 +293,7 @@ def test_a_phones_delegate_is_mapped_to_ops_with_what_it_left(digits_bundle: Pat
 
 def test_this_machines_profile(digits_bundle: Path) -> None:
     (artifact,) = find_artifacts([digits_bundle / "model.dynamic.tflite"])
-    with LocalDevice().open_workspace() as workspace:
-        profile = profile_with(LiteRTEngine(workspace), workspace, artifact, RunSettings())
+    profile = profile_with(LiteRTEngine(), artifact, RunSettings())
     assert profile.source == ALONE
     assert len(profile.ops) == 293
     assert profile.partitions == 5

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +12,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.bench.devices.emulator_setup import command, find_problem, folder
 from mobilekit.errors import DeviceError, ToolError
-from mobilekit.store.interrupts import held_interrupts
+from mobilekit.store.worker import Worker, WorkerError
 
 _WORKER = ("-m", "mobilekit.bench.devices.emulated_worker")
 _SOURCES = str(Path(__file__).parents[3])
@@ -41,30 +34,18 @@ class Emulator:
         problem = find_problem() if worker is None else None
         if problem:
             raise problem
-        self._worker = list(worker or command(folder(), _WORKER, [_SOURCES]))
+        self._worker = Worker(worker or command(folder(), _WORKER, [_SOURCES]))
 
     def __enter__(self) -> Emulator:
         """Start the worker."""
-        self._scratch = TemporaryDirectory(prefix="mobilekit-emulated-")
-        self._log = Path(self._scratch.name) / "log"
-        with held_interrupts(), self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own worker, without a shell
-                self._worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
+        self._worker.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the worker."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError):  # what a worker that died did not read
-                if pipe:
-                    pipe.close()
-        self._scratch.cleanup()
+        self._worker.__exit__(kind, error, trace)
 
     def open(self, path: Path, layouts: Mapping[str, str]) -> Runtime:
         """Return a TFLite file as a runtime of this device."""
@@ -77,30 +58,17 @@ class Emulator:
             DeviceError: The worker died.
             ToolError: LiteRT refused.
         """
-        given, made = (Path(self._scratch.name) / name for name in ("inputs.npz", "outputs.npz"))
+        given, made = (self._worker.scratch / name for name in ("inputs.npz", "outputs.npz"))
         np.savez(given, **inputs)
         request = {"path": str(path.absolute()), "layouts": layouts, "inputs": str(given), "outputs": str(made)}
-        reply = self._ask(request)
-        if "error" in reply:
-            raise ToolError(f"On the emulated device: {reply['error']}")
-        with np.load(made) as outputs:
-            return dict(outputs), reply["delegates"]
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line:
-            code = self._process.wait()
-            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
-            lines = self._log.read_text(errors="replace").strip().splitlines()
-            raise DeviceError(f"The emulated device ended {how}: {lines[-1] if lines else 'it said nothing'}.")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
+            partitions: int = self._worker.ask(request)["delegates"]
+        except WorkerError as error:
+            if error.code is None:
+                raise ToolError(f"On the emulated device: {error.words}") from error
+            raise DeviceError(f"The emulated device {error.ending}: {error.words}.") from error
+        with np.load(made) as outputs:
+            return dict(outputs), partitions
 
 
 class _EmulatedRuntime(Runtime):

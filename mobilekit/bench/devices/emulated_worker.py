@@ -1,40 +1,33 @@
-"""Runs TFLite files inside the emulated ARM Python: a request a line on standard input, a reply a line on its output.
+"""Runs TFLite files inside the emulated ARM Python.
 
-A request is JSON: `path` of the file, `layouts` of its outputs, `inputs` and `outputs`, paths of .npz files with arrays
-by name. A reply is JSON: `delegates`, the number of XNNPACK's partitions, or `error`.
+A request has `path` of the file, `layouts` of its outputs, `inputs` and `outputs`, paths of .npz files with arrays by
+name. A reply has `delegates`, the number of XNNPACK's partitions.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mobilekit.artifacts.litert import LiteRTRuntime
-from mobilekit.errors import MobilekitError
+from mobilekit.store.worker_loop import serve
+
+_open: dict[str, LiteRTRuntime] = {}  # the last file, as one is asked for time and again
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    runtimes: dict[str, LiteRTRuntime] = {}
-    for line in sys.stdin:
-        request = json.loads(line)
-        path = request["path"]
-        try:
-            reply: dict[str, int | str]
-            if path not in runtimes:
-                runtimes = {path: LiteRTRuntime(Path(path), request["layouts"])}
-            runtime = runtimes[path]
-            with np.load(request["inputs"]) as inputs:
-                np.savez(request["outputs"], **runtime.run(dict(inputs)))
-            reply = {"delegates": runtime.partitions()}
-        except MobilekitError as error:
-            reply = {"error": error.what}
-        sys.stdout.write(json.dumps(reply) + "\n")
-        sys.stdout.flush()
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Run a file on all inputs."""
+    path = request["path"]
+    if path not in _open:
+        _open.clear()
+        _open[path] = LiteRTRuntime(Path(path), request["layouts"])
+    runtime = _open[path]
+    with np.load(request["inputs"]) as inputs:
+        np.savez(request["outputs"], **runtime.run(dict(inputs)))
+    return {"delegates": runtime.partitions()}
 
 
 if __name__ == "__main__":
-    main()
+    serve(run)

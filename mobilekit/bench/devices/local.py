@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class LocalWorkspace(Workspace):
         """Run a program in the folder; see `Workspace.run`. It ends with this process, unless that is killed."""
         process: subprocess.Popen[bytes] | None = None
         try:
-            with held_interrupts(), _pinned(cpu_mask) if cpu_mask is not None else nullcontext():
+            with held_interrupts(), pinned(cpu_mask):
                 process = subprocess.Popen(  # noqa: S603 - what the user gave to be run, without a shell
                     list(arguments),
                     cwd=self._folder,
@@ -110,13 +110,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _pinned(mask: str) -> Iterator[None]:
-    """Let what is started in the block run only on the cores of a mask; this thread's own cores are put back.
+def pinned(mask: str | None) -> Iterator[None]:
+    """Let what is started in the block run only on the cores of a mask, if there is one; this thread's are put back.
 
     Raises:
         DeviceError: The system cannot do so, or has no such cores.
         UsageError: It is no mask.
     """
+    if mask is None:
+        yield
+        return
     try:
         bits = int(mask, 16)
     except ValueError as error:

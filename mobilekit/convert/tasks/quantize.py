@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.calibration import with_ranges
-from mobilekit.convert.tasks.worker import named
+from mobilekit.store.worker_loop import named
 
 Arrays = dict[str, NDArray[np.float32]]
 

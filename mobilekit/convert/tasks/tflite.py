@@ -16,8 +16,8 @@ from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.keras_model import Shapes, keras_model
 from mobilekit.convert.tasks.quantize import load_calibration, quantise
-from mobilekit.convert.tasks.worker import named
 from mobilekit.store import memory
+from mobilekit.store.worker_loop import named
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:

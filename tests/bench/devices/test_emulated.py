@@ -57,8 +57,8 @@ def test_the_worker_gives_what_litert_gives(doubled: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(first.run(INPUTS)["y"], 2 * INPUTS["x"])
         np.testing.assert_array_equal(second.run(INPUTS)["y"], INPUTS["x"] ** 2)
         np.testing.assert_array_equal(first.run({"x": INPUTS["x"][:1]})["y"], 2 * INPUTS["x"][:1])
-        process = emulator._process
-    assert process.poll() is not None, "the worker outlives its block"
+        process = emulator._worker._process
+    assert process and process.poll() is not None, "the worker outlives its block"
 
 
 def test_what_litert_refuses_there_is_told(tmp_path: Path) -> None:
@@ -82,11 +82,12 @@ def test_a_worker_that_dies_is_told(script: str, told: str, doubled: Path) -> No
 def test_other_kernels_are_not_measured(doubled: Path) -> None:
     """XNNPACK stays out without a word where it does not know the processor."""
     serve = """
-import json, sys, numpy as np
-for line in sys.stdin:
-    request = json.loads(line)
+import numpy as np
+from mobilekit.store.worker_loop import serve
+def run(request):
     np.savez(request["outputs"], y=np.zeros((3, 4), np.float32))
-    print(json.dumps({"delegates": 0}), flush=True)
+    return {"delegates": 0}
+serve(run)
 """
     assert LiteRTRuntime(doubled).partitions() == 1
     with Emulator([sys.executable, "-c", serve]) as emulator, pytest.raises(DeviceError, match="XNNPACK does not run"):

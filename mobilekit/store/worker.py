@@ -1,0 +1,206 @@
+"""Work in a process of its own: a JSON request a line on its standard input, a JSON reply a line on its output.
+
+What it prints, itself or through a tool, goes to its log. It ends when the process that started it does, however that
+ends; `worker_loop` is the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+from mobilekit.store.interrupts import held_interrupts
+
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"(ERROR|\w*(Error|Exception))\b")
+_SOURCES = str(Path(__file__).parents[2])
+
+
+class WorkerError(Exception):
+    """A worker did not do what it was asked to.
+
+    Args:
+        words: What it said.
+        code: Its exit status, negative for a signal; None where it lives on, or was killed for being late.
+        tool: Which of its tools it blames.
+        log: All that it printed.
+        is_late: Whether it was killed because its time was up.
+    """
+
+    def __init__(
+        self, words: str, code: int | None = None, tool: str | None = None, log: str = "", *, is_late: bool = False
+    ) -> None:
+        super().__init__(words)
+        self.words, self.code, self.tool, self.log, self.is_late = words, code, tool, log, is_late
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that ended it."""
+        return signal.Signals(-self.code).name if self.code is not None and self.code < 0 else None
+
+    @property
+    def ending(self) -> str:
+        """How it ended, to follow a name: `was ended by SIGSEGV`."""
+        if self.signal:
+            return f"was ended by {self.signal}"
+        return "failed" if self.code is None else f"ended with exit status {self.code}"
+
+
+class Worker:
+    """A process that answers requests while the block lasts.
+
+    Args:
+        command: What to run; it must serve with `worker_loop.serve`.
+        folder: Its working directory; without, a scratch folder that goes when the block ends.
+        environment: Variables beside those of this process.
+        log: The file for what it prints; without, one in the scratch folder.
+        around_start: What is to hold while the process is started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        around_start: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self._command, self._folder, self._environment = list(command), folder, dict(environment or {})
+        self._log, self._around_start = log, around_start or nullcontext()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Worker:
+        """Start the process."""
+        self._scratch = TemporaryDirectory(prefix="mobilekit-")
+        self.scratch = Path(self._scratch.name)
+        self._log = self._log or self.scratch / "log"
+        try:
+            with held_interrupts(), self._around_start, self._log.open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - our own worker, without a shell
+                    self._command,
+                    cwd=self._folder or self.scratch,
+                    env={**os.environ, **self._environment},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process, and whatever it started."""
+        self._end()
+
+    def ask(self, request: Any, seconds: float | None = None) -> Any:
+        """Return the reply to a request, JSON both.
+
+        Args:
+            request: What to do; paths in it must be absolute.
+            seconds: When to kill the worker.
+
+        Raises:
+            WorkerError: It failed, died, answered with something else than JSON, or was late.
+        """
+        process, is_late = self._process, threading.Event()
+        assert process and process.stdin and process.stdout
+
+        def stop() -> None:
+            is_late.set()
+            self._kill()
+
+        timer = threading.Timer(seconds or 0, stop)
+        if seconds is not None:
+            timer.start()
+        line = b""
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+        finally:
+            timer.cancel()
+        if not line.endswith(b"\n"):  # a part of a reply is none
+            code = process.wait()
+            log = self.log()
+            raise WorkerError(last_words(log), None if is_late.is_set() else code, log=log, is_late=is_late.is_set())
+        return self._result(line)
+
+    def log(self) -> str:
+        """Return what the worker printed so far, without colors."""
+        assert self._log
+        return _COLOR.sub("", self._log.read_text(errors="replace")) if self._log.is_file() else ""
+
+    def _result(self, line: bytes) -> Any:
+        try:
+            reply: dict[str, Any] = json.loads(line)
+            if "result" in reply:
+                return reply["result"]
+            words, tool = reply["error"], reply.get("tool")
+        except (ValueError, TypeError, KeyError) as error:
+            said = line.decode(errors="replace").strip()[:80]
+            raise WorkerError(f"it answered with {said!r}, which is no reply", log=self.log()) from error
+        raise WorkerError(words or last_words(self.log()), tool=tool, log=self.log())
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError, PermissionError):  # the group is gone; macOS says the latter
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        self._kill()
+        if self._process is not None:
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(BrokenPipeError):  # what a worker that died did not read
+                    if pipe:
+                        pipe.close()
+        self._scratch.cleanup()
+
+
+def run_json_worker(
+    module: str, request: Any, *, arguments: Sequence[str] = (), seconds: float | None = None, **more: Any
+) -> Any:
+    """Have one request answered by a module of ours in a process of its own; see `Worker`.
+
+    Args:
+        module: Serves when it is run as a program.
+        request: JSON data; paths must be absolute.
+        arguments: What the program is given.
+        seconds: When to kill the worker.
+        more: Further arguments of `Worker`.
+
+    Raises:
+        WorkerError: It failed, died, answered with something else than JSON, or was late.
+    """
+    environment = {**more.pop("environment", {}), "PYTHONPATH": python_path()}
+    command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
+    with Worker(command, environment=environment, **more) as worker:
+        return worker.ask(request, seconds)
+
+
+def python_path() -> str:
+    """Return a PYTHONPATH by which a worker imports what this process imports, also from a checkout not installed."""
+    return os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
+
+
+def last_words(log: str) -> str:
+    """Return the last line of a log that is an error's, or else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("INFO")]
+    return ([line for line in lines if _ERROR.match(line)] or lines or ["it said nothing"])[-1]
