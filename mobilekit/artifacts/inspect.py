@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
-from mobilekit.artifacts.onnx import DAMAGED, read_onnx
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
-from mobilekit.errors import ToolError, UsageError
+from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import output_layouts
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
@@ -141,11 +141,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     def tensor(value: onnx.ValueInfoProto) -> Tensor:
         kind = value.type.tensor_type
         shape = tuple(dim.dim_value or dim.dim_param or None for dim in kind.shape.dim)
-        try:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-        except KeyError as error:
-            what = f"{value.name} has the type {kind.elem_type}, which ONNX has not"
-            raise ToolError(f"{path} is not an ONNX file: {what}.", DAMAGED) from error
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
         return Tensor(value.name, shape, dtype, "NCHW" if len(shape) == 4 else None)
 
     weights = {tensor.name for tensor in graph.initializer}

@@ -56,6 +56,7 @@ class LiteRTRuntime(Runtime):
                     ),
                 )
                 self.interpreter.allocate_tensors()
+                self.interpreter._get_ops_details()  # LiteRT reads a damaged name otherwise than the check did
         except (ValueError, RuntimeError) as error:
             raise ToolError(f"LiteRT cannot open {path.name}: {first_line(error)}.", _hint(path)) from error
         self.name = path.name
@@ -123,7 +124,7 @@ def _check_whole(path: Path) -> None:
     try:
         damage = damage_in(path.read_bytes())
     except OSError as error:
-        raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.") from error
+        raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.", "Convert or export it again.") from error
     if damage:
         raise ToolError(f"LiteRT cannot open {path.name}: {damage}.", _DAMAGED)
 

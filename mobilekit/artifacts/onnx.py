@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,25 @@ def read_onnx(path: Path) -> Any:
         raise
     except Exception as error:  # protobuf's, and onnx's own of weights that lie in another file
         raise ToolError(f"{path} is not an ONNX file: {first_line(error)}.", DAMAGED) from error
-    if not model.graph.output:
-        raise ToolError(f"{path} is not an ONNX file: it has no outputs.", DAMAGED)
+    damage = next(_damage_in(model.graph), None)
+    if damage:
+        raise ToolError(f"{path} is not an ONNX file: {damage}.", DAMAGED)
     return model
+
+
+def _damage_in(graph: Any) -> Iterator[str]:
+    """Yield what is wrong in a graph, in phrases: protobuf hands on bytes as names, and any number as a type."""
+    import onnx
+
+    if not graph.output:
+        yield "it has no outputs"
+    tensors, values = graph.initializer, (*graph.input, *graph.output, *graph.value_info)
+    names = [name for node in graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
+    names += [one.name for one in (*tensors, *values)]
+    yield from ("a name in it is not UTF-8" for name in names if not isinstance(name, str))
+    known = onnx.TensorProto.DataType.values()
+    types = {one.data_type for one in tensors} | {one.type.tensor_type.elem_type for one in values}
+    yield from (f"it has the type {kind}, which ONNX has not" for kind in types if kind not in known)
 
 
 def open_session(model: Path | bytes) -> Any:

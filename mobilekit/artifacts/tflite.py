@@ -147,7 +147,7 @@ class TFLiteGraph:
 
     def name(self, tensor: int) -> str:
         """Return a tensor's name."""
-        name: str = self.tensors[tensor].name.decode()
+        name: str = (self.tensors[tensor].name or b"").decode()
         return name
 
     def constant_bytes(self, tensor: int) -> int:

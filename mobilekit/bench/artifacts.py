@@ -73,10 +73,7 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
 
 
 def _of_bundle(folder: Path) -> list[Artifact]:
-    try:
-        precisions = open_bundle(folder).precisions
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{folder / MANIFEST} is damaged: it does not say what it has.", "Export it again.") from error
+    precisions = open_bundle(folder).precisions
     if not precisions:
         raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
     return [_artifact(folder / tflite_stage(each).file, str(folder.resolve()), each, folder) for each in precisions]

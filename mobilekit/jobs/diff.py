@@ -81,7 +81,13 @@ def models_of(
     """
     model = reference_of(bundle, reference)
     rewritten = rewrite(model, loaded, prove=False, keep_exact=keep_exact)
-    load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
+    try:
+        load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{bundle.path / Stage.REWRITTEN.file} does not hold the weights of what this version's rewrites make.",
+            "It was changed since the export, or another version wrote it: export the model again.",
+        ) from error
     return model, rewritten
 
 
@@ -101,11 +107,15 @@ def reference_of(bundle: Bundle, name: str | None) -> nn.Module:
             f"{bundle.path} was exported from the code {spec['name']}, which is not run unless you name it.",
             f"Add --reference {spec['name']}",
         )
-    model = resolve(name or spec["name"]).create(**spec["options"])
+    entry = resolve(name or spec["name"])
     try:
+        model = entry.create(**spec["options"])
         load_state(model, bundle.path / Stage.REFERENCE.file)
-    except RuntimeError as error:
-        raise UsageError(f"{name or spec['name']} is not the model that {bundle.path} was exported from.") from error
+    except (RuntimeError, TypeError, ValueError) as error:  # other weights, or options that it does not take
+        raise UsageError(
+            f"{name or spec['name']} is not the model that {bundle.path} was exported from.",
+            "Name that one with --reference, or export the model again.",
+        ) from error
     return model
 
 

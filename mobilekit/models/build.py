@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -117,8 +118,19 @@ def save_state(model: nn.Module, path: Path) -> None:
 
 
 def load_state(model: nn.Module, path: Path) -> None:
-    """Read back what `save_state` wrote; every name must be there."""
-    model.load_state_dict(load_file(path))
+    """Read back what `save_state` wrote.
+
+    Raises:
+        UsageError: The file is damaged.
+        RuntimeError: It is of another model.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {first_line(error)}.", "It was changed since the export: export the model again."
+        ) from error
+    model.load_state_dict(state)
 
 
 def _problem(model: nn.Module, shapes: Shapes) -> Exception | None:

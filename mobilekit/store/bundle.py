@@ -17,6 +17,9 @@ LAYOUTS = "stages/tflite.layouts.json"
 MODULES = "stages/modules.json"
 RANGES = "stages/ranges.json"
 
+_MAKE = "`mobilekit export MODEL` makes one."
+_AGAIN = "It was changed since the export: export the model again."
+
 INPUT = "input"
 """Name of a model's first input in every artifact, whatever the model's own code calls it."""
 
@@ -24,14 +27,17 @@ INPUT = "input"
 def output_layouts(folder: Path) -> dict[str, str]:
     """Return the layout of each TFLite output of four axes in a bundle's folder, by its name."""
     path = folder / LAYOUTS
-    layouts: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    layouts: dict[str, str] = read_part(path, dict[str, str]) if path.exists() else {}
     return layouts
 
 
 def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
     """Return the range of each step of the rewritten model on the calibration inputs; None in a bundle without int8."""
     path = folder / RANGES
-    return {name: (low, high) for name, (low, high) in json.loads(path.read_text()).items()} if path.exists() else None
+    ranges: dict[str, tuple[float, float]] | None = None
+    if path.exists():
+        ranges = read_part(path, dict[str, tuple[float, float]])
+    return ranges
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,48 @@ def open_bundle(path: Path) -> Bundle:
     """Open a bundle.
 
     Raises:
-        UsageError: The folder is not a bundle.
+        UsageError: The folder is not a bundle, or one of a later version.
     """
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        if not isinstance(manifest, dict):
-            raise ValueError("it is not a JSON object")
-    except FileNotFoundError as error:
+    from mobilekit.store.manifest import FORMAT, Manifest
+
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise UsageError(f"{path} is not a bundle: it {what}.", _MAKE)
+    if not (path / MANIFEST).exists():
+        raise UsageError(f"{path} is not a bundle: it has no {MANIFEST}.", _MAKE)
+    manifest: dict[str, Any] = read_part(path / MANIFEST, dict[str, Any])
+    if manifest.get("format") != FORMAT:
         raise UsageError(
-            f"{path} is not a bundle: it has no {MANIFEST}.", "`mobilekit export MODEL` makes one."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path / MANIFEST} cannot be read: {error}.", "Export the model again.") from error
+            f"{path / MANIFEST} cannot be read: it has the format {manifest.get('format')!r:.40}, and this version of "
+            f"mobilekit reads {FORMAT}.",
+            "Export the model again.",
+        )
+    read_part(path / MANIFEST, Manifest)
     return Bundle(path, manifest)
+
+
+def read_part(path: Path, kind: Any) -> Any:
+    """Read one of a bundle's JSON files.
+
+    Args:
+        path: The file.
+        kind: The type of what it holds.
+
+    Raises:
+        UsageError: It is missing, or holds something else.
+    """
+    from pydantic import ValidationError  # takes a tenth of a second, and most of what a short command needs is no JSON
+
+    from mobilekit.store.result import adapter
+
+    try:
+        return adapter(kind).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", _AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{word}: " for word in [".".join(map(str, first["loc"]))] if word)
+        raise UsageError(f"{path} cannot be read: {place}{first['msg']}.", _AGAIN) from error
 
 
 def find_changes(path: Path) -> list[str]:
@@ -89,21 +124,29 @@ def find_changes(path: Path) -> list[str]:
         text = (path / MANIFEST).read_bytes()
         manifest = json.loads(text)
         digest = manifest.pop("self_sha256")
+        files = dict(manifest.get("files", {}))
     except FileNotFoundError:
         return [f"{MANIFEST} is missing"]
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return [f"{MANIFEST} is changed: it cannot be read"]
     changes = []
     if digest != sha256_of_json(manifest) or text != _text({**manifest, "self_sha256": digest}).encode():
         changes.append(f"{MANIFEST} is changed")
-    for name, expected in manifest.get("files", {}).items():
+    for name, expected in files.items():
         file = path / name
-        if not file.is_file():
+        if not _is_file(file):
             changes.append(f"{name} is missing")
         elif sha256_of(file) != expected:
             changes.append(f"{name} is changed: its SHA-256 is not the manifest's")
-    extra = [name for name in _file_names(path) if name not in manifest.get("files", {})]
+    extra = [name for name in _file_names(path) if name not in files]
     return changes + [f"{name} is not in the manifest" for name in extra]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name of a file, such as a very long one
+        return False
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from mobilekit.store.result import Result
 
+FORMAT = 1
+"""Of the manifest: a version that other versions cannot read has another one."""
+
 
 @dataclass(frozen=True)
 class Weights(Result):

@@ -13,6 +13,7 @@ import pytest
 from mobilekit.bench.artifacts import Artifact, find_artifacts, printable
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.store.bundle import MODULES, write_manifest
+from tests.manifests import manifest_of
 
 WHOLE = b"\x1c\x00\x00\x00TFL3" + bytes(20)
 
@@ -23,7 +24,7 @@ def write_bundle(folder: Path, *precisions: str) -> Path:
     for precision in precisions:
         (folder / f"model.{precision}.tflite").write_bytes(WHOLE + precision.encode())
     (folder / MODULES).write_text('{"modules": {"t": "stem"}, "classes": {}}')
-    write_manifest(folder, {"precision": list(precisions)})
+    write_manifest(folder, manifest_of(precision=list(precisions)))
     return folder
 
 

@@ -13,13 +13,16 @@ from mobilekit.errors import UsageError
 from mobilekit.store.bundle import LEDGER, MANIFEST, find_changes, open_bundle, write_manifest
 from mobilekit.store.files import sha256_of
 from mobilekit.store.stages import Stage
+from tests.manifests import manifest_of
 
-CONTENT = {
-    "format": 1,
-    "request": "0" * 64,
-    "model": {"name": "größe", "options": {"width": 0.25, "deep": [1, None, True, -1e-9]}},
-    "precision": ["float32", "int8"],
-}
+CONTENT = manifest_of(
+    model={
+        "name": "größe",
+        "options": {"width": 0.25, "deep": [1, None, True, -1e-9]},
+        "weights": {"source": "trained", "trained": True, "sha256": "0" * 64},
+    },
+    precision=["float32", "int8"],
+)
 FILES = {
     "model.onnx": b"\x08\x07onnx" * 40,
     "model.int8.tflite": b"\x00\x00\x00\x00TFL3" + bytes(range(256)),
@@ -172,7 +175,7 @@ def test_opening_what_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a bundle"):
         open_bundle(tmp_path / "missing")
     (tmp_path / LEDGER).write_text("{}")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is not a bundle: it is a file"):
         open_bundle(tmp_path / LEDGER)
 
 
