@@ -1,6 +1,6 @@
 """Write the tables of reference models into README.md and docs/models.md, measured beside published.
 
-.venv/bin/python benchmarks/models_table.py
+.venv/bin/python -m benchmarks.models_table
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- benchmarks/models_table.py -->", "<!-- end -->"
+from benchmarks.tables import DOCS, README, markdown, write
 
 Entry = dict[str, Any]
 
@@ -41,7 +39,7 @@ def short_table(models: list[Entry]) -> str:
         ]
         for entry in models
     ]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def long_table(models: list[Entry]) -> str:
@@ -62,7 +60,7 @@ def long_table(models: list[Entry]) -> str:
         ]
         for entry in models
     ]
-    return f"{_markdown(head, rows)}\n\n{_sources(models)}"
+    return f"{markdown(head, rows)}\n\n{_sources(models)}"
 
 
 def _sources(models: list[Entry]) -> str:
@@ -81,10 +79,6 @@ def _sources(models: list[Entry]) -> str:
     )
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)).replace(" --- ", "---")
-
-
 def _millions(count: int | None, digits: int) -> str:
     return "-" if count is None else f"{count / 1e6:.{digits}f}M"
 
@@ -97,18 +91,11 @@ def _known(figure: float | None) -> str:
     return "-" if figure is None else str(figure)
 
 
-def with_table(text: str, table: str) -> str:
-    """Return the document with the table between its marks."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
 def main() -> None:
     """Write both tables."""
     models = list_models()
-    for path, table in ((ROOT / "README.md", short_table(models)), (ROOT / "docs" / "models.md", long_table(models))):
-        path.write_text(with_table(path.read_text(), table))
+    write(README, "models_table", short_table(models))
+    write(DOCS / "models.md", "models_table", long_table(models))
 
 
 if __name__ == "__main__":

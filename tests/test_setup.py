@@ -138,6 +138,21 @@ def canonical_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
+def test_a_machine_without_the_venv_module_is_told_so(tmp_path: Path) -> None:
+    python = tmp_path / "python3.11"
+    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", str(ROOT / ".ci" / "setup"), str(tmp_path / "venv"), "export"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "its venv module is missing" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 def test_every_pin_is_exact_and_every_dependency_pinned() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(line.count("==") == 1 for line in lines)

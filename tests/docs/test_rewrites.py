@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from benchmarks import rewrites_table
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
@@ -23,10 +22,6 @@ def test_the_table_has_every_rewrite_that_costs_accuracy() -> None:
         assert sites.isdecimal() != label.endswith("none")
         assert float(drift) >= 0
         assert all(0 <= float(share.rstrip("%")) <= 100 for share in (*shares[:2], *shares[3:]))
-
-
-def test_the_table_of_experimental_rewrites_is_what_the_script_writes() -> None:
-    assert rewrites_table.with_table(TEXT) == TEXT, "run benchmarks/rewrites_table.py"
 
 
 def test_every_exactness_is_explained() -> None:
