@@ -4,8 +4,8 @@
 
 Each rewrite of the catalogue that is not exact is applied alone, and those of the trained model together too, to the
 small GhostNetV2 with its trained weights. The rewritten module is then trained for a few epochs on the 1437 training
-pictures, as `mobilekit.rewrite` hands it out, and so is the model itself, for comparison. Accuracy is on the 360 test
-pictures. A rewrite of something that the model does not have is measured on a variant that does, which is trained on
+images, as `mobilekit.rewrite` hands it out, and so is the model itself, for comparison. Accuracy is on the 360 test
+images. A rewrite of something that the model does not have is measured on a variant that does, which is trained on
 from the same weights first. One thread, fixed seeds. `--write` puts the table into docs/rewrites.md.
 """
 
@@ -65,7 +65,7 @@ class Result:
 
     sites: int
     before: tuple[Drift, float]
-    """Change of the logits from the variant's own on the test pictures, and top-1."""
+    """Change of the logits from the variant's own on the test images, and top-1."""
     after: tuple[Drift, float]
     """The same after the fine-tuning."""
 
@@ -206,7 +206,7 @@ def make_table(results: list[tuple[Trial, Result]], nowhere: list[str], epochs: 
             "",
             *([f"Without a site in any of them: {', '.join(nowhere)}.", ""] if nowhere else []),
             f"Tuned: {epochs} epochs, learning rate up to {PEAK:g}. Variants other than dense maps were trained on for",
-            f"{VARIANT_EPOCHS} epochs before. One picture of 360 is 0.3 %.",
+            f"{VARIANT_EPOCHS} epochs before. One image of 360 is 0.3 %.",
             "",
             f"By `benchmarks/rewrites_accuracy.py` on {datetime.date.today()}: {processor()}, {os.cpu_count()} cores,",
             f"one thread, Python {platform.python_version()}, {versions}.",

@@ -47,7 +47,7 @@ def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> 
     """Try the model on inputs of these shapes, and return it, with weights that mean nothing.
 
     Raises:
-        UsageError: It has other inputs, or cannot take these; the message names the next larger size of pictures that
+        UsageError: It has other inputs, or cannot take these; the message names the next larger size of images that
             it can take, if any.
     """
     shape = shapes[INPUT]

@@ -1,6 +1,6 @@
 """What a model takes: one tensor, or several by the names of the parameters of its `forward`.
 
-Inputs are a mapping from name to value everywhere. The first, a picture, is called `input`, whatever the model calls
+Inputs are a mapping from name to value everywhere. The first, an image, is called `input`, whatever the model calls
 its parameter; the others have their parameters' names.
 """
 
@@ -33,16 +33,16 @@ def zeros(shapes: Shapes, dtype: torch.dtype = torch.float32) -> Tensors:
     return {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
 
 
-def resized(shapes: Shapes, picture: tuple[int, ...]) -> Shapes:
-    """Return the shapes of inputs with a picture of another shape, (N, C, H, W).
+def resized(shapes: Shapes, image: tuple[int, ...]) -> Shapes:
+    """Return the shapes of inputs with an image of another shape, (N, C, H, W).
 
     Inputs of the same height and width follow it, and all inputs have its batch.
     """
     size = shapes[INPUT][2:]
 
     def follow(own: tuple[int, ...]) -> tuple[int, ...]:
-        rest = (*own[1:-2], *picture[2:]) if len(own) > 2 and own[-2:] == size else own[1:]
-        return (picture[0], *rest)
+        rest = (*own[1:-2], *image[2:]) if len(own) > 2 and own[-2:] == size else own[1:]
+        return (image[0], *rest)
 
     return {name: follow(own) for name, own in shapes.items()}
 
@@ -97,7 +97,7 @@ def check_names(model: nn.Module, name: str, shapes: Shapes) -> None:
     missing = [word for word, one in known.items() if one.default is one.empty and word not in given]
     if missing:
         size = ", ".join(map(str, shapes[INPUT][2:]))
-        lines = [f"  {word}: {{shape: [1, 1, {size}]}}  # or {{like: input}}, another picture" for word in missing]
+        lines = [f"  {word}: {{shape: [1, 1, {size}]}}  # or {{like: input}}, another image" for word in missing]
         raise UsageError(
             f"{name} also takes {' and '.join(missing)}, which the recipe does not describe.",
             "\n".join(["Add to the recipe (--recipe FILE), with the right shape:", "extra_inputs:", *lines]),
@@ -108,9 +108,9 @@ def _parameters(model: nn.Module) -> list[inspect.Parameter]:
     """Return the parameters of `forward`.
 
     Raises:
-        UsageError: The first is not one that a picture can be given to.
+        UsageError: The first is not one that an image can be given to.
     """
     parameters = list(inspect.signature(model.forward).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
-        raise UsageError(f"{type(model).__name__}.forward takes no picture: its first parameter must be one tensor.")
+        raise UsageError(f"{type(model).__name__}.forward takes no image: its first parameter must be one tensor.")
     return parameters

@@ -15,7 +15,7 @@ _PIXELS_AT_ONCE = 4 * 224 * 224
 
 
 def at_once(inputs: Mapping[str, torch.Tensor]) -> int:
-    """Return how many of the inputs, among them pictures (N, C, H, W), to run in one batch."""
+    """Return how many of the inputs, among them images (N, C, H, W), to run in one batch."""
     images = inputs[INPUT]
     return max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
 

@@ -21,10 +21,10 @@ COUNT = 4
 """Number of calibration inputs that the rounding is measured on."""
 ULP = 2.0**-24
 """Half the spacing of float32 numbers just above 1: the largest relative error of one rounding."""
-DRAWS = 6
+TOLERANCE_FACTOR = 6
 """How much larger the rounding error may be than the model's own before the rewrite. Another order of the same sums is
-another draw of the same noise: its largest of some thousand values may be twice the other's, and sums in longer chains
-have up to about 3 times the deviation."""
+an independent evaluation in float32: its largest error of some thousand values may be twice the other's, and sums in
+longer chains have up to about 3 times the deviation."""
 FLOOR = 4
 """Least budget, in ulps of the largest output: the roundings of the last layer."""
 
@@ -54,14 +54,14 @@ class _ByName(nn.Module):
         self.meta = graph.meta
         self.single = InFloat32(graph)
 
-    def forward(self, picture: torch.Tensor, /, **further: torch.Tensor) -> Any:
+    def forward(self, image: torch.Tensor, /, **further: torch.Tensor) -> Any:
         """Run the graph."""
-        return self.single(*arguments(self.graph, {INPUT: picture, **further}))
+        return self.single(*arguments(self.graph, {INPUT: image, **further}))
 
 
 def check(before: Mapping[str, float], after: Mapping[str, float], count: int) -> Float32Check:
     """Hold the rounding after a rewrite, `rounding_of`, to the budget that the rounding before it gives."""
-    budgets = {name: max(DRAWS * ulps, FLOOR) for name, ulps in before.items()}
+    budgets = {name: max(TOLERANCE_FACTOR * ulps, FLOOR) for name, ulps in before.items()}
     worst = max(before, key=lambda name: after[name] / budgets[name])
     return Float32Check(worst, after[worst], budgets[worst], min(count, COUNT))
 

@@ -127,7 +127,7 @@ class GivesMask(nn.Module):
     [
         (TakesDict, {}, "IndexError(.|\n)*Each input is one tensor(.|\n)*dicts or tuples"),
         (TakesPair, {}, "not enough values to unpack(.|\n)*dicts or tuples"),
-        (TakesAnything, {}, "takes no picture"),
+        (TakesAnything, {}, "takes no image"),
         (GivesMask, {"mask": (1, 1, 32, 32)}, "an output and an input that are both named mask"),
     ],
 )

@@ -143,7 +143,7 @@ def smaller(graph: GraphModule, node: Node) -> None:
 def other_input(graph: GraphModule, node: Node) -> None:
     for each in graph.graph.nodes:
         if each.op == "placeholder":
-            each.target = "picture"
+            each.target = "image"
 
 
 @pytest.mark.parametrize("prove", [True, False])
@@ -156,7 +156,7 @@ def other_input(graph: GraphModule, node: Node) -> None:
         (in_float32, "has conv.weight in float32, not float64."),
         (give_twice, "gives outputs of [(1, 2, 8, 8), (1, 2, 8, 8)], and gave (1, 2, 8, 8)."),
         (smaller, "gives outputs of (1, 2, 4, 4), and gave (1, 2, 8, 8)."),
-        (other_input, "takes picture, and took x."),
+        (other_input, "takes image, and took x."),
     ],
 )
 def test_a_broken_graph_is_a_fault_of_the_rewrite(

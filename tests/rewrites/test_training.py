@@ -56,16 +56,16 @@ def test_a_rewritten_model_trains() -> None:
 
     labels = torch.arange(16) % 4
     statistics = model.get_buffer("stem.1.running_mean").clone()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     model.train()
     assert not torch.equal(model(IMAGES), model(IMAGES))  # dropout is at work
     losses = []
     for _ in range(40):
         loss = F.cross_entropy(model(IMAGES), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert not torch.equal(model.get_buffer("stem.1.running_mean"), statistics)
@@ -115,12 +115,12 @@ def test_the_document_runs_and_the_artifact_is_the_tuned_model(tmp_path: Path, m
     from mobilekit.artifacts.open import open_artifact
     from mobilekit.recipes.inputs.builtin import evaluation_inputs
 
-    pictures = evaluation_inputs(mobilekit.load_recipe(GATES).recipe)
+    images = evaluation_inputs(mobilekit.load_recipe(GATES).recipe)
     tuned = mobilekit.rewrite(mobilekit.load_model("ghostnetv2_digits"), GATES, prove=False)
     tuned.load_state_dict(load_file("tuned.safetensors"))
     with torch.no_grad():
-        logits = tuned(torch.from_numpy(pictures.inputs["input"])).numpy()
+        logits = tuned(torch.from_numpy(images.inputs["input"])).numpy()
     artifact = open_artifact(tmp_path / "artifacts" / "tuned_digits_make_tuned" / "model.onnx")
-    [exported] = artifact.run(pictures.inputs).values()
+    [exported] = artifact.run(images.inputs).values()
     assert np.abs(exported - logits).max() <= 1e-4 * np.abs(logits).max()
-    assert (logits.argmax(1) == pictures.labels).mean() > 0.95
+    assert (logits.argmax(1) == images.labels).mean() > 0.95

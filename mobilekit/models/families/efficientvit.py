@@ -101,7 +101,7 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """ReLU linear attention over the pixels of a map, without position bias. Input and output: (N, C, H, W).
 
-    Multi-scale, in the later versions: a depthwise and a grouped 1x1 convolution make tokens of neighbourhoods from the
+    Multi-scale, in the later versions: a depthwise and a grouped 1x1 convolution make tokens of neighborhoods from the
     plain queries, keys and values, and each scale has heads of its own. The authors' code computes V (K^T Q) instead of
     (V K^T) Q where a map has no more pixels than `head_dim`: the same function, so it is left out here.
 
@@ -247,9 +247,9 @@ def damp_branches(model: nn.Module) -> None:
     """Set gamma of the last batch norm of each of n branches beside identities to 1 / sqrt(n).
 
     Together they then add as much variance as there was before them. The authors' training begins with gamma 0, which
-    would leave nothing of the branches. PyTorch's 1 lets untrained attention multiply the differences between pictures
+    would leave nothing of the branches. PyTorch's 1 lets untrained attention multiply the differences between images
     from block to block: it gives each token about the mean of all, and the batch norm after it scales what little the
-    means of a few pictures differ to the size of the features.
+    means of a few images differ to the size of the features.
     """
     branches = [
         module.main

@@ -10,7 +10,7 @@ from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE, Noise
 from mobilekit.parity.ledger.metrics import HIGHER_IS_BETTER, Metrics
 from mobilekit.recipes.schema import Limit
-from mobilekit.rewrites.float32 import DRAWS, FLOOR, ULP
+from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
 from mobilekit.store.stages import Precision, Stage
 
 FLOAT32_ULPS = 4
@@ -177,10 +177,10 @@ def _ulp_budget(noise: Noise) -> Bound:
     """
     own = noise.float32_max_abs / (ULP * noise.scale) if noise.scale else 0.0
     text = (
-        f"larger of {DRAWS} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in units of "
-        f"2^-24 of the largest output"
+        f"larger of {TOLERANCE_FACTOR} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in "
+        f"units of 2^-24 of the largest output"
     )
-    return Bound("float64_ulps", max(DRAWS * own, FLOOR), text)
+    return Bound("float64_ulps", max(TOLERANCE_FACTOR * own, FLOOR), text)
 
 
 def _task(stage: Stage, noise: Noise) -> list[Bound]:

@@ -26,7 +26,7 @@ class DFCDenseOptions(Options):
     )
 
     def model_post_init(self, context: object) -> None:
-        """Refuse an even kernel: it has no centre."""
+        """Refuse an even kernel: it has no center."""
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {self.kernel_size}, not odd")
 
@@ -52,7 +52,7 @@ def project_diagonals(matrix: torch.Tensor, kernel_size: int) -> torch.Tensor:
 def fit_least_squares(matrix: torch.Tensor, rows: torch.Tensor, kernel_size: int) -> torch.Tensor:
     """Return the taps whose convolution is nearest to `matrix` on measured activations.
 
-    Minimises, for each channel, the sum over `rows` x of |F x - taps * x|^2 through the normal equations; a direction
+    Minimizes, for each channel, the sum over `rows` x of |F x - taps * x|^2 through the normal equations; a direction
     that the activations never show keeps the value of the diagonal projection.
 
     Args:

@@ -21,7 +21,7 @@ class UpsampleModeOptions(SiteOptions):
 
 
 class UpsampleMode(SiteRewrite[UpsampleModeOptions]):
-    """Approximate: a nearest upsample repeats values where a bilinear one mixes neighbours.
+    """Approximate: a nearest upsample repeats values where a bilinear one mixes neighbors.
 
     GhostNetV2's paper and MindSpore code have the gate bilinear, its PyTorch code and weights nearest. XNNPACK has a
     bilinear resize and no nearest one; `upsample-broadcast` gives a nearest one what it needs, at less than either.
@@ -29,7 +29,7 @@ class UpsampleMode(SiteRewrite[UpsampleModeOptions]):
 
     name = "upsample-mode"
     exactness = Exactness.APPROXIMATE
-    summary = "Bilinear upsampling to nearest, or nearest to bilinear (half-pixel centres)"
+    summary = "Bilinear upsampling to nearest, or nearest to bilinear (half-pixel centers)"
     experimental = (
         "In the digits' GhostNetV2 bilinear for nearest drifts by 0.11 and takes 0.6 points of top-1, nearest for "
         "bilinear 0.07 and 0.3, which training brings back; right where a device has a kernel for one of the two."
@@ -57,5 +57,5 @@ class UpsampleMode(SiteRewrite[UpsampleModeOptions]):
         node = node_named(graph, site.node)
         given = arguments(graph, node)
         kept = {name: given[name] for name in ("size", "scale_factor", "recompute_scale_factor")}
-        centres = {"align_corners": False} if self.options.to == "bilinear" else {}
-        replace_call(node, F.interpolate, input_node(node), mode=self.options.to, **kept, **centres)
+        centers = {"align_corners": False} if self.options.to == "bilinear" else {}
+        replace_call(node, F.interpolate, input_node(node), mode=self.options.to, **kept, **centers)

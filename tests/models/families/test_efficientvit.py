@@ -298,7 +298,7 @@ def test_untrained_blocks_without_batch_norms_keep_the_variance_before_each_hard
         block = MBConv(64, 64, 5, inner_norms=False)
     with torch.no_grad():
         expanded = block.inverted_conv.conv(noise(4, 64, 24, 24))
-        # Independent values: after the first convolution, neighbours share nothing.
+        # Independent values: after the first convolution, neighbors share nothing.
         mixed = block.depth_conv.conv(nn.functional.hardswish(noise(4, 256, 24, 24, seed=1)))[..., 2:-2, 2:-2]
     assert expanded.std() == pytest.approx(1, abs=0.05)
     assert mixed.pow(2).mean().sqrt() == pytest.approx(1, abs=0.1)

@@ -35,7 +35,7 @@ def normal(seed: int, *shape: int) -> torch.Tensor:
 
 
 def correlated(seed: int, c: int, count: int, length: int, rho: float = 0.9) -> torch.Tensor:
-    """AR(1) rows, as neighbouring pixels are: (C, M, L) of variance 1."""
+    """AR(1) rows, as neighboring pixels are: (C, M, L) of variance 1."""
     rows = normal(seed, c, count, length)
     for i in range(1, length):
         rows[..., i] = rho * rows[..., i - 1] + (1 - rho**2) ** 0.5 * rows[..., i]
@@ -152,7 +152,7 @@ def recipe(options: str = "", max_drift: float = 0.0) -> LoadedRecipe:
 
 
 def images(seed: int, count: int = 24) -> torch.Tensor:
-    """Smooth pictures."""
+    """Smooth images."""
     return F.interpolate(normal(seed, count, 1, 8, 8).float(), size=32, mode="bilinear")
 
 
@@ -229,7 +229,7 @@ def test_taps_are_fitted_to_what_flows_along_the_maps_axis(
             return out
 
     model = Mapped()
-    inputs = correlated(1, 5 * 2, 8, 8).reshape(5, 2, 8, 8)  # neighbours are alike along the width, not the height
+    inputs = correlated(1, 5 * 2, 8, 8).reshape(5, 2, 8, 8)  # neighbors are alike along the width, not the height
     graph, action = trace(model), DFCDense(DFCDenseOptions(kernel_size=3, fit=fit))
     sites = action.find(graph)
     action.prepare(graph, sites, {"input": inputs})

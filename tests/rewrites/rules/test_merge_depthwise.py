@@ -124,7 +124,7 @@ def test_what_is_needed_otherwise_stays(forward: Forward, reason: str) -> None:
     ],
     ids=["batch norm", "activation", "square before", "square behind"],
 )
-def test_other_neighbours_are_not_its_business(forward: Forward) -> None:
+def test_other_neighbors_are_not_its_business(forward: Forward) -> None:
     assert reasons(MERGE, Model(layers(), forward), X) == []
 
 

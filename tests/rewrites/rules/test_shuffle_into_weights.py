@@ -1,4 +1,4 @@
-"""The channel shuffle goes into the weights of a neighbour exactly where one can take it."""
+"""The channel shuffle goes into the weights of a neighbor exactly where one can take it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ X = normal(1, 2, 5, 5, 6)
     st.sampled_from([1, 2, 3]), st.booleans(), st.booleans(), st.sampled_from([1, 3]), st.integers(1, 2),
     st.booleans(), st.booleans(), sizes, sizes, seeds,
 )  # fmt: skip
-def test_a_shuffle_goes_into_either_neighbour(
+def test_a_shuffle_goes_into_either_neighbor(
     groups: int, dense_before: bool, dense_after: bool, kernel: int, stride: int, depthwise_first: bool, bias: bool,
     h: int, w: int, seed: int,
 ) -> None:  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_shuffle_goes_into_either_neighbour(
     assert (extra == 0) == free
 
 
-def test_the_cheaper_neighbour_is_made_dense() -> None:
+def test_the_cheaper_neighbor_is_made_dense() -> None:
     """At stride 2 the convolution after works on a quarter of the pixels."""
     made = layers(
         before=nn.Conv2d(5, 12, 1), middle=nn.Conv2d(12, 12, 1, groups=3), after=nn.Conv2d(12, 12, 1, groups=3)
@@ -113,7 +113,7 @@ def test_the_cheaper_neighbour_is_made_dense() -> None:
         (lambda m, x: channel_shuffle(m.first(x), 3) + m.first(x.relu()), "no convolution is beside it"),
     ],
 )
-def test_shuffles_without_a_neighbour_stay(forward: Forward, reason: str) -> None:
+def test_shuffles_without_a_neighbor_stay(forward: Forward, reason: str) -> None:
     assert_refused_for_a_reason(ANY, Model(layers(), forward), X, reason)
 
 
