@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 
 from mobilekit.errors import ToolError
 from mobilekit.recipes.modules import is_inside
 from mobilekit.rewrites.fx.graph import module_of, path_of
+from mobilekit.rewrites.fx.record import distance as distance_of
+from mobilekit.rewrites.fx.record import record_values
 
 Floats = NDArray[np.float32]
 _Op = tuple[list[str], list[str]]  # the names of what it takes, and of what it makes
@@ -71,10 +73,10 @@ def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Ali
         inputs: One input of each name, float32 (1, ...), images NCHW; best random, so that no two tensors are equal.
     """
     ops, tensors = _run_tflite(tflite, inputs)
-    steps = _run_graph(graph, list(inputs.values()))
+    steps = record_values(graph, {name: torch.from_numpy(array) for name, array in inputs.items()})
     by_size: dict[int, list[tuple[Node, Floats]]] = defaultdict(list)
     for step, value in steps.items():
-        by_size[value.size].append((step, value))
+        by_size[value.numel()].append((step, value.numpy()))
     matched: dict[str, Node] = {}
     borders: set[Node] = set()
     for _inputs, outputs in ops:
@@ -92,22 +94,6 @@ def _classes(graph: GraphModule) -> dict[str, str]:
     """Return the classes of the modules in whose `forward` the graph's steps stand, as they were before tracing."""
     stacks = [node.meta.get("nn_module_stack", {}) for node in graph.graph.nodes]
     return {str(path): kind.__name__ for stack in stacks for path, kind in stack.values() if path}
-
-
-def _run_graph(graph: GraphModule, inputs: Sequence[Floats]) -> dict[Node, Floats]:
-    """Return the value of each step that gives one float tensor."""
-    values: dict[Node, Floats] = {}
-
-    class Recorder(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            result = super().run_node(n)
-            if isinstance(result, torch.Tensor) and result.is_floating_point() and n.op != "get_attr":
-                values[n] = result.numpy().copy()
-            return result
-
-    with torch.no_grad():
-        Recorder(graph).run(*(torch.from_numpy(array) for array in inputs))
-    return values
 
 
 def _run_tflite(path: Path, inputs: Mapping[str, Floats]) -> tuple[list[_Op], dict[str, Floats]]:
@@ -137,7 +123,7 @@ def _same(value: Floats, candidates: Sequence[tuple[Node, Floats]], taken: Set[N
     found = [
         (distance, step in taken, -place if step in taken else place, step)
         for place, (step, other) in enumerate(candidates)
-        if (distance := min(_distance(value, form) for form in _forms(other, value.shape))) < _SAME
+        if (distance := min(distance_of(value, form, 10 * _SAME) for form in _forms(other, value.shape))) < _SAME
     ]
     return [step for *_, step in sorted(found, key=lambda each: each[:3])]
 
@@ -150,18 +136,6 @@ def _forms(array: Floats, shape: tuple[int, ...]) -> list[Floats]:
     if array.ndim == 3:
         forms.append(array.transpose(0, 2, 1).reshape(shape))
     return forms
-
-
-def _distance(a: Floats, b: Floats) -> float:
-    """Return the relative L2 distance; a few values are tried first, as most pairs differ everywhere."""
-    few = slice(None, None, max(1, a.size // 64))
-    x, y = a.ravel(), b.ravel()
-    for part in (few, slice(None)):
-        scale = float(np.linalg.norm(x[part]))
-        distance = float(np.linalg.norm(x[part] - y[part])) / scale if scale else float("inf")
-        if not distance < 10 * _SAME:
-            return float("inf")
-    return distance
 
 
 def _main_step(graph: GraphModule, step: Node, borders: Set[Node]) -> str:

@@ -7,7 +7,6 @@ functions agree to 15 digits, and steps of the same values are counterparts.
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 
-from mobilekit.models.inputs import arguments
 from mobilekit.parity.layers.taps import Tap, is_overwritten
 from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.fx.record import distance as distance_of
+from mobilekit.rewrites.fx.record import record_values
 
 EQUAL = 1e-9
 """Relative L2 distance in float64, to which an exact rewrite is proved; a different quantity is some 0.1 to 1 away."""
@@ -66,7 +66,10 @@ def find_counterparts(
     found = {}
     for tap in taps:
         value = named[tap.node.name]
-        near = [(_distance(value, other), node.name != tap.node.name, node) for node, other in by_shape[value.shape]]
+        near = [
+            (distance_of(value, other, 2 * NEAR), node.name != tap.node.name, node)
+            for node, other in by_shape[value.shape]
+        ]
         own = {tap.module, tap.step}
         kept = [
             each
@@ -81,29 +84,4 @@ def find_counterparts(
 
 def _values(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> dict[Node, _Doubles]:
     """Return the value of each step that gives one float tensor, in float64."""
-    values: dict[Node, _Doubles] = {}
-
-    class Recorder(Interpreter):
-        def run_node(self, n: Node) -> object:
-            result = super().run_node(n)
-            if isinstance(result, torch.Tensor) and result.is_floating_point() and n.op not in ("get_attr", "output"):
-                values[n] = result.numpy().copy()  # the next step may work in place
-            return result
-
-    doubles = {name: tensor.double() for name, tensor in inputs.items()}
-    is_double = all(parameter.dtype == torch.float64 for parameter in graph.parameters())
-    with torch.no_grad():
-        Recorder(graph if is_double else copy.deepcopy(graph).double()).run(*arguments(graph, doubles))
-    return values
-
-
-def _distance(a: _Doubles, b: _Doubles) -> float:
-    """Return the relative L2 distance; a few values are tried first, as most pairs differ everywhere."""
-    few = slice(None, None, max(1, a.size // 64))
-    x, y = a.ravel(), b.ravel()
-    for part in (few, slice(None)):
-        scale = float(np.linalg.norm(x[part]))
-        distance = float(np.linalg.norm(x[part] - y[part])) / scale if scale else float("inf")
-        if part == few and distance > 2 * NEAR:
-            break
-    return distance
+    return {node: value.numpy() for node, value in record_values(graph, inputs, torch.float64).items()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
 from torch.nn import functional as F
+
+from mobilekit.rewrites.fx.record import record_values
 
 _BATCH_NORM = inspect.signature(F.batch_norm)
 
@@ -43,24 +46,15 @@ def drop_assertions(graph: GraphModule) -> None:
             graph.graph.erase_node(node)
 
 
-def drop_float_casts(graph: GraphModule, *example: torch.Tensor) -> None:
+def drop_float_casts(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> None:
     """Remove casts to float32 of what is float32 already: they do nothing there, and break the model in float64."""
     casts = [node for node in graph.graph.nodes if _is_float_cast(node)]
     if not casts:
         return
-    kinds: dict[Node, torch.dtype | None] = {}
-
-    class Watch(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            result = super().run_node(n)
-            kinds[n] = getattr(result, "dtype", None)
-            return result
-
-    with torch.no_grad():
-        Watch(graph).run(*example)
+    values = record_values(graph, inputs, nodes={node.all_input_nodes[0] for node in casts})
     for node in casts:
         source = node.all_input_nodes[0]
-        if kinds[source] == torch.float32:
+        if source in values and values[source].dtype == torch.float32:
             node.replace_all_uses_with(source)
             graph.graph.erase_node(node)
 

@@ -50,7 +50,7 @@ def trace(model: nn.Module, examples: Mapping[str, torch.Tensor] | None = None) 
     batch_norms_as_modules(graph)
     drop_assertions(graph)
     if examples is not None:
-        drop_float_casts(graph, *arguments(graph, examples))
+        drop_float_casts(graph, examples)
     tidy(graph)
     return graph
 

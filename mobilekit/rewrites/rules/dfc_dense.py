@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from mobilekit.models.dfc import Axis, DenseFullyConnected
-from mobilekit.models.inputs import Tensors, arguments
+from mobilekit.models.inputs import Tensors
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, module_of, node_named
+from mobilekit.rewrites.fx.record import record_values
 from mobilekit.rewrites.shared.dfc import depthwise_along
 
 
@@ -107,11 +108,9 @@ class DFCDense(Rewrite[DFCDenseOptions]):
     def prepare(self, graph: GraphModule, sites: list[Site], calibration: Tensors | None) -> None:
         """Record what flows into each map on the calibration inputs."""
         if self.options.fit == "least-squares" and calibration is not None and sites:
-            wanted = {site.node: input_node(node_named(graph, site.node)).name for site in sites}
-            recorder = _Recorder(graph, set(wanted.values()))
-            with torch.no_grad():
-                recorder.run(*arguments(graph, calibration))
-            self._activations = {node: recorder.seen[source] for node, source in wanted.items()}
+            wanted = {site.node: input_node(node_named(graph, site.node)) for site in sites}
+            values = record_values(graph, calibration, nodes=wanted.values())
+            self._activations = {node: values[source] for node, source in wanted.items()}
 
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Put the nearest convolution in the map's place."""
@@ -134,18 +133,3 @@ def _vectors(activations: torch.Tensor, axis: Axis) -> torch.Tensor:
     """Return (N, C, H, W) activations as the vectors along one axis, (C, M, L)."""
     order = (1, 0, 2, 3) if axis == "horizontal" else (1, 0, 3, 2)
     return activations.permute(order).flatten(1, 2)
-
-
-class _Recorder(Interpreter):
-    """Runs a graph and keeps the results of some nodes."""
-
-    def __init__(self, graph: GraphModule, names: set[str]) -> None:
-        super().__init__(graph)
-        self.names = names
-        self.seen: dict[str, torch.Tensor] = {}
-
-    def run_node(self, n: Node) -> object:
-        result = super().run_node(n)
-        if n.name in self.names:
-            self.seen[n.name] = result
-        return result
