@@ -200,9 +200,3 @@ def _sources(node: Node, chosen: Mapping[Node, str]) -> tuple[str, ...]:
         seen.update(fresh)
         waiting += fresh
     return tuple(found)
-
-
-def kind_of(graph: GraphModule, node: Node) -> str:
-    """Return what a step is: the class of its module, or the name of its function."""
-    module: Any = module_of(graph, node)
-    return type(module).__name__ if module is not None else str(getattr(node.target, "__name__", node.target))

@@ -80,13 +80,6 @@ class ErrorSum:
         )
 
 
-def tensor_error(signal: Floats, candidate: Floats) -> TensorError:
-    """Return how far a tensor (N, ...) is from what it should be; see `ErrorSum.add`."""
-    total = ErrorSum()
-    total.add(signal, candidate)
-    return total.result()
-
-
 def _squares(rows: Floats) -> NDArray[np.float64]:
     """Return the sum of the squares of each row."""
     return np.asarray(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
