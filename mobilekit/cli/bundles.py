@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def measure_bundle(request: DiffRequest) -> dict[str, Any]:
     """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
+    from mobilekit.bench.devices.select import open_device
     from mobilekit.jobs.diff import diff
-    from mobilekit.jobs.on_device import open_device
 
     bundle = open_bundle(request.measured)
     for change in find_changes(bundle.path):

@@ -10,9 +10,9 @@ import pytest
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.bench.devices.base import Finished, Workspace
+from mobilekit.bench.devices.select import open_device
 from mobilekit.bench.tool_runtime import ToolRuntime
 from mobilekit.errors import DeviceError, ToolError, UsageError
-from mobilekit.jobs.on_device import open_device
 from tests.bench_cli import Bench
 from tests.fake_device import FakeDevice
 from tests.tflite_by_hand import make_tflite

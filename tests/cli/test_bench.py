@@ -19,7 +19,7 @@ import pytest
 
 from mobilekit.bench.bench import ON_DEVICE
 from mobilekit.bench.devices.base import Device
-from mobilekit.bench.devices.discovery import Found
+from mobilekit.bench.devices.discovery import ListedDevice
 from mobilekit.bench.devices.select import Selection
 from tests.bench.test_binary import elf
 from tests.bench.test_choice import PHONE, Phone
@@ -88,7 +88,7 @@ def parse(said: Said) -> dict[str, Any]:
     return content
 
 
-def select(monkeypatch: pytest.MonkeyPatch, *devices: Device, not_ready: tuple[Found, ...] = ()) -> None:
+def select(monkeypatch: pytest.MonkeyPatch, *devices: Device, not_ready: tuple[ListedDevice, ...] = ()) -> None:
     """Let every --device be these."""
     monkeypatch.setattr(
         "mobilekit.bench.devices.select.find_devices", lambda *_a, **_k: Selection(list(devices), list(not_ready))

@@ -13,7 +13,7 @@ import pytest
 
 from mobilekit.bench.bench import ON_DEVICE
 from mobilekit.bench.devices.base import Finished
-from mobilekit.bench.devices.discovery import Found
+from mobilekit.bench.devices.discovery import ListedDevice
 from mobilekit.errors import DeviceError
 from tests.bench.test_choice import PHONE, Phone
 from tests.cli.test_bench import Run, make_run, make_two, parse, phone, select
@@ -62,7 +62,7 @@ def test_a_device_that_fails_does_not_stop_the_others(
     run: Run, two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = LostPhone(facts=replace(PHONE, name="adb:2"))
-    select(monkeypatch, phone("adb:1"), lost, not_ready=(Found("3", "offline", "", "3 is offline."),))
+    select(monkeypatch, phone("adb:1"), lost, not_ready=(ListedDevice("3", "offline", "", "3 is offline."),))
     found = run(two[0], "--device", "adb:all", "--rounds", 1, "--json", "--junit", "j.xml")
     assert found.code == 3
     assert found.problems == ["warning: 3 is offline.", "warning: adb:2 is gone."]

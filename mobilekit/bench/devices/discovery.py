@@ -45,7 +45,7 @@ _OTHER = (
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedDevice:
     """A device that the adb server sees."""
 
     serial: str
@@ -64,7 +64,7 @@ class Found:
         return self.message is None
 
 
-def list_devices(adb_server: str | None = None) -> list[Found]:
+def list_devices(adb_server: str | None = None) -> list[ListedDevice]:
     """Return the devices that the adb server sees, ready or not; on this machine the server is started if need be.
 
     Args:
@@ -85,7 +85,7 @@ def list_devices(adb_server: str | None = None) -> list[Found]:
         time.sleep(0.2)
 
 
-def parse_devices(listing: str) -> list[Found]:
+def parse_devices(listing: str) -> list[ListedDevice]:
     """Parse the lines of `adb devices -l`. The reason of `no permissions` has blanks in it."""
     found = []
     for line in listing.splitlines():
@@ -96,7 +96,7 @@ def parse_devices(listing: str) -> list[Found]:
         state = "no permissions" if rest.startswith("no permissions") else rest.split()[0]
         tags = dict(word.split(":", 1) for word in rest.split()[1:] if ":" in word) if state == _READY else {}
         message, hint = (None, "") if state == _READY else _problem(serial, state, rest)
-        found.append(Found(serial, state, tags.get("model", "").replace("_", " "), message, hint))
+        found.append(ListedDevice(serial, state, tags.get("model", "").replace("_", " "), message, hint))
     return found
 
 

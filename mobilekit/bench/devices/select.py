@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilekit.bench.devices.adb_address import server_address
 from mobilekit.bench.devices.base import Device
 from mobilekit.bench.devices.connection import Connection
-from mobilekit.bench.devices.discovery import Found, list_devices
+from mobilekit.bench.devices.discovery import ListedDevice, list_devices
 from mobilekit.bench.devices.names import Session
 from mobilekit.errors import DeviceError, UsageError, nearest
 
-_WORDS = ("local", "adb", "adb:SERIAL", "adb:all", "replay:DIR")
+if TYPE_CHECKING:
+    from mobilekit.artifacts.runtime import Runtime
+
 _ALL = "all"
+
+OpenFile = Callable[[Path, Mapping[str, str]], "Runtime"]
+"""Opens a TFLite file for its outputs; the mapping says which of them are NHWC, by their names."""
 
 
 @dataclass(frozen=True)
@@ -23,38 +30,84 @@ class Selection:
     """The devices that were asked for."""
 
     devices: list[Device]
-    not_ready: list[Found]
+    not_ready: list[ListedDevice]
     """Those that the adb server sees as well, and that cannot be used; each says why."""
 
 
+@dataclass(frozen=True)
+class DeviceKind:
+    """A kind of devices: how `--device` names one, and what it does with a file."""
+
+    name: str
+    """The word, or what stands before the colon."""
+    words: tuple[str, ...]
+    """All that `--device` takes for it; capitals stand for what the user fills in."""
+    find: Callable[[str, str | None, Path | None], Selection] | None
+    """Finds devices that time files, of what stands behind the colon, the adb server and the folder to record into;
+    None: its latencies would mean nothing."""
+    open: Callable[[str, str | None], AbstractContextManager[OpenFile]] | None
+    """Opens one that runs files, of what stands behind the colon and a benchmark_model; None: it would give what this
+    machine gives."""
+    is_phone: bool = False
+    """What goes there can be recorded, and the program that runs files can be chosen."""
+
+    def means(self, word: str) -> bool:
+        """Return whether a word is one of the kind's."""
+        name, _, rest = word.partition(":")
+        return name == self.name and (word in self.words or (rest != "" and self.words[-1] != name))
+
+
 def find_devices(word: str, adb_server: str | None = None, *, record: Path | None = None) -> Selection:
-    """Return the devices that a word names, at least one.
+    """Return the devices that a word names, at least one, to time files on.
 
     Args:
         word: `local`; `adb`: the device that ANDROID_SERIAL names, or else the only one; `adb:SERIAL`; `adb:all`: all
             that are ready; `replay:DIR`: those whose recordings are in a folder.
         adb_server: HOST:PORT of the adb server; None leaves it to adb's environment variables.
-        record: Folder to write the conversation with each device into; for adb.
+        record: Folder to write the conversation with each device into; for phones.
 
     Raises:
         DeviceError: There is no such device, it is not ready, or which one is not clear.
         UsageError: The word is none of these.
     """
-    kind, _, rest = word.partition(":")
-    if kind == "adb" and (rest or word == "adb"):
-        return _at_adb(rest or os.environ.get("ANDROID_SERIAL", ""), adb_server, record)
-    if record is not None:
+    kinds = [kind for kind in KINDS if kind.find]
+    kind = next((kind for kind in kinds if kind.means(word)), None)
+    if record is not None and not (kind and kind.is_phone):
         raise UsageError(f"--device {word} cannot be recorded.", "Only what is asked of a device through adb can.")
-    if word == "local":
-        from mobilekit.bench.devices.local import LocalDevice
-
-        return Selection([LocalDevice()], [])
-    if kind == "replay" and rest:
-        return Selection(_replayed(Path(rest)), [])
-    raise UsageError(f"There is no device {word!r}.", nearest(word, _WORDS))
+    if kind is None or kind.find is None:
+        raise UsageError(
+            f"There is no device {word!r}.", nearest(word, [each for kind in kinds for each in kind.words])
+        )
+    return kind.find(word.partition(":")[2], adb_server, record)
 
 
-def choose(serial: str, found: Sequence[Found]) -> list[Found]:
+@contextmanager
+def open_device(word: str | None, binary: str | None = None) -> Iterator[OpenFile | None]:
+    """Give what opens a TFLite file on a device for its outputs, while the block lasts; None gives None.
+
+    Args:
+        word: `emulated`: ARM code under qemu; `adb` or `adb:SERIAL`: a phone.
+        binary: For phones: path of a benchmark_model, or the version of one to download; without, the one there.
+
+    Raises:
+        DeviceError: The device is not there, or not set up.
+        UsageError: The word is another one.
+    """
+    kinds = [kind for kind in KINDS if kind.open]
+    kind = next((kind for kind in kinds if word and kind.means(word) and word != f"{kind.name}:{_ALL}"), None)
+    if binary is not None and not (kind and kind.is_phone):
+        raise UsageError("--benchmark-binary is for a phone.", "Add --device adb.")
+    if word is None:
+        yield None
+        return
+    if kind is None or kind.open is None:
+        words = [each for kind in kinds for each in kind.words if not each.endswith(_ALL)]
+        raise UsageError(f"There is no device {word!r} for diff.", nearest(word, words))
+    with kind.open(word.partition(":")[2], binary) as opener:
+        yield opener
+
+
+def choose(serial: str, found: Sequence[ListedDevice]) -> list[ListedDevice]:
     """Return the ready devices that are meant.
 
     Args:
@@ -79,7 +132,7 @@ def choose(serial: str, found: Sequence[Found]) -> list[Found]:
     return ready
 
 
-def _missing(serial: str, found: Sequence[Found]) -> DeviceError:
+def _missing(serial: str, found: Sequence[ListedDevice]) -> DeviceError:
     if serial in ("", _ALL):
         what, hint = "adb sees no device.", "Plug in a phone that has USB debugging on, or run `adb connect HOST:PORT`."
     else:
@@ -89,12 +142,12 @@ def _missing(serial: str, found: Sequence[Found]) -> DeviceError:
     return DeviceError(what, f"{hint} --device local needs none.")
 
 
-def _at_adb(serial: str, adb_server: str | None, record: Path | None) -> Selection:
+def _find_phones(serial: str, adb_server: str | None, record: Path | None) -> Selection:
     from mobilekit.bench.devices.adb import AdbConnection
 
     address = server_address(adb_server)
     found = list_devices(adb_server)
-    chosen = choose(serial, found)
+    chosen = choose(serial or os.environ.get("ANDROID_SERIAL", ""), found)
     not_ready = [each for each in found if not each.ready]
     devices: list[Device] = []
     for each in chosen:
@@ -121,9 +174,45 @@ def _device(connection: Connection, lock: str, record: Path | None) -> Device:
     return AdbDevice(RecordingConnection(connection, session, record) if record else connection, session, lock=lock)
 
 
-def _replayed(folder: Path) -> list[Device]:
+def _find_local(_rest: str, _adb_server: str | None, _record: Path | None) -> Selection:
+    from mobilekit.bench.devices.local import LocalDevice
+
+    return Selection([LocalDevice()], [])
+
+
+def _find_replayed(folder: str, _adb_server: str | None, _record: Path | None) -> Selection:
     from mobilekit.bench.devices.android import AdbDevice
     from mobilekit.bench.devices.recording import ReplayConnection, recordings
 
-    connections = [ReplayConnection(path) for path in recordings(folder)]
-    return [AdbDevice(connection, connection.session, lock=None) for connection in connections]
+    connections = [ReplayConnection(path) for path in recordings(Path(folder))]
+    return Selection([AdbDevice(connection, connection.session, lock=None) for connection in connections], [])
+
+
+@contextmanager
+def _open_phone(serial: str, binary: str | None) -> Iterator[OpenFile]:
+    from mobilekit.bench.bench import choose_engine
+    from mobilekit.bench.tool_engine import ToolEngine
+    from mobilekit.bench.tool_runtime import ToolRuntime
+
+    [device] = _find_phones(serial, None, None).devices
+    with device.open_workspace() as workspace:
+        engine = choose_engine(device, workspace, binary)
+        assert isinstance(engine, ToolEngine)  # of a phone
+        yield lambda path, layouts: ToolRuntime(workspace, engine.program, path, layouts)
+
+
+@contextmanager
+def _open_emulated(_rest: str, _binary: str | None) -> Iterator[OpenFile]:
+    from mobilekit.bench.devices.emulated import Emulator
+
+    with Emulator() as emulator:
+        yield emulator.open
+
+
+KINDS = (
+    DeviceKind("local", ("local",), _find_local, None),
+    DeviceKind("adb", ("adb", "adb:all", "adb:SERIAL"), _find_phones, _open_phone, is_phone=True),
+    DeviceKind("replay", ("replay:DIR",), _find_replayed, None),
+    DeviceKind("emulated", ("emulated",), None, _open_emulated),
+)
+"""All there are. A new kind of devices is a line here and the functions that it names."""

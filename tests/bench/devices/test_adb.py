@@ -17,7 +17,7 @@ from mobilekit.bench.devices.adb import AdbConnection
 from mobilekit.bench.devices.adb_address import Address, server_address
 from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.connection import DeviceTimeout
-from mobilekit.bench.devices.discovery import Found, list_devices, parse_devices
+from mobilekit.bench.devices.discovery import ListedDevice, list_devices, parse_devices
 from mobilekit.errors import DeviceError, UsageError
 
 Service = Callable[["Peer"], None]
@@ -247,7 +247,7 @@ def test_a_command_that_is_too_long(connection: AdbConnection) -> None:
 
 
 def test_the_listing(server: Server) -> None:
-    assert list_devices(str(server.address)) == [Found("R5X", "device", "Ficus 9", None)]
+    assert list_devices(str(server.address)) == [ListedDevice("R5X", "device", "Ficus 9", None)]
     server.listing = ""
     assert list_devices(str(server.address)) == []
 

@@ -23,8 +23,8 @@ from mobilekit.bench.devices.emulator_setup import (
     set_up,
     wanted_versions,
 )
+from mobilekit.bench.devices.select import open_device
 from mobilekit.errors import DeviceError, ToolError, UsageError
-from mobilekit.jobs.on_device import open_device
 from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.format_error import Noise
 from mobilekit.parity.ledger.ledger import measure

@@ -8,14 +8,15 @@ import pytest
 
 from mobilekit.bench.devices import adb, select
 from mobilekit.bench.devices.adb_address import Address
-from mobilekit.bench.devices.discovery import Found, parse_devices
+from mobilekit.bench.devices.discovery import ListedDevice, parse_devices
 from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.devices.recording import FILE
-from mobilekit.bench.devices.select import choose, find_devices
+from mobilekit.bench.devices.select import KINDS, choose, find_devices, open_device
+from mobilekit.cli import complete
 from mobilekit.errors import DeviceError, UsageError
 
-READY = Found("A1", "device", "Ficus 9", None)
-SECOND = Found("B2", "device", "", None)
+READY = ListedDevice("A1", "device", "Ficus 9", None)
+SECOND = ListedDevice("B2", "device", "", None)
 (LOCKED,) = parse_devices("C3 unauthorized\n")
 
 
@@ -32,7 +33,7 @@ def no_serial(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def _see(monkeypatch: pytest.MonkeyPatch, *found: Found) -> None:
+def _see(monkeypatch: pytest.MonkeyPatch, *found: ListedDevice) -> None:
     monkeypatch.setattr(select, "list_devices", lambda adb_server: list(found))
     monkeypatch.setattr(adb, "AdbConnection", Connection)
 
@@ -110,3 +111,25 @@ def test_this_machine() -> None:
 def test_other_words(word: str) -> None:
     with pytest.raises(UsageError, match="There is no device"):
         find_devices(word)
+
+
+def test_each_kind_times_or_runs_a_file_and_knows_its_words() -> None:
+    for kind in KINDS:
+        assert kind.find or kind.open
+        for word in kind.words:
+            assert [each.name for each in KINDS if each.means(word)] == [kind.name]
+        assert not kind.means(f"{kind.name}:") and not kind.means("usb")
+
+
+def test_a_shell_offers_what_is_taken() -> None:
+    timed = [word for kind in KINDS if kind.find for word in kind.words]
+    run = [word for kind in KINDS if kind.open for word in kind.words]
+    assert complete.bench_devices("") == [word.removesuffix("DIR") for word in timed if word != "adb:SERIAL"]
+    assert sorted(complete.diff_devices("")) == sorted(set(run) - {"adb:SERIAL", "adb:all"})
+
+
+def test_what_only_runs_files_is_not_timed_on() -> None:
+    with pytest.raises(UsageError, match="There is no device 'emulated'"):
+        find_devices("emulated")
+    with pytest.raises(UsageError, match="There is no device 'local' for diff"), open_device("local"):
+        pass
