@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilekit.recipes.modules import GATED_BRANCHES
 from mobilekit.store.jsonable import Jsonable
 
 _BY_OP = {
@@ -35,11 +36,10 @@ _BY_OP = {
     "SUM": "pooling",
 }
 _RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "DEPTH_TO_SPACE")
-# What of a DFC attention (mobilekit.models.dfc) makes its gate; the rest of it is the DFC branch itself.
+# What of a gated branch makes its gate; the rest of it is the branch itself.
 _GATES = ("LOGISTIC", "RELU_0_TO_1")
 # What brings a gate to the size or form of the map that it multiplies.
 _CARRIERS = (*_RESIZES, "RESHAPE", "STRIDED_SLICE", "SLICE", "CONCATENATION")
-_DFC = "DFCAttention"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
     names = [_name(detail, tensors) for detail in details]
     modules = _modules(details, names, alignment["modules"] if alignment else {})
     ops = []
-    gates: set[int] = set()  # tensors that carry a DFC gate, in its own or the full size
+    gates: set[int] = set()  # tensors that carry a branch's gate, in its own or the full size
     for detail, name, module in zip(details, names, modules, strict=True):
         taken = [int(index) for index in detail["inputs"] if int(index) in tensors]
         kind = _kind(detail["op_name"], [tuple(tensors[index]["shape"]) for index in taken], module, classes)
@@ -124,8 +124,8 @@ def _kind(op: str, shapes: list[tuple[int, ...]], module: str | None, classes: M
     """Return the kind of an op; `shapes` are those of its inputs, of which a convolution's second is its filter."""
     if op in _RESIZES:
         return "resize"
-    if module is not None and _inside(module, classes, _DFC):
-        return "gate" if op in _GATES else "DFC"
+    if branch := _branch_of(module, classes):
+        return "gate" if op in _GATES else branch
     if op == "CONV_2D":
         taken, filters = shapes[0], shapes[1]
         if filters[3] == 1 and taken[3] > 1:  # as many groups as channels
@@ -134,7 +134,8 @@ def _kind(op: str, shapes: list[tuple[int, ...]], module: str | None, classes: M
     return _BY_OP.get(op, "elementwise")
 
 
-def _inside(module: str, classes: Mapping[str, str], name: str) -> bool:
-    """Tell whether a module is one of the class `name`, or stands within one."""
-    parts = module.split(".")
-    return any(classes.get(".".join(parts[:length])) == name for length in range(1, len(parts) + 1))
+def _branch_of(module: str | None, classes: Mapping[str, str]) -> str | None:
+    """Return what the gated branch is called in which a module stands, None where it stands in none."""
+    parts = module.split(".") if module else []
+    owners = (classes.get(".".join(parts[:length])) for length in range(1, len(parts) + 1))
+    return next((GATED_BRANCHES[owner] for owner in owners if owner in GATED_BRANCHES), None)

@@ -20,6 +20,7 @@ from mobilekit.models.dfc import (
     SharedFullyConnected,
 )
 from mobilekit.models.registry import find_model
+from mobilekit.recipes.modules import GATED_BRANCHES
 from tests.properties import times
 
 AXES: tuple[Axis, Axis] = ("horizontal", "vertical")
@@ -185,3 +186,7 @@ def test_dense_model_runs_at_the_size_that_it_was_built_for(size: int) -> None:
         assert torch.isfinite(out).all()
         with pytest.raises(ValueError, match="dense DFC weights are for a map of"):
             model(torch.ones(1, 3, size + 32, size + 32))
+
+
+def test_reports_know_the_branch_by_its_class() -> None:
+    assert {DFCAttention.__name__: "DFC"} == GATED_BRANCHES

@@ -43,7 +43,7 @@ class Entry:
     """Seconds of the device's clock."""
 
 
-def surplus(entries: Sequence[Entry], now: int) -> list[str]:
+def entries_to_evict(entries: Sequence[Entry], now: int) -> list[str]:
     """Return which files of the store have to go, with their stamps."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -77,7 +77,7 @@ class Store:
         self._shell = shell
         self._part = f"{folder}/.part"
 
-    def bring(self, file: Path, executable: bool) -> str:
+    def upload_if_missing(self, file: Path, executable: bool) -> str:
         """Send a file unless it is there with the same SHA-256; return its path on the device.
 
         Raises:

@@ -1,8 +1,9 @@
 """The protocol of the adb server, which every adb client speaks with it.
 
 A request is its length in four hexadecimal digits, and its text. The answer begins with OKAY, or with FAIL and a reason
-(AOSP, packages/modules/adb: OVERVIEW.TXT and SERVICES.TXT). Each step has a time limit; adbutils' own client, whose
-transfers have none, also starts a server on this machine where a remote one does not answer.
+(AOSP, packages/modules/adb: OVERVIEW.TXT and SERVICES.TXT). Each step has a time limit of its own. adbutils' client
+(2.12) gives a shell command ten minutes and a file's transfer no limit at all, and starts a server on this machine
+where a remote one does not answer.
 """
 
 from __future__ import annotations

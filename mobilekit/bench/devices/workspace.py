@@ -12,7 +12,7 @@ from pathlib import Path
 from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.devices.connection import Connection, DeviceTimeout
 from mobilekit.bench.devices.shell import DeviceShell
-from mobilekit.bench.devices.store import ROOT, STORE, Entry, Store, parse_entries, surplus
+from mobilekit.bench.devices.store import ROOT, STORE, Entry, Store, entries_to_evict, parse_entries
 from mobilekit.errors import DeviceError, UsageError
 
 _PREFIX = f"{ROOT}/mobilekit-"
@@ -56,7 +56,7 @@ class AndroidWorkspace(Workspace):
 
     def install(self, file: Path, executable: bool = False) -> str:
         """Bring a file to the device; see `Workspace.install`."""
-        return self._store.bring(file, executable)
+        return self._store.upload_if_missing(file, executable)
 
     def run(self, arguments: Sequence[str], *, cpu_mask: str | None = None, timeout: float = 600) -> Finished:
         """Run a program in the folder; see `Workspace.run`."""
@@ -118,7 +118,7 @@ def _make(shell: DeviceShell, folder: str, owner: str) -> None:
     if now is None:  # a device without stat
         return
     stale = leftovers(entries, now, folder, owner)
-    files = surplus([entry for entry in entries if entry.path.startswith(f"{STORE}/")], now)
+    files = entries_to_evict([entry for entry in entries if entry.path.startswith(f"{STORE}/")], now)
     if stale or files:
         shell.run(_removal(stale, files))
 

@@ -25,9 +25,9 @@ from mobilekit.bench.devices.store import (
     ROOT,
     STORE,
     Entry,
+    entries_to_evict,
     parse_entries,
     parse_free,
-    surplus,
 )
 from mobilekit.bench.devices.workspace import AndroidWorkspace, leftovers
 from mobilekit.errors import DeviceError, UsageError
@@ -351,12 +351,12 @@ def test_the_store_is_bounded_in_age_and_size() -> None:
 
     old = entry("a-old", 5, LIMIT_SECONDS + 1)
     used = entry("b-used", 5, LIMIT_SECONDS + 1)
-    assert surplus([old, used, entry("stamp-b-used", 5, 10)], now) == [old.path]
+    assert entries_to_evict([old, used, entry("stamp-b-used", 5, 10)], now) == [old.path]
     first, second = entry("c", LIMIT_BYTES - 10, 1), entry("d", 10, 2)
     third = entry("e", 1, 3)
-    assert surplus([third, second, first], now) == [third.path]
+    assert entries_to_evict([third, second, first], now) == [third.path]
     stamp = entry("stamp-e", 1, 3)
-    assert surplus([third, stamp, second, first], now) == [third.path, stamp.path]
+    assert entries_to_evict([third, stamp, second, first], now) == [third.path, stamp.path]
 
 
 def test_what_opening_a_session_removes_of_the_store(device: AdbDevice, host: HostConnection) -> None:
