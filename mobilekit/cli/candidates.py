@@ -31,6 +31,7 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
 
 def open_candidate(request: DiffRequest) -> Pair:
     """Open the artifact beside its reference, with the recipe's inputs in the artifact's size."""
+    from mobilekit.artifacts.probe import check_survives
     from mobilekit.jobs.compare import input_size_of, open_pair
     from mobilekit.jobs.export import adjust, recipe_of
     from mobilekit.recipes.load import load_recipe
@@ -39,6 +40,7 @@ def open_candidate(request: DiffRequest) -> Pair:
     assert reference is not None and candidate is not None
     if not candidate.is_file():
         raise UsageError(f"There is no file {candidate}.")
+    check_survives(candidate)
     if reference.endswith(".onnx"):
         if request.recipe:
             raise UsageError("--recipe is for a PyTorch model, and the reference is an ONNX file.")

@@ -24,8 +24,10 @@ def inspect(
     `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite --ops`
     """
     from mobilekit.artifacts.inspect import inspect as look_into
+    from mobilekit.artifacts.probe import check_survives
     from mobilekit.cli.render.inspect import inspect_lines
 
+    check_survives(file)
     found = look_into(file, ops)
     if as_json:
         print_json(found.to_json())
