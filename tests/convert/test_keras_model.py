@@ -1,91 +1,146 @@
-"""When onnx2tf's strict mode is asked for, by models that stand in for what it makes."""
+"""When onnx2tf's strict mode is asked for, with a stand-in for onnx2tf whose models are as right as a test says."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx.checker import check_model
 
-from mobilekit.convert import keras_model as module
 from mobilekit.convert.keras_model import keras_model
 
 SHAPE = [1, 3, 4, 5]
+Floats = NDArray[np.float32]
 
 
-class Double:
-    """Stands in for a Keras model: takes NHWC and gives twice the input, `order` of its axes, and a fault."""
+class Model:
+    """Stands in for a Keras model of one input: takes NHWC and gives a function of it, `order` of its axes, a fault."""
 
-    def __init__(self, order: tuple[int, ...] = (0, 1, 2, 3), fault: float = 0.0) -> None:
+    def __init__(
+        self,
+        order: tuple[int, ...] = (0, 1, 2, 3),
+        fault: float = 0.0,
+        function: Callable[[Floats], Floats] = lambda x: x + x,
+    ) -> None:
         self.inputs = [SimpleNamespace(name="x")]
-        self.order, self.fault = order, fault
+        self.order, self.fault, self.function = order, fault, function
 
-    def __call__(self, arrays: list[Any]) -> Any:
-        return (2 * arrays[0] * (1 + self.fault)).transpose(self.order)
+    def __call__(self, arrays: list[Floats]) -> Floats:
+        with np.errstate(all="ignore"):
+            return (self.function(arrays[0]) * np.float32(1 + self.fault)).transpose(self.order)
+
+
+def write(path: Path, nodes: list[Any]) -> Path:
+    """Write a graph from x to y."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in "xy")
+    model = helper.make_model(helper.make_graph(nodes, "net", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@dataclass
+class Onnx2tf:
+    """What was asked of onnx2tf, and what it answers without its strict mode."""
+
+    loose: Any = None
+    is_strict: list[bool] = field(default_factory=list)
+    content: bytes = b""
+
+    def convert(self, *, input_onnx_file_path: str, disable_strict_mode: bool, **_others: object) -> Any:
+        path = Path(input_onnx_file_path)
+        self.content = self.content or path.read_bytes()
+        assert path.read_bytes() == self.content, "each mode has the file as it was"
+        path.write_bytes(b"rewritten")
+        self.is_strict.append(not disable_strict_mode)
+        if self.is_strict[-1]:
+            return "strict"
+        if isinstance(self.loose, BaseException):
+            raise self.loose
+        return self.loose
 
 
 @pytest.fixture
-def onnx_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A graph that doubles its input, in the working directory."""
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "double", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    check_model(model)
+def onnx2tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Onnx2tf:
+    """A stand-in, and an empty working directory."""
+    stand_in = Onnx2tf()
+    package, ops, products = (ModuleType(name) for name in ("onnx2tf", "onnx2tf.ops", "onnx2tf.ops.MatMul"))
+    package.convert = stand_in.convert  # type: ignore[attr-defined]
+    ops.MatMul = products  # type: ignore[attr-defined]
+    products.onnx_tf_tensor_validation = lambda **_arguments: {  # type: ignore[attr-defined]
+        "large": [np.float32([1000, -2000]), False, 0.5],
+        "small": [np.float32([0.1]), False, 0.5],
+    }
+    for module in (package, ops, products):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "double.onnx").write_bytes(model.SerializeToString())
-    return tmp_path / "double.onnx"
+    return stand_in
 
 
-def strict_modes(monkeypatch: pytest.MonkeyPatch, path: Path, loose: Any) -> tuple[list[bool], Any]:
-    """Return the modes that were asked for, and the model; `loose` is made without the strict one, or raised."""
-    asked: list[bool] = []
-    content = path.read_bytes()
-
-    def convert(onnx_path: Path, _inputs: object, is_strict: bool) -> Any:
-        assert onnx_path.read_bytes() == content, "each mode has the file as it was"
-        asked.append(is_strict)
-        onnx_path.write_bytes(b"rewritten")
-        if not is_strict and isinstance(loose, BaseException):
-            raise loose
-        return "strict" if is_strict else loose
-
-    monkeypatch.setattr(module, "_convert", convert)
-    monkeypatch.setattr(module, "_compare_products_by_share", lambda: None)
-    return asked, keras_model(path, {"x": SHAPE})
+def doubled(folder: Path) -> Path:
+    return write(folder / "double.onnx", [helper.make_node("Add", ["x", "x"], ["y"])])
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2)], ids=["NHWC", "NCHW"])
-def test_a_right_model_is_taken_in_either_layout(
-    order: tuple[int, ...], onnx_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loose = Double(order, fault=1e-5)
-    assert strict_modes(monkeypatch, onnx_path, loose) == ([False], loose)
+def test_a_right_model_is_taken_in_either_layout(order: tuple[int, ...], onnx2tf: Onnx2tf, tmp_path: Path) -> None:
+    onnx2tf.loose = Model(order, fault=1e-5)
+    assert keras_model(doubled(tmp_path), {"x": SHAPE}) is onnx2tf.loose
+    assert onnx2tf.is_strict == [False]
 
 
 @pytest.mark.parametrize(
     "loose",
-    [
-        Double(fault=0.01),
-        Double(fault=np.nan),
-        Double((0, 2, 1, 3)),
-        ValueError("no"),
-        SystemExit(1),
-    ],
+    [Model(fault=0.01), Model(fault=np.nan), Model((0, 2, 1, 3)), ValueError("no"), SystemExit(1)],
     ids=["values", "nan", "axes", "error", "exit"],
 )
-def test_strict_mode_makes_what_is_wrong_without_it(
-    loose: Any, onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_strict_mode_makes_what_is_wrong_without_it(loose: Any, onnx2tf: Onnx2tf, tmp_path: Path) -> None:
+    onnx2tf.loose = loose
+    assert keras_model(doubled(tmp_path), {"x": SHAPE}) == "strict"
+    assert onnx2tf.is_strict == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ops", "function"),
+    [
+        ([("Relu", ["x"], "r"), ("Div", ["x", "r"], "y")], lambda x: x / np.maximum(x, 0)),
+        ([("Sqrt", ["x"], "y")], np.sqrt),
+    ],
+    ids=["infinities", "undefined"],
+)
+@pytest.mark.parametrize("fault", [1e-5, 0.01])
+def test_equal_infinities_and_undefined_values_agree(
+    ops: list[tuple[str, list[str], str]],
+    function: Callable[[Floats], Floats],
+    fault: float,
+    onnx2tf: Onnx2tf,
+    tmp_path: Path,
 ) -> None:
-    assert strict_modes(monkeypatch, onnx_path, loose) == ([False, True], "strict")
+    path = write(tmp_path / "odd.onnx", [helper.make_node(kind, inputs, [output]) for kind, inputs, output in ops])
+    onnx2tf.loose = Model(fault=fault, function=function)
+    made = keras_model(path, {"x": SHAPE})
+    assert made == (onnx2tf.loose if fault < 1e-3 else "strict")
 
 
-def test_equal_infinities_and_undefined_values_agree() -> None:
-    expected = np.array([1.0, np.inf, np.nan, -np.inf], np.float32)
-    assert module._is_close(expected + np.float32(1e-5), expected)
-    assert not module._is_close(np.array([1.0, np.inf, 0.0, -np.inf], np.float32), expected)
-    assert not module._is_close(np.array([1.01, np.inf, np.nan, -np.inf], np.float32), expected)
+def test_finite_values_where_there_are_infinities_do_not_agree(onnx2tf: Onnx2tf, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Div", ["x", "r"], ["y"])]
+    onnx2tf.loose = Model(function=lambda x: np.where(x > 0, np.float32(1), np.float32(-3e38)))
+    assert keras_model(write(tmp_path / "odd.onnx", nodes), {"x": SHAPE}) == "strict"
+
+
+def test_products_of_matrices_are_compared_by_their_share_of_the_largest_value(
+    onnx2tf: Onnx2tf, tmp_path: Path
+) -> None:
+    onnx2tf.loose = Model()
+    keras_model(doubled(tmp_path), {"x": SHAPE})
+    found = sys.modules["onnx2tf.ops.MatMul"].onnx_tf_tensor_validation()
+    assert found["large"][2] == pytest.approx(0.5 / 2000)
+    assert found["small"][2] == 0.5, "below 1 the difference counts as it is"
