@@ -64,7 +64,7 @@ class Worker:
         command: What to run; it must serve with `worker_loop.serve`.
         folder: Its working directory; without, a scratch folder that goes when the block ends.
         environment: Variables beside those of this process.
-        log: The file for what it prints; without, one in the scratch folder.
+        log: The file for what it prints; without, one in its folder.
         around_start: What is to hold while the process is started.
     """
 
@@ -77,20 +77,24 @@ class Worker:
         log: Path | None = None,
         around_start: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._command, self._folder, self._environment = list(command), folder, dict(environment or {})
-        self._log, self._around_start = log, around_start or nullcontext()
+        self._command, self._environment = list(command), dict(environment or {})
+        self._given_folder, self._log, self._around_start = folder, log, around_start or nullcontext()
+        self._scratch: TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Worker:
         """Start the process."""
-        self._scratch = TemporaryDirectory(prefix="mobilekit-")
-        self.scratch = Path(self._scratch.name)
-        self._log = self._log or self.scratch / "log"
+        if self._given_folder is None:
+            self._scratch = TemporaryDirectory(prefix="mobilekit-")
+            self.folder = Path(self._scratch.name)
+        else:
+            self.folder = self._given_folder
+        self._log = self._log or self.folder / "log"
         try:
             with held_interrupts(), self._around_start, self._log.open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own worker, without a shell
                     self._command,
-                    cwd=self._folder or self.scratch,
+                    cwd=self.folder,
                     env={**os.environ, **self._environment},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -171,7 +175,8 @@ class Worker:
                 with suppress(BrokenPipeError):  # what a worker that died did not read
                     if pipe:
                         pipe.close()
-        self._scratch.cleanup()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def run_json_worker(

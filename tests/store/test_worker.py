@@ -174,7 +174,7 @@ def test_the_worker_and_what_it_started_end_with_the_block() -> None:
     with worker(body) as process:
         pids = process.ask(None)
         processes = [psutil.Process(pid) for pid in pids]
-        folder = process.scratch
+        folder = process.folder
     assert all(wait_until_gone(each) for each in processes)
     assert not folder.exists()
 

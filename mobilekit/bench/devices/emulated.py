@@ -58,7 +58,7 @@ class Emulator:
             DeviceError: The worker died.
             ToolError: LiteRT refused.
         """
-        given, made = (self._worker.scratch / name for name in ("inputs.npz", "outputs.npz"))
+        given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
         np.savez(given, **inputs)
         request = {"path": str(path.absolute()), "layouts": layouts, "inputs": str(given), "outputs": str(made)}
         try:
