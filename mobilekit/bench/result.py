@@ -127,7 +127,7 @@ def result_of(
     facts: DeviceFacts, engine: EngineFacts, artifacts: Sequence[Artifact], plan: Plan, outcome: Outcome
 ) -> BenchResult:
     """Return what the rounds on one device say."""
-    notes = (EMULATED if facts.emulated else None, outcome.note)
+    notes = (EMULATED if facts.emulated else None, outcome.note, *_copies(artifacts))
     return BenchResult(
         device=facts,
         engine=engine,
@@ -170,6 +170,15 @@ def _file_result(artifact: Artifact, plan: Plan, outcome: Outcome) -> FileResult
         accepted=accepted,
         why_not=why_not,
     )
+
+
+def _copies(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """Say which files hold the same bytes as the first of their group, as these are not compared with it."""
+    firsts: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        first = firsts.setdefault(artifact.group, artifact)
+        if artifact is not first and artifact.sha256 == first.sha256:
+            yield f"{artifact.name} holds the same bytes as {first.name}: there is nothing to compare."
 
 
 def _comparisons(artifacts: Sequence[Artifact], outcome: Outcome) -> Iterator[FileComparison]:

@@ -366,6 +366,7 @@ def test_a_file_is_not_compared_with_a_copy_of_itself(artifacts: tuple[Artifact,
     bench = result_of((first, replace(second, sha256=first.sha256)))
     assert len(bench.results) == 2
     assert bench.comparisons == ()
+    assert bench.notes == ("n/b.tflite holds the same bytes as n/a.tflite: there is nothing to compare.",)
     assert result_of((first,)).comparisons == ()
 
 

@@ -20,11 +20,11 @@ from mobilekit.errors import UsageError
 from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
 from mobilekit.parity.ranges.activations import record
 from mobilekit.parity.ranges.float16 import to_float16
-from mobilekit.parity.ranges.lint import RangeWarning, lint
+from mobilekit.parity.ranges.lint import RangeLint, RangeWarning, lint
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import Calibration, Input, Int8, Recipe, RewriteStep
 from mobilekit.rewrites.fx.graph import trace
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 Array = NDArray[np.float32]
 
@@ -366,3 +366,10 @@ def test_an_export_prints_a_handful_and_counts_the_rest() -> None:
     assert len(range_lines(content, in_full=True)) == 13 + 7
     assert verdict_line(content) == "Ranges on 84 calibration inputs: 1 severe, 12 other warnings."
     assert range_lines({"inputs": 1, "warnings": []}) == []
+
+
+def test_the_json_is_what_it_was() -> None:
+    content = json.loads((ROOT / "tests" / "data" / "json" / "ranges.json").read_text())
+    warnings = tuple(RangeWarning(**each) for each in content["warnings"])
+    found = json.loads(json.dumps(RangeLint(content["inputs"], warnings).to_json()))
+    assert found == {key: content[key] for key in ("inputs", "warnings")}
