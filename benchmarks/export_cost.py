@@ -108,7 +108,8 @@ def main() -> None:
     table = make_table(rounds)
     print(table)
     if options.write:
-        DOCS.write_text(table)
+        _, heading, others = DOCS.read_text().partition("\n## ")  # other scripts' sections
+        DOCS.write_text(table + heading + others)
 
 
 def _write_sample(path: Path) -> None:
