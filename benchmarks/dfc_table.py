@@ -26,7 +26,7 @@ from torch.fx import GraphModule, Interpreter, Node
 import mobilekit
 from mobilekit.cli.render.plots import check_place, save
 from mobilekit.errors import UsageError
-from mobilekit.jobs.export import recipe_of
+from mobilekit.jobs.source import recipe_of_model
 from mobilekit.models.dfc import DenseFullyConnected, FullyConnected, SharedFullyConnected
 from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
@@ -259,7 +259,7 @@ def draw(content: dict[str, Any], path: Path) -> None:
 
 def measure(name: str, weights: Path | None, progress: Callable[[str], None]) -> dict[str, Any]:
     """Return the table of a model with its own recipe's inputs, as JSON data."""
-    recipe = recipe_of(name).recipe
+    recipe = recipe_of_model(name).recipe
     calibration = torch.from_numpy(calibration_inputs(recipe)[INPUT])
     evaluation = torch.from_numpy(evaluation_inputs(recipe).inputs[INPUT])
     table = dfc_table(mobilekit.load_model(name, weights), recipe.input.shape, calibration, evaluation, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from torch import nn
 
 from mobilekit.jobs import diff as differ
 from mobilekit.jobs import export as exporter
-from mobilekit.models.build import build_reference, effective_options
+from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.source import Source, as_tensors, build, choose_recipe
 from mobilekit.models.names import folder_name
-from mobilekit.models.user import resolve
 from mobilekit.parity.ledger.ledger import Ledger
 from mobilekit.recipes import load as recipes
-from mobilekit.recipes.inputs.builtin import calibration_inputs
+from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites import engine
 from mobilekit.store.bundle import INPUT, Bundle
@@ -26,12 +27,22 @@ from mobilekit.store.cache import Cache, NoCache
 PathLike = str | Path
 
 
-def load_model(name: str, weights: PathLike | None = None, **options: Any) -> nn.Module:
+def load_model(
+    name: str,
+    weights: PathLike | None = None,
+    *,
+    recipe: LoadedRecipe | PathLike | None = None,
+    calibration: PathLike | None = None,
+    **options: Any,
+) -> nn.Module:
     """Return a model with weights, float32 and in evaluation mode.
 
     Args:
         name: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
         weights: A checkpoint; without one, the weights that come with the model, or seeded random ones.
+        recipe: A recipe, its name, or its file: what the model's inputs are; the model's own without.
+        calibration: Folder of images, or an .npz with arrays by the names of the inputs, that the batch norms of random
+            weights are set on; the recipe's built-in data without.
         options: Options of the model, such as `num_classes`.
 
     Raises:
@@ -42,11 +53,10 @@ def load_model(name: str, weights: PathLike | None = None, **options: Any) -> nn
     >>> model(torch.zeros(1, 1, 32, 32)).shape
     torch.Size([1, 10])
     """
-    entry = resolve(name)
-    recipe = exporter.recipe_of(name).recipe
-    options = effective_options(entry, {**recipe.model_options, **options}, recipe.input.size)
-    calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
-    return build_reference(entry, options, Path(weights) if weights else None, calibration).model
+    loaded = choose_recipe(name, recipe)
+    changed = loaded.recipe.model_copy(update={"model_options": {**loaded.recipe.model_options, **options}})
+    source = Source(name, replace(loaded, recipe=changed), _path(weights), _path(calibration))
+    return build(source).reference.model
 
 
 def load_recipe(name: PathLike) -> LoadedRecipe:
@@ -98,15 +108,10 @@ def export(
         GateError: A rewrite's proof failed.
         ToolError: A converter or runtime failed.
     """
-    if recipe is None:
-        recipe = exporter.recipe_of(model)
-    loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
+    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites)
     request = exporter.ExportRequest(
-        model=model,
-        recipe=exporter.adjust(loaded, input_size, num_classes, precision, rewrites),
+        Source(model, loaded, _path(weights), _path(calibration)),
         output=Path(output) if output else Path("artifacts") / folder_name(model),
-        weights=Path(weights) if weights else None,
-        calibration=Path(calibration) if calibration else None,
         force=force,
     )
     return exporter.export(request, Cache.default() if cache else NoCache()).bundle
@@ -115,7 +120,7 @@ def export(
 def rewrite(
     model: nn.Module,
     recipe: LoadedRecipe | PathLike,
-    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | PathLike | None = None,
     prove: bool = True,
 ) -> nn.Module:
     """Apply a recipe's rewrites to a model, and return it as a module that can be trained.
@@ -129,8 +134,8 @@ def rewrite(
         model: The model, float32; left as it is.
         recipe: A recipe, its name, or its file. Leave `fold-batch-norm` to the export: a model trains better with its
             batch norms.
-        calibration: float32 pictures (N, C, H, W), or inputs (N, ...) by name, for fits and drifts; the recipe's
-            built-in data without.
+        calibration: float32 images (N, C, H, W), inputs (N, ...) by name, or a folder or .npz of them, for fits and
+            drifts; the recipe's built-in data without.
         prove: Prove what is exact, and hold what is approximate to the recipe's limits.
 
     Raises:
@@ -147,8 +152,8 @@ def rewrite(
     True
     """
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
-    if calibration is None:
-        calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(loaded.recipe).items()}
+    if calibration is None or isinstance(calibration, str | Path):
+        calibration = as_tensors(read_calibration(loaded.recipe, _path(calibration)))
     inputs = {INPUT: calibration} if isinstance(calibration, torch.Tensor) else dict(calibration)
     return engine.rewrite(model, loaded, inputs, prove=prove).graph.requires_grad_(True)
 
@@ -176,3 +181,7 @@ def open_bundle(path: PathLike) -> Bundle:
         UsageError: It is not a bundle.
     """
     return open_folder(Path(path))
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return Path(path) if path else None

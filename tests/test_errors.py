@@ -20,7 +20,7 @@ from mobilekit.bench.budgets import parse_budgets
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.errors import MobilekitError, first_line
 from mobilekit.models import timm_models, weights
-from mobilekit.models.build import check_inputs
+from mobilekit.models.build import probe_model
 from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.load import parse_recipe
@@ -115,7 +115,7 @@ def _trace(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
 
 def _build(_folder: Path, _patch: pytest.MonkeyPatch) -> None:
     entry = ModelEntry(name="silent", build=_Silent, paper="here", input_size=8)
-    check_inputs(entry, {}, {"input": (1, 3, 8, 8)})
+    probe_model(entry, {}, {"input": (1, 3, 8, 8)})
 
 
 def _read_weights(folder: Path, patch: pytest.MonkeyPatch) -> None:

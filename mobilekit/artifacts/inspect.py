@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,6 @@ from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input, Recipe
-from mobilekit.store.bundle import output_layouts
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
 
 Described = dict[str, Any]
@@ -78,15 +78,18 @@ def extra_input_entries(recipe: Recipe) -> dict[str, Described]:
     }
 
 
-def artifact_entries(folder: Path) -> dict[str, Described]:
-    """Return the inputs and outputs of each artifact in a bundle's folder, by file name."""
-    layouts = output_layouts(folder)
+def artifact_entries(artifacts: Mapping[str, Inspection], layouts: Mapping[str, str]) -> dict[str, Described]:
+    """Return the inputs and outputs of artifacts, by file name: for manifests.
+
+    Args:
+        artifacts: What `inspect` found, by file name.
+        layouts: Of the TFLite files' outputs of four axes, by name.
+    """
     entries = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite")):
-        found = inspect(path)
+    for name, found in artifacts.items():
         entry = {"format": found.format, "inputs": to_json(found.inputs), "outputs": to_json(found.outputs)}
-        entries[path.name] = entry
-        if path.suffix == ".tflite":
+        entries[name] = entry
+        if found.format == "tflite":
             for tensor in entry["inputs"]:
                 tensor["layout"] = "NHWC" if len(tensor["shape"]) == 4 else None
             for tensor in entry["outputs"]:
@@ -94,9 +97,8 @@ def artifact_entries(folder: Path) -> dict[str, Described]:
     return entries
 
 
-def artifact_summary(path: Path) -> Described:
+def artifact_summary(found: Inspection) -> Described:
     """Return a file's `size_bytes`, `ops` (count by name) and XNNPACK's `partitions` (None for ONNX): for ledgers."""
-    found = inspect(path)
     partitions = found.delegate.partitions if found.delegate else None
     return {"size_bytes": found.size_bytes, "ops": found.ops, "partitions": partitions}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.cli.diff_request import DiffRequest
 from mobilekit.cli.layers import look_inside
-from mobilekit.cli.output import err, progress
+from mobilekit.cli.output import err, working
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def measure_bundle(request: DiffRequest) -> dict[str, Any]:
     bundle = open_bundle(request.measured)
     for change in find_changes(bundle.path):
         err.print(f"warning: {change}; the bundle is measured as it is.")
-    with progress("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
+    with working("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
         layers = _look_inside(request, bundle, tell) if request.layers else None
         ledger = diff(bundle, request.inputs, tell, request.reference, opener)
         content = ledger.to_json()

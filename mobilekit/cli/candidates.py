@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.cli.diff_request import DiffRequest
-from mobilekit.cli.output import err, progress
+from mobilekit.cli.diff_request import DiffRequest, refuse
+from mobilekit.cli.output import err, working
 from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
     """Return a candidate's ledger as JSON data, with `bisect` where a folder for a reproduction is given."""
     from mobilekit.jobs.bisect import bisect_to
 
-    with progress("opening the artifacts") as tell:
+    with working("opening the artifacts") as tell:
         pair = open_candidate(request)
         for note in pair.notes:
             err.print(f"note: {note}.")
@@ -32,9 +33,9 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
 def open_candidate(request: DiffRequest) -> Pair:
     """Open the artifact beside its reference, with the recipe's inputs in the artifact's size."""
     from mobilekit.artifacts.probe import check_survives
+    from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.compare import input_size_of, open_pair
-    from mobilekit.jobs.export import adjust, recipe_of
-    from mobilekit.recipes.load import load_recipe
+    from mobilekit.jobs.source import Source, choose_recipe
 
     reference, candidate = request.reference, request.candidate
     assert reference is not None and candidate is not None
@@ -42,12 +43,15 @@ def open_candidate(request: DiffRequest) -> Pair:
         raise UsageError(f"There is no file {candidate}.")
     check_survives(candidate)
     if reference.endswith(".onnx"):
-        if request.recipe:
-            raise UsageError("--recipe is for a PyTorch model, and the reference is an ONNX file.")
-        return open_pair(reference, candidate, None, request.weights, request.inputs)
-    if request.recipe:
-        loaded = load_recipe(request.recipe)
-    else:
-        loaded, size = recipe_of(reference), input_size_of(candidate)
-        loaded = adjust(loaded, size) if size and size != loaded.recipe.input.size else loaded
-    return open_pair(reference, candidate, loaded, request.weights, request.inputs)
+        refuse(
+            "is for a PyTorch model, and the reference is an ONNX file, which has its own",
+            recipe=request.recipe,
+            weights=request.weights,
+            calibration=request.calibration,
+        )
+        return open_pair(Path(reference), candidate, request.inputs)
+    loaded = choose_recipe(reference, request.recipe)
+    size = None if request.recipe else input_size_of(candidate)
+    loaded = adjust(loaded, size) if size and size != loaded.recipe.input.size else loaded
+    source = Source(reference, loaded, request.weights, request.calibration, keeps_factory_weights=True)
+    return open_pair(source, candidate, request.inputs)

@@ -40,7 +40,7 @@ def diff(
     benchmark_binary: options.DeviceBenchmarkBinary = None,
     layers: options.Layers = False,
     plot: Annotated[Path | None, typer.Option(help="With --layers: draw error over depth, .png or .svg.")] = None,
-    calibration: options.LayersCalibration = None,
+    calibration: options.DiffCalibration = None,
     precision: options.LayersPrecisions = None,
     baseline: Annotated[
         Path | None, typer.Option(help="ledger.json of an earlier bundle: fail if any stage got worse since.")
@@ -80,13 +80,10 @@ def diff(
         precision,
     )
     request.check()
-    import torch
-
     from mobilekit.parity.ledger.baseline import against_baseline, load_ledger
 
     kept = load_ledger(baseline) if baseline else None
     _check_targets(request)
-    torch.set_num_threads(1)
     content = measure_bundle(request) if bundle else measure_candidate(request)
     if kept:
         content["baseline"] = against_baseline(content, kept).to_json()

@@ -29,7 +29,7 @@ class DiffRequest:
     device: str | None = None
     benchmark_binary: str | None = None
     layers: bool = False
-    # With `layers` alone.
+    # With `layers` alone, but for `calibration`, which also says what a candidate's reference is built with.
     plot: Path | None = None
     calibration: Path | None = None
     precision: str | None = None
@@ -65,7 +65,8 @@ class DiffRequest:
                 benchmark_binary=self.benchmark_binary,
             )
         if not self.layers:
-            refuse_without_layers(plot=self.plot, calibration=self.calibration, precision=self.precision)
+            calibration = self.calibration if self.candidate is None else None  # a reference is built with it
+            refuse_without_layers(plot=self.plot, calibration=calibration, precision=self.precision)
 
 
 def refuse_without_layers(**options: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
 
@@ -39,19 +39,17 @@ def export(
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
     """
-    import torch
-
-    from mobilekit.jobs.export import ExportRequest, adjust, recipe_of
+    from mobilekit.jobs.adjust import adjust
+    from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.export import export as run
+    from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.models.names import folder_name
-    from mobilekit.recipes.load import load_recipe
 
-    torch.set_num_threads(1)
-    base = load_recipe(recipe) if recipe else recipe_of(model)
+    base = choose_recipe(model, recipe)
     loaded = adjust(base, input_size, num_classes, options.split_words(precision), _is_on(rewrites))
     target = output or Path("artifacts") / folder_name(model)
-    request = ExportRequest(model, loaded, target, weights, calibration, force)
-    with progress(f"exporting {model}") as tell:
+    request = ExportRequest(Source(model, loaded, weights, calibration), target, force)
+    with working(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell)
     ledger = exported.bundle.ledger
     if as_json:

@@ -145,6 +145,10 @@ LayersCalibration = Annotated[
     Path | None,
     typer.Option("--calibration", help=only_with("--layers", _CALIBRATION)),
 ]
+DiffCalibration = Annotated[
+    Path | None,
+    typer.Option("--calibration", help=only_with("--layers or --candidate", _CALIBRATION)),
+]
 LayersPrecisions = Annotated[
     str | None,
     typer.Option(

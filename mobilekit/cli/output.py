@@ -76,6 +76,16 @@ class _Step:
         return Text(f"{self.message} ({seconds:.0f} s)" if seconds >= 1 else self.message)
 
 
+@contextmanager
+def working(start: str) -> Iterator[Callable[[str], None]]:
+    """Show what goes on in work of torch, in one thread: sums have one order then, and the same bits each time."""
+    import torch
+
+    torch.set_num_threads(1)
+    with progress(start) as tell:
+        yield tell
+
+
 def fail(message: str, hint: str = "") -> None:
     """Print an error and what to do next."""
     err.print("error:", style="bold red", end=" ")

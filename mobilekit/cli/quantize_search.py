@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 
 
@@ -38,26 +38,23 @@ def quantize_search(
     Examples: `mobilekit quantize-search ghostnetv2 -o mixed.yaml` · `mobilekit quantize-search nets/mine.py:make
     --cosine 0.995 --plot trade-off.svg`
     """
-    import torch
-
     from mobilekit.cli.render.float_search_chart import draw_search
     from mobilekit.cli.render.plots import check_place
     from mobilekit.cli.render.quantize_search import search_report
-    from mobilekit.jobs.export import ExportRequest, recipe_of
+    from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.quantize_search.job import as_yaml, search
-    from mobilekit.recipes.load import load_recipe
+    from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.store.cache import Cache
     from mobilekit.store.files import write_atomic
 
-    torch.set_num_threads(1)
     if plot:
         check_place(plot)
     for path in (output, plot):
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")
-    loaded = load_recipe(recipe) if recipe else recipe_of(model)
-    with TemporaryDirectory() as scratch, progress(f"searching {model}") as tell:
-        request = ExportRequest(model, loaded, Path(scratch) / "bundle", weights, calibration)
+    loaded = choose_recipe(model, recipe)
+    with TemporaryDirectory() as scratch, working(f"searching {model}") as tell:
+        request = ExportRequest(Source(model, loaded, weights, calibration), Path(scratch) / "bundle")
         found = search(request, cosine, most, inputs, Cache.default(), tell)
     if output:
         write_atomic(output, as_yaml(found.recipe).encode())

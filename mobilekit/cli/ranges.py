@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilekit.cli import options
-from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import MANIFEST
 
@@ -25,13 +25,10 @@ def ranges(
     Examples: `mobilekit ranges efficientvit_b1` · `mobilekit ranges artifacts/ghostnetv2 --calibration photos --json` ·
     `mobilekit ranges timm:mobilevit_s --recipe mine.yaml`
     """
-    import torch
-
     from mobilekit.cli.render.ranges import range_lines, verdict_line
     from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
-    from mobilekit.recipes.load import load_recipe
+    from mobilekit.jobs.source import Source, choose_recipe
 
-    torch.set_num_threads(1)
     is_bundle = (Path(model) / MANIFEST).is_file()
     if is_bundle and (recipe or weights):
         raise UsageError(
@@ -39,12 +36,11 @@ def ranges(
         )
     if reference and not is_bundle:
         raise UsageError("--reference names the code of a bundle's model.", "Name the code in place of the model.")
-    with progress(f"reading {model}") as tell:
+    with working(f"reading {model}") as tell:
         if is_bundle:
             found = ranges_of_bundle(Path(model), calibration, reference, tell)
         else:
-            loaded = load_recipe(recipe) if recipe else None
-            found = ranges_of_model(model, loaded, weights, calibration, tell)
+            found = ranges_of_model(Source(model, choose_recipe(model, recipe), weights, calibration), tell)
     content = {"model": found.model, "recipe": found.recipe, "weights": found.weights, **found.lint.to_json()}
     if as_json:
         print_json(content)

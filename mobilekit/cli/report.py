@@ -10,7 +10,7 @@ import typer
 from mobilekit.cli import options
 from mobilekit.cli.diff_request import refuse_without_layers
 from mobilekit.cli.layers import look_inside
-from mobilekit.cli.output import out, print_json, progress
+from mobilekit.cli.output import out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import find_changes, open_bundle
 
@@ -41,10 +41,7 @@ def report(
     opened = open_bundle(bundle)
     ledger, changes = opened.ledger, find_changes(bundle)
     if layers:
-        import torch
-
-        torch.set_num_threads(1)
-        with progress("opening the bundle") as tell:
+        with working("opening the bundle") as tell:
             ledger["layers"] = look_inside(opened, inputs, reference, calibration, precision, tell)
     from mobilekit.cli.render.html import bundle_html
     from mobilekit.store.files import write_atomic

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from mobilekit.cli import complete, options
-from mobilekit.cli.output import out, print_json, progress
+from mobilekit.cli.output import out, print_json, working
 from mobilekit.store.bundle import INPUT
 
 if TYPE_CHECKING:
-    from mobilekit.models.build import Reference
-    from mobilekit.models.inputs import Tensors
-    from mobilekit.recipes.load import LoadedRecipe
+    from mobilekit.jobs.source import Built
 
 app = typer.Typer(help="Rewrites of a model, each with a stated exactness.", no_args_is_help=True)
 
@@ -62,6 +59,7 @@ def explain(
         typer.Option(help="This rewrite alone, whether the recipe names it or not.", autocompletion=complete.rewrites),
     ] = None,
     weights: options.Weights = None,
+    calibration: options.Calibration = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what a recipe's rewrites do to a model: every site, proof errors and drifts, MACs and ops.
@@ -72,15 +70,16 @@ def explain(
     fold-batch-norm`
     """
     from mobilekit.cli.render.rewrites import explanation
+    from mobilekit.jobs.source import Source, build, choose_recipe
     from mobilekit.rewrites import explain as explaining
 
-    loaded = _recipe(model, recipe)
+    loaded = choose_recipe(model, recipe)
     named = rewrite is None or any(step.name == rewrite for step in loaded.recipe.rewrites)
     chosen = explaining.only(loaded, rewrite) if rewrite else loaded
-    with progress(f"building {model}") as tell:
-        ready = _build(model, loaded, weights)
-        explained = explaining.explain(ready.reference.model, chosen, ready.calibration, tell)
-    content = {**_heading(model, loaded, ready.reference), **explained.to_json()}
+    with working(f"building {model}") as tell:
+        built = build(Source(model, loaded, weights, calibration), tell)
+        explained = explaining.explain(built.reference.model, chosen, built.tensors, tell)
+    content = {**_heading(built), **explained.to_json()}
     for step in () if named else content["steps"]:  # there is no recipe to promise anything
         step.update(max_drift=None, min_top1_agreement=None, within_limits=None)
     if as_json:
@@ -95,6 +94,7 @@ def rank(
     rewrite: Annotated[str, typer.Option(help="An approximate rewrite.", autocompletion=complete.rewrites)],
     recipe: options.Recipe = None,
     weights: options.Weights = None,
+    calibration: options.Calibration = None,
     max_drift: Annotated[
         float | None, typer.Option(min=0, help="Print the step of a recipe that swaps as many sites as this allows.")
     ] = None,
@@ -112,19 +112,20 @@ def rank(
     --rewrite tanh-gelu --max-drift 0.01`
     """
     from mobilekit.cli.render.rewrites import ranking
+    from mobilekit.jobs.source import Source, build, choose_recipe
     from mobilekit.rewrites.rank import cheapest, step_for
     from mobilekit.rewrites.rank import rank as measure
 
-    loaded = _recipe(model, recipe)
+    loaded = choose_recipe(model, recipe)
     if max_drift is not None:
         step_for(loaded, rewrite, [], max_drift)  # to refuse before the work
-    with progress(f"building {model}") as tell:
-        ready = _build(model, loaded, weights)
-        chosen = {name: tensor[:inputs] for name, tensor in ready.calibration.items()}
-        ranked = measure(ready.reference.model, loaded, rewrite, chosen, tell)
+    with working(f"building {model}") as tell:
+        built = build(Source(model, loaded, weights, calibration), tell)
+        chosen = {name: tensor[:inputs] for name, tensor in built.tensors.items()}
+        ranked = measure(built.reference.model, loaded, rewrite, chosen, tell)
     step = step_for(loaded, rewrite, cheapest(ranked, max_drift), max_drift) if max_drift is not None else None
     content = {
-        **_heading(model, loaded, ready.reference),
+        **_heading(built),
         "rewrite": rewrite,
         "inputs": len(chosen[INPUT]),
         "sites": [site.to_json() for site in ranked],
@@ -136,33 +137,6 @@ def rank(
     out.print(ranking(content))
 
 
-class _Ready(NamedTuple):
-    reference: Reference
-    calibration: Tensors
-
-
-def _recipe(model: str, recipe: str | None) -> LoadedRecipe:
-    from mobilekit.jobs.export import recipe_of
-    from mobilekit.recipes.load import load_recipe
-
-    return load_recipe(recipe) if recipe else recipe_of(model)
-
-
-def _build(model: str, loaded: LoadedRecipe, weights: Path | None) -> _Ready:
-    """Build the model as an export would, with the recipe's built-in calibration inputs."""
-    import torch
-
-    from mobilekit.models.build import build_reference, check_inputs, effective_options
-    from mobilekit.models.user import resolve
-    from mobilekit.recipes.inputs.builtin import calibration_inputs
-
-    torch.set_num_threads(1)
-    entry, recipe = resolve(model), loaded.recipe
-    check_inputs(entry, recipe.model_options, recipe.shapes)
-    calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
-    options = effective_options(entry, recipe.model_options, recipe.input.size)
-    return _Ready(build_reference(entry, options, weights, calibration), calibration)
-
-
-def _heading(model: str, loaded: LoadedRecipe, reference: Reference) -> dict[str, Any]:
-    return {"model": model, "recipe": loaded.name, "weights": reference.weights_source}
+def _heading(built: Built) -> dict[str, Any]:
+    source = built.source
+    return {"model": source.model, "recipe": source.recipe.name, "weights": built.reference.weights_source}

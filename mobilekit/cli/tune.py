@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import complete, options
-from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
 from mobilekit.store.stages import tflite_stage
@@ -65,34 +65,28 @@ def tune(
     """
     if device == "adb:all" or device.startswith("replay:"):
         raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
-    import torch
-
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.cli.render.tune import tune_report
-    from mobilekit.jobs.export import adjust, recipe_of
+    from mobilekit.jobs.adjust import adjust
+    from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.jobs.tune.job import tune as run
     from mobilekit.jobs.tune.result import TuneRequest
     from mobilekit.models.names import folder_name
-    from mobilekit.recipes.load import load_recipe
 
-    torch.set_num_threads(1)
-    base = adjust(load_recipe(recipe) if recipe else recipe_of(model), input_size)
+    base = adjust(choose_recipe(model, recipe), input_size)
     request = TuneRequest(
-        model,
-        base,
+        Source(model, base, weights, calibration),
         output or Path(f"{folder_name(model)}.tuned.yaml"),
         tflite_stage(precision).precision,
         rounds,
         seed,
         RunSettings(threads=threads, runs=runs),
-        weights,
-        calibration,
         max_drift,
         benchmark_binary,
         force,
     )
-    with progress(f"looking for {device}") as tell:
+    with working(f"looking for {device}") as tell:
         [found] = find_devices(device, adb_server).devices
         tuned = run(request, found, NoCache() if no_cache else Cache.default(), tell)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import err, fail, out, print_json, progress
+from mobilekit.cli.output import err, fail, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
@@ -58,12 +58,9 @@ def _shown(bundle: Path) -> str:
 
 
 def _rebuild(bundle: Bundle, calibration: Path | None, reference: str | None) -> dict[str, Any]:
-    import torch
-
     from mobilekit.jobs.verify import rebuild
 
-    torch.set_num_threads(1)
-    with progress("rebuilding") as tell:
+    with working("rebuilding") as tell:
         return rebuild(bundle, calibration, reference, tell).to_json()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from torch.fx import GraphModule
 
@@ -19,11 +18,11 @@ from mobilekit.artifacts.precision import precision_of
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import GateError, UsageError
-from mobilekit.jobs.diff import load_evaluation, models_of, recipe_of
-from mobilekit.models.build import SEED, Reference, build_reference, check_inputs, effective_options
+from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
+from mobilekit.jobs.diff import load_evaluation
+from mobilekit.jobs.source import Source, build
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import file_spec
-from mobilekit.models.user import resolve
 from mobilekit.parity.bisect.bisect import Findings, bisect
 from mobilekit.parity.bisect.layouts import Shape, distance
 from mobilekit.parity.bisect.observed import Observed, observe
@@ -34,7 +33,7 @@ from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.ledger import Ledger, Row, measure
 from mobilekit.parity.ledger.limits import bounds_for, measured
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.recipes.inputs.builtin import Evaluation, calibration_inputs, evaluation_inputs
+from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import read_arrays
 from mobilekit.recipes.load import LoadedRecipe
@@ -67,16 +66,12 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def open_pair(
-    reference: str, candidate: Path, loaded: LoadedRecipe | None, weights: Path | None, inputs: Path | None
-) -> Pair:
+def open_pair(reference: Source | Path, candidate: Path, inputs: Path | None) -> Pair:
     """Open an artifact beside its reference.
 
     Args:
-        reference: A registered model, `timm:NAME`, `FILE.py:FACTORY` (whose code runs), or an .onnx file.
+        reference: What a PyTorch model is built of, or an .onnx file.
         candidate: An .onnx or .tflite file.
-        loaded: The recipe of a PyTorch reference: what its inputs are.
-        weights: A checkpoint for a PyTorch reference.
         inputs: A folder of pictures, or an .npz with arrays by the names of the inputs.
 
     Raises:
@@ -86,9 +81,9 @@ def open_pair(
     if not candidate.is_file():
         raise UsageError(f"There is no file {candidate}.")
     runtime = open_artifact(candidate)
-    if loaded is None:
-        return _pair_with_onnx(Path(reference), candidate, runtime, weights, inputs)
-    return _pair_with_torch(reference, candidate, runtime, loaded, weights, inputs)
+    if isinstance(reference, Path):
+        return _pair_with_onnx(reference, candidate, runtime, inputs)
+    return _pair_with_torch(reference, candidate, runtime, inputs)
 
 
 def input_size_of(candidate: Path) -> int | None:
@@ -101,35 +96,16 @@ def input_size_of(candidate: Path) -> int | None:
     return None
 
 
-def _pair_with_torch(
-    name: str,
-    path: Path,
-    runtime: Runtime,
-    loaded: LoadedRecipe,
-    weights: Path | None,
-    inputs: Path | None,
-) -> Pair:
-    recipe = loaded.recipe
+def _pair_with_torch(source: Source, path: Path, runtime: Runtime, inputs: Path | None) -> Pair:
+    recipe = source.recipe.recipe
     paired = pair_inputs(runtime, recipe.shapes)
-    built = _build(name, loaded, weights)
+    built = build(source).reference
     graph = trace(built.model, zeros(recipe.shapes))
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
-    code = file_spec(name)
-    name = f"{code[0].name}:{code[1]}" if code else name
+    code = file_spec(source.model)
+    name = f"{code[0].name}:{code[1]}" if code else source.model
     note = [] if built.is_trained else [f"the reference has {built.weights_source}; --weights F gives it others"]
-    return _torch_pair(name, path, paired, loaded, built.model, graph, evaluation, built.is_trained, note)
-
-
-def _build(name: str, loaded: LoadedRecipe, weights: Path | None) -> Reference:
-    """Build the reference; a factory of the user's own without a checkpoint gives it the weights that it has."""
-    recipe, entry = loaded.recipe, resolve(name)
-    check_inputs(entry, recipe.model_options, recipe.shapes)
-    options = effective_options(entry, recipe.model_options, recipe.input.size)
-    if file_spec(name) and weights is None:
-        torch.manual_seed(SEED)
-        return Reference(entry.create(**options), f"the weights that {name} gives it")
-    calibration = {key: torch.from_numpy(array) for key, array in calibration_inputs(recipe).items()}
-    return build_reference(entry, options, weights, calibration)
+    return _torch_pair(name, path, paired, source.recipe, built.model, graph, evaluation, built.is_trained, note)
 
 
 def _torch_pair(
@@ -167,13 +143,11 @@ def _torch_pair(
     )
 
 
-def _pair_with_onnx(reference: Path, path: Path, runtime: Runtime, weights: Path | None, inputs: Path | None) -> Pair:
+def _pair_with_onnx(reference: Path, path: Path, runtime: Runtime, inputs: Path | None) -> Pair:
     import onnx
 
     if not reference.is_file():
         raise UsageError(f"There is no file {reference}.")
-    if weights is not None:
-        raise UsageError("--weights is for a PyTorch model, and the reference is an ONNX file, which has its own.")
     truth, model = OnnxRuntime(reference), onnx.load(reference)
     shapes = _fixed(reference, truth.input_shapes(), runtime.input_shapes())
     paired = pair_inputs(runtime, shapes)
@@ -252,8 +226,8 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
             "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself.",
         )
     path = bundle.path / failed[0].file
-    loaded = recipe_of(bundle)
-    _model, rewritten = models_of(bundle, loaded, reference)
+    loaded = recipe_of_bundle(bundle)
+    _model, rewritten = models_of_bundle(bundle, loaded, reference)
     graph = rewritten.graph
     runtime = open_artifact(path)
     paired = pair_inputs(runtime, loaded.recipe.shapes)

@@ -15,7 +15,9 @@ from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
-from mobilekit.jobs.diff import file_stages, load_evaluation, models_of, recipe_of
+from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
+from mobilekit.jobs.diff import load_evaluation
+from mobilekit.jobs.measure import file_stages
 from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import Counterpart, find_counterparts
 from mobilekit.parity.layers.layers import Layers, TappedStage, measure_layers
@@ -60,7 +62,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
         ToolError: A converter or runtime failed.
     """
     bundle = request.bundle
-    loaded = recipe_of(bundle)
+    loaded = recipe_of_bundle(bundle)
     notes: list[str] = []
     calibration, recipe = _prepare(request, loaded.recipe, notes)
     evaluation = _few(load_evaluation(request.inputs, recipe) if request.inputs else evaluation_inputs(recipe), notes)
@@ -100,7 +102,7 @@ def _tap(
     bundle: Bundle, loaded: LoadedRecipe, recipe: Recipe, evaluation: Evaluation, reference: str | None
 ) -> _Models:
     """Build a bundle's models, and tap them where the same quantities are."""
-    model, rewritten = models_of(bundle, loaded, reference, keep_exact=True)
+    model, rewritten = models_of_bundle(bundle, loaded, reference, keep_exact=True)
     assert rewritten.exact is not None
     examples = zeros(recipe.shapes)
     taps = find_taps(rewritten.graph, examples)

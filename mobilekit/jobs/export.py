@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import nn
 
 from mobilekit.artifacts.inspect import artifact_entries, extra_input_entries, input_entry
-from mobilekit.errors import ToolError, UsageError, nearest
+from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
-from mobilekit.jobs.diff import measure_folder
-from mobilekit.models.build import build_reference, check_inputs, effective_options, save_state
-from mobilekit.models.inputs import resized
+from mobilekit.jobs.measure import inspect_files, measure_folder
+from mobilekit.jobs.source import Opened, Source, open_source
+from mobilekit.models.build import save_state
 from mobilekit.models.names import file_spec
-from mobilekit.models.registry import ModelEntry
-from mobilekit.models.user import resolve
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
-from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.inputs.user_data import own_files
-from mobilekit.recipes.load import DEFAULT, LoadedRecipe, recipe_for
-from mobilekit.recipes.schema import Input, Recipe
-from mobilekit.rewrites.catalogue import steps_of
-from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
-from mobilekit.store.stages import PRECISIONS, Stage
+from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -45,12 +36,8 @@ Progress = Callable[[str], None]
 class ExportRequest:
     """What to export, and how."""
 
-    model: str
-    recipe: LoadedRecipe
+    source: Source
     output: Path
-    weights: Path | None = None
-    calibration: Path | None = None
-    """Folder of pictures, or .npz; without one, the recipe's built-in data."""
     force: bool = False
     """Replace a bundle that exists."""
 
@@ -64,59 +51,6 @@ class Exported:
     from_cache: bool = False
 
 
-def recipe_of(model: str) -> LoadedRecipe:
-    """Return the recipe that a model uses where none is named; timm's models bring their own preprocessing."""
-    loaded, own = recipe_for(model), resolve(model).preprocessing
-    if loaded.name != DEFAULT or not own:
-        return loaded
-    spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}))
-
-
-def adjust(
-    loaded: LoadedRecipe,
-    input_size: int | None = None,
-    num_classes: int | None = None,
-    precision: Sequence[str] | None = None,
-    rewrites: bool = True,
-) -> LoadedRecipe:
-    """Return a recipe with some of its parts set anew; None leaves a part as it is.
-
-    Raises:
-        UsageError: A value is wrong.
-    """
-    recipe = loaded.recipe
-    changes: dict[str, Any] = {}
-    if input_size is not None:
-        if not 8 <= input_size <= 4096:
-            raise UsageError(f"The input size is {input_size}, not between 8 and 4096.")
-        changes |= _resize(recipe, input_size)
-    if num_classes is not None:
-        if num_classes < 1:
-            raise UsageError(f"The number of classes is {num_classes}, not positive.")
-        changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
-    if precision is not None:
-        unknown = [word for word in precision if word not in PRECISIONS]
-        if unknown or not precision:
-            word = unknown[0] if unknown else "nothing"
-            raise UsageError(f"The precision names {word}.", nearest(word, PRECISIONS))
-        changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
-    if not rewrites:
-        changes["rewrites"] = ()
-    return replace(loaded, recipe=recipe.model_copy(update=changes))
-
-
-def _resize(recipe: Recipe, size: int) -> dict[str, Any]:
-    """Return the recipe's inputs with pictures of another size; extra inputs of the picture's size follow it."""
-    picture = recipe.input.model_copy(update={"size": size})
-    shapes = resized(recipe.shapes, picture.shape)
-    extras = {
-        name: extra.model_copy(update={"shape": shapes[name]}) if extra.shape else extra
-        for name, extra in recipe.extra_inputs.items()
-    }
-    return {"input": picture, "extra_inputs": extras}
-
-
 def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
     """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
 
@@ -128,69 +62,63 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
         GateError: A rewrite's proof failed.
         ToolError: A converter or runtime failed, or the disk is full.
     """
-    entry = resolve(request.model)
-    recipe = request.recipe.recipe
-    steps_of(request.recipe)
-    model = check_inputs(entry, recipe.model_options, recipe.shapes)
-    digest = _request_digest(request)
+    opened = open_source(request.source)
+    digest = request_digest(request)
     existing = _existing(request, digest)
     if existing:
         return Exported(existing, up_to_date=True)
-    _check_space(model, request)
+    _check_space(opened.model, request)
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
-            _fill(folder, entry, request, digest, cache, progress)
+            _fill(folder, opened, digest, cache, progress)
             cache.put(digest, folder, [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()])
     return Exported(open_bundle(request.output), from_cache=from_cache)
 
 
-def _fill(
-    folder: Path, entry: ModelEntry, request: ExportRequest, digest: str, cache: Cache, progress: Progress
-) -> None:
+def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress) -> None:
     """Make all files of the bundle in `folder`."""
-    recipe = request.recipe.recipe
-    progress("reading calibration inputs")
-    calibration = read_calibration(recipe, request.calibration)
-    options = effective_options(entry, recipe.model_options, recipe.input.size)
-    tensors = {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
-    reference = build_reference(entry, options, request.weights, tensors)
-    rewritten = rewrite(reference.model, request.recipe, tensors, progress=progress)
+    built = opened.fill(progress)
+    source, recipe = built.source, built.source.recipe.recipe
+    reference, calibration = built.reference, built.calibration
+    rewritten = built.rewritten(progress=progress)
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / Stage.REFERENCE.file)
     ranges = make_artifacts(folder, rewritten, recipe, calibration, cache, progress)
 
+    artifacts = inspect_files(folder, recipe)
     content = {
         "format": 1,
         "request": digest,
         "model": {
-            "name": entry.name,
-            "options": options,
+            "name": built.entry.name,
+            "options": built.options,
             "weights": {
                 "source": reference.weights_source,
                 "trained": reference.is_trained,
                 "sha256": weights_digest(reference.model),
             },
         },
-        "recipe": {"name": request.recipe.name, "content": recipe.model_dump(mode="json")},
+        "recipe": {"name": source.recipe.name, "content": recipe.model_dump(mode="json")},
         "precision": list(recipe.precision),
         "calibration": {
-            "source": str(request.calibration.name) if request.calibration else f"built-in {recipe.data}",
+            "source": str(source.calibration.name) if source.calibration else f"built-in {recipe.data}",
             "count": len(calibration.arrays[INPUT]),
             "sha256": calibration.digest,
         },
         "tools": tool_versions(),
         "input": input_entry(recipe.input),
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
-        "artifacts": artifact_entries(folder),
+        "artifacts": artifact_entries(artifacts, bundles.output_layouts(folder)),
     }
     ledger = measure_folder(
         folder,
         recipe,
         reference.model,
         rewritten.graph,
+        artifacts,
         steps=rewritten.steps,
         progress=progress,
         is_trained=reference.is_trained,
@@ -199,22 +127,23 @@ def _fill(
     write_manifest(folder, content)
 
 
-def _request_digest(request: ExportRequest) -> str:
+def request_digest(request: ExportRequest) -> str:
     """Return the digest of all that decides what the bundle holds."""
-    if request.weights and not request.weights.is_file():
-        raise UsageError(f"There is no weights file {request.weights}.")
-    files = own_files(request.calibration) if request.calibration else []
-    code = file_spec(request.model)
+    source, recipe = request.source, request.source.recipe.recipe
+    if source.weights and not source.weights.is_file():
+        raise UsageError(f"There is no weights file {source.weights}.")
+    files = own_files(source.calibration) if source.calibration else []
+    code = file_spec(source.model)
     return sha256_of_json(
         {
-            "model": request.model,
-            "recipe": request.recipe.recipe.model_dump(mode="json"),
-            "recipe_name": request.recipe.name,
-            "inputs": list(request.recipe.recipe.shapes),  # in their order, which the digest of the recipe leaves out
+            "model": source.model,
+            "recipe": recipe.model_dump(mode="json"),
+            "recipe_name": source.recipe.name,
+            "inputs": list(recipe.shapes),  # in their order, which the digest of the recipe leaves out
             "code": sha256_of(code[0]) if code else None,
-            "weights": sha256_of(request.weights) if request.weights else None,
-            "calibration": [sha256_of(path) for path in files[: request.recipe.recipe.calibration.count]],
-            "installed_rewrites": sources_of([step.name for step in request.recipe.recipe.rewrites]),
+            "weights": sha256_of(source.weights) if source.weights else None,
+            "calibration": [sha256_of(path) for path in files[: recipe.calibration.count]],
+            "installed_rewrites": sources_of([step.name for step in recipe.rewrites]),
             "tools": tool_versions(),
             "source": source_digest(BUNDLE_ROOMS),
         }
@@ -257,7 +186,7 @@ def _check_space(model: nn.Module, request: ExportRequest) -> None:
         ToolError: The disk has too little room.
     """
     weights = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
-    recipe = request.recipe.recipe
+    recipe = request.source.recipe.recipe
     inputs = sum(math.prod(shape) for shape in recipe.shapes.values()) * 4 * recipe.calibration.count
     # Reference, rewritten, two ONNX files, a copy, a SavedModel, and the four precisions: 8 times the weights.
     needed = 9 * weights + inputs + 16 * 2**20

@@ -8,12 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from mobilekit.artifacts.compare import differences
 from mobilekit.errors import UsageError
 from mobilekit.jobs.artifacts import make_artifacts
-from mobilekit.jobs.diff import recipe_of, reference_of
+from mobilekit.jobs.bundle_models import recipe_of_bundle, reference_of_bundle
+from mobilekit.jobs.source import as_tensors
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import rewrite
@@ -88,12 +87,11 @@ def rebuild(
         UsageError: The calibration is missing or another one, or the bundle's model or recipe is unknown here.
         ToolError: A converter failed.
     """
-    loaded = recipe_of(bundle)
-    model = reference_of(bundle, reference)
+    loaded = recipe_of_bundle(bundle)
+    model = reference_of_bundle(bundle, reference)
     progress("reading calibration inputs")
     inputs = _calibration(bundle, loaded.recipe, calibration)
-    tensors = {name: torch.from_numpy(array) for name, array in inputs.arrays.items()}
-    rewritten = rewrite(model, loaded, tensors, prove=False, progress=progress)
+    rewritten = rewrite(model, loaded, as_tensors(inputs), prove=False, progress=progress)
     with TemporaryDirectory(prefix="mobilekit-rebuild-") as scratch:
         folder = Path(scratch)
         (folder / "stages").mkdir()

@@ -43,8 +43,8 @@ def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> 
     return {**options, **({"input_size": size} if "input_size" in entry.option_names() else {})}
 
 
-def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> nn.Module:
-    """Try the model on inputs of these shapes, and return it, with weights that mean nothing.
+def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> nn.Module:
+    """Build a model with seeded random weights, and check that it accepts inputs of these shapes.
 
     Raises:
         UsageError: It has other inputs, or cannot take these; the message names the next larger size of images that
@@ -59,7 +59,7 @@ def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> 
         )
 
     def create(size: int) -> nn.Module:
-        return entry.create(**effective_options(entry, options, size))
+        return _create(entry, effective_options(entry, options, size))
 
     def works_at(size: int) -> bool:
         return _problem(create(size), resized(shapes, (*shape[:2], size, size))) is None
@@ -78,7 +78,11 @@ def check_inputs(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> 
 
 
 def build_reference(
-    entry: ModelEntry, options: dict[str, Any], weights: Path | None, calibration: Tensors
+    entry: ModelEntry,
+    options: dict[str, Any],
+    weights: Path | None,
+    calibration: Tensors,
+    model: nn.Module | None = None,
 ) -> Reference:
     """Build a model and fill it with weights.
 
@@ -88,13 +92,12 @@ def build_reference(
         weights: A checkpoint; without one, the weights that come with the model, or else seeded random ones whose
             batch norms are set on `calibration`.
         calibration: float32 inputs (N, ...) by name.
+        model: What `probe_model` made with these options; it is filled. Without, one is built.
 
     Raises:
         UsageError: The options or the checkpoint do not fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        model = entry.create(**options)
+    model = _create(entry, options) if model is None else model
     if weights is not None:
         load_weights(model, weights)
         return Reference(model, f"checkpoint {weights.name}")
@@ -131,6 +134,12 @@ def load_state(model: nn.Module, path: Path) -> None:
             f"{path} cannot be read: {first_line(error)}.", "It was changed since the export: export the model again."
         ) from error
     model.load_state_dict(state)
+
+
+def _create(entry: ModelEntry, options: dict[str, Any]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return entry.create(**options)
 
 
 def _problem(model: nn.Module, shapes: Shapes) -> Exception | None:

@@ -20,7 +20,8 @@ BUNDLE_ROOMS = (
     "parity/ranges",
     "jobs/artifacts.py",
     "jobs/export.py",
-    "jobs/diff.py",
+    "jobs/measure.py",
+    "jobs/source.py",
 )
 FILE_ROOMS = ("convert", "artifacts", "recipes", "rewrites/fx")
 _PACKAGES = (

@@ -22,7 +22,6 @@ from mobilekit.artifacts.precision import precision_of
 from mobilekit.cli.app import application
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.errors import MobilekitError, UsageError
-from mobilekit.jobs.compare import open_pair
 from mobilekit.parity.bisect.pairing import pair_inputs, pair_outputs
 from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import ROOT
@@ -158,10 +157,15 @@ def test_a_references_name_shows_no_folder(tmp_path: Path) -> None:
     assert pair.name == "faulty_nets.py:make"
 
 
-def test_an_onnx_reference_has_no_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["recipe", "weights", "calibration"])
+def test_an_onnx_reference_has_all_of_its_own(option: str, tmp_path: Path) -> None:
+    from mobilekit.cli.candidates import open_candidate
+    from mobilekit.cli.diff_request import DiffRequest
+
     path = write(tmp_path / "net.onnx")
-    with pytest.raises(UsageError, match="--weights is for a PyTorch model"):
-        open_pair(str(path), path, None, tmp_path / "w.pth", None)
+    request = DiffRequest(candidate=path, reference=str(path), **{option: tmp_path / "given"})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"--{option} is for a PyTorch model"):
+        open_candidate(request)
 
 
 def test_the_format_is_read_from_the_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mobilekit.errors import UsageError
-from mobilekit.models.build import build_reference, check_inputs, effective_options, load_state, save_state
+from mobilekit.models.build import build_reference, effective_options, load_state, probe_model, save_state
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.weights import weights_digest
 
@@ -17,17 +17,17 @@ def test_an_input_that_is_too_small_is_refused_with_the_next_size() -> None:
     """At 32 pixels, DFC's last maps are 1x1 and cannot be halved; at 33 they are 2x2."""
     entry = find_model("ghostnetv2")
     with pytest.raises(UsageError, match=r"input of 3x32x32(.|\n)*next larger size that it takes is 33\."):
-        check_inputs(entry, {}, {"input": (1, 3, 32, 32)})
-    check_inputs(entry, {}, {"input": (1, 3, 33, 33)})
-    check_inputs(find_model("ghostnet"), {}, {"input": (1, 3, 32, 32)})
+        probe_model(entry, {}, {"input": (1, 3, 32, 32)})
+    probe_model(entry, {}, {"input": (1, 3, 33, 33)})
+    probe_model(find_model("ghostnet"), {}, {"input": (1, 3, 32, 32)})
 
 
 def test_an_input_with_other_channels_is_refused_with_both_counts() -> None:
     with pytest.raises(UsageError) as caught:
-        check_inputs(find_model("ghostnetv2_digits"), {}, {"input": (1, 3, 32, 32)})
+        probe_model(find_model("ghostnetv2_digits"), {}, {"input": (1, 3, 32, 32)})
     for words in ("ghostnetv2_digits takes 1", "3", "color"):
         assert words in str(caught.value)
-    check_inputs(find_model("ghostnetv2_digits"), {"in_channels": 3}, {"input": (1, 3, 32, 32)})
+    probe_model(find_model("ghostnetv2_digits"), {"in_channels": 3}, {"input": (1, 3, 32, 32)})
 
 
 def test_references_are_seeded_and_in_evaluation_mode(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.errors import UsageError
-from mobilekit.models.build import check_inputs
+from mobilekit.models.build import probe_model
 from mobilekit.models.inputs import Shapes, Tensors, call, zeros
 from mobilekit.models.registry import ModelEntry
 from mobilekit.rewrites.fx.graph import trace
@@ -98,7 +98,7 @@ def test_a_graph_takes_the_inputs_it_is_given_and_no_others(model: nn.Module, sh
 )
 def test_inputs_that_the_model_does_not_have(model: type[nn.Module], extras: Shapes, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        check_inputs(entry(model), {}, {"input": (1, 3, 32, 32), **extras})
+        probe_model(entry(model), {}, {"input": (1, 3, 32, 32), **extras})
 
 
 class TakesDict(nn.Module):
@@ -134,7 +134,7 @@ class GivesMask(nn.Module):
 @pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
 def test_inputs_that_cannot_be_exported(model: type[nn.Module], extras: Shapes, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        check_inputs(entry(model), {}, {"input": (1, 3, 32, 32), **extras})
+        probe_model(entry(model), {}, {"input": (1, 3, 32, 32), **extras})
 
 
 def test_the_next_size_is_one_of_all_inputs() -> None:
@@ -143,4 +143,4 @@ def test_the_next_size_is_one_of_all_inputs() -> None:
             return F.conv2d(image * mask, torch.ones(1, 3, 35, 35))
 
     with pytest.raises(UsageError, match="next larger size that it takes is 35"):
-        check_inputs(entry(Big), {}, {"input": (1, 3, 32, 32), "mask": (1, 1, 32, 32)})
+        probe_model(entry(Big), {}, {"input": (1, 3, 32, 32), "mask": (1, 1, 32, 32)})

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilekit.errors import UsageError
-from mobilekit.jobs.export import adjust
+from mobilekit.jobs.adjust import adjust
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs, with_extras

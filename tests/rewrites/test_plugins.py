@@ -15,7 +15,8 @@ from torch import nn
 
 import mobilekit
 from mobilekit.errors import UsageError
-from mobilekit.jobs.export import ExportRequest, _request_digest
+from mobilekit.jobs.export import ExportRequest, request_digest
+from mobilekit.jobs.source import Source
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.rewrites.catalogue import REWRITES, find_rewrite, rewrite_names, steps_of
 from mobilekit.rewrites.engine import rewrite
@@ -90,12 +91,12 @@ def test_the_command_line_lists_it(example: Path, cli: Cli) -> None:
 
 
 def test_a_changed_package_makes_a_new_export(example: Path) -> None:
-    request = ExportRequest("ghostnet", recipe(), example / "out")
-    before = _request_digest(request)
-    assert _request_digest(request) == before
+    request = ExportRequest(Source("ghostnet", recipe()), example / "out")
+    before = request_digest(request)
+    assert request_digest(request) == before
     with (example / "own_rewrite.py").open("a") as file:
         file.write("# changed\n")
-    assert _request_digest(request) != before
+    assert request_digest(request) != before
 
 
 @pytest.mark.parametrize(

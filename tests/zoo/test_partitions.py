@@ -11,7 +11,8 @@ from torch import nn
 from mobilekit.artifacts.inspect import inspect
 from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.pipeline import convert
-from mobilekit.jobs.export import adjust, recipe_of
+from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.source import recipe_of_model
 from mobilekit.models.build import build_reference, effective_options
 from mobilekit.models.families.efficientvit import Attention
 from mobilekit.models.families.shufflenet import ShuffleUnit
@@ -36,7 +37,7 @@ def transpositions(model: nn.Module) -> int:
 @pytest.mark.parametrize("size", [192, 256])
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "efficientvit"])
 def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> None:
-    loaded = adjust(recipe_of(model), input_size=size, precision=["float32"])
+    loaded = adjust(recipe_of_model(model), input_size=size, precision=["float32"])
     recipe, entry = loaded.recipe, resolve(model)
     pictures = {"input": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))}
     reference = build_reference(entry, effective_options(entry, recipe.model_options, size), None, pictures)

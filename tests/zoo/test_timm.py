@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mobilekit.jobs.export import ExportRequest, export, recipe_of
+from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms
 from mobilekit.store.cache import NoCache
@@ -37,10 +38,10 @@ def test_a_timm_checkpoint_arrives_in_tflite(model: str, tmp_path: Path, cli: Cl
 @pytest.mark.parametrize("model", [model for model in MODELS if model == "ghostnet"])
 def test_a_timm_model_goes_all_the_way(model: str, tmp_path: Path) -> None:
     """No model of the zoo; it goes with the one that is quickest to convert."""
-    loaded = recipe_of("timm:mobilenetv3_large_100")
+    loaded = recipe_of_model("timm:mobilenetv3_large_100")
     assert loaded.recipe.input.crop == 0.875
     loaded = type(loaded)("default", loaded.recipe.model_copy(update={"precision": ("float32", "float16")}))
-    request = ExportRequest("timm:mobilenetv3_large_100", loaded, tmp_path / "out")
+    request = ExportRequest(Source("timm:mobilenetv3_large_100", loaded), tmp_path / "out")
     exported = export(request, NoCache())
     rows = {row["stage"]: row for row in exported.bundle.ledger["stages"] if row["against"] == "reference"}
     assert exported.bundle.ledger["verdict"] == "pass"

@@ -19,8 +19,8 @@ def tune_report(tuned: Tuned) -> Group:
     if tuned.benches:
         device, engine = tuned.benches[0].device, tuned.benches[0].engine
         where = f"{device.model} ({device.abi}) with {engine.name}"
-        took = f"the recipe {request.base.name} takes {outcome.base.median_ms:.3g} ms"
-        parts.append(Text(f"{request.model}, {request.precision}, on {where}; {took}."))
+        took = f"the recipe {request.source.recipe.name} takes {outcome.base.median_ms:.3g} ms"
+        parts.append(Text(f"{request.source.model}, {request.precision}, on {where}; {took}."))
         parts.append(_table(outcome.trials))
     parts += [Text(f"left out: {name}: {why}") for name, why in tuned.refused.items()]
     again = [(name, each) for name, each in outcome.final.items() if each.ratio is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -14,15 +14,16 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.convert.alignment import align
 from mobilekit.convert.tflite import write_int8
-from mobilekit.jobs.diff import models_of, recipe_of
-from mobilekit.jobs.export import ExportRequest, adjust, export
+from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
+from mobilekit.jobs.export import ExportRequest, export
 from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
+from mobilekit.jobs.source import Source
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.inputs.builtin import evaluation_inputs
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import Arrays
-from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Int8, Limit, Recipe
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
@@ -113,10 +114,11 @@ def search(
         UsageError: The request cannot be carried out.
         ToolError: A tool failed.
     """
-    loaded = adjust(request.recipe, precision=("float32", "int8"))
-    made = export(ExportRequest(request.model, loaded, request.output, request.weights, request.calibration), cache)
-    calibration = read_calibration(loaded.recipe, request.calibration).arrays
-    trial = _FileMaker(made.bundle, request.model, loaded, calibration)
+    loaded = adjust(request.source.recipe, precision=("float32", "int8"))
+    source = replace(request.source, recipe=loaded)
+    made = export(replace(request, source=source), cache)
+    calibration = read_calibration(loaded.recipe, source.calibration).arrays
+    trial = _FileMaker(made.bundle, source, calibration)
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
     few = {name: array[np.unique(picked)] for name, array in calibration.items()}
     ranges = bundles.calibrated_ranges(made.bundle.path) or {}
@@ -129,8 +131,8 @@ def search(
         if point.cosine >= limit or point is points[-1]:
             progress(f"int8 file with {point.added} and what came before in float")
             files.append(trial.measure(point.int8))
-    chosen = _with(request.recipe.recipe, files[-1], limit)
-    return SearchResult(request.model, request.recipe.name, limit, points, tuple(files), chosen)
+    chosen = _with(request.source.recipe.recipe, files[-1], limit)
+    return SearchResult(source.model, request.source.recipe.name, limit, points, tuple(files), chosen)
 
 
 def _with(recipe: Recipe, file: Int8Result, limit: float) -> Recipe:
@@ -152,9 +154,9 @@ def as_yaml(recipe: Recipe) -> str:
 class _FileMaker:
     """Makes int8 files of one float32 file."""
 
-    def __init__(self, bundle: Bundle, model: str, loaded: LoadedRecipe, calibration: Arrays) -> None:
-        self.folder, self.recipe, self.calibration = bundle.path, loaded.recipe, calibration
-        self.graph = models_of(bundle, recipe_of(bundle), model)[1].graph
+    def __init__(self, bundle: Bundle, source: Source, calibration: Arrays) -> None:
+        self.folder, self.recipe, self.calibration = bundle.path, source.recipe.recipe, calibration
+        self.graph = models_of_bundle(bundle, recipe_of_bundle(bundle), source.model)[1].graph
         self.float32 = self.folder / Stage.TFLITE_FLOAT32.file
         self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=1))
         self.inputs = evaluation_inputs(self.recipe).inputs

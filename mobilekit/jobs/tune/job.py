@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mobilekit.bench.devices.base import Device
@@ -33,7 +34,7 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
     with tempfile.TemporaryDirectory(prefix="mobilekit-tune-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         lab = Lab(
-            request.model,
+            request.source,
             request.precision,
             device,
             request.rounds,
@@ -41,16 +42,13 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
             request.settings,
             folder,
             cache,
-            request.weights,
-            request.calibration,
             request.benchmark_binary,
             progress,
         )
-        candidates, refused = lab.candidates(request.base, groups_for(request.max_drift))
-        outcome = search(request.base, candidates, lab.measure)
+        candidates, refused = lab.candidates(groups_for(request.max_drift))
+        outcome = search(request.source.recipe, candidates, lab.measure)
         progress("exporting the tuned recipe")
-        target = folder / "tuned"
-        final = ExportRequest(request.model, outcome.recipe, target, request.weights, request.calibration)
+        final = ExportRequest(replace(request.source, recipe=outcome.recipe), folder / "tuned")
         ledger = export(final, cache, progress).bundle.ledger
     try:
         check_ledger(ledger)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.bench import BenchRequest, bench
@@ -15,15 +13,13 @@ from mobilekit.bench.devices.base import Device
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.result import BenchResult
 from mobilekit.errors import GateError, MobilekitError, ToolError
-from mobilekit.jobs.export import ExportRequest, adjust, export
+from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.source import Source, build
 from mobilekit.jobs.tune.forms import Group
 from mobilekit.jobs.tune.search import BASE, Candidate, Figure, Progress
-from mobilekit.models.build import build_reference, check_inputs, effective_options
-from mobilekit.models.user import resolve
 from mobilekit.models.weights import settings_of, weights_digest
-from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.rewrites.engine import rewrite
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json
 from mobilekit.store.stages import Precision, tflite_stage
@@ -33,7 +29,8 @@ from mobilekit.store.stages import Precision, tflite_stage
 class Lab:
     """One model, on one device, in one precision."""
 
-    model: str
+    source: Source
+    """The model, and the recipe that is the base."""
     precision: Precision
     device: Device
     rounds: int | None
@@ -42,23 +39,21 @@ class Lab:
     folder: Path
     """Scratch, for bundles."""
     cache: Cache
-    weights: Path | None = None
-    calibration: Path | None = None
     benchmark_binary: str | None = None
     progress: Progress = lambda _message: None
     benches: list[BenchResult] = field(default_factory=list)
     """What each bench found."""
 
-    def candidates(self, base: LoadedRecipe, groups: list[Group]) -> tuple[list[Candidate], dict[str, str]]:
+    def candidates(self, groups: list[Group]) -> tuple[list[Candidate], dict[str, str]]:
         """Return the forms that make another graph than the base and one another, and those that are refused.
 
         Raises:
             UsageError: The base cannot be used.
         """
-        model, calibration = self._reference(base)
+        base, built = self.source.recipe, build(self.source)
 
         def digest_of(loaded: LoadedRecipe) -> str:
-            made = rewrite(model, loaded, calibration, prove=False).graph
+            made = built.rewritten(loaded, prove=False).graph
             return sha256_of_json({"code": made.code, "modules": settings_of(made), "weights": weights_digest(made)})
 
         seen = {digest_of(base)}
@@ -94,13 +89,6 @@ class Lab:
                 figures[name] = Figure(why_not=error.what)
         return figures | self._time(files)
 
-    def _reference(self, base: LoadedRecipe) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-        entry, recipe = resolve(self.model), base.recipe
-        check_inputs(entry, recipe.model_options, recipe.shapes)
-        calibration = {name: torch.from_numpy(array) for name, array in calibration_inputs(recipe).items()}
-        options = effective_options(entry, recipe.model_options, recipe.input.size)
-        return build_reference(entry, options, self.weights, calibration).model, calibration
-
     def _export(self, name: str, loaded: LoadedRecipe) -> Path:
         """Return the file that a recipe gives.
 
@@ -109,10 +97,10 @@ class Lab:
         """
         self.progress(f"exporting {name}")
         output = self.folder / sha256_of_json(loaded.recipe.model_dump(mode="json"))[:16]
-        request = ExportRequest(
-            self.model, adjust(loaded, precision=[self.precision]), output, self.weights, self.calibration
+        source = replace(self.source, recipe=adjust(loaded, precision=[self.precision]))
+        exported = export(
+            ExportRequest(source, output), self.cache, lambda message: self.progress(f"{name}: {message}")
         )
-        exported = export(request, self.cache, lambda message: self.progress(f"{name}: {message}"))
         check_ledger(exported.bundle.ledger)
         return output / tflite_stage(self.precision).file
 

@@ -23,8 +23,8 @@ def recipe_text(tuned: Tuned) -> str:
 
 def notes(tuned: Tuned) -> list[str]:
     """Return what was measured, a line a form."""
-    request, outcome, base = tuned.request, tuned.outcome, tuned.request.base.name
-    lines = [f"{request.model}, tuned by `mobilekit tune` from the recipe {base}."]
+    request, outcome, base = tuned.request, tuned.outcome, tuned.request.source.recipe.name
+    lines = [f"{request.source.model}, tuned by `mobilekit tune` from the recipe {base}."]
     if not tuned.benches:
         return [*lines, f"Nothing was measured: {outcome.why}."]
     device, engine, settings = tuned.benches[0].device, tuned.benches[0].engine, tuned.benches[0].settings

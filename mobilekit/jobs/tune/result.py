@@ -8,8 +8,8 @@ from typing import Any
 
 from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.result import BenchResult
+from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.search import Outcome, Trial
-from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.jsonable import to_json
 from mobilekit.store.stages import Precision
 
@@ -18,8 +18,8 @@ from mobilekit.store.stages import Precision
 class TuneRequest:
     """What to tune, and how."""
 
-    model: str
-    base: LoadedRecipe
+    source: Source
+    """The model, and the recipe to start from."""
     output: Path
     """The recipe to write."""
     precision: Precision = "float32"
@@ -27,8 +27,6 @@ class TuneRequest:
     rounds: int | None = None
     seed: int = 0
     settings: RunSettings = field(default_factory=RunSettings)
-    weights: Path | None = None
-    calibration: Path | None = None
     max_drift: float | None = None
     """Approximate rewrites are tried too, each held to this drift; None: only those that keep the function."""
     benchmark_binary: str | None = None
@@ -59,12 +57,12 @@ class Tuned:
         outcome = self.outcome
         first = self.benches[0] if self.benches else None
         return {
-            "model": self.request.model,
+            "model": self.request.source.model,
             "precision": self.request.precision,
             "device": to_json(first.device) if first else None,
             "engine": to_json(first.engine) if first else None,
             "settings": to_json(first.settings) if first else None,
-            "base": {"recipe": self.request.base.name, **to_json(outcome.base)},
+            "base": {"recipe": self.request.source.recipe.name, **to_json(outcome.base)},
             "forms": [_form_to_json(trial) for trial in outcome.trials],
             "refused": self.refused,
             "final": to_json(outcome.final),

@@ -13,6 +13,7 @@ from mobilekit.bench.engine import EngineFacts
 from mobilekit.bench.result import BenchResult, BenchSettings, FileComparison, FileResult
 from mobilekit.bench.statistics import Verdict, summarise
 from mobilekit.errors import GateError, ToolError
+from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.forms import Group, groups_for
 from mobilekit.jobs.tune.lab import check_ledger, figures_of
 from mobilekit.jobs.tune.recipe_text import recipe_text
@@ -169,7 +170,7 @@ def tuned_of(outcome: Outcome) -> Tuned:
     """What a tune on a device that there is not would give."""
     settings = BenchSettings(rounds=12, seed=7)
     bench = BenchResult(PHONE, EngineFacts("benchmark_model", "2.1.0", None), settings, (), (), (), ())
-    request = TuneRequest("shufflenet", BASE_RECIPE, Path("tuned.yaml"))
+    request = TuneRequest(Source("shufflenet", BASE_RECIPE), Path("tuned.yaml"))
     return Tuned(request, outcome, {}, (bench,) if outcome.trials else (), {"verdict": "pass"})
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
-from mobilekit.models.build import check_inputs
+from mobilekit.models.build import probe_model
 from mobilekit.models.families.efficientvit import Attention, Backbone, MBConv, Residual
 from mobilekit.models.linear_attention import ReLULinearAttention
 from mobilekit.models.macs import count_macs, count_params
@@ -246,8 +246,8 @@ def test_the_first_version_is_built_as_its_paper_says() -> None:
 def test_an_input_that_the_first_version_cannot_halve_is_refused_with_the_next_size() -> None:
     """The stem halves 63 to 32 as it does 64; after it, every size must be even."""
     with pytest.raises(UsageError, match=r"next larger size that it takes is 63\."):
-        check_inputs(find_model("efficientvit"), {}, {"input": (1, 3, 60, 60)})
-    check_inputs(find_model("efficientvit_b0"), {}, {"input": (1, 3, 60, 60)})
+        probe_model(find_model("efficientvit"), {}, {"input": (1, 3, 60, 60)})
+    probe_model(find_model("efficientvit_b0"), {}, {"input": (1, 3, 60, 60)})
 
 
 @pytest.mark.parametrize(

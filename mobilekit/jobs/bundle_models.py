@@ -1,0 +1,87 @@
+"""The models of a bundle: its recipe, its reference and its rewritten model, with the weights that it holds."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from torch import nn
+
+from mobilekit.errors import UsageError
+from mobilekit.models.build import load_state
+from mobilekit.models.names import file_spec
+from mobilekit.models.user import resolve
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.store.bundle import Bundle
+from mobilekit.store.stages import Stage
+
+
+def models_of_bundle(
+    bundle: Bundle, loaded: LoadedRecipe, reference: str | None = None, keep_exact: bool = False
+) -> tuple[nn.Module, Rewritten]:
+    """Return a bundle's reference model and its rewritten one, both with the weights in the bundle.
+
+    Args:
+        bundle: The bundle.
+        loaded: Its recipe.
+        reference: Names the model anew.
+        keep_exact: Keep a copy of the rewritten one whose weights are not yet rounded.
+
+    Raises:
+        UsageError: The bundle's model is unknown here, or is code that `reference` does not name.
+    """
+    model = reference_of_bundle(bundle, reference)
+    rewritten = rewrite(model, loaded, prove=False, keep_exact=keep_exact)
+    try:
+        load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{bundle.path / Stage.REWRITTEN.file} does not hold the weights of what this version's rewrites make.",
+            "It was changed since the export, or another version wrote it: export the model again.",
+        ) from error
+    return model, rewritten
+
+
+def reference_of_bundle(bundle: Bundle, name: str | None) -> nn.Module:
+    """Build a bundle's reference model, and fill it with the weights in the bundle.
+
+    Args:
+        bundle: The bundle.
+        name: Names the model anew, as `diff` has it.
+
+    Raises:
+        UsageError: The model is code that was not named, or is another one.
+    """
+    spec = bundle.manifest["model"]
+    if name is None and file_spec(spec["name"]):
+        raise UsageError(
+            f"{bundle.path} was exported from the code {spec['name']}, which is not run unless you name it.",
+            f"Add --reference {spec['name']}",
+        )
+    entry = resolve(name or spec["name"])
+    try:
+        model = entry.create(**spec["options"])
+        load_state(model, bundle.path / Stage.REFERENCE.file)
+    except (RuntimeError, TypeError, ValueError) as error:  # other weights, or options that it does not take
+        raise UsageError(
+            f"{name or spec['name']} is not the model that {bundle.path} was exported from.",
+            "Name that one with --reference, or export the model again.",
+        ) from error
+    return model
+
+
+def recipe_of_bundle(bundle: Bundle) -> LoadedRecipe:
+    """Return the recipe in a bundle's manifest.
+
+    Raises:
+        UsageError: This version of mobilekit does not understand it.
+    """
+    written = bundle.manifest.get("recipe", {})
+    try:
+        return LoadedRecipe(str(written.get("name")), Recipe.model_validate(written.get("content")))
+    except ValidationError as error:
+        version = bundle.manifest.get("tools", {}).get("mobilekit", "another version")
+        raise UsageError(
+            f"{bundle.path} was exported by mobilekit {version}, whose recipe this version does not understand.",
+            "Export the model again.",
+        ) from error

@@ -1,0 +1,102 @@
+"""Measure the stages of one folder against each other and the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
+from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Runtime
+from mobilekit.parity.ledger.gates import GateResult, check_gate
+from mobilekit.parity.ledger.ledger import Ledger, Opener, measure
+from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.recipes.inputs.extra import random_inputs
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.report import StepReport
+from mobilekit.store import bundle as bundles
+from mobilekit.store.stages import Stage, device_stage, tflite_stage
+
+Progress = Callable[[str], None]
+OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
+
+
+def file_stages(recipe: Recipe) -> list[Stage]:
+    """Return the stages that are files in a bundle of this recipe, in the order of the conversion."""
+    return [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *(tflite_stage(precision) for precision in recipe.precision)]
+
+
+def inspect_files(folder: Path, recipe: Recipe) -> dict[str, Inspection]:
+    """Look into the ONNX and TFLite files of a bundle of this recipe, by their names.
+
+    Raises:
+        ToolError: A file cannot be opened.
+        UsageError: A file is missing.
+    """
+    names = sorted(stage.file for stage in file_stages(recipe) if stage is not Stage.ONNX)
+    return {name: inspect(folder / name) for name in names}
+
+
+def measure_folder(
+    folder: Path,
+    recipe: Recipe,
+    reference: nn.Module,
+    rewritten: nn.Module,
+    artifacts: Mapping[str, Inspection],
+    evaluation: Evaluation | None = None,
+    steps: Iterable[StepReport] = (),
+    progress: Progress = lambda _message: None,
+    is_trained: bool = True,
+    device: OpenOnDevice | None = None,
+) -> Ledger:
+    """Open and run each artifact in a folder, and compare it.
+
+    Args:
+        folder: The files, as a bundle has them.
+        recipe: Its precisions are there.
+        reference: The reference model, float32.
+        rewritten: The rewritten one.
+        artifacts: What is in each file.
+        evaluation: What to measure on; the recipe's built-in data without.
+        steps: What the rewrites did.
+        progress: Is told what goes on.
+        is_trained: Whether the model has weights that mean something.
+        device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
+
+    Raises:
+        ToolError: An artifact cannot be run.
+        UsageError: The inputs do not fit, or the recipe loosens a limit without a reason.
+    """
+    stages: dict[Stage, Opener] = {
+        Stage.REFERENCE: lambda: TorchRuntime(reference),
+        Stage.REWRITTEN: lambda: TorchRuntime(rewritten),
+    }
+    layouts = bundles.output_layouts(folder)
+    for stage in file_stages(recipe):
+        stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
+        if device and stage.file_format == "tflite":
+            on_device = device_stage(stage.precision)
+            stages[on_device] = lambda path=folder / stage.file: device(path, layouts)  # type: ignore[misc]
+    ledger = measure(
+        stages,
+        recipe,
+        evaluation or evaluation_inputs(recipe),
+        random_inputs(recipe),
+        steps,
+        lambda stage: progress(f"measuring {stage}"),
+        bundles.calibrated_ranges(folder),
+        is_trained,
+    )
+    summaries = {stage.file: artifact_summary(artifacts[stage.file]) for stage in stages if stage.file in artifacts}
+    return replace(ledger, artifacts=summaries, gates=tuple(_check_gates(artifacts, recipe)))
+
+
+def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:
+    for precision, gate in recipe.gates.items():
+        file = tflite_stage(precision).file
+        if precision in recipe.precision:
+            yield from check_gate(file, artifacts[file], gate)

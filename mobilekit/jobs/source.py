@@ -1,0 +1,143 @@
+"""The one way from a model's name, a recipe, weights and calibration inputs to a model that is built and rewritten.
+
+Every command and the Python API go this way, so that all speak of the same model, also on the user's own data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mobilekit.models.build import Reference, build_reference, effective_options, probe_model
+from mobilekit.models.names import file_spec
+from mobilekit.models.registry import ModelEntry
+from mobilekit.models.user import resolve
+from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
+from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_for
+from mobilekit.recipes.schema import Input
+from mobilekit.rewrites.catalogue import steps_of
+from mobilekit.rewrites.engine import Rewritten, rewrite
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that decides what a model is."""
+
+    model: str
+    """A registered name, `timm:NAME`, or `FILE.py:FACTORY`, whose code runs."""
+    recipe: LoadedRecipe
+    weights: Path | None = None
+    """A checkpoint; without one, the weights that come with the model, or seeded random ones."""
+    calibration: Path | None = None
+    """Folder of images, or .npz; without one, the recipe's built-in data."""
+    keeps_factory_weights: bool = False
+    """Whether a FACTORY of the user's without a checkpoint keeps the weights that it gives its model."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was built and tried, before its weights and the calibration inputs are read."""
+
+    source: Source
+    entry: ModelEntry
+    options: dict[str, Any]
+    """Those that it was built with."""
+    model: nn.Module
+    """With weights that mean nothing yet."""
+
+    def fill(self, progress: Progress = lambda _message: None) -> Built:
+        """Read the calibration inputs, and fill the model with its weights.
+
+        Raises:
+            UsageError: The inputs or the checkpoint do not fit.
+        """
+        source = self.source
+        progress("reading calibration inputs")
+        calibration = read_calibration(source.recipe.recipe, source.calibration)
+        if source.keeps_factory_weights and source.weights is None and file_spec(source.model):
+            reference = Reference(self.model, f"the weights that {source.model} gives it")
+        else:
+            tensors = as_tensors(calibration)
+            reference = build_reference(self.entry, self.options, source.weights, tensors, self.model)
+        return Built(source, self.entry, self.options, reference, calibration)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A reference model with its weights, and what it is calibrated on."""
+
+    source: Source
+    entry: ModelEntry
+    options: dict[str, Any]
+    reference: Reference
+    calibration: Calibration
+
+    @cached_property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The calibration inputs, float32 (N, ...) by name."""
+        return as_tensors(self.calibration)
+
+    def rewritten(
+        self, recipe: LoadedRecipe | None = None, prove: bool = True, progress: Progress = lambda _message: None
+    ) -> Rewritten:
+        """Apply the rewrites of the source's recipe, or of another one for the same model.
+
+        Raises:
+            GateError: A rewrite's proof failed, or it drifts further than allowed.
+            UsageError: The rewrites cannot be used.
+        """
+        return rewrite(self.reference.model, recipe or self.source.recipe, self.tensors, prove, progress)
+
+
+def open_source(source: Source) -> Opened:
+    """Build a model, and try it: what cannot be used is refused before the work.
+
+    Raises:
+        UsageError: There is no such model, a rewrite does not exist, or the model cannot take the recipe's inputs.
+    """
+    entry, recipe = resolve(source.model), source.recipe.recipe
+    steps_of(source.recipe)
+    model = probe_model(entry, recipe.model_options, recipe.shapes)
+    return Opened(source, entry, effective_options(entry, recipe.model_options, recipe.input.size), model)
+
+
+def build(source: Source, progress: Progress = lambda _message: None) -> Built:
+    """Build a model, try it, and fill it with its weights.
+
+    Raises:
+        UsageError: As `open_source` and `Opened.fill` raise.
+    """
+    return open_source(source).fill(progress)
+
+
+def as_tensors(calibration: Calibration) -> dict[str, torch.Tensor]:
+    """Return calibration inputs as tensors, float32 (N, ...) by name."""
+    return {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
+
+
+def choose_recipe(model: str, recipe: str | Path | LoadedRecipe | None) -> LoadedRecipe:
+    """Return the recipe that is given, itself or by its name or file; the model's own without.
+
+    Raises:
+        UsageError: There is no such recipe or model, or the recipe is wrong.
+    """
+    if recipe is None:
+        return recipe_of_model(model)
+    return recipe if isinstance(recipe, LoadedRecipe) else load_recipe(str(recipe))
+
+
+def recipe_of_model(model: str) -> LoadedRecipe:
+    """Return the recipe that a model uses where none is named; timm's models bring their own preprocessing."""
+    loaded, own = recipe_for(model), resolve(model).preprocessing
+    if loaded.name != DEFAULT or not own:
+        return loaded
+    spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}))
