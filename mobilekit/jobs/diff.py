@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.measure import OpenOnDevice, inspect_files, measure_folder
+from mobilekit.jobs.measure import OpenOnDevice, measure_folder
 from mobilekit.parity.ledger.ledger import Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.user_data import load_own
@@ -43,18 +43,8 @@ def diff(
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
     model, rewritten = models_of_bundle(bundle, loaded, reference)
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
-    return measure_folder(
-        bundle.path,
-        recipe,
-        model,
-        rewritten.graph,
-        inspect_files(bundle.path, recipe),
-        evaluation,
-        rewritten.steps,
-        progress,
-        is_trained,
-        device,
-    )
+    steps = rewritten.steps
+    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:

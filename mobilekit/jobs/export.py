@@ -118,10 +118,10 @@ def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Pro
         recipe,
         reference.model,
         rewritten.graph,
-        artifacts,
         steps=rewritten.steps,
         progress=progress,
         is_trained=reference.is_trained,
+        artifacts=artifacts,
     )
     write_json(folder / bundles.LEDGER, {**ledger.to_json(), "ranges": ranges.to_json()})
     write_manifest(folder, content)

@@ -46,12 +46,12 @@ def measure_folder(
     recipe: Recipe,
     reference: nn.Module,
     rewritten: nn.Module,
-    artifacts: Mapping[str, Inspection],
     evaluation: Evaluation | None = None,
     steps: Iterable[StepReport] = (),
     progress: Progress = lambda _message: None,
     is_trained: bool = True,
     device: OpenOnDevice | None = None,
+    artifacts: Mapping[str, Inspection] | None = None,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it.
 
@@ -60,12 +60,12 @@ def measure_folder(
         recipe: Its precisions are there.
         reference: The reference model, float32.
         rewritten: The rewritten one.
-        artifacts: What is in each file.
         evaluation: What to measure on; the recipe's built-in data without.
         steps: What the rewrites did.
         progress: Is told what goes on.
         is_trained: Whether the model has weights that mean something.
         device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
+        artifacts: What `inspect_files` found, where that was asked before.
 
     Raises:
         ToolError: An artifact cannot be run.
@@ -91,6 +91,7 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
+    artifacts = inspect_files(folder, recipe) if artifacts is None else artifacts
     summaries = {stage.file: artifact_summary(artifacts[stage.file]) for stage in stages if stage.file in artifacts}
     return replace(ledger, artifacts=summaries, gates=tuple(_check_gates(artifacts, recipe)))
 
