@@ -28,7 +28,7 @@ def check_place(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is neither .png nor .svg.", "Give the plot one of these suffixes.")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"There is no directory {path.absolute().parent}.", "Make it, or choose another place.")
+        raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Make it, or choose another place.")
 
 
 def save(figure: Figure, path: Path) -> None:
