@@ -15,7 +15,7 @@ from mobilekit.jobs import export as exporter
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.source import Source, as_tensors, build, choose_recipe
 from mobilekit.models.names import folder_name
-from mobilekit.parity.ledger.ledger import Ledger
+from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes import load as recipes
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import LoadedRecipe

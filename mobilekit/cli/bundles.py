@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mobilekit.cli.diff_request import DiffRequest
 from mobilekit.cli.layers import look_inside
@@ -11,13 +11,16 @@ from mobilekit.cli.output import err, working
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
 if TYPE_CHECKING:
+    from mobilekit.cli.results import DiffResult
     from mobilekit.jobs.bisect import Bisection
-    from mobilekit.parity.ledger.ledger import Ledger
+    from mobilekit.parity.layers.result import Layers
+    from mobilekit.parity.ledger.result import Ledger
 
 
-def measure_bundle(request: DiffRequest) -> dict[str, Any]:
-    """Return a bundle's ledger as JSON data, with `layers` and `bisect` where these are asked for."""
+def measure_bundle(request: DiffRequest) -> DiffResult:
+    """Return a bundle's ledger, with `layers` and `bisect` where these are asked for."""
     from mobilekit.bench.devices.select import open_device
+    from mobilekit.cli.results import result_of
     from mobilekit.jobs.diff import diff
 
     bundle = open_bundle(request.measured)
@@ -26,16 +29,12 @@ def measure_bundle(request: DiffRequest) -> dict[str, Any]:
     with working("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
         layers = _look_inside(request, bundle, tell) if request.layers else None
         ledger = diff(bundle, request.inputs, tell, request.reference, opener)
-        content = ledger.to_json()
-        if layers:
-            content["layers"] = layers
-        if request.bisect:
-            fault = _bisect(request, bundle, ledger, tell)
-            content["bisect"] = fault.to_json() if fault else None
-    return content
+        fault = _bisect(request, bundle, ledger, tell) if request.bisect else None
+    bisected = fault.report() if fault else None
+    return result_of(ledger, layers=layers, bisect=bisected, is_bisected=request.bisect is not None)
 
 
-def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None]) -> dict[str, Any]:
+def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None]) -> Layers:
     return look_inside(bundle, request.inputs, request.reference, request.calibration, request.precision, tell)
 
 

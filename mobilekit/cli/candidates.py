@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mobilekit.cli.diff_request import DiffRequest, refuse
 from mobilekit.cli.output import err, working
 from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
+    from mobilekit.cli.results import DiffResult
     from mobilekit.jobs.compare import Pair
 
 
-def measure_candidate(request: DiffRequest) -> dict[str, Any]:
-    """Return a candidate's ledger as JSON data, with `bisect` where a folder for a reproduction is given."""
+def measure_candidate(request: DiffRequest) -> DiffResult:
+    """Return a candidate's ledger, with `bisect` where a folder for a reproduction is given."""
+    from mobilekit.cli.results import result_of
     from mobilekit.jobs.bisect import bisect_to
 
     with working("opening the artifacts") as tell:
@@ -23,11 +25,9 @@ def measure_candidate(request: DiffRequest) -> dict[str, Any]:
             err.print(f"note: {note}.")
         tell("measuring the candidate")
         ledger = pair.measure()
-        content = ledger.to_json()
-        if request.bisect:
-            fault = bisect_to(request.bisect, pair, tell) if ledger.verdict != "pass" else None
-            content["bisect"] = fault.to_json() if fault else None
-    return content
+        fault = bisect_to(request.bisect, pair, tell) if request.bisect and ledger.verdict != "pass" else None
+    bisected = fault.report() if fault else None
+    return result_of(ledger, bisect=bisected, is_bisected=request.bisect is not None)
 
 
 def open_candidate(request: DiffRequest) -> Pair:

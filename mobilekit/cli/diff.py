@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,10 @@ from mobilekit.cli import complete, options
 from mobilekit.cli.bundles import measure_bundle
 from mobilekit.cli.candidates import measure_candidate
 from mobilekit.cli.diff_request import DiffRequest
-from mobilekit.cli.output import err, out, print_json
+from mobilekit.cli.output import out, print_json
+
+if TYPE_CHECKING:
+    from mobilekit.cli.results import DiffResult
 
 
 def diff(
@@ -48,6 +52,7 @@ def diff(
     junit: options.Junit = None,
     markdown: options.Markdown = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.")] = None,
+    verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
     """Measure every stage of a bundle against the stage it was made from and against the PyTorch reference.
@@ -84,15 +89,15 @@ def diff(
 
     kept = load_ledger(baseline) if baseline else None
     _check_targets(request)
-    content = measure_bundle(request) if bundle else measure_candidate(request)
+    result = measure_bundle(request) if bundle else measure_candidate(request)
     if kept:
-        content["baseline"] = against_baseline(content, kept).to_json()
-    _write_reports(content, request.measured, junit, markdown, sarif, plot)
+        result = replace(result, baseline=against_baseline(result, kept))
+    _write_reports(result, request.measured, junit, markdown, sarif, plot)
     if as_json:
-        print_json(content)
+        print_json(result.to_json())
     else:
-        _print(content, is_bisected=bisect is not None)
-    if content["verdict"] != "pass" or (kept and content["baseline"]["verdict"] != "pass"):
+        _print(result, str(request.measured), verbose)
+    if not result.is_good:
         raise typer.Exit(1)
 
 
@@ -108,44 +113,32 @@ def _check_targets(request: DiffRequest) -> None:
 
 
 def _write_reports(
-    content: dict[str, Any],
+    result: DiffResult,
     measured: Path,
     junit: Path | None,
     markdown: Path | None,
     sarif: Path | None,
     plot: Path | None,
 ) -> None:
-    from mobilekit.cli.render.junit import diff_junit
     from mobilekit.cli.render.layers_chart import draw_layers
-    from mobilekit.cli.render.markdown import diff_markdown
-    from mobilekit.cli.render.sarif import diff_sarif
+    from mobilekit.cli.render.ledger_junit import diff_junit
+    from mobilekit.cli.render.ledger_markdown import diff_markdown
+    from mobilekit.cli.render.sarif import findings_sarif
     from mobilekit.store.files import write_atomic
 
     name = measured.resolve().name
     if junit:
-        write_atomic(junit, diff_junit(content, name))
+        write_atomic(junit, diff_junit(result, name))
     if markdown:
-        write_atomic(markdown, diff_markdown(content, name))
+        write_atomic(markdown, diff_markdown(result, name))
     if sarif:
-        write_atomic(sarif, diff_sarif(content, measured))
-    if plot:
-        draw_layers(content["layers"], plot, name)
+        write_atomic(sarif, findings_sarif(result.findings, measured))
+    if plot and result.layers:
+        draw_layers(result.layers, plot, name)
 
 
-def _print(content: dict[str, Any], is_bisected: bool) -> None:
-    from mobilekit.cli.render.baseline import baseline_lines
-    from mobilekit.cli.render.fault import fault_lines
-    from mobilekit.cli.render.layers import layers_table
-    from mobilekit.cli.render.terminal import ledger_table
+def _print(result: DiffResult, name: str, verbose: bool) -> None:
+    from mobilekit.cli.render.diff import diff_report
 
-    out.print(ledger_table(content))
-    for line in baseline_lines(content["baseline"]) if "baseline" in content else ():
-        out.print(line)
-    if "layers" in content:
-        out.print(layers_table(content["layers"]))
-    for line in fault_lines(content["bisect"]) if content.get("bisect") else ():
-        out.print(line)
-    if is_bisected and not content["bisect"]:
-        out.print("Nothing is outside its limit, so there is nothing to bisect.")
-    if not is_bisected and content["verdict"] != "pass":
-        err.print("Add --bisect DIR to find the module at fault, and to cut it out.")
+    for part in diff_report(result, name, verbose):
+        out.print(part)

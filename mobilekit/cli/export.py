@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import err, out, print_json, working
+from mobilekit.cli.output import out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
 
 if TYPE_CHECKING:
+    from mobilekit.cli.results import ExportResult
     from mobilekit.jobs.export import Exported
 
 
@@ -30,6 +31,7 @@ def export(
     ] = None,
     force: options.Force = False,
     no_cache: options.NoCache = False,
+    verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
     """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
@@ -51,12 +53,12 @@ def export(
     request = ExportRequest(Source(model, loaded, weights, calibration), target, force)
     with working(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell)
-    ledger = exported.bundle.ledger
+    result = _result(exported)
     if as_json:
-        print_json(_summary(exported, ledger))
+        print_json(result.to_json())
     else:
-        _print(exported, ledger)
-    if ledger["verdict"] != "pass":
+        _print(result, exported.bundle.manifest, verbose)
+    if result.verdict != "pass":
         raise typer.Exit(1)
 
 
@@ -66,35 +68,27 @@ def _is_on(word: str) -> bool:
     return word == "on"
 
 
-def _summary(exported: Exported, ledger: dict[str, Any]) -> dict[str, Any]:
-    files = sorted(path for path in exported.bundle.path.iterdir() if path.is_file())
-    return {
-        "bundle": str(exported.bundle.path),
-        "up_to_date": exported.up_to_date,
-        "from_cache": exported.from_cache,
-        "weights": exported.bundle.manifest["model"]["weights"],
-        "files": {path.name: path.stat().st_size for path in files},
-        "ledger": ledger,
-        "verdict": ledger["verdict"],
-    }
+def _result(exported: Exported) -> ExportResult:
+    from mobilekit.cli.findings import findings_of
+    from mobilekit.cli.results import ExportResult
+    from mobilekit.parity.ledger.result import ledger_of
+    from mobilekit.store.manifest import Weights
+
+    bundle, ledger = exported.bundle, ledger_of(exported.bundle)
+    return ExportResult(
+        bundle=str(bundle.path),
+        up_to_date=exported.up_to_date,
+        from_cache=exported.from_cache,
+        weights=Weights.from_json(bundle.manifest["model"]["weights"]),
+        files={path.name: path.stat().st_size for path in sorted(bundle.path.iterdir()) if path.is_file()},
+        ledger=ledger,
+        findings=findings_of(ledger),
+        verdict=ledger.verdict,
+    )
 
 
-def _print(exported: Exported, ledger: dict[str, Any]) -> None:
-    from mobilekit.cli.render.ranges import range_lines
-    from mobilekit.cli.render.terminal import ledger_table, rewrite_lines
+def _print(result: ExportResult, manifest: dict[str, Any], verbose: bool) -> None:
+    from mobilekit.cli.render.export import export_report
 
-    bundle = exported.bundle
-    for line in rewrite_lines(ledger):
-        out.print(line)
-    out.print(ledger_table(ledger))
-    for line in range_lines(ledger["ranges"]):
-        out.print(line)
-    source = bundle.manifest["model"]["weights"]["source"]
-    if "random" in source:
-        err.print(f"note: no weights were given: {source}.")
-    else:
-        out.print(f"Weights: {source}.")
-    state = "is up to date" if exported.up_to_date else "is from the cache" if exported.from_cache else "is written"
-    out.print(f"\n{bundle.path} {state}:")
-    for path in sorted(path for path in bundle.path.iterdir() if path.is_file()):
-        out.print(f"  {path.name:24s} {path.stat().st_size / 1e6:8.2f} MB")
+    for part in export_report(result, manifest, verbose):
+        out.print(part)

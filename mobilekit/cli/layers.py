@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mobilekit.cli.options import split_words
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
+
+if TYPE_CHECKING:
+    from mobilekit.parity.layers.result import Layers
 
 
 def look_inside(
@@ -18,8 +21,8 @@ def look_inside(
     calibration: Path | None,
     precision: str | None,
     tell: Callable[[str], None],
-) -> dict[str, Any]:
-    """Return the values inside at every stage, as `Layers.to_json` gives them.
+) -> Layers:
+    """Return the values inside at every stage.
 
     Raises:
         UsageError: The inputs, the calibration or the precisions do not fit the bundle.
@@ -27,6 +30,5 @@ def look_inside(
     """
     from mobilekit.jobs.diff_layers import LayersRequest, layers
 
-    return layers(
-        LayersRequest(bundle, inputs, reference, calibration, split_words(precision)), Cache.default(), tell
-    ).to_json()
+    request = LayersRequest(bundle, inputs, reference, calibration, split_words(precision))
+    return layers(request, Cache.default(), tell)

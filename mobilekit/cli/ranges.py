@@ -45,7 +45,7 @@ def ranges(
     if as_json:
         print_json(content)
         return
-    for line in (*range_lines(content, in_full=True), verdict_line(content)):
+    for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
         out.print(line)
     if "random" in found.weights:
         err.print(f"note: no weights were given: {found.weights}.")

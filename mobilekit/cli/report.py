@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,17 +39,21 @@ def report(
         raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
     if not layers:
         refuse_without_layers(inputs=inputs, reference=reference, calibration=calibration, precision=precision)
+    from mobilekit.cli.results import result_of
+    from mobilekit.parity.ledger.result import ledger_of
+
     opened = open_bundle(bundle)
-    ledger, changes = opened.ledger, find_changes(bundle)
+    result, changes = result_of(ledger_of(opened)), find_changes(bundle)
     if layers:
         with working("opening the bundle") as tell:
-            ledger["layers"] = look_inside(opened, inputs, reference, calibration, precision, tell)
+            inside = look_inside(opened, inputs, reference, calibration, precision, tell)
+        result = replace(result, layers=inside)
     from mobilekit.cli.render.html import bundle_html
     from mobilekit.store.files import write_atomic
 
     sizes = {str(path.relative_to(bundle)): path.stat().st_size for path in bundle.rglob("*") if path.is_file()}
-    write_atomic(output, bundle_html(bundle.resolve().name, opened.manifest, ledger, sizes, changes))
+    write_atomic(output, bundle_html(bundle.resolve().name, opened.manifest, result, sizes, changes))
     if as_json:
-        print_json({"bundle": str(bundle), "report": str(output), "verdict": ledger["verdict"], "changes": changes})
+        print_json({"bundle": str(bundle), "report": str(output), "verdict": result.verdict, "changes": changes})
     else:
-        out.print(f"{output} is written: {bundle} is {ledger['verdict']}.")
+        out.print(f"{output} is written: {bundle} is {result.verdict}.")

@@ -13,9 +13,12 @@ from mobilekit.store.result import adapter
 
 TYPES = {
     "bench": "mobilekit.bench.result:AnyBench",
+    "diff": "mobilekit.cli.results:DiffResult",
+    "export": "mobilekit.cli.results:ExportResult",
     "inspect": "mobilekit.artifacts.inspect:Inspection",
-    "models": "mobilekit.models.summary:ModelSummaries",
+    "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",
+    "models": "mobilekit.models.summary:ModelSummaries",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from mobilekit.convert.alignment import align
 from mobilekit.convert.pipeline import convert
 from mobilekit.models.build import save_state
-from mobilekit.parity.ranges.lint import RangeLint, lint
+from mobilekit.parity.ranges.lint import lint
+from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe

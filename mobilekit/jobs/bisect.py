@@ -12,8 +12,8 @@ from mobilekit.jobs.compare import Pair, find_faults
 from mobilekit.parity.bisect.bisect import MOST_FAULTS, Fault, Findings
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.reproduction import Reproduction, reproduce, write_reproduction
+from mobilekit.parity.bisect.result import BisectionReport, ErrorAlone, FaultReport
 from mobilekit.parity.bisect.tolerance import FEWEST_STEPS
-from mobilekit.parity.ledger.metrics import plain_figures
 from mobilekit.store.files import whole_folder
 from mobilekit.store.versions import tool_versions
 
@@ -46,19 +46,20 @@ class Bisection:
     folder: Path | None = None
     """Where the first was written."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the bisection as JSON data; `modules` are those at fault, in the order in which they run."""
-        faults = [self._fault_json(cut.fault, cut) for cut in self.local]
-        faults = faults or [self._fault_json(fault) for fault in self.findings.faults]
-        return {
-            **(faults[0] if faults else {"modules": []}),
-            "folder": str(self.folder) if self.folder else None,
-            "files": sorted(path.name for path in self.folder.iterdir()) if self.folder else [],
-            "faults": faults,
-            "tensors_aligned": self.findings.known,
-            "tensors": self.findings.of,
-            "message": self.message,
-        }
+    def report(self) -> BisectionReport:
+        """Return what to show of it."""
+        faults = [self._fault(cut.fault, cut) for cut in self.local]
+        faults = faults or [self._fault(fault) for fault in self.findings.faults]
+        first: dict[str, Any] = vars(faults[0]) if faults else {"modules": ()}
+        return BisectionReport(
+            **first,
+            faults=tuple(faults),
+            tensors_aligned=self.findings.known,
+            tensors=self.findings.of,
+            message=self.message,
+            folder=str(self.folder) if self.folder else None,
+            files=tuple(sorted(path.name for path in self.folder.iterdir())) if self.folder else (),
+        )
 
     @property
     def message(self) -> str:
@@ -70,19 +71,19 @@ class Bisection:
         many = [_MANY] if len(self.findings.faults) == MOST_FAULTS else []
         return " ".join([*explain(self.islands, self.local[0]), *many])
 
-    def _fault_json(self, fault: Fault, cut: Reproduction | None = None) -> dict[str, Any]:
+    def _fault(self, fault: Fault, cut: Reproduction | None = None) -> FaultReport:
         seen = self.islands.candidate
-        alone = plain_figures({"relative_l2": cut.error, "limit": cut.limit}) if cut else None
-        return {
-            "modules": list(fault.modules),
-            "steps": list(fault.steps),
-            "ops": [seen.ops[place].kind for place in fault.island.ops],
-            "inputs": [seen.name(tensor) for tensor in fault.island.borders],
-            "output": seen.name(fault.tensor),
-            **plain_figures({"relative_l2": fault.error, "limit": fault.limit}),
-            "alone": alone,
-            "certain": fault.is_anchored,
-        }
+        return FaultReport(
+            modules=tuple(fault.modules),
+            steps=tuple(fault.steps),
+            ops=tuple(seen.ops[place].kind for place in fault.island.ops),
+            inputs=tuple(seen.name(tensor) for tensor in fault.island.borders),
+            output=seen.name(fault.tensor),
+            relative_l2=fault.error,
+            limit=fault.limit,
+            alone=ErrorAlone(cut.error, cut.limit) if cut else None,
+            certain=fault.is_anchored,
+        )
 
 
 def bisect_to(folder: Path, pair: Pair, progress: Progress = lambda _message: None) -> Bisection:

@@ -30,9 +30,10 @@ from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
 from mobilekit.parity.bisect.tolerance import Yardstick
-from mobilekit.parity.ledger.ledger import Ledger, Row, measure
-from mobilekit.parity.ledger.limits import bounds_for, measured
+from mobilekit.parity.ledger.ledger import measure
+from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import compare
+from mobilekit.parity.ledger.result import Ledger, MeasuredOn, Row
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import read_arrays
@@ -133,7 +134,7 @@ def _torch_pair(
         }
         ledger = measure(stages, recipe, evaluation, random, is_trained=is_trained)
         rows = [row for row in ledger.rows if row.stage is stage and row.against is Stage.REFERENCE]
-        return replace(ledger, rows=tuple(replace(row, file=path.name) for row in rows))
+        return replace(ledger, rows=tuple(replace(row, stage=path.name) for row in rows))
 
     def yardstick(inputs: Arrays) -> Yardstick:
         return torch_yardstick(graph, precision, inputs)
@@ -204,11 +205,19 @@ def _measure_against_onnx(
     rows = []
     for key, truth in truths.items():
         metrics = compare(truth, outputs[key])
-        bounds = measured(bounds_for(stage, noises[key], 0.0, None), metrics)
-        passed = metrics.finite and all(bound.holds(metrics) for bound in bounds)
-        verdict = "pass" if passed else "fail"
-        rows.append(Row(stage, Stage.REFERENCE, metrics, metrics, key, bounds, verdict, file=file))
-    return Ledger(evaluation.name, len(next(iter(evaluation.inputs.values()))), noises, tuple(rows))
+        limits = judge(bounds_for(stage, noises[key], 0.0, None), metrics)
+        passed = metrics.finite and all(limit.holds for limit in limits)
+        row = Row(
+            **vars(metrics),
+            stage=file,
+            against=Stage.REFERENCE,
+            output=key,
+            verdict="pass" if passed else "fail",
+            limits=limits,
+            random=metrics,
+        )
+        rows.append(row)
+    return Ledger(MeasuredOn(evaluation.name, evaluation.count), noises, tuple(rows))
 
 
 def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, reference: str | None) -> Pair | None:
@@ -217,7 +226,8 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     Raises:
         GateError: The rewritten model itself is wrong, which no conversion made.
     """
-    failed = [row.stage for row in ledger.rows if row.verdict != "pass" and not row.stage.is_on_device]
+    stages = [Stage(row.stage) for row in ledger.rows if row.verdict != "pass"]
+    failed = [stage for stage in stages if not stage.is_on_device]
     if not failed:
         return None
     if failed[0] is Stage.REWRITTEN:

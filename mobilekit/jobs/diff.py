@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.measure import OpenOnDevice, measure_folder
-from mobilekit.parity.ledger.ledger import Ledger
+from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.schema import Recipe

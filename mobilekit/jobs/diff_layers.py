@@ -19,10 +19,12 @@ from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.diff import load_evaluation
 from mobilekit.jobs.measure import file_stages
 from mobilekit.models.inputs import zeros
-from mobilekit.parity.layers.counterparts import Counterpart, find_counterparts
-from mobilekit.parity.layers.layers import Layers, TappedStage, measure_layers
+from mobilekit.parity.layers.counterparts import find_counterparts
+from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
+from mobilekit.parity.layers.result import Counterpart, Layers
 from mobilekit.parity.layers.simulated import imitations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
+from mobilekit.parity.ledger.result import MeasuredOn
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.load import LoadedRecipe
@@ -82,7 +84,8 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
         }
         formats = imitations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
         measured = measure_layers(stages, formats, models.taps, evaluation.inputs, progress)
-    return Layers(evaluation.name, evaluation.count, tuple(models.taps), models.counterparts, measured, tuple(notes))
+    taps = tapped_values(models.taps, models.counterparts)
+    return Layers(MeasuredOn(evaluation.name, evaluation.count), taps, measured, tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -39,7 +39,7 @@ class ExportRequest:
     source: Source
     output: Path
     force: bool = False
-    """Replace a bundle that exists."""
+    """Replace a bundle that exists, and make everything anew: nothing comes out of the cache."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
     if existing:
         return Exported(existing, up_to_date=True)
     _check_space(opened.model, request)
+    cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
@@ -123,7 +124,7 @@ def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Pro
         is_trained=reference.is_trained,
         artifacts=artifacts,
     )
-    write_json(folder / bundles.LEDGER, {**ledger.to_json(), "ranges": ranges.to_json()})
+    write_json(folder / bundles.LEDGER, replace(ledger, ranges=ranges).to_json())
     write_manifest(folder, content)
 
 
@@ -167,7 +168,7 @@ def _existing(request: ExportRequest, digest: str) -> Bundle | None:
     what = "another export"
     with suppress(UsageError):  # a damaged bundle is one to replace
         found = open_bundle(output)
-        if found.manifest.get("request") == digest:
+        if found.manifest.get("request") == digest and not request.force:
             changes = find_changes(output)
             if not changes:
                 return found

@@ -12,8 +12,9 @@ from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Runtime
-from mobilekit.parity.ledger.gates import GateResult, check_gate
-from mobilekit.parity.ledger.ledger import Ledger, Opener, measure
+from mobilekit.parity.ledger.gates import check_gate
+from mobilekit.parity.ledger.ledger import Opener, measure
+from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
@@ -92,7 +93,11 @@ def measure_folder(
         is_trained,
     )
     artifacts = inspect_files(folder, recipe) if artifacts is None else artifacts
-    summaries = {stage.file: artifact_summary(artifacts[stage.file]) for stage in stages if stage.file in artifacts}
+    summaries = {
+        stage.file: ArtifactSummary.from_json(artifact_summary(artifacts[stage.file]))
+        for stage in stages
+        if stage.file in artifacts
+    }
     return replace(ledger, artifacts=summaries, gates=tuple(_check_gates(artifacts, recipe)))
 
 

@@ -10,7 +10,8 @@ from torch.fx import GraphModule
 
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.source import Source, build
-from mobilekit.parity.ranges.lint import RangeLint, lint
+from mobilekit.parity.ranges.lint import lint
+from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.load import LoadedRecipe

@@ -75,6 +75,10 @@ class Cache:
         with suppress(OSError):  # another export may be pruning
             self._prune(keep=key)
 
+    def anew(self) -> Cache:
+        """Return this cache as one that gives nothing, and keeps what is made."""
+        return _Anew(self.root, self.limit_bytes)
+
     def _prune(self, keep: str) -> None:
         entries = [path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")]
         sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in entries}
@@ -103,6 +107,14 @@ def _copy_checked(entry: Path, folder: Path) -> list[str]:
     return list(index)
 
 
+class _Anew(Cache):
+    """Gives nothing, and keeps what is made."""
+
+    def take(self, key: str, folder: Path) -> bool:
+        """Return False: everything is made anew."""
+        return False
+
+
 class NoCache(Cache):
     """Makes every entry anew and keeps nothing."""
 
@@ -115,3 +127,7 @@ class NoCache(Cache):
 
     def put(self, key: str, folder: Path, names: Iterable[str]) -> None:
         """Keep nothing."""
+
+    def anew(self) -> Cache:
+        """Return itself, which gives nothing as it is."""
+        return self

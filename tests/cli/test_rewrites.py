@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from rich.console import Console
 
 from mobilekit.cli import app as application
 from mobilekit.cli.render.rewrites import explanation, ranking, step_yaml
-from mobilekit.cli.render.terminal import rewrite_lines
+from mobilekit.cli.render.steps import step_lines
 from mobilekit.errors import UsageError
 from mobilekit.recipes.load import parse_recipe
+from mobilekit.rewrites.exactness import Exactness
 from mobilekit.rewrites.rank import step_for
+from mobilekit.rewrites.report import Proof, Refusal, StepReport
 
 Run = Callable[..., tuple[int, str, str]]
 FEW = "input: {size: 16}\ncalibration: {count: 6}\n"
@@ -257,18 +260,23 @@ def test_figures_that_are_not_finite_are_shown_as_none() -> None:
     assert "In all: MACs 0.00M, ops 0 -> 0." in shown(explanation(content))
 
 
-def test_an_export_names_what_matched_nothing_once_and_says_its_notes() -> None:
-    empty = {"exactness": "exact", "applied": [], "refused": [], "proof": None, "drift": None, "notes": ["nothing"]}
-    done = {**empty, "name": "c", "applied": ["x", "y"], "drift": 0.25, "max_drift": None, "notes": ["a note"]}
-    left = {**empty, "name": "d", "refused": [{"path": "z", "reason": "why"}], "notes": []}
-    late = {**empty, "name": "e", "notes": ["nothing", "it came too early"]}
-    assert rewrite_lines({"rewrites": [{**empty, "name": "a"}, {**empty, "name": "b"}, done, left, late]}) == [
-        "c (exact): 2 sites; drift 0.25, no limit",
-        "  note: a note",
-        "d (exact): 0 sites; nothing to prove",
-        "  left 1 site: why",
-        "e (exact): 0 sites; nothing to prove",
-        "  note: nothing",
-        "  note: it came too early",
+def step(name: str, *applied: str, **more: Any) -> StepReport:
+    return StepReport(name, Exactness.EXACT, applied, **{"refused": (), "notes": ("nothing",), **more})
+
+
+def test_an_export_says_what_its_rewrites_did_equal_lines_once() -> None:
+    proved = step("p", "x", "y", proof=Proof(1e-15, ()), notes=())
+    drifted = replace(step("c", "x", "y", drift=0.25, notes=("a note",)), exactness=Exactness.APPROXIMATE)
+    left = step("d", refused=tuple(Refusal(f"z.{i}", f"it has {i} readers") for i in range(49)), notes=())
+    late = step("e", notes=("nothing", "it came too early"))
+    steps = [step("a"), step("b"), proved, replace(proved, name="q"), drifted, left, late]
+    assert step_lines(steps) == [
+        "proved in float64: p (2 sites), q (2 sites)",
+        "c (approximate): 2 sites; drift 0.25, no limit",
+        "note on c: a note",
+        "d skipped 49 sites: it has 0 readers (and such)",
+        "note on e: nothing",
+        "note on e: it came too early",
         "matching nothing in this model: a, b",
     ]
+    assert step_lines(steps, in_full=True)[0] == "p (exact): 2 sites; float64 error 1.0e-15, limit 1e-09"

@@ -12,8 +12,8 @@ from torch.fx import GraphModule
 from mobilekit.errors import GateError
 from mobilekit.models.dfc import DenseFullyConnected
 from mobilekit.models.inputs import Tensors
-from mobilekit.parity.ledger.format_error import Noise
 from mobilekit.parity.ledger.limits import bounds_for
+from mobilekit.parity.ledger.result import Noise
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites import catalogue, float32

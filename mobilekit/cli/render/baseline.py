@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from mobilekit.cli.render.format import count, figure
+from mobilekit.parity.ledger.baseline import ArtifactChange, BaselineReport
 
 
-def baseline_lines(report: dict[str, Any]) -> Iterator[str]:
+def baseline_lines(report: BaselineReport) -> Iterator[str]:
     """Yield what changed: stages beyond their noise, files with other ops or sizes, and the verdict."""
-    changed = [row for row in report["stages"] if row["verdict"] != "same"]
-    within = len(report["stages"]) - len(changed)
-    yield f"Against the baseline: {within} of {len(report['stages'])} comparisons are within their noise."
-    for row in changed:
-        drift = f"relative L2 {_figure(row['before'])} -> {_figure(row['now'])}"
-        yield f"  {row['verdict']}: {place(row)}: {drift}; {row['why']}"
-    for row in report["artifacts"]:
-        yield f"  {row['file']}: {artifact_change(row)}"
-    yield f"Verdict against the baseline: {report['verdict']}."
+    yield f"Against the baseline: {within_noise(report)}."
+    for row in report.changed:
+        drift = f"relative L2 {figure(row.before, '.2e')} -> {figure(row.now, '.2e')}"
+        yield f"  {row.verdict}: {row.place}: {drift}; {row.why}"
+    for change in report.artifacts:
+        yield f"  {change.file}: {artifact_change(change)}"
+    yield f"Verdict against the baseline: {report.verdict}."
 
 
-def place(row: dict[str, Any]) -> str:
-    """Return which comparison a row is."""
-    return f"{row['stage']} against {row['against']} ({row['output']})"
+def within_noise(report: BaselineReport) -> str:
+    """Return how many comparisons did not change by more than their noise."""
+    within = len(report.stages) - len(report.changed)
+    return f"{within} of {count(len(report.stages), 'comparison')} within the noise of the format"
 
 
-def artifact_change(row: dict[str, Any]) -> str:
+def artifact_change(change: ArtifactChange) -> str:
     """Return how a file's size and ops changed."""
-    before, now = row["size_before"], row["size_now"]
+    before, now = change.size_before, change.size_now
     if before is None or now is None:
         return "new" if before is None else "no longer there"
     size = f"{before} -> {now} bytes ({100 * (now - before) / before:+.2f} %)"
-    return ", ".join([size, *(f"{kind} {old} -> {new}" for kind, (old, new) in row["ops"].items())])
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2e}"
+    return ", ".join([size, *(f"{kind} {old} -> {new}" for kind, (old, new) in change.ops.items())])

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from mobilekit.cli.render.layers import decibels, is_quantised, summary
-from mobilekit.cli.render.layers import figure as error_figure
+from mobilekit.cli.findings import advice_of, by_place, gate_words, texts_of
+from mobilekit.cli.render.format import NOTHING, figure, limit_words, percent
+from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_channel
 from mobilekit.cli.render.layers_chart import layers_svg
-from mobilekit.cli.render.terminal import limit_words, misses, step_line
+from mobilekit.cli.render.steps import step_line
+from mobilekit.cli.results import DiffResult
 
 _TEMPLATE = "bundle.html.j2"
 
 
 def bundle_html(
-    name: str, manifest: dict[str, Any], ledger: dict[str, Any], sizes: dict[str, int], changes: list[str]
+    name: str, manifest: dict[str, Any], result: DiffResult, sizes: Mapping[str, int], changes: Sequence[str]
 ) -> str:
     """Return a bundle as HTML: what it is, how far each stage is off, what the rewrites did, and what is in it.
 
     Args:
         name: The bundle's.
         manifest: As in the bundle.
-        ledger: As `Ledger.to_json` gives it, with the values inside under `layers` where they were measured.
+        result: Its ledger, with the values inside where they were measured.
         sizes: Bytes of each file by its name.
         changes: What differs from the manifest.
     """
-    layers = ledger.get("layers")
     environment = Environment(
         loader=PackageLoader("mobilekit.cli.render", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -34,28 +36,31 @@ def bundle_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"error": error_figure, "step_line": _step_line, "misses": misses, "limit": limit_words}
+    environment.filters |= {
+        "figure": figure,
+        "percent": percent,
+        "error": error,
+        "limit": limit_words,
+        "step_line": step_line,
+        "texts": texts_of,
+        "gate": gate_words,
+    }
+    before = result.steps_from_before
     return environment.get_template(_TEMPLATE).render(
         name=name,
         manifest=manifest,
-        ledger=ledger,
-        pairs=_pairs(ledger),
+        ledger=result,
+        verdict="pass" if result.is_good else "fail",
+        pairs=[(row, before[place]) for place, row in result.totals.items()],
+        places=by_place(result.findings),
+        advice=advice_of(result.findings),
         sizes=sizes,
         changes=changes,
-        layers=layers,
-        chart=layers_svg(layers, name) if layers else "",
-        findings=summary(layers) if layers else [],
-        is_quantised=is_quantised,
-        decibels=decibels,
+        layers=result.layers,
+        chart=layers_svg(result.layers, name) if result.layers else "",
+        summary=summary(result.layers) if result.layers else [],
+        is_rounded=is_rounded,
+        sqnr=sqnr,
+        worst_channel=worst_channel,
+        nothing=NOTHING,
     )
-
-
-def _step_line(step: dict[str, Any]) -> str:
-    return step_line(step, len(step["applied"]))
-
-
-def _pairs(ledger: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return each stage and output against the reference, and against the stage before."""
-    totals = {(row["stage"], row["output"]): row for row in ledger["stages"] if row["against"] == "reference"}
-    steps = {(row["stage"], row["output"]): row for row in ledger["stages"]}  # the stage before comes second
-    return [(row, steps[place]) for place, row in totals.items()]

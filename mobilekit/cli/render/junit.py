@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from xml.etree import ElementTree
 
 from mobilekit.bench.result import BenchResult
@@ -89,29 +88,3 @@ def _bench_cases(bench: BenchResult) -> Iterable[Case]:
         failure = f"{row.why} ({row.figure:.6g} > {row.limit:g})" if row.verdict == "fail" else None
         skipped = row.why if row.verdict == "inconclusive" else None
         yield Case(suite, f"{row.file}: {row.limited} <= {row.limit:g}", failure, skipped)
-
-
-def diff_junit(ledger: dict[str, Any], name: str) -> str:
-    """Return the verdicts of a ledger: one test for each stage, what it is compared with, and output."""
-    return to_junit(_diff_cases(ledger, f"diff {name}"))
-
-
-_DIFF_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agreement", "top1", "float64_ulps")
-
-
-def _diff_cases(ledger: dict[str, Any], suite: str) -> Iterable[Case]:
-    from mobilekit.cli.render.baseline import place
-    from mobilekit.cli.render.terminal import gate_line, misses
-
-    for gate in ledger.get("gates", ()):
-        failure = None if gate["verdict"] == "pass" else gate_line(gate)
-        yield Case(suite, f"{gate['artifact']}: {gate['gate']}", failure, output=f"{gate['value']:g}")
-    for row in ledger["stages"]:
-        name = f"{row['stage']} against {row['against']} ({row['output']})"
-        figures = {key: row.get(key) for key in _DIFF_FIGURES}
-        shown = ", ".join(f"{key} {value:.6g}" for key, value in figures.items() if value is not None)
-        yield Case(suite, name, None if row["verdict"] == "pass" else misses(row), output=shown)
-    for row in (ledger.get("baseline") or {}).get("stages", ()):
-        failure = f"relative L2 {row['why']}" if row["verdict"] == "regressed" else None
-        skipped = f"{row['verdict']}: {row['why']}" if row["verdict"] in ("new", "missing") else None
-        yield Case(f"{suite}: against the baseline", place(row), failure, skipped)

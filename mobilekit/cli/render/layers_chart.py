@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mobilekit.cli.render.layers import is_quantised
+from mobilekit.cli.render.layers import is_rounded
 from mobilekit.cli.render.plots import drawn, save
+from mobilekit.parity.layers.result import Layers, StageLayers, TensorError
 from mobilekit.store.stages import Stage
 
 if TYPE_CHECKING:
@@ -28,43 +29,40 @@ _TICKS = 24
 _SIZE = (13.0, 8.5)  # inches
 
 
-def draw_layers(content: dict[str, Any], path: Path, title: str) -> None:
-    """Draw what `Layers.to_json` gives.
+def draw_layers(layers: Layers, path: Path, title: str) -> None:
+    """Draw the values inside.
 
     Args:
-        content: The layers.
+        layers: What was measured.
         path: The plot, .png or .svg.
         title: What was measured.
     """
-    save(_figure(content, title), path)
+    save(_figure(layers, title), path)
 
 
-def layers_svg(content: dict[str, Any], title: str) -> str:
+def layers_svg(layers: Layers, title: str) -> str:
     """Return the same picture as SVG, to stand in a page of HTML."""
-    text = drawn(_figure(content, title), "svg").decode()
+    text = drawn(_figure(layers, title), "svg").decode()
     return text[text.index("<svg") :]
 
 
-def _figure(content: dict[str, Any], title: str) -> Figure:
+def _figure(layers: Layers, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    stages = [stage for stage in content["stages"] if stage["layers"]]
-    modules = [tap["module"] for tap in content["taps"]]
+    modules = [tap.module for tap in layers.taps]
     figure = Figure(figsize=_SIZE, layout="constrained")
     totals, steps = figure.subplots(2, 1, sharex=True)
-    for stage in stages:
-        colour = _COLOURS.get(stage["stage"], "black")
-        _line(totals, [row["total"] for row in stage["layers"]], colour, stage["stage"])
-        _line(steps, [row["step"] for row in stage["layers"]], colour, f"{stage['stage']} against {stage['against']}")
-        if is_quantised(stage):
-            expected = [row["expected_relative_l2"] for row in stage["layers"]]
+    for stage in layers.measured:
+        colour = _COLOURS.get(stage.stage, "black")
+        _line(totals, [row.total for row in stage.rows], colour, stage.stage)
+        _line(steps, [row.step for row in stage.rows], colour, f"{stage.stage} against {stage.against}")
+        if is_rounded(stage):
+            expected = [row.expected for row in stage.rows]
             steps.plot(expected, color=colour, linewidth=0.8, linestyle=":")
         _mark_jump(steps, stage, colour)
     steps.plot([], [], color="black", linewidth=0.8, linestyle=":", label="what the format does by itself")
-    inputs = content["inputs"]
-    totals.set_title(
-        f"{title}: error inside the model, on {inputs['count']} inputs ({inputs['real']})".replace("$", r"\$")
-    )
+    on = f"{layers.inputs.count} inputs ({layers.inputs.real})"
+    totals.set_title(f"{title}: error inside the model, on {on}".replace("$", r"\$"))
     totals.set_ylabel("relative L2 against the reference")
     steps.set_ylabel("relative L2 against the stage before")
     for axis in (totals, steps):
@@ -78,9 +76,13 @@ def _figure(content: dict[str, Any], title: str) -> Figure:
     return figure
 
 
-def _line(axis: Axes, errors: Sequence[dict[str, Any] | None], colour: str, label: str) -> None:
+def _line(axis: Axes, errors: Sequence[TensorError | None], colour: str, label: str) -> None:
     """Draw a line over the values that have a counterpart and differ from it; a logarithm has no place for 0."""
-    points = [(place, error["relative_l2"]) for place, error in enumerate(errors) if error and error["relative_l2"]]
+    points = [
+        (place, error.relative_l2)
+        for place, error in enumerate(errors)
+        if error and error.relative_l2 and math.isfinite(error.relative_l2)
+    ]
     if not points:
         axis.plot([], [], color=colour, label=f"{label}: equal")
         return
@@ -89,17 +91,17 @@ def _line(axis: Axes, errors: Sequence[dict[str, Any] | None], colour: str, labe
     axis.plot(places, values, color=colour, linewidth=1.2, marker=marker, label=label, alpha=0.9)
 
 
-def _mark_jump(axis: Axes, stage: dict[str, Any], colour: str) -> None:
+def _mark_jump(axis: Axes, stage: StageLayers, colour: str) -> None:
     """Point at the first value whose error is more than the format explains."""
-    found = next(((place, row) for place, row in enumerate(stage["layers"]) if row["jumps"]), None)
-    value = found[1]["step"]["relative_l2"] if found else None
-    if found and value is not None and math.isfinite(value):
-        axis.plot([found[0]], [value], "o", color=colour, markersize=8, fillstyle="none")
-        text = f"jump at {found[1]['module']}".replace("$", r"\$")
-        side = 1 if found[0] < len(stage["layers"]) / 2 else -1  # where there is room
+    place, row = next(((place, row) for place, row in enumerate(stage.rows) if row.jumps), (0, None))
+    value = row.step.relative_l2 if row and row.step else math.nan
+    if row and math.isfinite(value):
+        axis.plot([place], [value], "o", color=colour, markersize=8, fillstyle="none")
+        text = f"jump at {row.module}".replace("$", r"\$")
+        side = 1 if place < len(stage.rows) / 2 else -1  # where there is room
         axis.annotate(
             text,
-            (found[0], value),
+            (place, value),
             (8 * side, 8),
             textcoords="offset points",
             ha="left" if side > 0 else "right",

@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mobilekit.cli.render.terminal import step_line
+from mobilekit.cli.render.steps import step_line
+from mobilekit.rewrites.report import StepReport
 
 Content = dict[str, Any]
 
@@ -25,7 +26,7 @@ def explanation(content: Content, in_full: bool = False) -> Group:
     lines = [_heading(content)]
     for step in content["steps"]:
         applied = [site for site in step["sites"] if site["applied"]]
-        lines.append(Text(step_line(step, len(applied)), style="bold"))
+        lines.append(Text(step_line(_report(step)), style="bold"))
         if step["drift"] is not None:
             lines.append(Text(f"  {_drifts(step)}"))
         if applied:
@@ -35,6 +36,12 @@ def explanation(content: Content, in_full: bool = False) -> Group:
     before, after = content["before"], content["after"]
     lines.append(Text(f"In all: MACs {_macs(before['macs'], after['macs'])}, ops {before['ops']} -> {after['ops']}."))
     return Group(*lines)
+
+
+def _report(step: Content) -> StepReport:
+    """Return what an explanation's step says, as an export has it."""
+    applied = [site["path"] for site in step["sites"] if site["applied"]]
+    return StepReport.from_json({**step, "applied": applied, "refused": []})
 
 
 def ranking(content: Content) -> Group:

@@ -1,4 +1,4 @@
-"""Failed comparisons as SARIF 2.1.0, which code scanning services show at the file at fault.
+"""What is wrong as SARIF 2.1.0, which code scanning services show at the file at fault.
 
 Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
 """
@@ -6,71 +6,66 @@ Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from mobilekit import __version__
-from mobilekit.cli.render.terminal import misses
-from mobilekit.store.stages import Stage
+from mobilekit.cli.findings import Finding, Rule, by_place, texts_of
 
-_RULES = {
+_RULES: dict[Rule, str] = {
     "parity": "A stage's outputs are farther from what it was made from, or from the reference, than its limit.",
+    "gate": "A file is not as the recipe's gates want it: its partitions, its ops, or its size.",
     "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the noise of its format.",
+    "layers": "The error of a value inside the model is more than the stage's number format explains.",
 }
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def diff_sarif(ledger: dict[str, Any], bundle: Path) -> str:
-    """Return the failures of a ledger, and of its `baseline` where it has one: a result for each comparison.
+def findings_sarif(findings: Sequence[Finding], measured: Path) -> str:
+    """Return findings as SARIF: a result for each place.
 
     Args:
-        ledger: As `mobilekit diff --json` prints it.
-        bundle: Its folder; artifacts are named relative to the working directory where they are inside it.
+        findings: All that is wrong.
+        measured: The bundle's directory, or the file that was measured; files are named relative to the working
+            directory where they are inside it.
     """
     rules = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
     run = {
         "tool": {"driver": {"name": "mobilekit", "version": __version__, "rules": rules}},
-        "results": [*_parity_results(ledger, bundle), *_baseline_results(ledger, bundle)],
+        "results": [_result(members, measured) for members in by_place(findings)],
     }
-    schema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _parity_results(ledger: dict[str, Any], bundle: Path) -> Iterator[dict[str, Any]]:
-    for row in ledger["stages"]:
-        if row["verdict"] != "pass":
-            yield _result("parity", row, misses(row), bundle)
-
-
-def _baseline_results(ledger: dict[str, Any], bundle: Path) -> Iterator[dict[str, Any]]:
-    for row in (ledger.get("baseline") or {}).get("stages", ()):
-        if row["verdict"] == "regressed":
-            yield _result("baseline", row, f"relative L2 {row['why']}", bundle)
-
-
-def _result(rule: str, row: dict[str, Any], problem: str, bundle: Path) -> dict[str, Any]:
-    place = f"{row['stage']} against {row['against']} ({row['output']})"
+def _result(members: Sequence[Finding], measured: Path) -> dict[str, Any]:
+    first = members[0]
+    name = first.module or first.stage or first.file
+    location = {
+        "physicalLocation": {
+            "artifactLocation": {"uri": _uri(measured / first.file if first.file else measured)},
+            "region": {"startLine": 1},  # code scanning services want one, though the file has no lines
+        },
+        **({"logicalLocations": [{"name": name, "kind": "module"}]} if name else {}),
+    }
     return {
-        "ruleId": rule,
-        "ruleIndex": list(_RULES).index(rule),
-        "level": "error",
-        "message": {"text": f"{place}: {problem}."},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(bundle, row["stage"])},
-                    "region": {"startLine": 1},  # code scanning services want one, though the file has no lines
-                },
-                "logicalLocations": [{"name": row["stage"], "kind": "module"}],
-            }
-        ],
-        "partialFingerprints": {"comparison/v1": f"{rule}/{row['stage']}/{row['against']}/{row['output']}"},
+        "ruleId": first.rule,
+        "ruleIndex": list(_RULES).index(first.rule),
+        "level": first.level,
+        "message": {"text": f"{first.place}: {texts_of(members)}."},
+        "locations": [location],
+        "partialFingerprints": {"comparison/v1": _fingerprint(first)},
     }
 
 
-def _uri(bundle: Path, stage: str) -> str:
-    """Return the URI of a stage's file, relative where the bundle is below the working directory."""
-    path = (bundle / Stage(stage).file).resolve()
-    here = Path.cwd()
+def _fingerprint(finding: Finding) -> str:
+    """Return what the same result has in another run, whatever its figures."""
+    parts = (finding.stage, finding.against, finding.output) if finding.against else (finding.file,)
+    return "/".join([finding.rule, *(part for part in (*parts, finding.module) if part)])
+
+
+def _uri(path: Path) -> str:
+    """Return the URI of a file, relative where it is below the working directory."""
+    path, here = path.resolve(), Path.cwd()
     return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()

@@ -17,12 +17,12 @@ from mobilekit.parity.bisect.steps import Steps, TorchSteps
 from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.format_error import (
     DYNAMIC_LEAST,
-    Noise,
     round_to_256_steps,
     round_weights_to_float16,
     round_weights_to_int8,
 )
 from mobilekit.parity.ledger.metrics import compare
+from mobilekit.parity.ledger.result import Noise
 from mobilekit.store.stages import Precision
 
 _ROUNDED_FORMATS = ("dynamic", "int8")

@@ -9,36 +9,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 
+from mobilekit.parity.layers.result import EQUAL, Counterpart
 from mobilekit.parity.layers.taps import Tap, is_overwritten
 from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.rewrites.fx.record import distance as distance_of
 from mobilekit.rewrites.fx.record import record_values
 
-EQUAL = 1e-9
-"""Relative L2 distance in float64, to which an exact rewrite is proved; a different quantity is some 0.1 to 1 away."""
 NEAR = 0.5
 """How far an approximate rewrite may take a value before nothing says that it is the same quantity."""
 
 _Doubles = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Counterpart:
-    """A step of the reference that computes the same quantity."""
-
-    step: str
-    """Its name in the reference's graph."""
-    path: str
-    """Path of the module that it calls, or in whose `forward` it stands."""
-    distance: float
-    """Relative L2 distance of the two values in float64: what the rewrites alone have changed."""
 
 
 def find_counterparts(

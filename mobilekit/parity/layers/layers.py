@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mobilekit.artifacts.runtime import Arrays
-from mobilekit.parity.layers.counterparts import Counterpart
+from mobilekit.parity.layers.result import Counterpart, LayerRow, Observer, StageLayers, TappedValue, TensorError
 from mobilekit.parity.layers.taps import Tap
-from mobilekit.parity.layers.tensor_error import ErrorSum, TensorError
+from mobilekit.parity.layers.tensor_error import ErrorSum
 from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
 from mobilekit.parity.ledger.ledger import Opener
-from mobilekit.parity.ledger.metrics import compare, plain_figures
+from mobilekit.parity.ledger.metrics import compare
 from mobilekit.store.stages import Precision, Stage
 
 LEAST = 2.0**-24
@@ -23,8 +22,6 @@ LEAST = 2.0**-24
 DEVIATIONS = 5
 """How unlucky a draw of few values may be: the logarithm of the ratio of two norms, each of n independent errors, has
 about the deviation 1 / sqrt(n); five of them happen once in three million values."""
-MOST = 5
-"""How many of the layers that add most are named."""
 
 
 class TappedStage(NamedTuple):
@@ -36,112 +33,12 @@ class TappedStage(NamedTuple):
     """Opens what the copy is one of."""
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """A value at one stage."""
-
-    tap: str
-    module: str
-    step: TensorError | None
-    """Against the stage before; None where its shapes say that it is another value there."""
-    total: TensorError | None
-    """Against the reference; None where that has no such value."""
-    expected: float
-    """Relative L2 that the stage's number format brings by itself, measured on an imitation."""
-    limit: float
-    """Relative L2 that this can explain."""
-    added: float
-    """Relative L2 that comes in here: sqrt(step^2 - the largest among the values that it is computed from^2)."""
-
-    @property
-    def jumps(self) -> bool:
-        """Whether `step` is more than the format explains."""
-        return self.step is not None and not self.step.relative_l2 <= self.limit
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON data."""
-        figures = {"expected": self.expected, "limit": self.limit, "added": self.added}
-        return {
-            "tap": self.tap,
-            "module": self.module,
-            "step": self.step.to_json() if self.step else None,
-            "total": self.total.to_json() if self.total else None,
-            **plain_figures({f"{name}_relative_l2": value for name, value in figures.items()}),
-            "jumps": self.jumps,
-        }
-
-
-@dataclass(frozen=True)
-class Observer:
-    """How far the final outputs of the tapped copy are from those of the artifact itself."""
-
-    identical: bool
-    max_abs: float
-    relative_l2: float
-
-
-@dataclass(frozen=True)
-class StageLayers:
-    """All values at one stage, in the order in which they are computed."""
-
-    stage: Stage
-    against: Stage
-    observer: Observer
-    rows: tuple[LayerRow, ...]
-
-    @property
-    def first_jump(self) -> LayerRow | None:
-        """The first value whose error is more than the format explains."""
-        return next((row for row in self.rows if row.jumps), None)
-
-    @property
-    def adds_most(self) -> list[LayerRow]:
-        """The values at which most error comes in, the largest first."""
-        return sorted((row for row in self.rows if row.added > 0), key=lambda row: -row.added)[:MOST]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the stage as JSON data."""
-        jump = self.first_jump
-        return {
-            "stage": self.stage,
-            "against": self.against,
-            "observer": plain_figures(asdict(self.observer)),
-            "first_jump": jump.module if jump else None,
-            "adds_most": [row.module for row in self.adds_most],
-            "layers": [row.to_json() for row in self.rows],
-        }
-
-
-@dataclass(frozen=True)
-class Layers:
-    """The values inside a model at every stage."""
-
-    inputs: str
-    count: int
-    taps: tuple[Tap, ...]
-    counterparts: Mapping[str, Counterpart]
-    stages: tuple[StageLayers, ...]
-    notes: tuple[str, ...] = ()
-    """What could not be measured, and why."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON data."""
-        return {
-            "inputs": {"real": self.inputs, "count": self.count},
-            "notes": list(self.notes),
-            "taps": [
-                {
-                    "tap": tap.name,
-                    "module": tap.module,
-                    "step": tap.step,
-                    "computed_from": list(tap.sources),
-                    "is_output": tap.is_output,
-                    "reference": asdict(self.counterparts[tap.name]) if tap.name in self.counterparts else None,
-                }
-                for tap in self.taps
-            ],
-            "stages": [stage.to_json() for stage in self.stages],
-        }
+def tapped_values(taps: Sequence[Tap], counterparts: Mapping[str, Counterpart]) -> tuple[TappedValue, ...]:
+    """Return what a result says of taps, and of their counterparts by the taps' names."""
+    return tuple(
+        TappedValue(tap.name, tap.module, tap.step, tap.sources, tap.is_output, counterparts.get(tap.name))
+        for tap in taps
+    )
 
 
 def measure_layers(

@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.parity.ledger.metrics import Floats, plain_figures
-
-
-@dataclass(frozen=True)
-class TensorError:
-    """The distance of a tensor from the one that it should be, over all inputs."""
-
-    max_abs: float
-    """Largest absolute difference."""
-    relative_l2: float
-    """L2 norm of the difference over that of the signal; infinite where there is a difference and no signal."""
-    sqnr_db: float | None
-    """Signal to quantisation noise, 10 log10(sum of signal^2 / sum of difference^2); None where nothing differs."""
-    worst_channel_db: float | None
-    """The same of the channel where it is lowest; None where no channel that has a signal differs."""
-    worst_channel: int | None
-    """Which channel that is."""
-    values: int
-    """How many values of the signal are not zero."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON data."""
-        return plain_figures(asdict(self))
+from mobilekit.parity.layers.result import TensorError
+from mobilekit.parity.ledger.metrics import Floats
 
 
 class ErrorSum:

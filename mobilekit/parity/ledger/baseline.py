@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import computed_field
 
 from mobilekit.artifacts.compare import op_changes
 from mobilekit.errors import UsageError
+from mobilekit.parity.ledger.result import ArtifactSummary, Ledger, Noise, Row, Verdict
+from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import find_stage
 
 FLOAT32_SPREAD = 4
@@ -23,107 +25,70 @@ FLOAT32_ROUNDING = 2.0**-24
 
 _AGAIN = "Give the ledger.json of an earlier bundle, or what `mobilekit diff BUNDLE --json` printed."
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Inputs(_Part):
-    real: str
-    count: int
-
-
-class _Stage(_Part):
-    stage: str
-    against: str
-    output: str
-    relative_l2: float | None
-    finite: bool
-
-
-class _Artifact(_Part):
-    ops: dict[str, int]
-    size_bytes: int
-
-
-class KeptLedger(_Part):
-    """What is compared of a ledger's JSON."""
-
-    inputs: _Inputs
-    inputs_sha256: str | None = None
-    noise: dict[str, dict[str, float | dict[str, Any] | None]]
-    stages: tuple[_Stage, ...] = Field(min_length=1)
-    artifacts: dict[str, _Artifact] = {}
+_Change = Literal["regressed", "improved", "same", "new", "missing"]
 
 
 @dataclass(frozen=True)
-class StageChange:
+class StageChange(Result):
     """How one comparison changed: the relative L2 then and now, and by how much it may grow."""
 
     stage: str
     against: str
     output: str
-    verdict: str
-    """`regressed`, `improved`, `same`, `new` or `missing`."""
-    before: float | None
-    now: float | None
-    noise: float | None
+    verdict: _Change
+    before: Figure | None
+    now: Figure | None
+    noise: Figure | None
     """Of the stage's format, as the baseline measured it."""
     why: str
 
+    @property
+    def place(self) -> str:
+        """Which comparison it is, in words."""
+        return f"{self.stage} against {self.against} ({self.output})"
+
 
 @dataclass(frozen=True)
-class ArtifactChange:
+class ArtifactChange(Result):
     """How one file changed."""
 
     file: str
     size_before: int | None
     size_now: int | None
-    ops: dict[str, tuple[int, int]]
+    ops: Mapping[str, tuple[int, int]]
     """Count before and now, of each kind of op whose count changed."""
 
 
 @dataclass(frozen=True)
-class BaselineReport:
+class BaselineReport(Result):
     """All that changed between two ledgers."""
 
     stages: tuple[StageChange, ...]
     artifacts: tuple[ArtifactChange, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """`fail` if any stage regressed."""
         return "fail" if any(each.verdict == "regressed" for each in self.stages) else "pass"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
-        return {
-            "verdict": self.verdict,
-            "stages": [asdict(each) for each in self.stages],
-            "artifacts": [asdict(each) for each in self.artifacts],
-        }
+    @property
+    def changed(self) -> list[StageChange]:
+        """The comparisons that changed by more than their noise."""
+        return [each for each in self.stages if each.verdict != "same"]
 
 
-def load_ledger(path: Path) -> KeptLedger:
+def load_ledger(path: Path) -> Ledger:
     """Read a ledger that was kept.
 
     Raises:
         UsageError: There is none, or it is something else.
     """
-    try:
-        return KeptLedger.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}.", _AGAIN) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its top"
-        raise UsageError(f"{path} is no ledger: {place}: {first['msg'].lower()}.", _AGAIN) from error
-    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
-        raise UsageError(f"{path} is no ledger: it is not JSON.", _AGAIN) from error
+    return Ledger.read(path, _AGAIN)
 
 
-def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> BaselineReport:
-    """Compare a ledger, as `Ledger.to_json` gives it, with one that was kept.
+def against_baseline(now: Ledger, baseline: Ledger) -> BaselineReport:
+    """Compare a ledger with one that was kept.
 
     A stage has regressed where its relative L2 grew by more than the noise of its format. Two sound artifacts are two
     draws of the same rounding noise: the norms of their errors differ by less than the errors themselves, which have
@@ -132,9 +97,8 @@ def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> Baselin
     Raises:
         UsageError: The two were measured on other inputs, or have nothing in common.
     """
-    now = KeptLedger.model_validate(ledger)
     _check_inputs(now, baseline)
-    old, new = ({(row.stage, row.against, row.output): row for row in each.stages} for each in (baseline, now))
+    old, new = ({(row.stage, row.against, row.output): row for row in each.rows} for each in (baseline, now))
     if not old.keys() & new.keys():
         raise UsageError("The baseline has no stage or output in common with this bundle: it is of another model.")
     places = [*new, *(place for place in old if place not in new)]
@@ -142,18 +106,16 @@ def against_baseline(ledger: Mapping[str, Any], baseline: KeptLedger) -> Baselin
     return BaselineReport(stages, tuple(_artifact_changes(baseline.artifacts, now.artifacts)))
 
 
-def stage_noise(stage: str, noise: Mapping[str, Any]) -> float | None:
-    """Return the relative L2 of a stage's format, of a ledger's `noise` of one output; None where it has no figure."""
-    own = noise.get("float32_relative_l2")
-    least = None if own is None else FLOAT32_SPREAD * max(own, FLOAT32_ROUNDING)
+def stage_noise(stage: str, noise: Noise) -> float:
+    """Return the relative L2 of a stage's format, which its noise on one output tells."""
+    least = FLOAT32_SPREAD * max(noise.float32_relative_l2, FLOAT32_ROUNDING)
     known = find_stage(stage)
     if known is None or known.precision == "float32":
         return least
-    figure = noise.get(f"{known.precision}_relative_l2")
-    return figure if least is None or figure is None else max(figure, least)
+    return max(noise.relative_l2(known.precision), least)
 
 
-def _check_inputs(now: KeptLedger, before: KeptLedger) -> None:
+def _check_inputs(now: Ledger, before: Ledger) -> None:
     if now.inputs_sha256 and before.inputs_sha256:
         same = now.inputs_sha256 == before.inputs_sha256
     else:  # a ledger of an earlier version
@@ -167,26 +129,27 @@ def _check_inputs(now: KeptLedger, before: KeptLedger) -> None:
 
 
 def _stage_change(
-    place: tuple[str, str, str], old: _Stage | None, new: _Stage | None, noises: Mapping[str, Mapping[str, Any]]
+    place: tuple[str, str, str], old: Row | None, new: Row | None, noises: Mapping[str, Noise]
 ) -> StageChange:
     stage, _against, output = place
-    noise = stage_noise(stage, noises.get(output, {}))
+    noise = stage_noise(stage, noises[output]) if output in noises else None
     before, now = old.relative_l2 if old else None, new.relative_l2 if new else None
     if old is None or new is None:
-        verdict, why = ("new", "the baseline has no such stage") if old is None else ("missing", "it is only there")
+        verdict: _Change = "new" if old is None else "missing"
+        why = "the baseline has no such stage" if old is None else "it is only there"
     else:
         verdict, why = _judge(old, new, noise)
     return StageChange(*place, verdict, before, now, noise, why)
 
 
-def _judge(old: _Stage, new: _Stage, noise: float | None) -> tuple[str, str]:
+def _judge(old: Row, new: Row, noise: float | None) -> tuple[_Change, str]:
     if old.finite and not new.finite:
         return "regressed", "some outputs are no longer finite numbers"
     if not old.finite:
         return ("improved", "all outputs are finite numbers now") if new.finite else ("same", "not finite, as before")
-    if old.relative_l2 is None or new.relative_l2 is None or noise is None:
-        return "same", "there is no figure to compare"
     growth = new.relative_l2 - old.relative_l2
+    if noise is None or not math.isfinite(growth) or not math.isfinite(noise):
+        return "same", "there is no figure to compare"
     if growth > noise:
         return "regressed", f"grew by {growth:.1e}, more than the noise of its format, {noise:.1e}"
     if growth < -noise:
@@ -194,7 +157,7 @@ def _judge(old: _Stage, new: _Stage, noise: float | None) -> tuple[str, str]:
     return "same", f"within the noise of its format, {noise:.1e}"
 
 
-def _artifact_changes(old: Mapping[str, _Artifact], new: Mapping[str, _Artifact]) -> list[ArtifactChange]:
+def _artifact_changes(old: Mapping[str, ArtifactSummary], new: Mapping[str, ArtifactSummary]) -> list[ArtifactChange]:
     """Return the files whose size or ops changed; none for a baseline that does not know of files."""
     changes = []
     for file in sorted({*old, *new}) if old else ():

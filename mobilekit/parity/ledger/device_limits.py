@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, Noise
-from mobilekit.parity.ledger.limits import Bound, bounds_for
+from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS
+from mobilekit.parity.ledger.limits import bounds_for
+from mobilekit.parity.ledger.result import Bound, Noise
 from mobilekit.store.stages import Stage
 
 

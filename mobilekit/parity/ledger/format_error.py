@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,10 @@ from mobilekit.artifacts.runtime import Arrays
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
 from mobilekit.parity.ledger.metrics import Floats, compare
-from mobilekit.parity.ledger.task import Certain, Labels, certain, k_for
+from mobilekit.parity.ledger.result import Certain, Noise
+from mobilekit.parity.ledger.task import Labels, certain, k_for
 from mobilekit.recipes.schema import Int8
 from mobilekit.store.bundle import INPUT
-from mobilekit.store.stages import Precision
 
 FLOAT32_DRAWS = 8
 """How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
@@ -42,39 +41,6 @@ DYNAMIC_LEAST = 1024
 """Weights with fewer values stay in float in dynamic files (TensorFlow Lite's `weights_min_num_elements`)."""
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each step of a graph, by its name."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What the formats do to the outputs of one model on one set of inputs."""
-
-    float32_max_abs: float
-    """Largest difference between the model in float32 and in float64."""
-    float32_relative_l2: float
-    """Change of the outputs from float64 to float32."""
-    scale: float
-    """Largest absolute output."""
-    float16_relative_l2: float
-    """Change of the outputs when every weight is rounded to float16."""
-    dynamic_relative_l2: float
-    """Change when weights (per channel) and the inputs of linear layers (per tensor) are rounded to 8 bits."""
-    int8_relative_l2: float
-    """Change when weights (per channel) and every other tensor (per tensor) are rounded to 8 bits, in the ranges of the
-    calibration."""
-    int8_fitted_relative_l2: float
-    """The same in ranges of these inputs' own: more calibration cannot do better."""
-    certain: Mapping[str, Certain] = field(default_factory=dict)
-    """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
-
-    def relative_l2(self, precision: Precision) -> float:
-        """Return the change of the outputs in a format."""
-        changes: dict[Precision, float] = {
-            "float32": self.float32_relative_l2,
-            "float16": self.float16_relative_l2,
-            "dynamic": self.dynamic_relative_l2,
-            "int8": self.int8_relative_l2,
-        }
-        return changes[precision]
 
 
 def measure_noise(

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from mobilekit.artifacts.delegate import UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
+from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.schema import Gate
 
 _REASONS = 3  # of ops that the delegate left, in a sentence
 _MEGABYTE = 1e6
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """One gate and what the artifact has."""
-
-    artifact: str
-    gate: str
-    limit: float
-    value: float
-    verdict: str
-    why: str = ""
-    """What makes the value, where it is beyond the limit."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON data."""
-        return asdict(self)
 
 
 def check_gate(artifact: str, found: Inspection, gate: Gate) -> tuple[GateResult, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.parity.ledger.metrics import Floats
+from mobilekit.parity.ledger.result import BrokenInvariant
 from mobilekit.store.stages import Stage
 
 SPREADS = 4
@@ -32,20 +32,6 @@ _LOST_IN_8_BITS = (
 
 Probabilities = Literal["softmax", "log_softmax"]
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One invariant that a stage's outputs do not keep."""
-
-    invariant: str
-    """`finite`, `probabilities`, `constant`, `dead` or `saturated`."""
-    text: str
-    advice: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return the finding as JSON data."""
-        return asdict(self)
 
 
 def probabilities_of(outputs: Floats) -> Probabilities | None:
@@ -71,7 +57,7 @@ def check(
     allowed: float | None,
     probabilities: Probabilities | None = None,
     calibrated: int = 84,
-) -> tuple[Finding, ...]:
+) -> tuple[BrokenInvariant, ...]:
     """Return the invariants that a stage's outputs break, and those that they are compared with do not.
 
     Args:
@@ -96,15 +82,15 @@ def check(
     return tuple(found)
 
 
-def not_finite_on_random(candidate: Floats) -> tuple[Finding, ...]:
+def not_finite_on_random(candidate: Floats) -> tuple[BrokenInvariant, ...]:
     """Return the finding about outputs on random inputs, or nothing where all are finite."""
     return () if np.isfinite(candidate).all() else (_not_finite(candidate, " on random inputs"),)
 
 
-def _not_finite(candidate: Floats, where: str = "") -> Finding:
+def _not_finite(candidate: Floats, where: str = "") -> BrokenInvariant:
     bad = int((~np.isfinite(candidate)).sum())
     advice = "`mobilekit ranges` shows where values overflow or are divided by 0."
-    return Finding("finite", f"some outputs are not finite numbers: {bad} of {candidate.size}{where}", advice)
+    return BrokenInvariant("finite", f"some outputs are not finite numbers: {bad} of {candidate.size}{where}", advice)
 
 
 def _by_channel(outputs: Floats) -> Values:
@@ -130,7 +116,7 @@ def _sums_to_one(values: Values, kind: Probabilities, axis: int) -> bool:
     return bool(np.abs(_sums(values, kind, axis) - 1).max() <= _rounding(values, axis))
 
 
-def _not_probabilities(stage: Stage, candidate: Floats, kind: Probabilities | None) -> Iterator[Finding]:
+def _not_probabilities(stage: Stage, candidate: Floats, kind: Probabilities | None) -> Iterator[BrokenInvariant]:
     if kind is None:
         return
     values = candidate.astype(np.float64)
@@ -140,7 +126,7 @@ def _not_probabilities(stage: Stage, candidate: Floats, kind: Probabilities | No
         what = "probabilities" if kind == "softmax" else "exponentials of the log-probabilities"
         advice = _LOST_IN_8_BITS if stage.precision == "int8" else ""
         text = f"the {what} of an input sum to {total:.6g}, not to 1; rounding explains {limit:.2g}"
-        yield Finding("probabilities", text, advice)
+        yield BrokenInvariant("probabilities", text, advice)
 
 
 def _farthest(values: Values, kind: Probabilities, axis: int, stage: Stage) -> tuple[float, float, float]:
@@ -155,16 +141,16 @@ def _farthest(values: Values, kind: Probabilities, axis: int, stage: Stage) -> t
     return abs(total - 1), total, limit
 
 
-def _constant(stage: Stage, ours: Values, theirs: Values, least: float) -> list[Finding]:
+def _constant(stage: Stage, ours: Values, theirs: Values, least: float) -> list[BrokenInvariant]:
     is_constant = bool((theirs.max(1) == theirs.min(1)).all())
     spread = float((ours.max(1) - ours.min(1)).max())
     if not is_constant or spread <= least:
         return []
     text = f"the outputs are the same for every input, where those compared with vary by up to {spread:.3g}"
-    return [Finding("constant", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")]
+    return [BrokenInvariant("constant", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")]
 
 
-def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[Finding]:
+def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[BrokenInvariant]:
     spreads = ours.max(1) - ours.min(1)
     dead = np.flatnonzero((theirs.max(1) == theirs.min(1)) & (spreads > least))
     if len(dead):
@@ -173,10 +159,12 @@ def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[
             f"{len(dead)} of {len(ours)} outputs are dead: output {first} is {theirs[first, 0]:.3g} for every input, "
             f"where the one compared with varies by {spreads[first]:.3g}"
         )
-        yield Finding("dead", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")
+        yield BrokenInvariant("dead", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")
 
 
-def _saturated(stage: Stage, reference: Floats, candidate: Floats, least: float, calibrated: int) -> Iterator[Finding]:
+def _saturated(
+    stage: Stage, reference: Floats, candidate: Floats, least: float, calibrated: int
+) -> Iterator[BrokenInvariant]:
     ours, theirs = (outputs.astype(np.float64).reshape(len(outputs), -1) for outputs in (reference, candidate))
     fewest = beyond_chance(len(ours), calibrated) if stage.precision == "int8" else 2
     for sign, word in ((1, "upper"), (-1, "lower")):
@@ -188,7 +176,7 @@ def _saturated(stage: Stage, reference: Floats, candidate: Floats, least: float,
                 f"{inputs} of {len(ours)} inputs have outputs stuck at {sign * end:.3g}, the {word} end of their range,"
                 f" where those compared with go to {sign * (sign * ours)[stuck].max():.3g}"
             )
-            yield Finding("saturated", text, _RANGES_ARE_SHORT if stage.precision == "int8" else "")
+            yield BrokenInvariant("saturated", text, _RANGES_ARE_SHORT if stage.precision == "int8" else "")
 
 
 def beyond_chance(count: int, calibrated: int) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch.fx import GraphModule
@@ -14,11 +13,10 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Noise, Ranges, measure_noise, run_exactly
-from mobilekit.parity.ledger.gates import GateResult
-from mobilekit.parity.ledger.invariants import Finding
-from mobilekit.parity.ledger.limits import Bound, bounds_for, measured
-from mobilekit.parity.ledger.metrics import Floats, Metrics, compare, plain_figures
+from mobilekit.parity.ledger.format_error import Ranges, measure_noise, run_exactly
+from mobilekit.parity.ledger.limits import bounds_for, judge
+from mobilekit.parity.ledger.metrics import Floats, compare
+from mobilekit.parity.ledger.result import Bound, Ledger, MeasuredOn, Metrics, Noise, Row
 from mobilekit.parity.ledger.task import k_for
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.preprocess import digest_of
@@ -28,77 +26,6 @@ from mobilekit.rewrites.report import StepReport
 from mobilekit.store.stages import InputSet, Stage
 
 Opener = Callable[[], Runtime]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison: a stage against the one it was made from, or against the reference."""
-
-    stage: Stage
-    against: Stage
-    metrics: Metrics
-    random: Metrics
-    """The same on standard normal inputs."""
-    output: str
-    """Which of the model's outputs."""
-    bounds: tuple[Bound, ...]
-    verdict: str
-    findings: tuple[Finding, ...] = ()
-    """Invariants that the stage's outputs break."""
-    file: str = ""
-    """Name of a file that was made elsewhere, which stands for the stage's name."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON data, the metrics on real inputs at its top."""
-        return {
-            "stage": self.file or self.stage,
-            "against": self.against,
-            "output": self.output,
-            **self.metrics.to_json(),
-            "verdict": self.verdict,
-            "limits": [plain_figures(asdict(bound)) for bound in self.bounds],
-            "findings": [finding.to_json() for finding in self.findings],
-            "random": self.random.to_json(),
-        }
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """All comparisons of one export, and what they were made on."""
-
-    evaluation: str
-    count: int
-    noise: Mapping[str, Noise]
-    """What the formats do to each output, on the real inputs."""
-    rows: tuple[Row, ...]
-    steps: tuple[StepReport, ...] = ()
-    reference_top1: float | None = None
-    """The reference's own top-1, where the inputs have labels."""
-    gates: tuple[GateResult, ...] = ()
-    inputs_sha256: str = ""
-    """SHA-256 of the real inputs' bytes."""
-    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Ops and size of each file that was measured, by its name."""
-
-    @property
-    def verdict(self) -> str:
-        """`pass` if every row and every gate passes, else `fail`."""
-        verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
-        return "pass" if all(verdict == "pass" for verdict in verdicts) else "fail"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the ledger as JSON data."""
-        return {
-            "verdict": self.verdict,
-            "inputs": {"real": self.evaluation, "count": self.count},
-            "inputs_sha256": self.inputs_sha256,
-            "noise": {name: plain_figures(asdict(noise)) for name, noise in self.noise.items()},
-            "reference_top1": self.reference_top1,
-            "rewrites": [step.to_json() for step in self.steps],
-            "stages": [row.to_json() for row in self.rows],
-            "gates": [gate.to_json() for gate in self.gates],
-            "artifacts": {name: dict(artifact) for name, artifact in self.artifacts.items()},
-        }
 
 
 def measure(
@@ -172,8 +99,7 @@ def measure(
     top1 = compare(truth, truth, evaluation.labels).top1
     digest = digest_of(evaluation.inputs)
     return Ledger(
-        evaluation.name,
-        evaluation.count,
+        MeasuredOn(evaluation.name, evaluation.count),
         noises[InputSet.REAL],
         tuple(rows),
         tuple(steps),
@@ -220,28 +146,31 @@ class _Measured:
         """Compare one output of a stage with that of another."""
         before, after = ({kind: self.outputs[one][kind][name] for kind in InputSet} for one in (against, stage))
         metrics = {kind: self._metrics(stage, against, name, before[kind], after[kind], kind) for kind in InputSet}
-        held = {kind: measured(self._bounds(stage, against, name, kind), metrics[kind]) for kind in InputSet}
         real, random = InputSet.REAL, InputSet.RANDOM
+        limits = {
+            kind: judge(self._bounds(stage, against, name, kind), metrics[kind])
+            for kind in ((real,) if stage.is_quantized else (real, random))
+        }
         findings = invariants.check(
             stage,
             before[real],
             after[real],
-            _allowed(held[real], before[real]),
+            _allowed(limits[real], before[real]),
             self._probabilities(name),
             self.recipe.calibration.count,
         )
         findings = findings or invariants.not_finite_on_random(after[random])
-        judged = (real,) if stage.is_quantized else (real, random)
-        passed = not findings and all(bound.holds(metrics[kind]) for kind in judged for bound in held[kind])
+        passed = not findings and all(limit.holds for judged in limits.values() for limit in judged)
         return Row(
-            stage,
-            against,
-            metrics[real],
-            metrics[random],
-            name,
-            held[real],
-            "pass" if passed else "fail",
-            findings,
+            **vars(metrics[real]),
+            stage=stage,
+            against=against,
+            output=name,
+            verdict="pass" if passed else "fail",
+            limits=limits[real],
+            findings=findings,
+            random=metrics[random],
+            random_limits=limits.get(random, ()),
         )
 
     def _metrics(

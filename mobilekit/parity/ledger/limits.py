@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE, Noise
-from mobilekit.parity.ledger.metrics import HIGHER_IS_BETTER, Metrics
+from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
+from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, JudgedBound, Metrics, Noise
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
 from mobilekit.store.stages import Precision, Stage
@@ -25,27 +25,9 @@ more sensitive than trained ones, and of no use in any format."""
 _LOST = math.sqrt(1 / QUANTISED_COSINE**2 - 1)  # relative L2 of such an error
 
 
-@dataclass(frozen=True)
-class Bound:
-    """One metric's limit and where it comes from."""
-
-    metric: str
-    limit: float
-    derivation: str
-    advice: str = ""
-    """What to do where it does not hold."""
-    reason: str = ""
-    """Why the recipe may be less strict than what is derived."""
-
-    def holds(self, metrics: Metrics) -> bool:
-        """Whether the metric is within the limit; a figure that is not a number is not."""
-        value = getattr(metrics, self.metric)
-        return bool(value >= self.limit if self.metric in HIGHER_IS_BETTER else value <= self.limit)
-
-
-def measured(bounds: Iterable[Bound], metrics: Metrics) -> tuple[Bound, ...]:
-    """Return the limits on metrics that were measured: some belong to classes, labels or one comparison alone."""
-    return tuple(bound for bound in bounds if getattr(metrics, bound.metric) is not None)
+def judge(bounds: Iterable[Bound], metrics: Metrics) -> tuple[JudgedBound, ...]:
+    """Hold metrics to the limits on those that were measured: some belong to classes, labels or one comparison."""
+    return tuple(bound.judge(metrics) for bound in bounds if getattr(metrics, bound.metric) is not None)
 
 
 def bounds_for(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mobilekit.parity.ledger.result import Certain
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -15,18 +16,6 @@ TOP_K = 5
 """k where the recipe has none: what ImageNet's papers report beside top-1."""
 FEWEST_CLASSES = 10
 """Outputs with fewer classes have no top-k of their own: half of the classes or more would be in it."""
-
-
-@dataclass(frozen=True)
-class Certain:
-    """How much of a classification a number format cannot change, though it change the outputs as far as it may."""
-
-    top1: float
-    """Share of inputs whose first class leads the second by more than that."""
-    topk: float | None
-    """Share of the first k places whose class leads the one in place k + 1 by more; None where there is no k."""
-    right: float | None
-    """Share of inputs whose first class is certain and the label's; None without labels."""
 
 
 def k_for(classes: int, wanted: int | None) -> int | None:

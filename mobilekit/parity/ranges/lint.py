@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import torch
 from torch.fx import GraphModule, Node
@@ -18,6 +16,7 @@ from mobilekit.parity.ledger.float_nodes import float_nodes, fused_nodes, nodes_
 from mobilekit.parity.ledger.format_error import round_to_256_steps
 from mobilekit.parity.ranges.activations import Activation, Recording, record
 from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
+from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.schema import Int8, Recipe
 from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, Written, is_call
@@ -54,43 +53,6 @@ _MORE_PICTURES = (
     "Calibrate on more pictures, like those that the phone sees: --calibration FOLDER, and calibration.count in the "
     "recipe."
 )
-
-Severity = Literal["severe", "warning"]
-
-
-@dataclass(frozen=True)
-class RangeWarning:
-    """One thing that a number format will do."""
-
-    kind: str
-    """Such as `float16-overflow`."""
-    severity: Severity
-    """`severe` where it happens on the calibration inputs and ruins values; `warning` where it may, or loses bits."""
-    module: str
-    """Path of the module that the step is in."""
-    step: str
-    """The step's name in the rewritten model's graph."""
-    figure: float
-    threshold: float
-    text: str
-    advice: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the warning as JSON data."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class RangeLint:
-    """All warnings about one model, the severe ones first."""
-
-    count: int
-    """Number of calibration inputs."""
-    warnings: tuple[RangeWarning, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the warnings as JSON data."""
-        return {"inputs": self.count, "warnings": [warning.to_json() for warning in self.warnings]}
 
 
 def lint(graph: GraphModule, inputs: Arrays, recipe: Recipe) -> tuple[RangeLint, Recording]:

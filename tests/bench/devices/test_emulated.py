@@ -26,8 +26,8 @@ from mobilekit.bench.devices.emulator_setup import (
 from mobilekit.bench.devices.select import open_device
 from mobilekit.errors import DeviceError, ToolError, UsageError
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Noise
 from mobilekit.parity.ledger.ledger import measure
+from mobilekit.parity.ledger.result import Noise
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage, device_stage, tflite_stage

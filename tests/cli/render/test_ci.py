@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.bench.result import BenchResult
-from mobilekit.cli.render.junit import Case, bench_junit, diff_junit, to_junit
-from mobilekit.cli.render.markdown import _table, bench_markdown, diff_markdown
+from mobilekit.cli.render import markdown
+from mobilekit.cli.render.junit import Case, bench_junit, to_junit
+from mobilekit.cli.render.markdown import bench_markdown
 from tests.bench.test_session import COOL, HOT, make_artifacts, result_of, steady
 from tests.cli.render.test_bench import make_bench, make_gated
 
@@ -118,37 +119,6 @@ def test_what_xml_cannot_hold_is_left_out() -> None:
     assert case.get("name") == "a[31m<&>\"'\U0001f600"
 
 
-ROW = {
-    "stage": "tflite-int8",
-    "against": "reference",
-    "output": "logits",
-    "max_abs": 0.5,
-    "relative_l2": 0.25,
-    "cosine": None,
-    "top1_agreement": 0.875,
-    "finite": True,
-    "random": {"finite": True},
-    "limits": [{"metric": "relative_l2", "limit": 0.125, "derivation": "by hand"}],
-    "verdict": "fail",
-}
-LEDGER = {
-    "verdict": "fail",
-    "inputs": {"count": 8, "real": "photos"},
-    "stages": [{**ROW, "verdict": "pass", "stage": "onnx"}, ROW],
-}
-
-
-def test_a_ledger_as_junit() -> None:
-    suite = check_junit(diff_junit(LEDGER, "net"))[0]
-    assert suite.get("name") == "diff net"
-    assert [case.get("name") for case in suite] == [
-        "onnx against reference (logits)",
-        "tflite-int8 against reference (logits)",
-    ]
-    assert suite[1][0].get("message") == "relative L2 is 2.5e-01, and relative L2 <= 1.2e-01 is the limit"
-    assert suite[0][0].text == "max_abs 0.5, relative_l2 0.25, top1_agreement 0.875"
-
-
 # Markdown.
 
 
@@ -192,9 +162,9 @@ def test_nothing_in_a_name_is_markdown(bench: BenchResult) -> None:
 
 @given(st.text(max_size=40))
 def test_a_table_holds_any_text(name: str) -> None:
-    (table,) = tables("\n".join(_table(("a", "b"), [(name, "x")])))
-    assert [len(line) for line in table] == [2, 2, 2]
-    assert table[2] == [" ".join(name.split()), "x"]
+    (found,) = tables("\n".join(markdown.table(("a", "b"), [(name, "x")])))
+    assert [len(line) for line in found] == [2, 2, 2]
+    assert found[2] == [" ".join(name.split()), "x"]
 
 
 def test_a_section_for_each_device(bench: BenchResult) -> None:
@@ -206,13 +176,3 @@ def test_a_section_for_each_device(bench: BenchResult) -> None:
 def test_rounds_that_count_are_counted(tmp_path: Path) -> None:
     bench = result_of(make_artifacts(tmp_path), steady, COOL, COOL, HOT)
     assert "1 thread, 1 round.\n" in bench_markdown([bench])
-
-
-def test_a_ledger_as_markdown() -> None:
-    text = diff_markdown(LEDGER, "net")
-    assert text.startswith("## Parity of net: ❌ fail\n")
-    (table,) = tables(text)
-    assert table[3] == ["tflite-int8", "logits", "5.0e-01", "2.5e-01", "", "87.5", "❌ fail"]
-    assert text.endswith(
-        "- tflite-int8 against reference (logits): relative L2 is 2.5e-01, and relative L2 <= 1.2e-01 is the limit\n"
-    )

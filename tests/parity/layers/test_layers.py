@@ -8,7 +8,6 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,12 +23,14 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.cli.render.html import bundle_html
 from mobilekit.cli.render.layers import layers_table, summary
 from mobilekit.cli.render.layers_chart import draw_layers, layers_svg, tick_places
+from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
-from mobilekit.parity.layers.counterparts import Counterpart
-from mobilekit.parity.layers.layers import Layers, StageLayers, TappedStage, measure_layers
+from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
+from mobilekit.parity.layers.result import Counterpart, Layers, StageLayers
 from mobilekit.parity.layers.simulated import imitations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
 from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_weights_to_int8
+from mobilekit.parity.ledger.result import Ledger, MeasuredOn
 from mobilekit.parity.ranges.activations import record
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.stages import Stage
@@ -184,26 +185,27 @@ def test_an_artifact_that_differs_from_its_tapped_copy_is_told() -> None:
 # What is shown.
 
 
-def _content(taps: list[Tap], stages: dict[str, StageLayers]) -> dict[str, Any]:
+def _content(taps: list[Tap], stages: dict[str, StageLayers]) -> Layers:
     counterparts = {tap.name: Counterpart(tap.node.name, tap.step, 0.0) for tap in taps if tap.module != "right"}
-    layers = Layers("three made-up pictures", 3, tuple(taps), counterparts, tuple(stages.values()), ("A note.",))
-    content: dict[str, Any] = json.loads(json.dumps(layers.to_json(), allow_nan=False))
-    return content
+    on = MeasuredOn("three made-up pictures", 3)
+    layers = Layers(on, tapped_values(taps, counterparts), tuple(stages.values()), ("A note.",))
+    assert Layers.from_json(json.loads(json.dumps(layers.to_json(), allow_nan=False))).to_json() == layers.to_json()
+    return layers
 
 
 @pytest.fixture(scope="module")
-def content() -> dict[str, Any]:
+def content() -> Layers:
     return _content(*_measure({"tflite-int8": _weight("late", 400.0)}))
 
 
-def _printed(content: dict[str, Any]) -> str:
+def _printed(content: Layers) -> str:
     console = Console(file=io.StringIO(), width=80)
     console.print(layers_table(content))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_the_table_has_every_module_and_the_summary_names_the_jump(content: dict[str, Any]) -> None:
+def test_the_table_has_every_module_and_the_summary_names_the_jump(content: Layers) -> None:
     text = _printed(content)
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[3:10]] == ["stem", "left", "right", "add", "late", "mean", "head"]
@@ -215,7 +217,7 @@ def test_the_table_has_every_module_and_the_summary_names_the_jump(content: dict
     assert "A note." in words
 
 
-def test_the_chart_is_a_picture_and_the_same_each_time(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_chart_is_a_picture_and_the_same_each_time(content: Layers, tmp_path: Path) -> None:
     draw_layers(content, tmp_path / "a.png", "net")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size[0] > 1000
@@ -238,26 +240,23 @@ def test_ticks_are_at_the_blocks_and_do_not_overlap() -> None:
     assert tick_places(["a.0.x", "a.0.y", "a.1.x"], most=10) == [0, 2]
 
 
-def test_the_page_is_whole_and_escapes_what_it_is_given(content: dict[str, Any]) -> None:
+def test_the_page_is_whole_and_escapes_what_it_is_given(content: Layers) -> None:
     row = {
         "stage": "onnx",
         "against": "reference",
         "output": "logits",
-        **dict.fromkeys(("max_abs", "relative_l2", "psnr_db", "top1"), None),
+        **dict.fromkeys(("max_abs", "mean_abs", "relative_l2", "psnr_db", "top1"), None),
         "cosine": 0.5,
         "top1_agreement": 1.0,
         "finite": True,
         "verdict": "fail",
         "limits": [{"metric": "cosine", "limit": 0.9, "derivation": "<b>why</b>", "advice": ""}],
-        "random": {"finite": True},
     }
-    ledger = {
-        "verdict": "fail",
-        "inputs": {"real": "photos", "count": 3},
-        "stages": [row, {**row, "against": "rewritten"}],
-        "rewrites": [],
-        "layers": content,
-    }
+    random = {name: row[name] for name in ("max_abs", "mean_abs", "relative_l2", "cosine", "psnr_db", "top1_agreement")}
+    row["random"] = random
+    on = {"real": "photos", "count": 3}
+    ledger = Ledger.from_json({"inputs": on, "noise": {}, "stages": [row, {**row, "against": "rewritten"}]})
+    result = result_of(ledger, layers=content)
     manifest = {
         "model": {"name": "net", "weights": {"source": "random", "sha256": "ab"}},
         "recipe": {"name": "default"},
@@ -265,7 +264,7 @@ def test_the_page_is_whole_and_escapes_what_it_is_given(content: dict[str, Any])
         "tools": {"torch": "2"},
         "files": {"model.onnx": "ef"},
     }
-    page = bundle_html("<script>alert(1)</script>", manifest, ledger, {"model.onnx": 7}, ["model.onnx is changed"])
+    page = bundle_html("<script>alert(1)</script>", manifest, result, {"model.onnx": 7}, ["model.onnx is changed"])
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "&lt;b&gt;why&lt;/b&gt;" in page

@@ -12,9 +12,12 @@ import pytest
 
 from mobilekit.artifacts.delegate import Delegation, UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
-from mobilekit.cli.render.junit import diff_junit
-from mobilekit.cli.render.markdown import diff_markdown
-from mobilekit.cli.render.terminal import gate_line
+from mobilekit.cli.findings import gate_words
+from mobilekit.cli.render.html import bundle_html
+from mobilekit.cli.render.ledger_junit import diff_junit
+from mobilekit.cli.render.ledger_markdown import diff_markdown
+from mobilekit.cli.render.sarif import findings_sarif
+from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.recipes.load import load_recipe
@@ -49,7 +52,7 @@ def test_partitions(found: Inspection, most: int, verdict: str) -> None:
 def test_what_is_left_is_named() -> None:
     [result] = check_gate("a.tflite", described(3, left=2), Gate(max_partitions=1))
     assert result.why == "2 GATHER left (no kernel)"
-    assert gate_line(result.to_json()) == "a.tflite: XNNPACK partitions 3, at most 1: fail: 2 GATHER left (no kernel)"
+    assert gate_words(result) == "3 XNNPACK partitions, at most 1"
 
 
 def test_forbidden_ops_are_counted() -> None:
@@ -97,14 +100,17 @@ def test_a_bundle_beyond_a_gate_fails_and_says_so(digits_bundle: Path, cli: Cli)
     content = bundle.manifest["recipe"]["content"]
     content["gates"] = {"int8": {"forbid_ops": ["CONV_2D"]}, "float32": {"max_partitions": 1}}
     assert Recipe.model_validate(content).gates["int8"].forbid_ops == ("CONV_2D",)
-    ledger = differ.diff(replace(bundle, manifest=json.loads(json.dumps(bundle.manifest)))).to_json()
-    assert ledger["verdict"] == "fail"
-    assert {row["verdict"] for row in ledger["stages"]} == {"pass"}
-    failed = [gate for gate in ledger["gates"] if gate["verdict"] == "fail"]
-    assert [gate["artifact"] for gate in failed] == ["model.int8.tflite"]
-    assert failed[0]["why"].endswith("CONV_2D")
-    suite = ElementTree.fromstring(diff_junit(ledger, "x"))  # noqa: S314  (we wrote it)
+    ledger = differ.diff(replace(bundle, manifest=json.loads(json.dumps(bundle.manifest))))
+    assert ledger.verdict == "fail"
+    assert {row.verdict for row in ledger.rows} == {"pass"}
+    [failed] = [gate for gate in ledger.gates if gate.verdict == "fail"]
+    assert failed.artifact == "model.int8.tflite" and failed.why.endswith("CONV_2D")
+    result = result_of(ledger)
+    suite = ElementTree.fromstring(diff_junit(result, "x"))  # noqa: S314  (we wrote it)
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == [
         "model.int8.tflite: forbid_ops"
     ]
-    assert re.search(r"forbidden ops \d+, at most 0: fail", diff_markdown(ledger, "x"))
+    words = r"model.int8.tflite: \d+ forbidden ops, at most 0: \d+ CONV_2D"
+    renderings = (diff_markdown(result, "x"), findings_sarif(result.findings, digits_bundle))
+    for text in (*renderings, bundle_html("x", bundle.manifest, result, {}, [])):
+        assert re.search(words, text)

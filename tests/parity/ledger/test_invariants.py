@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilekit.parity.ledger.invariants import Finding, beyond_chance, check, probabilities_of
+from mobilekit.parity.ledger.invariants import beyond_chance, check, probabilities_of
+from mobilekit.parity.ledger.result import BrokenInvariant
 from mobilekit.store.stages import TFLITE_STAGES, Stage
 
 Floats = NDArray[np.float32]
@@ -24,7 +25,7 @@ def _softmax(logits: Floats) -> Floats:
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _names(found: tuple[Finding, ...]) -> list[str]:
+def _names(found: tuple[BrokenInvariant, ...]) -> list[str]:
     return [finding.invariant for finding in found]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable
@@ -12,22 +11,26 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import nn
 from torch.fx import GraphModule, symbolic_trace
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.cli.render.junit import diff_junit
-from mobilekit.cli.render.markdown import diff_markdown
-from mobilekit.cli.render.terminal import ledger_table, loosened
+from mobilekit.cli.findings import findings_of
+from mobilekit.cli.render.diff import diff_report
+from mobilekit.cli.render.ledger_junit import diff_junit
+from mobilekit.cli.render.ledger_markdown import diff_markdown
+from mobilekit.cli.render.terminal import loosened
+from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.ledger import Ledger, Row, check_labels, measure
+from mobilekit.parity.ledger.ledger import check_labels, measure
+from mobilekit.parity.ledger.result import Ledger, Row
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Limit, Recipe
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store.stages import Stage
+from tests.snapshots import on_terminal
 
 Array = NDArray[np.float32]
 Fault = Callable[[Array], Array]
@@ -112,8 +115,8 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
         ("tflite-int8", "tflite-float32"),
     ]
     assert ledger.verdict == "pass"
-    assert {row.metrics.max_abs for row in ledger.rows} == {0.0}
-    assert (ledger.evaluation, ledger.count) == ("six made-up pictures", REAL)
+    assert {row.max_abs for row in ledger.rows} == {0.0}
+    assert (ledger.inputs.real, ledger.inputs.count) == ("six made-up pictures", REAL)
     assert ledger.reference_top1 == pytest.approx(5 / 6)
 
 
@@ -125,7 +128,7 @@ def test_a_fault_is_blamed_on_the_stage_that_made_it() -> None:
     totals = [stage for stage, against in _failed(ledger) if against == "reference"]
     assert totals == ["onnx", "onnx-simplified", "tflite-float32"]
     row = next(row for row in ledger.rows if (row.stage, row.against) == ("onnx", "rewritten"))
-    assert row.metrics.relative_l2 == pytest.approx(0.1, rel=1e-5)
+    assert row.relative_l2 == pytest.approx(0.1, rel=1e-5)
     assert ledger.verdict == "fail"
 
 
@@ -148,7 +151,7 @@ def test_a_single_nan_fails_on_any_inputs(stage: str, on: int) -> None:
     ledger = _measure({stage: Faulty(fault)})
     assert {(stage, "reference"), (stage, Stage(stage).predecessor)} <= set(_failed(ledger))
     row = next(row for row in ledger.rows if row.stage == stage)
-    assert (row.metrics.finite, row.random.finite) == (on != REAL, on != RANDOM)
+    assert (row.finite, row.random.finite) == (on != REAL, on != RANDOM)
     assert f"{stage} against reference ({row.output}): some outputs are not finite numbers" in _shown(ledger)
 
 
@@ -178,6 +181,26 @@ def test_random_inputs_gate_float_stages_and_not_quantised_ones() -> None:
         assert row.random.relative_l2 == pytest.approx(0.5, rel=1e-5), "it is measured all the same"
 
 
+@pytest.mark.parametrize("stage", ["onnx", "tflite-float16"])
+def test_what_fails_on_random_inputs_is_told_with_its_metric_and_figure(stage: str) -> None:
+    ledger = _measure({stage: _larger_by(0.5, on=RANDOM)})
+    row = _row(ledger, stage)
+    assert row.verdict == "fail" and all(limit.holds for limit in row.limits)
+    missed = [limit for limit in row.random_limits if not limit.holds]
+    metric = "max_abs" if stage == "onnx" else "relative_l2"
+    assert missed[0].metric == metric and missed[0].value == getattr(row.random, metric) > missed[0].limit
+    first = next(each for each in findings_of(ledger) if each.metric == metric)
+    assert (first.stage, first.inputs, first.measured, first.limit) == (
+        stage,
+        "random",
+        missed[0].value,
+        missed[0].limit,
+    )
+    words = {"max_abs": "max abs is ", "relative_l2": "relative L2 is 5.0e-01, and relative L2 <= "}[metric]
+    assert first.text.startswith(words) and first.text.endswith(" is the limit on random inputs")
+    assert f"{row.place}: {first.text}" in _shown(ledger)
+
+
 def test_a_recipe_sets_its_own_limits() -> None:
     drifted = {"tflite-int8": _larger_by(0.3)}
     assert _failed(_measure(drifted)) != []
@@ -185,7 +208,7 @@ def test_a_recipe_sets_its_own_limits() -> None:
     ledger = _measure(drifted, Recipe(limits={"tflite-int8": loose}))
     assert _failed(ledger) == []
     assert "relative L2 <= 3.1e-01: loosened by the recipe (a demo); derived is" in _shown(ledger)
-    assert next(text[:37] for text in loosened(ledger.to_json())) == "tflite-int8: relative L2 <= 3.1e-01, "
+    assert next(text[:37] for text in loosened(ledger)) == "tflite-int8: relative L2 <= 3.1e-01, "
     with pytest.raises(UsageError, match=r"loosens the limit of tflite-int8 on relative_l2 to 0\.31"):
         _measure(drifted, Recipe(limits={"tflite-int8": Limit(relative_l2=0.31)}))
     strict = Recipe(limits={"onnx": Limit(max_abs=1e-9)})
@@ -205,7 +228,7 @@ def test_an_approximate_rewrite_widens_totals_and_not_steps() -> None:
     assert _measure(same, models=models).verdict == "fail"
     ledger = _measure(same, models=models, steps=(step,))
     assert ledger.verdict == "pass"
-    assert {row.bounds[0].limit for row in ledger.rows if row.stage == "onnx" and row.against == "reference"} == {0.06}
+    assert {row.limits[0].limit for row in ledger.rows if row.stage == "onnx" and row.against == "reference"} == {0.06}
     worse = _measure({**same, "onnx": _larger_by(0.055)}, models=models, steps=(step,))
     assert ("onnx", "rewritten") in _failed(worse)
     assert ("onnx", "reference") not in _failed(worse)
@@ -217,9 +240,7 @@ def test_a_stage_whose_origin_was_not_exported_is_held_against_the_one_before_th
 
 
 def _shown(ledger: Ledger) -> str:
-    text = io.StringIO()
-    Console(width=200, file=text).print(ledger_table(ledger.to_json()))
-    return text.getvalue()
+    return on_terminal(*diff_report(result_of(ledger), "net", verbose=True), width=200)
 
 
 def _row(ledger: Ledger, stage: str, against: str = "reference") -> Row:
@@ -250,9 +271,10 @@ def test_a_broken_invariant_fails_the_stage_that_broke_it_in_every_report(stage:
     content = ledger.to_json()
     row = next(row for row in content["stages"] if row["findings"])
     assert row["findings"][0]["invariant"] == "dead"
-    for text in (_shown(ledger), diff_junit(content, "net"), diff_markdown(content, "net")):
+    result = result_of(ledger)
+    for text in (_shown(ledger), diff_junit(result, "net"), diff_markdown(result, "net")):
         assert sentence in text
-    assert "(to see the invariant alone)" in diff_markdown(content, "net")
+    assert "(to see the invariant alone)" in diff_markdown(result, "net")
 
 
 def test_probabilities_that_no_longer_sum_to_one_fail() -> None:
@@ -278,11 +300,11 @@ def test_float32_is_held_to_an_ulp_budget_against_float64() -> None:
     ulps = float(np.abs(got.astype(np.float64) - exact).max() / (np.abs(exact).max() * 2.0**-24))
     for row in ledger.rows:
         is_held = row.against == "reference" and row.stage in ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
-        assert (row.metrics.float64_ulps is not None) == is_held
-        budget = [bound.limit for bound in row.bounds if bound.metric == "float64_ulps"]
+        assert (row.float64_ulps is not None) == is_held
+        budget = [bound.limit for bound in row.limits if bound.metric == "float64_ulps"]
         assert budget == ([pytest.approx(max(6 * ulps, 4))] if is_held else [])
         if is_held:
-            assert row.metrics.float64_ulps == pytest.approx(ulps)
+            assert row.float64_ulps == pytest.approx(ulps)
     off = np.float32(1.3 * max(6 * ulps, 4) * noise.scale / 2**24)
     worse = _measure({"onnx": Faulty(lambda outputs: outputs + off)})
     assert ("onnx", "reference") in _failed(worse)
@@ -298,10 +320,10 @@ def test_a_classifier_must_keep_what_its_format_cannot_change() -> None:
     loose = Limit(relative_l2=1, cosine=-1, reason="to see the task's limits alone")
     ledger = _measure({"tflite-float16": Faulty(swap)}, Recipe(limits={"tflite-float16": loose}, top_k=2))
     row = _row(ledger, "tflite-float16")
-    missed = [bound.metric for bound in row.bounds if not bound.holds(row.metrics)]
+    missed = [limit.metric for limit in row.limits if not limit.holds]
     assert missed == ["top1_agreement", "top1"]
-    assert (row.metrics.top1_agreement, row.metrics.topk_agreement) == (pytest.approx(5 / 6), 1.0)
-    assert row.metrics.top_k == 2
+    assert (row.top1_agreement, row.topk_agreement) == (pytest.approx(5 / 6), 1.0)
+    assert row.top_k == 2
     assert "top-1 agreement is 0.8333, and top-1 agreement >= 1 is the limit" in _shown(ledger)
 
 
@@ -326,7 +348,7 @@ def test_json_has_the_keys_of_the_contract() -> None:
     assert content["inputs"] == {"real": "six made-up pictures", "count": REAL}
     for row in content["stages"]:
         assert set(CONTRACT) <= set(row)
-        assert {"metric", "limit", "derivation", "advice", "reason"} == set(row["limits"][0])
+        assert {"metric", "limit", "derivation", "advice", "reason", "value", "holds"} == set(row["limits"][0])
     int8 = next(row for row in content["stages"] if row["stage"] == "tflite-int8")
     assert int8["relative_l2"] == pytest.approx(0.01, rel=1e-4)
     assert int8["psnr_db"] > 20
@@ -343,4 +365,4 @@ def test_a_reference_of_zeros_or_nan_is_told_in_plain_json(weight: float) -> Non
     ledger = _measure(models=(broken, broken))
     assert ledger.verdict == "fail"
     json.dumps(ledger.to_json(), allow_nan=False)
-    assert "Verdict: fail." in _shown(ledger)
+    assert _shown(ledger).startswith("fail: net: ")

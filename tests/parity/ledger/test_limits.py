@@ -10,12 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.format_error import (
-    Noise,
-)
-from mobilekit.parity.ledger.limits import Bound, bounds_for
-from mobilekit.parity.ledger.metrics import Metrics, compare
-from mobilekit.parity.ledger.task import Certain
+from mobilekit.parity.ledger.limits import bounds_for
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.parity.ledger.result import Bound, Certain, Metrics, Noise
 from mobilekit.recipes.schema import Limit
 from mobilekit.store.stages import Stage
 
@@ -30,7 +27,8 @@ def test_bounds_hold_on_the_right_side(metric: str) -> None:
     fine = Metrics(0.0, 0.0, 0.0, 1.0, None, 1.0)
     inside, outside, worse = HELD.get(metric, (0.9, 0.4, math.nan))
     bound = Bound(metric, 0.5, "")
-    assert [bound.holds(replace(fine, **{metric: value})) for value in (inside, outside, worse)] == [True, False, False]
+    found = [bound.judge(replace(fine, **{metric: value})).holds for value in (inside, outside, worse)]
+    assert found == [True, False, False]
 
 
 @pytest.mark.parametrize("stage", ["rewritten", "onnx", "onnx-simplified", "tflite-float32"])
@@ -94,8 +92,8 @@ def test_random_weights_are_promised_nothing_but_what_the_recipe_says() -> None:
 def test_the_promised_cosine_is_an_error_of_a_third_of_the_output() -> None:
     truth = np.float32([[3, 0]])
     (_, cosine) = bounds_for(Stage("tflite-int8"), NOISE, 0.0, None)
-    assert cosine.holds(compare(truth, np.float32([[3, 0.98]])))
-    assert not cosine.holds(compare(truth, np.float32([[3, 1]])))
+    assert cosine.judge(compare(truth, np.float32([[3, 0.98]]))).holds
+    assert not cosine.judge(compare(truth, np.float32([[3, 1]]))).holds
 
 
 def test_a_format_that_changes_nothing_may_differ_as_float32_does() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from mobilekit.parity.ledger.limits import Bound
-from mobilekit.parity.ledger.metrics import Metrics, compare
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.parity.ledger.result import Bound, Metrics
 
 VALUES = st.floats(-1000, 1000, width=32)
 
@@ -64,7 +64,7 @@ def test_a_candidate_that_is_not_finite_holds_no_limit(bad: float) -> None:
     got = compare(np.float32([[1, 2], [3, 4]]), np.float32([[1, 2], [3, bad]]))
     assert not got.finite
     for metric, limit in (("max_abs", 1e30), ("relative_l2", 1e30), ("cosine", 0.0)):
-        assert not Bound(metric, limit, "").holds(got)
+        assert not Bound(metric, limit, "").judge(got).holds
     assert (got.psnr_db, got.to_json()["max_abs"], got.to_json()["finite"]) == (None, None, False)
 
 
@@ -73,7 +73,7 @@ def test_a_reference_of_zeros() -> None:
     got = compare(zeros, zeros + 1)
     assert (got.max_abs, got.relative_l2, got.cosine, got.psnr_db) == (1, math.inf, -1, None)
     assert got.to_json()["relative_l2"] is None
-    assert not Bound("relative_l2", 1e30, "").holds(got)
+    assert not Bound("relative_l2", 1e30, "").judge(got).holds
     assert compare(zeros, zeros).max_abs == 0
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.parity.ledger.task import Certain, certain, k_for, topk_agreement
+from mobilekit.parity.ledger.result import Certain
+from mobilekit.parity.ledger.task import certain, k_for, topk_agreement
 
 
 def test_what_cannot_be_overtaken_is_certain() -> None:

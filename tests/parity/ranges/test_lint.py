@@ -20,7 +20,8 @@ from mobilekit.errors import UsageError
 from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
 from mobilekit.parity.ranges.activations import record
 from mobilekit.parity.ranges.float16 import to_float16
-from mobilekit.parity.ranges.lint import RangeLint, RangeWarning, lint
+from mobilekit.parity.ranges.lint import lint
+from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import Calibration, Input, Int8, Recipe, RewriteStep
 from mobilekit.rewrites.fx.graph import trace
@@ -339,33 +340,22 @@ def test_rubbish_is_refused(tmp_path: Path) -> None:
 # -- on the terminal ---------------------------------------------------------------------------------------------------
 
 
-def warning(kind: str, number: int, severity: str = "warning") -> dict[str, object]:
-    return RangeWarning(
-        kind, severity, f"net.{number}", f"net_{number}", 1.0, 2.0, "it is so", f"mend {kind}"
-    ).to_json()  # type: ignore[arg-type]
+def warning(kind: str, number: int, severity: Severity = "warning") -> RangeWarning:
+    return RangeWarning(kind, severity, f"net.{number}", f"net_{number}", 1.0, 2.0, "it is so", f"mend {kind}")
 
 
 def test_an_export_prints_a_handful_and_counts_the_rest() -> None:
-    content = {
-        "inputs": 84,
-        "warnings": [
-            warning("a", 0, "severe"),
-            *[warning("b", i) for i in range(7)],
-            *[warning(k, 9) for k in "cdefg"],
-        ],
-    }
-    lines = range_lines(content)
-    assert lines[:4] == [
+    many = (warning("b", i) for i in range(7))
+    lint = RangeLint(84, (warning("a", 0, "severe"), *many, *(warning(kind, 9) for kind in "cdefg")))
+    assert range_lines(lint) == [
         "severe a: net.0: it is so",
-        "  mend a",
         "warning b: net.0 (and 6 other steps): it is so",
-        "  mend b",
+        "warning c: net.9: it is so",
+        "4 more warnings of ranges",
     ]
-    assert lines[-1] == "2 more warnings; `mobilekit ranges` shows all"
-    assert len(lines) == 11
-    assert len(range_lines(content, in_full=True)) == 13 + 7
-    assert verdict_line(content) == "Ranges on 84 calibration inputs: 1 severe, 12 other warnings."
-    assert range_lines({"inputs": 1, "warnings": []}) == []
+    assert len(range_lines(lint, in_full=True)) == 13 + 7
+    assert verdict_line(lint) == "Ranges on 84 calibration inputs: 1 severe, 12 other warnings."
+    assert range_lines(RangeLint(1, ())) == []
 
 
 def test_the_json_is_what_it_was() -> None:

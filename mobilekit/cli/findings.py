@@ -1,0 +1,205 @@
+"""What a ledger, a baseline and the layers found wrong, as one list that every rendering shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from mobilekit.cli.render.format import figure, missed_words
+from mobilekit.parity.layers.result import Layers
+from mobilekit.parity.ledger.baseline import BaselineReport
+from mobilekit.parity.ledger.result import GateResult, JudgedBound, Ledger, Row
+from mobilekit.store.result import Figure, Result
+from mobilekit.store.stages import Stage, find_stage, stage_of_file
+
+Rule = Literal["parity", "gate", "baseline", "layers"]
+Level = Literal["error", "warning"]
+
+_REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
+_BISECT = "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts it out."
+_GATE_ADVICE = {
+    "max_partitions": "`mobilekit inspect FILE` names each op outside the delegate, with the reason.",
+    "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
+    "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
+}
+_GATES = {"max_partitions": "XNNPACK partitions", "forbid_ops": "forbidden ops", "max_size_mb": "MB"}
+_UNKNOWN_ON_RANDOM = "within its limits on these inputs, and outside them on random ones"
+
+
+@dataclass(frozen=True)
+class Finding(Result):
+    """One thing that is wrong: a limit that was missed, a broken invariant, a gate, a regression, a jump."""
+
+    rule: Rule
+    level: Level
+    """`error` where it makes the exit code 1."""
+    place: str
+    """Where, in words, such as `tflite-int8 against reference (logits)`. Several findings may be of one place."""
+    text: str
+    """What is wrong there, without a full stop."""
+    stage: str | None = None
+    against: str | None = None
+    output: str | None = None
+    file: str | None = None
+    """Path in the bundle."""
+    module: str | None = None
+    gate: str | None = None
+    metric: str | None = None
+    inputs: Literal["real", "random"] = "real"
+    measured: Figure | None = None
+    limit: Figure | None = None
+    follows: str | None = None
+    """The failed stage that this one was made from, which is to be mended first."""
+    advice: str = ""
+    """What to do; empty where it follows from an earlier stage."""
+
+
+def findings_of(
+    ledger: Ledger,
+    baseline: BaselineReport | None = None,
+    layers: Layers | None = None,
+    is_bisected: bool = False,
+) -> tuple[Finding, ...]:
+    """Return all that is wrong, in the order of the stages.
+
+    Args:
+        ledger: What was measured.
+        baseline: The comparison with an earlier ledger.
+        layers: The values inside.
+        is_bisected: Whether the fault has been looked for already, which is else the advice.
+    """
+    found = [*_of_rows(ledger, is_bisected), *(_of_gate(gate) for gate in ledger.gates if gate.verdict != "pass")]
+    return (*found, *_of_baseline(baseline), *_of_layers(layers))
+
+
+def gate_words(gate: GateResult) -> str:
+    """Say what an artifact has of what a gate limits."""
+    return f"{gate.value:g} {_GATES[gate.gate]}, at most {gate.limit:g}"
+
+
+def by_place(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Return the findings of each place together, in their order."""
+    return [list(members) for _, members in groupby(findings, lambda each: (each.rule, each.place))]
+
+
+def texts_of(findings: Sequence[Finding]) -> str:
+    """Return what is wrong in one place, as one sentence without a full stop."""
+    return "; ".join(each.text for each in findings)
+
+
+def advice_of(findings: Sequence[Finding]) -> list[str]:
+    """Return what to do, each piece of advice once."""
+    return list(dict.fromkeys(each.advice for each in findings if each.advice))
+
+
+def _of_rows(ledger: Ledger, is_bisected: bool) -> Iterator[Finding]:
+    failed = {row.stage for row in ledger.rows if row.verdict != "pass"}
+    for row in ledger.rows:
+        if row.verdict != "pass":
+            follows = _follows(row.stage, failed)
+            default = "" if is_bisected else _default_advice(row.stage)
+            for each in _of_row(row):
+                yield replace(each, follows=follows, advice="" if follows else each.advice or default)
+
+
+def _of_row(row: Row) -> Iterator[Finding]:
+    where = Finding("parity", "error", row.place, _UNKNOWN_ON_RANDOM, row.stage, row.against, row.output)
+    where = replace(where, file=_file(row.stage))
+    found = [replace(where, text=each.text, metric=each.invariant, advice=each.advice) for each in row.findings]
+    if not row.finite or not row.random.finite:  # there is no use in figures of such
+        yield from found or [replace(where, text="some outputs are not finite numbers")]
+        return
+    found += [_missed(where, limit, "real") for limit in row.limits if not limit.holds]
+    found += [_missed(where, limit, "random") for limit in row.random_limits if not limit.holds]
+    yield from found or [where]
+
+
+def _missed(where: Finding, limit: JudgedBound, inputs: Literal["real", "random"]) -> Finding:
+    return replace(
+        where,
+        text=missed_words(limit) + (" on random inputs" if inputs == "random" else ""),
+        metric=limit.metric,
+        inputs=inputs,
+        measured=limit.value,
+        limit=limit.limit,
+        advice=limit.advice,
+    )
+
+
+def _follows(stage: str, failed: set[str]) -> str | None:
+    """Return the first of the failed stages that a stage was made from."""
+    known = find_stage(stage)
+    before, first = known.predecessor if known else None, None
+    while before is not None:
+        first = before if before in failed else first
+        before = before.predecessor
+    return first
+
+
+def _default_advice(stage: str) -> str:
+    known = find_stage(stage)
+    if known is Stage.REWRITTEN:
+        return _REWRITES
+    return "" if known and known.is_on_device else _BISECT
+
+
+def _file(stage: str) -> str | None:
+    known = find_stage(stage)
+    return known.file if known else None
+
+
+def _of_gate(gate: GateResult) -> Finding:
+    stage = stage_of_file(gate.artifact)
+    return Finding(
+        "gate",
+        "error",
+        gate.artifact,
+        gate_words(gate) + (f": {gate.why}" if gate.why else ""),
+        stage=stage,
+        file=gate.artifact,
+        gate=gate.gate,
+        measured=gate.value,
+        limit=gate.limit,
+        advice=_GATE_ADVICE[gate.gate],
+    )
+
+
+def _of_baseline(baseline: BaselineReport | None) -> Iterator[Finding]:
+    for row in baseline.stages if baseline else ():
+        if row.verdict == "regressed":
+            yield Finding(
+                "baseline",
+                "error",
+                row.place,
+                f"relative L2 {row.why}",
+                stage=row.stage,
+                against=row.against,
+                output=row.output,
+                file=_file(row.stage),
+                metric="relative_l2",
+                measured=row.now,
+                limit=None if row.before is None or row.noise is None else row.before + row.noise,
+                advice="Where the change is meant, keep the new ledger.json as the baseline.",
+            )
+
+
+def _of_layers(layers: Layers | None) -> Iterator[Finding]:
+    for stage in layers.measured if layers else ():
+        jump = stage.first_jump
+        if jump and jump.step:
+            found, limit = figure(jump.step.relative_l2), figure(jump.limit)
+            yield Finding(
+                "layers",
+                "warning",
+                f"{stage.stage} at {jump.module}",
+                f"the error jumps: {found}, and the format explains {limit} there",
+                stage=stage.stage,
+                against=stage.against,
+                file=stage.stage.file,
+                module=jump.module,
+                metric="relative_l2",
+                measured=jump.step.relative_l2,
+                limit=jump.limit,
+            )

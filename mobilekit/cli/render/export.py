@@ -1,0 +1,105 @@
+"""What `mobilekit export` prints: its verdict, what it was given, what it did, what came of that, and what is next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Any
+
+from rich.console import RenderableType
+
+from mobilekit.cli.render.format import count, megabytes, percent
+from mobilekit.cli.render.ranges import range_lines
+from mobilekit.cli.render.steps import step_lines
+from mobilekit.cli.render.terminal import finding_lines, ledger_table, limit_lines, loosened, verdict_line
+from mobilekit.cli.results import ExportResult
+from mobilekit.models.names import file_spec
+
+_WIDTH = 110
+_PLACES = 6
+"""How many lines of what is wrong are shown; `--verbose` shows all."""
+
+
+def export_report(result: ExportResult, manifest: Mapping[str, Any], verbose: bool = False) -> Iterator[RenderableType]:
+    """Yield the lines of an export.
+
+    Args:
+        result: What was exported.
+        manifest: The bundle's.
+        verbose: With the figures of proofs, the derivations of limits, and all that is wrong.
+    """
+    ledger = result.ledger
+    yield verdict_line(ledger, result.findings, str(manifest["model"]["name"]))
+    yield from given_lines(result, manifest)
+    yield from _indented("rewrites", step_lines(ledger.steps, in_full=verbose) or ["none"])
+    yield ledger_table(ledger)
+    wrong = finding_lines(result.findings, in_full=verbose)
+    yield from wrong if verbose else _first(wrong)
+    yield from (f"Loosened: {text}" for text in loosened(ledger))
+    yield from limit_lines(ledger) if verbose else ()
+    yield from range_lines(ledger.ranges, in_full=verbose) if ledger.ranges else ()
+    yield from file_lines(result)
+    yield f"Next: {next_command(result, manifest)}"
+
+
+def given_lines(result: ExportResult, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was taken as given, at most 8 lines."""
+    model, calibration, ledger = manifest["model"], manifest["calibration"], result.ledger
+    options = ", ".join(f"{name} {value}" for name, value in model["options"].items())
+    on = f"{count(ledger.inputs.count, 'input')} ({ledger.inputs.real}), and random ones for float stages"
+    if ledger.reference_top1 is not None:
+        on += f"; top-1 of the reference {percent(ledger.reference_top1, 2)} %"
+    yield from _indented("model", [f"{model['name']} ({options})" if options else model["name"]])
+    yield from _indented("weights", [model["weights"]["source"]])
+    yield from _indented("recipe", [f"{manifest['recipe']['name']}, to {', '.join(manifest['precision'])}"])
+    yield from _indented("input", [_input(manifest)])
+    yield from _indented("calibrated on", [f"{count(calibration['count'], 'input')} ({calibration['source']})"])
+    yield from _indented("measured on", [on])
+
+
+def file_lines(result: ExportResult) -> Iterator[str]:
+    """Yield where the bundle is, whether it was made now, and its files with their sizes."""
+    made = "is written"
+    if result.up_to_date:
+        made = "was there already, of the same model, recipe and versions (--force makes it anew)"
+    elif result.from_cache:
+        made = "comes out of the cache, of the same model, recipe and versions (--force makes it anew)"
+    yield f"{result.bundle} {made}:"
+    files = ", ".join(f"{name} {megabytes(size)}" for name, size in result.files.items())
+    yield from wrap(files, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
+    """Return the command to run next."""
+    errors = [finding for finding in result.findings if finding.level == "error"]
+    name = str(manifest["model"]["name"])
+    if not errors:
+        return f"mobilekit bench {result.bundle} (how fast it is), mobilekit report {result.bundle} -o report.html"
+    if errors[0].rule == "gate":
+        return f"mobilekit inspect {result.bundle}/{errors[0].file}"
+    if errors[0].stage == "rewritten":
+        return f"mobilekit rewrites explain {name}"
+    code = f" --reference {name}" if file_spec(name) else ""
+    return f"mobilekit diff {result.bundle}{code} --bisect fault (which module is at fault)"
+
+
+def _input(manifest: Mapping[str, Any]) -> str:
+    """Return how an image becomes the input, and the names of further inputs."""
+    given, figures = manifest["input"], {}
+    for key in ("mean", "std"):
+        figures[key] = " ".join(f"{value:g}" for value in given[key])
+    others = [f"and {name}" for name in manifest.get("extra_inputs", {})]
+    image = f"{given['size']}x{given['size']} {given['color']}, 0 to 1, mean {figures['mean']}, std {figures['std']}"
+    return " ".join([image, *others])
+
+
+def _indented(heading: str, lines: list[str]) -> Iterator[str]:
+    """Yield lines with a heading beside the first."""
+    for number, line in enumerate(lines):
+        head = f"{heading if number == 0 else '':13s} "
+        yield from wrap(line, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+
+
+def _first(lines: list[str]) -> list[str]:
+    rest = len(lines) - _PLACES
+    return [*lines[:_PLACES], f"and {count(rest, 'more line')} with --verbose"] if rest > 1 else lines

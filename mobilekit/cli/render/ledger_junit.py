@@ -1,0 +1,38 @@
+"""A ledger as JUnit: a test for each comparison, each gate, and each comparison with the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mobilekit.cli.findings import by_place, texts_of
+from mobilekit.cli.render.format import figure
+from mobilekit.cli.render.junit import Case, to_junit
+from mobilekit.cli.results import DiffResult
+from mobilekit.parity.ledger.result import Row
+
+_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agreement", "top1", "float64_ulps")
+
+
+def diff_junit(result: DiffResult, name: str) -> str:
+    """Return what `mobilekit diff` measured as JUnit."""
+    return to_junit(_cases(result, f"diff {name}"))
+
+
+def _cases(result: DiffResult, suite: str) -> Iterator[Case]:
+    errors = [finding for finding in result.findings if finding.level == "error"]
+    failures = {(members[0].rule, members[0].place): texts_of(members) for members in by_place(errors)}
+    gates = {(each.file, each.gate): f"{each.place}: {each.text}" for each in errors if each.rule == "gate"}
+    for gate in result.gates:
+        yield Case(
+            suite, f"{gate.artifact}: {gate.gate}", gates.get((gate.artifact, gate.gate)), output=f"{gate.value:g}"
+        )
+    for row in result.rows:
+        yield Case(suite, row.place, failures.get(("parity", row.place)), output=_figures(row))
+    for change in result.baseline.stages if result.baseline else ():
+        skipped = f"{change.verdict}: {change.why}" if change.verdict in ("new", "missing") else None
+        yield Case(f"{suite}: against the baseline", change.place, failures.get(("baseline", change.place)), skipped)
+
+
+def _figures(row: Row) -> str:
+    values = {name: figure(getattr(row, name), ".6g", "") for name in _FIGURES}
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value)

@@ -1,0 +1,305 @@
+"""The ledger as a result: what was measured at every stage, what it was held to, and what came of it.
+
+The same types are measured, written to ledger.json, read back and shown. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, computed_field, model_validator
+
+from mobilekit.errors import UsageError
+from mobilekit.parity.ranges.result import RangeLint
+from mobilekit.rewrites.report import StepReport
+from mobilekit.store.bundle import LEDGER, Bundle
+from mobilekit.store.result import Figure, Result
+from mobilekit.store.stages import Precision, Stage
+
+HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
+
+Verdict = Literal["pass", "fail"]
+
+_AGAIN = "Export the model again."
+
+
+@dataclass(frozen=True)
+class Metrics(Result):
+    """The distance of a candidate's outputs from a reference's, over all inputs."""
+
+    max_abs: Figure
+    """Largest absolute difference."""
+    mean_abs: Figure
+    """Mean absolute difference."""
+    relative_l2: Figure
+    """L2 norm of the difference over that of the reference."""
+    cosine: Figure
+    """Smallest cosine of an input's two outputs."""
+    psnr_db: Figure | None
+    """20 log10(max |reference| / root mean square difference); None where there is no difference."""
+    top1_agreement: Figure
+    """Share of inputs whose largest output is the same one."""
+    top1: Figure | None = None
+    """Share of inputs whose largest output is the label's, where there are labels."""
+    finite: bool = True
+    """Whether every output of the candidate is a finite number."""
+    top_k: int | None = None
+    """k of top-k; None where the outputs are no (N, classes), or have few classes."""
+    topk_agreement: Figure | None = None
+    """Share of the reference's first k classes that are among the candidate's first k."""
+    float64_ulps: Figure | None = None
+    """Largest distance from the reference's float64 run, in units of 2^-24 of the largest output there; of float32
+    stages against the reference."""
+
+
+@dataclass(frozen=True)
+class Bound(Result):
+    """One metric's limit and where it comes from."""
+
+    metric: str
+    limit: Figure
+    derivation: str
+    advice: str = ""
+    """What to do where it does not hold."""
+    reason: str = ""
+    """Why the recipe may be less strict than what is derived."""
+
+    def judge(self, metrics: Metrics) -> JudgedBound:
+        """Hold metrics to the limit; a figure that is not a number is beyond it."""
+        value = getattr(metrics, self.metric)
+        return JudgedBound(**vars(self), value=value, holds=is_within(self.metric, value, self.limit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedBound(Bound):
+    """A limit, and what came of it."""
+
+    value: Figure
+    """What was measured."""
+    holds: bool
+
+
+def is_within(metric: str, value: float, limit: float) -> bool:
+    """Return whether a metric's figure is within a limit; one that is not a number is not."""
+    return value >= limit if metric in HIGHER_IS_BETTER else value <= limit
+
+
+@dataclass(frozen=True)
+class BrokenInvariant(Result):
+    """One invariant that a stage's outputs do not keep."""
+
+    invariant: str
+    """`finite`, `probabilities`, `constant`, `dead` or `saturated`."""
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Metrics):
+    """One comparison: a stage against the one it was made from, or the reference. Its metrics are on real inputs."""
+
+    stage: Annotated[Stage | str, Field(union_mode="left_to_right")]
+    """Or the name of a file that was made elsewhere."""
+    against: Stage
+    output: str
+    """Which of the model's outputs."""
+    verdict: Verdict
+    limits: tuple[JudgedBound, ...]
+    """What the metrics on real inputs are held to."""
+    findings: tuple[BrokenInvariant, ...] = ()
+    """Invariants that the stage's outputs break."""
+    random: Metrics
+    """On standard normal inputs."""
+    random_limits: tuple[JudgedBound, ...] = ()
+    """What those are held to; none of a quantized stage, as they lie outside the ranges that it was calibrated for."""
+
+    @property
+    def place(self) -> str:
+        """Which comparison it is, in words."""
+        return f"{self.stage} against {self.against} ({self.output})"
+
+    @property
+    def is_total(self) -> bool:
+        """Whether it is against the reference, and so has all that was lost up to here."""
+        return self.against is Stage.REFERENCE
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics on real inputs, which are the row's own."""
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judge_limits_of_0_1(cls, content: Any) -> Any:
+        """Limits of ledgers up to 0.1 have only what they are."""
+        if not isinstance(content, dict) or not isinstance(content.get("limits"), list | tuple):
+            return content
+        return {**content, "limits": [_judged(limit, content) for limit in content["limits"]]}
+
+
+def _judged(limit: Any, metrics: Mapping[str, Any]) -> Any:
+    if not isinstance(limit, dict) or "holds" in limit:
+        return limit
+    value, most = metrics.get(str(limit.get("metric"))), limit.get("limit")
+    if not isinstance(value, int | float) or not isinstance(most, int | float):
+        return {**limit, "value": None, "holds": False}
+    return {**limit, "value": value, "holds": is_within(limit["metric"], value, most)}
+
+
+@dataclass(frozen=True)
+class GateResult(Result):
+    """One gate and what the artifact has."""
+
+    artifact: str
+    """File name."""
+    gate: str
+    """`max_partitions`, `forbid_ops` or `max_size_mb`."""
+    limit: float
+    value: float
+    verdict: Verdict
+    why: str = ""
+    """What makes the value, where it is beyond the limit."""
+
+
+@dataclass(frozen=True)
+class Certain(Result):
+    """How much of a classification a number format cannot change, though it change the outputs as far as it may."""
+
+    top1: float
+    """Share of inputs whose first class leads the second by more than that."""
+    topk: float | None
+    """Share of the first k places whose class leads the one in place k + 1 by more; None where there is no k."""
+    right: float | None
+    """Share of inputs whose first class is certain and the label's; None without labels."""
+
+
+@dataclass(frozen=True)
+class Noise(Result):
+    """What the formats do to the outputs of one model on one set of inputs."""
+
+    float32_max_abs: Figure
+    """Largest difference between the model in float32 and in float64."""
+    float32_relative_l2: Figure
+    """Change of the outputs from float64 to float32."""
+    scale: Figure
+    """Largest absolute output."""
+    float16_relative_l2: Figure
+    """Change of the outputs when every weight is rounded to float16."""
+    dynamic_relative_l2: Figure
+    """Change when weights (per channel) and the inputs of linear layers (per tensor) are rounded to 8 bits."""
+    int8_relative_l2: Figure
+    """Change when weights (per channel) and every other tensor (per tensor) are rounded to 8 bits, in the ranges of the
+    calibration."""
+    int8_fitted_relative_l2: Figure
+    """The same in ranges of these inputs' own: more calibration cannot do better."""
+    certain: Mapping[str, Certain] = field(default_factory=dict)
+    """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
+
+    def relative_l2(self, precision: Precision) -> float:
+        """Return the change of the outputs in a format."""
+        changes: dict[Precision, float] = {
+            "float32": self.float32_relative_l2,
+            "float16": self.float16_relative_l2,
+            "dynamic": self.dynamic_relative_l2,
+            "int8": self.int8_relative_l2,
+        }
+        return changes[precision]
+
+
+@dataclass(frozen=True)
+class MeasuredOn(Result):
+    """The inputs of a ledger."""
+
+    real: str
+    """What they are, or where they are from."""
+    count: int
+
+
+@dataclass(frozen=True)
+class ArtifactSummary(Result):
+    """What a file that was measured is made of."""
+
+    size_bytes: int
+    ops: Mapping[str, int]
+    """Count of each kind."""
+    partitions: int | None = None
+    """XNNPACK's; None of an ONNX file."""
+
+
+@dataclass(frozen=True)
+class Ledger(Result):
+    """All comparisons of one export, and what they were made on."""
+
+    inputs: MeasuredOn
+    noise: Mapping[str, Noise]
+    """What the formats do to each output, on the real inputs."""
+    rows: Annotated[tuple[Row, ...], Field(alias="stages", min_length=1)]
+    steps: Annotated[tuple[StepReport, ...], Field(alias="rewrites")] = ()
+    gates: tuple[GateResult, ...] = ()
+    artifacts: Mapping[str, ArtifactSummary] = field(default_factory=dict)
+    """The files that were measured, by their names."""
+    reference_top1: float | None = None
+    """The reference's own top-1, where the inputs have labels."""
+    inputs_sha256: str | None = None
+    """SHA-256 of the real inputs' bytes."""
+    ranges: RangeLint | None = None
+    """What the activations warn of, in the ledger of an export."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """`pass` if every row and every gate passes, else `fail`."""
+        verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
+        return "pass" if all(verdict == "pass" for verdict in verdicts) else "fail"
+
+    @property
+    def totals(self) -> dict[tuple[str, str], Row]:
+        """The comparisons with the reference, by stage and output."""
+        return {(row.stage, row.output): row for row in self.rows if row.is_total}
+
+    @property
+    def steps_from_before(self) -> dict[tuple[str, str], Row]:
+        """The comparisons with the stage that each was made from, by stage and output."""
+        return {(row.stage, row.output): row for row in self.rows}  # the stage before comes second
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ledger as JSON data; only that of an export has `ranges`."""
+        content = super().to_json()
+        if self.ranges is None:
+            del content["ranges"]
+        return content
+
+    @classmethod
+    def read(cls, path: Path, hint: str) -> Self:
+        """Read a ledger from its file.
+
+        Args:
+            path: A ledger.json, or what `mobilekit diff --json` printed.
+            hint: What to do where it cannot be read.
+
+        Raises:
+            UsageError: There is none, or it is something else.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise UsageError(f"Cannot read the ledger {path}: {error.strerror}.", hint) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "its top"
+            raise UsageError(f"{path} is no ledger: {place}: {first['msg'].lower()}.", hint) from error
+        except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
+            raise UsageError(f"{path} is no ledger: it is not JSON.", hint) from error
+
+
+def ledger_of(bundle: Bundle) -> Ledger:
+    """Return the ledger that was written at a bundle's export.
+
+    Raises:
+        UsageError: It is missing or damaged.
+    """
+    return Ledger.read(bundle.path / LEDGER, _AGAIN)

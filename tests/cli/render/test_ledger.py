@@ -1,0 +1,254 @@
+"""A ledger in every rendering: each compared whole with a snapshot, and held to the schema that it has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft4Validator, Draft202012Validator
+
+from mobilekit import __version__
+from mobilekit.cli.findings import findings_of
+from mobilekit.cli.render.diff import diff_report
+from mobilekit.cli.render.export import export_report
+from mobilekit.cli.render.html import bundle_html
+from mobilekit.cli.render.ledger_junit import diff_junit
+from mobilekit.cli.render.ledger_markdown import diff_markdown
+from mobilekit.cli.render.sarif import findings_sarif
+from mobilekit.cli.results import DiffResult, ExportResult, result_of
+from mobilekit.cli.schema import schema_of
+from mobilekit.parity.layers.result import LayerRow, Layers, Observer, StageLayers, TappedValue, TensorError
+from mobilekit.parity.ledger.baseline import against_baseline
+from mobilekit.parity.ledger.result import (
+    ArtifactSummary,
+    Bound,
+    BrokenInvariant,
+    GateResult,
+    Ledger,
+    MeasuredOn,
+    Metrics,
+    Noise,
+    Row,
+)
+from mobilekit.parity.ranges.result import RangeLint, RangeWarning
+from mobilekit.rewrites.exactness import Exactness
+from mobilekit.rewrites.report import Float32Check, Proof, Refusal, StepReport
+from mobilekit.store.manifest import Weights
+from mobilekit.store.stages import Stage
+from tests.cli.render.test_ci import check_junit
+from tests.snapshots import check_snapshot, on_terminal
+
+NOISE = Noise(1e-6, 2e-7, 4.0, 4e-4, 8e-3, 2e-2, 2e-2)
+KEEP_FLOAT = "Leave more in float: int8.keep_float in the recipe."
+SARIF = Draft4Validator(json.loads((Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json").read_text()))
+MANIFEST: dict[str, Any] = {
+    "model": {
+        "name": "nets[bold]:boom:",
+        "options": {"num_classes": 10},
+        "weights": {"source": "w.safetensors", "trained": True, "sha256": "ab" * 32},
+    },
+    "recipe": {"name": "default", "content": {}},
+    "precision": ["int8"],
+    "calibration": {"source": "built-in photos", "count": 84, "sha256": "cd" * 32},
+    "tools": {"mobilekit": "0", "torch": "2"},
+    "input": {"color": "RGB", "size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    "files": {"model.onnx": "ef" * 32, "model.int8.tflite": "01" * 32},
+}
+
+
+def metrics(error: float, labelled: bool = False) -> Metrics:
+    """What outputs are that are off by a share of the reference's."""
+    return Metrics(4 * error, error, error, 1 - error, None if not error else 20.0, 1.0, 0.875 if labelled else None)
+
+
+def row(stage: Stage, against: Stage, error: float, random: float = 0.0, **more: Any) -> Row:
+    """A comparison, held to a relative L2 of 0.04 where the stage is int8, and to 1e-6 elsewhere."""
+    limit = 0.04 if stage.precision == "int8" else 1e-6
+    bound = Bound("relative_l2", limit, "by hand", KEEP_FLOAT if stage.precision == "int8" else "")
+    limits = (bound.judge(metrics(error)),)
+    random_limits = () if stage.is_quantized else (bound.judge(metrics(random)),)
+    passed = all(each.holds for each in (*limits, *random_limits)) and not more.get("findings")
+    labelled = more.pop("labelled", False)
+    return Row(
+        **vars(metrics(error, labelled)),
+        stage=stage,
+        against=against,
+        output="logits",
+        verdict="pass" if passed else "fail",
+        limits=limits,
+        random=metrics(random),
+        random_limits=random_limits,
+        **more,
+    )
+
+
+def ledger(onnx: float = 5e-7, int8: float = 0.02, random: float = 5e-7, size: float = 0.5, **more: Any) -> Ledger:
+    """A ledger of three stages with these errors, and a gate of 1 MB on a file of this size."""
+    labelled = more.pop("labelled", False)
+    rows = (
+        row(Stage.REWRITTEN, Stage.REFERENCE, 3e-7, labelled=labelled),
+        row(Stage.ONNX, Stage.REFERENCE, onnx, random, labelled=labelled),
+        row(Stage.ONNX, Stage.REWRITTEN, onnx, random, labelled=labelled),
+        row(Stage.TFLITE_INT8, Stage.REFERENCE, max(int8, onnx), labelled=labelled),
+        row(Stage.TFLITE_INT8, Stage.ONNX, int8, labelled=labelled, **more),
+    )
+    steps = (
+        StepReport("fold", Exactness.EXACT, ("a", "b"), (), ("", ""), Proof(6e-15, ()), Float32Check("y", 17, 111, 4)),
+        StepReport(
+            "gate", Exactness.EXACT_WHEN, (), tuple(Refusal(f"n.{i}", "it is small already") for i in range(49))
+        ),
+        StepReport("other", Exactness.EXACT, (), (), notes=("it matches nothing in this model",)),
+    )
+    gate = GateResult("model.int8.tflite", "max_size_mb", 1, size, "pass" if size <= 1 else "fail")
+    artifacts = {"model.int8.tflite": ArtifactSummary(int(size * 1e6), {"CONV_2D": 3}, 1)}
+    on = MeasuredOn("photos [red]:boom:", 16)
+    return Ledger(on, {"logits": NOISE}, rows, steps, (gate,), artifacts, 0.875 if labelled else None, "ab" * 32)
+
+
+def inside() -> Layers:
+    """Values inside, of which one jumps."""
+    error = TensorError(0.5, 0.25, 12.0, 9.0, 3, 64)
+    rows = (LayerRow("tap_0", "stem", replace(error, relative_l2=0.01), error, 0.01, 0.02, 0.01),)
+    rows += (LayerRow("tap_1", "blocks.0", error, error, 0.01, 0.02, 0.24),)
+    taps = tuple(TappedValue(each.tap, each.module, each.module, (), False, None) for each in rows)
+    seen = Observer(True, 0.0, 0.0)
+    floats = StageLayers(Stage.ONNX, Stage.REFERENCE, seen, (replace(rows[0], step=None), replace(rows[1], step=None)))
+    return Layers(MeasuredOn("photos", 4), taps, (floats, StageLayers(Stage.TFLITE_INT8, Stage.ONNX, seen, rows)))
+
+
+DEAD = BrokenInvariant("dead", "1 of 5 outputs are dead | <always> 0", KEEP_FLOAT)
+RANGES = RangeLint(
+    84, (RangeWarning("float16-overflow", "severe", "head", "head", 7e4, 65504, "it is 7e+04", "scale"),)
+)
+CASES: dict[str, DiffResult] = {
+    "pass": result_of(replace(ledger(), ranges=RANGES)),
+    "labelled": result_of(ledger(labelled=True)),
+    "stage": result_of(ledger(onnx=0.5)),
+    "random": result_of(ledger(random=0.5)),
+    "invariant": result_of(ledger(findings=(DEAD,)), layers=inside()),
+    "gate": result_of(ledger(size=2.5)),
+    "baseline": result_of(ledger(int8=0.039), baseline=against_baseline(ledger(int8=0.039), ledger(int8=0.001))),
+}
+
+
+def exported(result: DiffResult) -> ExportResult:
+    plain = Ledger(**{name: getattr(result, name) for name in Ledger.__dataclass_fields__})
+    weights = Weights.from_json(MANIFEST["model"]["weights"])
+    files = {"model.int8.tflite": 500_000, "model.onnx": 2_000_000, "ledger.json": 9_000}
+    return ExportResult("artifacts/net", False, False, weights, files, plain, findings_of(plain), plain.verdict)
+
+
+RENDERINGS: dict[str, Callable[[DiffResult], str]] = {
+    "diff.txt": lambda result: on_terminal(*diff_report(result, "artifacts/net")),
+    "diff.verbose.txt": lambda result: on_terminal(*diff_report(result, "artifacts/net", verbose=True)),
+    "export.txt": lambda result: on_terminal(*export_report(exported(result), MANIFEST)),
+    "json": lambda result: json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    "md": lambda result: diff_markdown(result, "net"),
+    "xml": lambda result: diff_junit(result, "net"),
+    "sarif": lambda result: findings_sarif(result.findings, Path("artifacts/net")).replace(__version__, "VERSION"),
+    "html": lambda result: bundle_html("net", MANIFEST, replace(result, layers=None), {"model.onnx": 9}, []),
+}
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+@pytest.mark.parametrize("case", CASES)
+def test_snapshot(case: str, form: str) -> None:
+    check_snapshot(f"ledger-{case}.{form}", RENDERINGS[form](CASES[case]))
+
+
+ESCAPES = {
+    "md": {"|": r"\|", "<": r"\<"},
+    **{form: {"&": "&amp;", "<": "&lt;", ">": "&gt;"} for form in ("xml", "html")},
+}
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+@pytest.mark.parametrize("case", ["stage", "random", "invariant", "gate"])
+def test_what_fails_is_in_every_rendering(case: str, form: str) -> None:
+    result = CASES[case]
+    text = RENDERINGS[form](result)
+    errors = [each for each in result.findings if each.level == "error" and not each.follows]
+    assert errors
+    for finding in errors:
+        words = finding.text
+        for old, new in ESCAPES.get(form, {}).items():
+            words = words.replace(old, new)
+        assert words in text
+        assert finding.place in text
+
+
+@pytest.mark.parametrize("form", ["diff.txt", "json", "md", "xml", "sarif", "html"])
+def test_what_got_worse_is_in_every_rendering(form: str) -> None:
+    findings = CASES["baseline"].findings
+    assert {each.rule for each in findings} == {"baseline"}
+    text = RENDERINGS[form](CASES["baseline"])
+    for finding in findings:
+        assert finding.place in text and finding.text.removeprefix("relative L2 ") in text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_is_as_its_schema_says_and_is_read_again(case: str) -> None:
+    result = CASES[case]
+    content = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    Draft202012Validator(schema_of("diff")).validate(content)
+    Draft202012Validator(schema_of("export")).validate(exported(result).to_json())
+    again = DiffResult.from_json(content)
+    assert again.to_json() == content
+    assert again.verdict == result.verdict and again.is_good == result.is_good
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sarif_is_as_the_standard_says(case: str) -> None:
+    log = json.loads(findings_sarif(CASES[case].findings, Path("artifacts/my net")))
+    SARIF.validate(log)
+    [run] = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert all(rules[each["ruleIndex"]]["id"] == each["ruleId"] for each in run["results"])
+    prints = [each["partialFingerprints"]["comparison/v1"] for each in run["results"]]
+    assert len(set(prints)) == len(prints)
+    is_wrong = any(each["level"] == "error" for each in run["results"])
+    assert is_wrong == (not CASES[case].is_good)
+
+
+def test_sarif_names_files_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def uris(bundle: str) -> set[str]:
+        results = json.loads(findings_sarif(CASES["gate"].findings, Path(bundle)))["runs"][0]["results"]
+        return {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in results}
+
+    assert uris("artifacts/my net") == {"artifacts/my%20net/model.int8.tflite"}
+    assert uris("/somewhere/else") == {"file:///somewhere/else/model.int8.tflite"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_junit_has_a_test_for_each_verdict(case: str) -> None:
+    result = CASES[case]
+    root = check_junit(diff_junit(result, "net"))
+    compared = result.baseline.stages if result.baseline else ()
+    assert root.attrib["tests"] == str(len(result.gates) + len(result.rows) + len(compared))
+    assert (root.attrib["failures"] == "0") == result.is_good
+
+
+def test_the_advice_is_that_of_the_first_stage_that_failed() -> None:
+    findings = findings_of(ledger(onnx=0.5))
+    assert [each.stage for each in findings if each.follows] == ["tflite-int8"]
+    assert {each.advice for each in findings if each.stage == "onnx"} == {
+        "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts it out."
+    }
+    assert not any(each.advice for each in findings if each.follows)
+    assert KEEP_FLOAT in {each.advice for each in findings_of(ledger(int8=0.5))}
+    assert not any(each.advice for each in findings_of(ledger(onnx=0.5), is_bisected=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_export_fits_a_screen(case: str) -> None:
+    lines = RENDERINGS["export.txt"](CASES[case]).splitlines()
+    assert len(lines) <= 30
+    assert lines[0].startswith(f"{CASES[case].verdict}: ")
+    given = [line for line in lines if line[:13].rstrip() in ("model", "weights", "recipe", "input", "measured on")]
+    assert len(given) == 5
