@@ -10,7 +10,6 @@ from rich.text import Text
 
 from mobilekit.cli.render.format import NOTHING, count, figure, some
 from mobilekit.parity.layers.result import EQUAL, LayerRow, Layers, StageLayers, TensorError
-from mobilekit.store.stages import Stage
 
 
 def layers_table(layers: Layers) -> Group:
@@ -70,11 +69,15 @@ def _observer(stages: Sequence[StageLayers]) -> list[str]:
 
 def _float_table(stages: Sequence[StageLayers]) -> RenderableType:
     """Return the float stages beside each other: each against the stage before, and the last against the reference."""
-    short = {Stage.ONNX_SIMPLIFIED: "onnx-simpl.", Stage.TFLITE_FLOAT32: "tflite-f32"}
-    columns = [(short.get(stage.stage, str(stage.stage)), [error(row.step) for row in stage.rows]) for stage in stages]
+    columns = [(_narrow(stage.stage), [error(row.step) for row in stage.rows]) for stage in stages]
     columns.append(("total", [error(row.total) for row in stages[-1].rows]))
     heading = "Float stages: relative L2 against the stage before; total: of the last, against the reference"
     return _table(heading, stages[-1].rows, columns, stages)
+
+
+def _narrow(name: str) -> str:
+    """Return a stage's name as the head of a narrow column."""
+    return name.replace("simplified", "simpl.").replace("float32", "f32")
 
 
 def _rounded_table(stage: StageLayers) -> RenderableType:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import computed_field
+from pydantic import ValidationError, computed_field
 
 from mobilekit.artifacts.compare import op_changes
 from mobilekit.errors import UsageError
@@ -84,7 +85,16 @@ def load_ledger(path: Path) -> Ledger:
     Raises:
         UsageError: There is none, or it is something else.
     """
-    return Ledger.read(path, _AGAIN)
+    try:
+        return Ledger.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}.", _AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its top"
+        raise UsageError(f"{path} is no ledger: {place}: {first['msg'].lower()}.", _AGAIN) from error
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
+        raise UsageError(f"{path} is no ledger: it is not JSON.", _AGAIN) from error
 
 
 def against_baseline(now: Ledger, baseline: Ledger) -> BaselineReport:

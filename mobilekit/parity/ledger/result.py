@@ -5,26 +5,21 @@ The same types are measured, written to ledger.json, read back and shown. Nothin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, computed_field, model_validator
+from pydantic import Field, computed_field, model_validator
 
-from mobilekit.errors import UsageError
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.rewrites.report import StepReport
-from mobilekit.store.bundle import LEDGER, Bundle
+from mobilekit.store.bundle import LEDGER, Bundle, read_part
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Precision, Stage
 
 HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
 
 Verdict = Literal["pass", "fail"]
-
-_AGAIN = "Export the model again."
 
 
 @dataclass(frozen=True)
@@ -273,28 +268,6 @@ class Ledger(Result):
             del content["ranges"]
         return content
 
-    @classmethod
-    def read(cls, path: Path, hint: str) -> Self:
-        """Read a ledger from its file.
-
-        Args:
-            path: A ledger.json, or what `mobilekit diff --json` printed.
-            hint: What to do where it cannot be read.
-
-        Raises:
-            UsageError: There is none, or it is something else.
-        """
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise UsageError(f"Cannot read the ledger {path}: {error.strerror}.", hint) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "its top"
-            raise UsageError(f"{path} is no ledger: {place}: {first['msg'].lower()}.", hint) from error
-        except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
-            raise UsageError(f"{path} is no ledger: it is not JSON.", hint) from error
-
 
 def ledger_of(bundle: Bundle) -> Ledger:
     """Return the ledger that was written at a bundle's export.
@@ -302,4 +275,5 @@ def ledger_of(bundle: Bundle) -> Ledger:
     Raises:
         UsageError: It is missing or damaged.
     """
-    return Ledger.read(bundle.path / LEDGER, _AGAIN)
+    ledger: Ledger = read_part(bundle.path / LEDGER, Ledger)
+    return ledger

@@ -171,7 +171,7 @@ def test_a_file_that_is_no_ledger_is_refused(text: str, problem: str, tmp_path: 
 
 
 def test_a_baseline_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Cannot read the ledger") as caught:
+    with pytest.raises(UsageError, match="Cannot read the baseline") as caught:
         load_ledger(tmp_path / "none.json")
     assert "mobilekit diff BUNDLE --json" in caught.value.hint
 
@@ -208,4 +208,4 @@ def test_diff_gates_on_a_baseline(digits_bundle: Path, tmp_path: Path, cli: Cli)
 def test_a_wrong_baseline_is_told_before_anything_runs(digits_bundle: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli("diff", digits_bundle, "--baseline", tmp_path / "none.json")
     assert done.returncode == 2
-    assert "Cannot read the ledger" in done.stderr
+    assert "Cannot read the baseline" in done.stderr
