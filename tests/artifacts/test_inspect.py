@@ -47,7 +47,7 @@ def test_the_json_is_what_it_was(tflite: Path, onnx_file: Path) -> None:
     assert to_json(inspect(tflite)) == kept("inspect-tflite.json")
     assert to_json(inspect(onnx_file)) | {"size_bytes": 84} == kept("inspect-onnx.json")
     assert to_json(inspect(SMALL)) == kept("inspect-small.json")
-    assert artifact_summary(tflite) == kept("inspect-summary.json")
+    assert artifact_summary(inspect(tflite)) == kept("inspect-summary.json")
 
 
 def test_json_comes_back_the_same(tflite: Path) -> None:
