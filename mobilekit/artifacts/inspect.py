@@ -114,6 +114,8 @@ def inspect(path: Path, with_ops: bool = False) -> Inspection:
         UsageError: There is no such file, or it has another suffix.
         ToolError: The file cannot be opened.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory.", "Name a file in it, such as model.int8.tflite of a bundle.")
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     if path.suffix not in (".onnx", ".tflite"):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.models.names import TIMM, registered_names
-
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+from mobilekit.store.stages import PRECISIONS
 
 
 def models(incomplete: str) -> list[str]:

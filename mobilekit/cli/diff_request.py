@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilekit.errors import UsageError
+from mobilekit.models.names import check_name
+from mobilekit.store.bundle import open_bundle
 
 _EXAMPLES = (
     "Name a bundle, or an artifact beside its model: mobilekit diff artifacts/ghostnetv2, or mobilekit diff "
@@ -57,6 +59,7 @@ class DiffRequest:
             )
         if self.bundle is not None:
             refuse("goes with --candidate; a bundle has its own", weights=self.weights, recipe=self.recipe)
+            open_bundle(self.bundle)
         else:
             refuse(
                 "goes with a bundle",
@@ -64,9 +67,20 @@ class DiffRequest:
                 device=self.device,
                 benchmark_binary=self.benchmark_binary,
             )
+            self._check_candidate()
         if not self.layers:
             calibration = self.calibration if self.candidate is None else None  # a reference is built with it
             refuse_without_layers(plot=self.plot, calibration=calibration, precision=self.precision)
+
+    def _check_candidate(self) -> None:
+        """Check what can be checked of the candidate and its reference before either is opened."""
+        assert self.candidate is not None
+        assert self.reference is not None
+        for path in (self.candidate, *([Path(self.reference)] if self.reference.endswith(".onnx") else [])):
+            if not path.is_file():
+                raise UsageError(f"There is no file {path}.")
+        if not self.reference.endswith(".onnx"):
+            check_name(self.reference)
 
 
 def refuse_without_layers(**options: object) -> None:

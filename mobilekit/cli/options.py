@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from mobilekit.cli import complete
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, nearest
+from mobilekit.store.stages import check_precisions
 
 _MODEL = "A registered model, timm:NAME, or FILE.py:FACTORY"
 _CALIBRATION = (
@@ -46,6 +47,23 @@ def _known_recipe(name: str | None) -> str | None:
         from mobilekit.recipes.load import load_recipe
 
         load_recipe(name)
+    return name
+
+
+def _known_precisions(text: str | None) -> str | None:
+    words = split_words(text)
+    if words is not None:
+        check_precisions(words)
+    return text
+
+
+def _known_rewrite(name: str | None) -> str | None:
+    if name is not None:
+        from mobilekit.rewrites.names import installed_names, own_names
+
+        known = [*own_names(), *installed_names()]
+        if name not in known:
+            raise UsageError(f"There is no rewrite {name}.", nearest(name, known))
     return name
 
 
@@ -117,7 +135,30 @@ LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("-
 Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_images))]
 Precisions = Annotated[
     str | None,
-    typer.Option("--precision", help=_PRECISIONS.format(without="the recipe's"), autocompletion=complete.precisions),
+    typer.Option(
+        "--precision",
+        help=_PRECISIONS.format(without="the recipe's"),
+        callback=_checked(_known_precisions),
+        autocompletion=complete.precisions,
+    ),
+]
+OneRewrite = Annotated[
+    str | None,
+    typer.Option(
+        "--rewrite",
+        help="This rewrite alone, whether the recipe names it or not.",
+        callback=_checked(_known_rewrite),
+        autocompletion=complete.rewrites,
+    ),
+]
+ApproximateRewrite = Annotated[
+    str,
+    typer.Option(
+        "--rewrite",
+        help="An approximate rewrite.",
+        callback=_checked(_known_rewrite),
+        autocompletion=complete.rewrites,
+    ),
 ]
 InputSize = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]

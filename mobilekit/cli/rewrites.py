@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from mobilekit.cli import complete, options
+from mobilekit.cli import options
 from mobilekit.cli.output import out, print_json, working
 from mobilekit.store.bundle import INPUT
 
@@ -54,10 +54,7 @@ def list_rewrites(as_json: options.Json = False) -> None:
 def explain(
     model: options.Model,
     recipe: options.Recipe = None,
-    rewrite: Annotated[
-        str | None,
-        typer.Option(help="This rewrite alone, whether the recipe names it or not.", autocompletion=complete.rewrites),
-    ] = None,
+    rewrite: options.OneRewrite = None,
     weights: options.Weights = None,
     calibration: options.Calibration = None,
     as_json: options.Json = False,
@@ -91,7 +88,7 @@ def explain(
 @app.command("rank")
 def rank(
     model: options.Model,
-    rewrite: Annotated[str, typer.Option(help="An approximate rewrite.", autocompletion=complete.rewrites)],
+    rewrite: options.ApproximateRewrite,
     recipe: options.Recipe = None,
     weights: options.Weights = None,
     calibration: options.Calibration = None,

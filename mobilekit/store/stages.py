@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from typing import Literal
+
+from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FileFormat = Literal["pytorch", "onnx", "tflite"]
@@ -93,6 +95,18 @@ class Stage(StrEnum):
 TFLITE_STAGES = tuple(stage for stage in Stage if stage.file_format == "tflite" and not stage.is_on_device)
 PRECISIONS: tuple[Precision, ...] = tuple(stage.precision for stage in TFLITE_STAGES)
 """Of the TFLite files that a recipe may ask for."""
+
+
+def check_precisions(words: Sequence[str]) -> None:
+    """Check that words name precisions of TFLite files, at least one.
+
+    Raises:
+        UsageError: One does not, or there is none.
+    """
+    unknown = [word for word in words if word not in PRECISIONS]
+    if unknown or not words:
+        word = unknown[0] if unknown else "nothing"
+        raise UsageError(f"The precision names {word}.", nearest(word, PRECISIONS))
 
 
 def tflite_stage(precision: str) -> Stage:

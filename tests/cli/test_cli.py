@@ -246,7 +246,7 @@ def test_rewrites_are_listed(run: Run) -> None:
     ("name", "code", "says"),
     [
         ("none.tflite", 2, "There is no file"),
-        ("empty", 2, "There is no file"),
+        ("empty", 2, "empty is a directory"),
         ("weights.pth", 2, "neither .onnx nor .tflite"),
         ("broken.onnx", 4, "broken.onnx"),
         ("broken.tflite", 4, "LiteRT cannot open"),

@@ -59,6 +59,15 @@ TYPOS = {
     ("export", "ghostnetv2", "--recipe", "ghostnetv3"): "There is no recipe ghostnetv3.\nDid you mean ghostnetv2",
     ("export", "ghostnetv2", "--weights", "none.pth"): "There is no weights file none.pth.",
     ("export", "ghostnetv2", "--calibration", "none"): "There is no folder none.",
+    ("export", "ghostnetv2", "--precision", "flot16"): "The precision names flot16.\nDid you mean float16",
+    ("rewrites", "explain", "ghostnet", "--rewrite", "dfc"): "There is no rewrite dfc.",
+    ("rewrites", "rank", "ghostnet", "--rewrite", "hardswish"): "There is no rewrite hardswish.\nDid you mean hard-",
+    ("diff", "none"): "none is not a bundle",
+    ("diff", "--candidate", "none.onnx", "--reference", "ghostnet"): "There is no file none.onnx.",
+    ("diff", "--candidate", "README.md", "--reference", "gostnet"): "There is no model gostnet.\nDid you mean ghostnet",
+    ("inspect", "tests"): "tests is a directory.",
+    ("exprot", "ghostnet"): "No such command 'exprot'. Did you mean 'export'?",
+    ("recipes", "shw"): "No such command 'shw'. Did you mean 'show'?",
     ("diff", "--inputs", "none"): "There is no folder none.",
 }
 # Runs one command line after the other, and says how each ended; torch cannot be imported.
