@@ -24,7 +24,7 @@ def export(
     input_size: options.InputSize = None,
     precision: options.Precisions = None,
     calibration: options.Calibration = None,
-    num_classes: Annotated[int | None, typer.Option(help="Number of classes of the model.")] = None,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="Number of classes of the model.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make; artifacts/MODEL without.")
@@ -41,6 +41,7 @@ def export(
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
     """
+    rewritten = _is_on(rewrites)
     from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.export import export as run
@@ -48,7 +49,7 @@ def export(
     from mobilekit.models.names import folder_name
 
     base = choose_recipe(model, recipe)
-    loaded = adjust(base, input_size, num_classes, options.split_words(precision), _is_on(rewrites))
+    loaded = adjust(base, input_size, num_classes, options.split_words(precision), rewritten)
     target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration), target, force)
     with working(f"exporting {model}") as tell:

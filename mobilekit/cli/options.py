@@ -160,7 +160,7 @@ ApproximateRewrite = Annotated[
         autocompletion=complete.rewrites,
     ),
 ]
-InputSize = Annotated[int | None, typer.Option(help="Height and width in pixels.")]
+InputSize = Annotated[int | None, typer.Option(min=8, max=4096, help="Height and width in pixels.")]
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists there; an export is made anew.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.stages import PRECISIONS
+from mobilekit.store.stages import PRECISIONS, check_precisions
 
 
 def adjust(
@@ -36,10 +36,7 @@ def adjust(
             raise UsageError(f"The number of classes is {num_classes}, not positive.")
         changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
     if precision is not None:
-        unknown = [word for word in precision if word not in PRECISIONS]
-        if unknown or not precision:
-            word = unknown[0] if unknown else "nothing"
-            raise UsageError(f"There is no precision {word}.", nearest(word, PRECISIONS))
+        check_precisions(precision)
         changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
     if not rewrites:
         changes["rewrites"] = ()

@@ -106,7 +106,7 @@ def check_precisions(words: Sequence[str]) -> None:
     unknown = [word for word in words if word not in PRECISIONS]
     if unknown or not words:
         word = unknown[0] if unknown else "nothing"
-        raise UsageError(f"The precision names {word}.", nearest(word, PRECISIONS))
+        raise UsageError(f"There is no precision {word}.", nearest(word, PRECISIONS))
 
 
 def tflite_stage(precision: str) -> Stage:

@@ -92,7 +92,7 @@ REFUSED = {
     "unknown model": (["ghostnetv3"], "There is no model ghostnetv3", "Did you mean ghostnet"),
     "no model": ([], "Missing argument", "--help"),
     "too small": (["ghostnetv2", "--input-size", "32"], "cannot take an input of 3x32x32", "size that it takes is 33"),
-    "far too small": (["ghostnetv2", "--input-size", "4"], "input size is 4", "between 8 and 4096"),
+    "far too small": (["ghostnetv2", "--input-size", "4"], "--input-size", "greater than or equal to 8"),
     "size is no number": (["ghostnetv2", "--input-size", "big"], "--input-size", "valid int"),
     "precision": (["ghostnetv2", "--precision", "float32,int9"], "There is no precision int9", "Did you mean int8"),
     "no precision": (["ghostnetv2", "--precision", ","], "There is no precision nothing", "Known: dynamic, float16"),
