@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.peers import environments, tools
 from benchmarks.peers.conversions import Cost, run
-from mobilekit.models.macs import count_macs, count_params
+from mobilekit.models.analysis.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.recipes.load import recipe_for
 from mobilekit.store.bundle import REFERENCE
@@ -119,7 +119,7 @@ def _key(point: Point) -> str:
     return sha256_of_json(
         {
             "recipe": recipe_for(point.model).recipe.model_dump(mode="json"),
-            "sources": source_digest(["rewrites", "convert", "models"]),
+            "sources": source_digest(["rewrites/**/*.py", "convert/**/*.py", "models/**/*.py"]),
             "tools": tool_versions(),
         }
     )

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.peers.network import load
 from benchmarks.peers.worker import serve
-from mobilekit.models.macs import count_macs
+from mobilekit.models.analysis.macs import count_macs
 from mobilekit.models.registry import find_model
 from mobilekit.parity.ledger.limits import QUANTISED_COSINE
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs

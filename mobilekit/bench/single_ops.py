@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.analysis.cut_tflite import cut_tflite
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.store.worker_loop import serve
 

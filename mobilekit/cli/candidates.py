@@ -32,7 +32,7 @@ def measure_candidate(request: DiffRequest) -> DiffResult:
 
 def open_candidate(request: DiffRequest) -> Pair:
     """Open the artifact beside its reference, with the recipe's inputs in the artifact's size."""
-    from mobilekit.artifacts.probe import check_survives
+    from mobilekit.artifacts.analysis.probe import check_survives
     from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.compare import input_size_of, open_pair
     from mobilekit.jobs.source import Source, choose_recipe

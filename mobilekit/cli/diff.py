@@ -85,7 +85,7 @@ def diff(
         precision,
     )
     request.check()
-    from mobilekit.parity.ledger.baseline import against_baseline, load_ledger
+    from mobilekit.parity.baseline import against_baseline, load_ledger
 
     kept = load_ledger(baseline) if baseline else None
     _check_targets(request)

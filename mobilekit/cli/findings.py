@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Literal
 
 from mobilekit.cli.render.format import figure, missed_words
+from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
-from mobilekit.parity.ledger.baseline import BaselineReport
 from mobilekit.parity.ledger.result import GateResult, JudgedBound, Ledger, Row
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file

@@ -23,8 +23,8 @@ def inspect(
     Examples: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite` ·
     `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite --ops`
     """
+    from mobilekit.artifacts.analysis.probe import check_survives
     from mobilekit.artifacts.inspect import inspect as look_into
-    from mobilekit.artifacts.probe import check_survives
     from mobilekit.cli.render.inspect import inspect_lines
 
     check_survives(file)

@@ -27,8 +27,8 @@ def models(
     if name:
         check_registered(name)
     from mobilekit.cli.render.models import model_report, models_table
+    from mobilekit.models.analysis.summary import summarize
     from mobilekit.models.registry import find_model, model_names
-    from mobilekit.models.summary import summarize
 
     names = [name] if name else model_names()
     found = [summarize(find_model(each), with_stages=bool(name)) for each in names]

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field, computed_field
 
 from mobilekit.cli.findings import Finding, findings_of
+from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.bisect.result import BisectionReport
 from mobilekit.parity.layers.result import Layers
-from mobilekit.parity.ledger.baseline import BaselineReport
 from mobilekit.parity.ledger.result import Ledger, Verdict
 from mobilekit.store.manifest import Weights
 from mobilekit.store.result import Result

@@ -67,8 +67,8 @@ def explain(
     fold-batch-norm`
     """
     from mobilekit.cli.render.rewrites import explanation
+    from mobilekit.jobs import explain_rewrites as explaining
     from mobilekit.jobs.source import Source, build, choose_recipe
-    from mobilekit.rewrites import explain as explaining
 
     loaded = choose_recipe(model, recipe)
     named = rewrite is None or any(step.name == rewrite for step in loaded.recipe.rewrites)
@@ -109,9 +109,9 @@ def rank(
     --rewrite tanh-gelu --max-drift 0.01`
     """
     from mobilekit.cli.render.rewrites import ranking
+    from mobilekit.jobs.rank_rewrites import cheapest, step_for
+    from mobilekit.jobs.rank_rewrites import rank as measure
     from mobilekit.jobs.source import Source, build, choose_recipe
-    from mobilekit.rewrites.rank import cheapest, step_for
-    from mobilekit.rewrites.rank import rank as measure
 
     loaded = choose_recipe(model, recipe)
     if max_drift is not None:

@@ -18,7 +18,7 @@ TYPES = {
     "inspect": "mobilekit.artifacts.inspect:Inspection",
     "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",
-    "models": "mobilekit.models.summary:ModelSummaries",
+    "models": "mobilekit.models.analysis.summary:ModelSummaries",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.fx import GraphModule
 
-from mobilekit.convert.alignment import align
+from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
 from mobilekit.models.weights import settings_of, weights_digest
@@ -32,7 +32,7 @@ def convert(
     calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
-) -> None:
+) -> Alignment | None:
     """Write the ONNX and TFLite files, those that the cache has from there.
 
     Args:
@@ -44,11 +44,14 @@ def convert(
         cache: Has what was made before.
         progress: Is told what goes on.
 
+    Returns:
+        Which module each tensor of the float32 file comes from, where the conversion had to know.
+
     Raises:
         ToolError: A converter failed.
     """
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
-    _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
+    return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
 
 
 def _write_onnx(
@@ -57,8 +60,7 @@ def _write_onnx(
     key = sha256_of_json(
         {
             "stage": "onnx",
-            "code": graph.code,
-            "modules": settings_of(graph),
+            **_structure(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
             **_tools(),
@@ -80,23 +82,36 @@ def _write_tflite(
     calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
-) -> None:
-    source, tools = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
+) -> Alignment | None:
+    onnx, tools = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
     keys: dict[Precision, str] = {}
     for precision in recipe.precision:
-        data = calibration.digest if calibration and precision == "int8" else None
-        mixed = recipe.int8.model_dump(mode="json") if precision == "int8" else None
-        keys[precision] = sha256_of_json(
-            {"stage": precision, "graph": source, "calibration": data, "int8": mixed, **tools}
-        )
+        shaped = _shapes_int8(graph, recipe, calibration) if precision == "int8" else {}
+        keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **tools})
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
-    if missing:
-        progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
-        memory.release()
-        files = {precision: folder / tflite_stage(precision).file for precision in missing}
-        _write_files(folder, scratch, files, graph, recipe, calibration)
-        for name, path in files.items():
-            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+    if not missing:
+        return None
+    progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
+    memory.release()
+    files = {precision: folder / tflite_stage(precision).file for precision in missing}
+    owners = _write_files(folder, scratch, files, graph, recipe, calibration)
+    for name, path in files.items():
+        cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+    return owners
+
+
+def _structure(graph: GraphModule) -> dict[str, object]:
+    """Return what a graph is but for its weights: its code, with the paths of its modules, and their settings."""
+    return {"code": graph.code, "modules": settings_of(graph)}
+
+
+def _shapes_int8(graph: GraphModule, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:
+    """Return what shapes an int8 file beside the ONNX file: of the graph the modules, where some stay in float."""
+    return {
+        "calibration": calibration.digest if calibration else None,
+        "int8": recipe.int8.model_dump(mode="json"),
+        "graph": _structure(graph) if recipe.int8.float_modules else None,
+    }
 
 
 def _write_files(
@@ -106,7 +121,7 @@ def _write_files(
     graph: GraphModule,
     recipe: Recipe,
     calibration: Calibration | None,
-) -> None:
+) -> Alignment | None:
     """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
     is_mixed = "int8" in files and bool(recipe.int8.float_modules)
     wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
@@ -118,11 +133,13 @@ def _write_files(
         ranges = inputs if "int8" in wanted else None
         layouts = write_tflite(folder / Stage.ONNX_SIMPLIFIED.file, wanted, ranges, scratch, recipe.int8.keep_float)
         write_json(folder / bundles.LAYOUTS, layouts)
-    if is_mixed:
-        assert inputs is not None
-        owners = align(graph, float32, random_inputs(recipe, count=1))
-        tensors = owners.tensors_inside(recipe.int8.float_modules)
-        write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
+    if not is_mixed:
+        return None
+    assert inputs is not None
+    owners = align(graph, float32, random_inputs(recipe, count=1))
+    tensors = owners.tensors_inside(recipe.int8.float_modules)
+    write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
+    return owners
 
 
 def _tools() -> dict[str, object]:

@@ -37,11 +37,12 @@ def make_artifacts(
     save_state(rewritten.graph, folder / Stage.REWRITTEN.file)
     scratch = folder / "scratch"
     scratch.mkdir()
-    convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
+    owners = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
     shutil.rmtree(scratch)
     path = folder / Stage.TFLITE_FLOAT32.file
     if path.exists():
-        write_json(folder / bundles.MODULES, align(rewritten.graph, path, random_inputs(recipe, count=1)).to_json())
+        owners = owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
+        write_json(folder / bundles.MODULES, owners.to_json())
     progress("ranges of the activations")
     report, recording = lint(rewritten.graph, calibration.arrays, recipe)
     if "int8" in recipe.precision:

@@ -12,9 +12,9 @@ import numpy as np
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.onnx import OnnxRuntime
 from mobilekit.artifacts.open import open_artifact
-from mobilekit.artifacts.precision import precision_of
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import GateError, UsageError

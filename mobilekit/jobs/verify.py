@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mobilekit.artifacts.compare import differences
+from mobilekit.artifacts.analysis.compare import differences
 from mobilekit.errors import UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.bundle_models import recipe_of_bundle, reference_of_bundle
@@ -131,5 +131,5 @@ def _compared(bundle: Path, rebuilt: Path, name: str, digest: str) -> RebuiltFil
 
 def _changed_tools(bundle: Bundle) -> dict[str, tuple[str | None, str | None]]:
     before, now = bundle.manifest.get("tools", {}), tool_versions()
-    names = sorted({*before, *now})
-    return {name: (before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)}
+    names = sorted(before.keys() & now.keys())  # another version of mobilekit may note others
+    return {name: (before[name], now[name]) for name in names if before[name] != now[name]}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.analysis.cut_tflite import cut_tflite
 from mobilekit.artifacts.tflite import TFLiteGraph, constant, kinds, ordered, pack, schema, type_of, unpack
 from mobilekit.bench.single_ops import single_op
 from tests.tflite_by_hand import make_tflite

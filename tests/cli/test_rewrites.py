@@ -18,9 +18,9 @@ from mobilekit.cli import app as application
 from mobilekit.cli.render.rewrites import explanation, ranking, step_yaml
 from mobilekit.cli.render.steps import step_lines
 from mobilekit.errors import UsageError
+from mobilekit.jobs.rank_rewrites import step_for
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites.exactness import Exactness
-from mobilekit.rewrites.rank import step_for
 from mobilekit.rewrites.report import Proof, Refusal, StepReport
 
 Run = Callable[..., tuple[int, str, str]]

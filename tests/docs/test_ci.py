@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from mobilekit.cli.app import application
-from mobilekit.parity.ledger.baseline import FLOAT32_SPREAD
+from mobilekit.parity.baseline import FLOAT32_SPREAD
 from tests.conftest import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "parity.yml"

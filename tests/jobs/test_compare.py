@@ -16,9 +16,9 @@ from onnx import TensorProto, helper
 from torch import nn
 from typer.testing import CliRunner, Result
 
+from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
-from mobilekit.artifacts.precision import precision_of
 from mobilekit.cli.app import application
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.errors import MobilekitError, UsageError

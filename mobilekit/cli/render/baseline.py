@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mobilekit.cli.render.format import count, figure
-from mobilekit.parity.ledger.baseline import ArtifactChange, BaselineReport
+from mobilekit.parity.baseline import ArtifactChange, BaselineReport
 
 
 def baseline_lines(report: BaselineReport) -> Iterator[str]:

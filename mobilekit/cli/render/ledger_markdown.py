@@ -8,7 +8,7 @@ from mobilekit.cli.render.format import count, figure, percent
 from mobilekit.cli.render.markdown import marked, plain, table
 from mobilekit.cli.render.terminal import loosened
 from mobilekit.cli.results import DiffResult
-from mobilekit.parity.ledger.baseline import BaselineReport
+from mobilekit.parity.baseline import BaselineReport
 
 
 def diff_markdown(result: DiffResult, name: str) -> str:

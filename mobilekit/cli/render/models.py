@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from mobilekit.models.stages import KINDS, StageRow
-from mobilekit.models.summary import ModelSummary
+from mobilekit.models.analysis.stages import KINDS, StageRow
+from mobilekit.models.analysis.summary import ModelSummary
 
 
 def models_table(models: Sequence[ModelSummary]) -> Table:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.cut_onnx import cut_onnx
-from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.analysis.cut_onnx import cut_onnx
+from mobilekit.artifacts.analysis.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
 from mobilekit.artifacts.onnx import GRAPH_OPTIMIZATION, open_session
 from mobilekit.artifacts.tflite import unpack

@@ -21,8 +21,8 @@ from mobilekit.cli.render.ledger_markdown import diff_markdown
 from mobilekit.cli.render.sarif import findings_sarif
 from mobilekit.cli.results import DiffResult, ExportResult, result_of
 from mobilekit.cli.schema import schema_of
+from mobilekit.parity.baseline import against_baseline
 from mobilekit.parity.layers.result import LayerRow, Layers, Observer, StageLayers, TappedValue, TensorError
-from mobilekit.parity.ledger.baseline import against_baseline
 from mobilekit.parity.ledger.result import (
     ArtifactSummary,
     Bound,

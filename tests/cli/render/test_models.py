@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mobilekit.cli.render.models import model_report, models_table
+from mobilekit.models.analysis.summary import summarize
 from mobilekit.models.registry import find_model
-from mobilekit.models.summary import summarize
 from tests.snapshots import check_snapshot, on_terminal
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.analysis.macs import count_macs, count_params
 from mobilekit.models.build import probe_model
 from mobilekit.models.families.efficientvit import Attention, Backbone, MBConv, Residual
 from mobilekit.models.linear_attention import ReLULinearAttention
-from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights

@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilekit.errors import UsageError
+from mobilekit.models.analysis.macs import count_macs, count_params
 from mobilekit.models.dfc import FullyConnected
 from mobilekit.models.layers import SqueezeExcite, ceil_to, make_divisible
-from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights

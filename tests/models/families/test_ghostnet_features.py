@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from mobilekit.models.analysis.macs import count_params
 from mobilekit.models.families.ghostnet import GhostNet
-from mobilekit.models.macs import count_params
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import find_model
 from mobilekit.models.timm_models import import_timm

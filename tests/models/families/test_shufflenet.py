@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.errors import UsageError
+from mobilekit.models.analysis.macs import count_macs, count_params
 from mobilekit.models.families.shufflenet import (
     DIALECTS,
     SCALES,
@@ -21,7 +22,6 @@ from mobilekit.models.families.shufflenet import (
     channel_shuffle,
 )
 from mobilekit.models.layers import ConvBnAct
-from mobilekit.models.macs import count_macs, count_params
 from mobilekit.models.registry import find_model, model_names
 from mobilekit.models.weights import calibrate_batch_norms, load_weights
 from mobilekit.recipes.load import load_recipe, recipe_for

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekit.artifacts.cut_onnx import cut_onnx
+from mobilekit.artifacts.analysis.cut_onnx import cut_onnx
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.parity.bisect.bisect import Findings, bisect
 from mobilekit.parity.bisect.layouts import distance, layouts_between

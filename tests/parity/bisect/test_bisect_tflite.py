@@ -13,9 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.cut_tflite import cut_tflite
+from mobilekit.artifacts.analysis.cut_tflite import cut_tflite
+from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.litert import LiteRTRuntime
-from mobilekit.artifacts.precision import precision_of
 from mobilekit.artifacts.tflite import unpack
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekit.models.macs import count_macs
+from mobilekit.models.analysis.macs import count_macs
 from mobilekit.rewrites.rules.dense_grouped import DenseGrouped, DenseGroupedOptions
 from tests.rewriting import (
     Model,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from mobilekit.models.macs import count_macs
+from mobilekit.models.analysis.macs import count_macs
 from mobilekit.rewrites.base import Options
 from mobilekit.rewrites.rules.pool_before_pointwise import PoolBeforePointwise
 from tests.rewriting import (

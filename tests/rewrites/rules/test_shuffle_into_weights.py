@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from mobilekit.models.analysis.macs import count_macs
 from mobilekit.models.families.shufflenet import channel_shuffle
-from mobilekit.models.macs import count_macs
 from mobilekit.rewrites.proof import relative_error
 from mobilekit.rewrites.rules.shuffle_into_weights import ShuffleIntoWeights, ShuffleIntoWeightsOptions
 from tests.rewriting import (

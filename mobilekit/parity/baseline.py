@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError, computed_field
 
-from mobilekit.artifacts.compare import op_changes
+from mobilekit.artifacts.analysis.compare import op_changes
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.result import ArtifactSummary, Ledger, Noise, Row, Verdict
 from mobilekit.store.result import Figure, Result

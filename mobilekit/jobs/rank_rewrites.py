@@ -13,6 +13,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import UsageError
+from mobilekit.jobs.explain_rewrites import only
 from mobilekit.models.inputs import Tensors, zeros
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
@@ -21,7 +22,6 @@ from mobilekit.rewrites.catalogue import find_rewrite, steps_of
 from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.explain import only
 from mobilekit.rewrites.fx.graph import note_shapes
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mobilekit.models.macs import count_macs, count_params
+from mobilekit.models.analysis.macs import count_macs, count_params
+from mobilekit.models.analysis.stages import StageRow, stage_table
 from mobilekit.models.registry import ModelEntry, Published
-from mobilekit.models.stages import StageRow, stage_table
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
 

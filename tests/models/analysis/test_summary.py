@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mobilekit.models.analysis.summary import summarize
 from mobilekit.models.registry import find_model
-from mobilekit.models.summary import summarize
 from tests.conftest import ROOT
 
 

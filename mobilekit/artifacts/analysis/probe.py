@@ -28,7 +28,7 @@ def check_survives(path: Path) -> None:
     if path.suffix != ".tflite" or not path.is_file():
         return
     try:
-        run_json_worker("mobilekit.artifacts.probe", str(path.resolve()), seconds=_SECONDS)
+        run_json_worker("mobilekit.artifacts.analysis.probe", str(path.resolve()), seconds=_SECONDS)
     except WorkerError as error:
         if error.is_late or error.signal:
             ending = f"took more than {_SECONDS} s to open it" if error.is_late else error.ending

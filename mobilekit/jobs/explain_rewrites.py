@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.jobs.graph_cost import Cost, changed_kinds, cost_of
 from mobilekit.models.inputs import Tensors
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import RewriteStep
 from mobilekit.rewrites.catalogue import Step, find_rewrite
-from mobilekit.rewrites.cost import Cost, changed_kinds, cost_of
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.report import StepReport
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekit.artifacts.compare import differences, op_changes
+from mobilekit.artifacts.analysis.compare import differences, op_changes
 from tests.tflite_by_hand import make_tflite
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
+from mobilekit.models.analysis.macs import count_macs
 from mobilekit.models.inputs import Shapes, input_names
-from mobilekit.models.macs import count_macs
 from mobilekit.rewrites.fx.graph import module_of, shape_of
 
 

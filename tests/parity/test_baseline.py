@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.baseline import BaselineReport, against_baseline, load_ledger, stage_noise
+from mobilekit.parity.baseline import BaselineReport, against_baseline, load_ledger, stage_noise
 from mobilekit.parity.ledger.result import Ledger, Noise
 from tests.cli.render.test_ci import check_junit
 from tests.conftest import Cli

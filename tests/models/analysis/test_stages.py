@@ -12,9 +12,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from mobilekit.cli.app import application
-from mobilekit.models.macs import count_macs, count_params
+from mobilekit.models.analysis.macs import count_macs, count_params
+from mobilekit.models.analysis.stages import KINDS, StageRow, stage_table
 from mobilekit.models.registry import find_model, model_names
-from mobilekit.models.stages import KINDS, StageRow, stage_table
 
 
 def table_of(name: str, **options: Any) -> tuple[nn.Module, tuple[int, ...], list[StageRow]]:

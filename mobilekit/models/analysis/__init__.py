@@ -1,0 +1,1 @@
+"""What is told of models: their size and work. No export needs it."""
