@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.connection import Connection, DeviceTimeout
 from mobilekit.bench.devices.names import Session, unique_safe_name
@@ -23,9 +25,34 @@ FILE = "conversation.jsonl"
 FORMAT = 1
 _AGAIN = "A recording answers only what was asked then: the same files and settings, by the same version of mobilekit."
 _EXCERPT = 60
+_REMAKE = "Record it again: `mobilekit bench ... --record DIR`."
 _ERRORS = {"DeviceError": DeviceError, "DeviceTimeout": DeviceTimeout}
 
 T = TypeVar("T")
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Header(_Line):
+    serial: str
+    features: list[str]
+    seed: str
+    owner: str
+
+
+class _Error(_Line):
+    kind: str
+    what: str
+    hint: str
+
+
+class _Exchange(_Line):
+    question: dict[str, Any]
+    answer: Finished | str | None = None
+    """Of a shell, of a pull in base64, of a push."""
+    error: _Error | None = None
 
 
 class RecordingConnection(Connection):
@@ -111,44 +138,51 @@ class ReplayConnection(Connection):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        lines = _load(path)
-        header = lines[0]
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise DeviceError(f"{path} is no recording that this version of mobilekit reads.", "Record it again.")
+        first, *others = _load(path)
+        if not isinstance(first, dict) or first.get("format") != FORMAT:
+            raise DeviceError(f"{path} is no recording that this version of mobilekit reads.", _REMAKE)
         try:
-            self.serial = str(header["serial"])
-            self.features = frozenset(header["features"])
-            self.session = Session(header["seed"], header["owner"])
-            self._exchanges = [(line["question"], line.get("answer"), line.get("error")) for line in lines[1:]]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DeviceError(f"{path} is a damaged recording.", "Record it again.") from error
+            header = _Header.model_validate(first)
+            self._exchanges = [_Exchange.model_validate(line) for line in others]
+        except ValidationError as error:
+            raise DeviceError(f"{path} is a damaged recording.", _REMAKE) from error
+        self.serial, self.features = header.serial, frozenset(header.features)
+        self.session = Session(header.seed, header.owner)
         self._place = 0
 
     def shell(self, command: str, timeout: float) -> Finished:
         """Return the recorded answer; see `Connection.shell`."""
-        return Finished(**self._answer({"do": "shell", "command": command}))
+        return self._answer({"do": "shell", "command": command}, Finished)
 
     def push(self, source: Path, target: str) -> None:
         """See that the same file was sent to the same place; see `Connection.push`."""
-        self._answer(_push(source, target))
+        self._answer(_push(source, target), type(None))
 
     def pull(self, path: str) -> bytes:
         """Return the recorded content; see `Connection.pull`."""
-        return base64.b64decode(self._answer({"do": "pull", "path": path}))
+        question = {"do": "pull", "path": path}
+        try:
+            return base64.b64decode(self._answer(question, str))
+        except ValueError as error:
+            raise self._damaged() from error
 
-    def _answer(self, question: dict[str, Any]) -> Any:
+    def _answer(self, question: dict[str, Any], kind: type[T]) -> T:
+        """Return the recorded answer, which is of this kind."""
         if self._place == len(self._exchanges):
             raise DeviceError(f"The recording {self._path} ends before this: {_summary(question)}.", _AGAIN)
-        recorded, answer, error = self._exchanges[self._place]
-        if recorded != question:
-            line = self._place + 2
-            raise DeviceError(
-                f"The recording {self._path} has no answer: {difference(recorded, question, line)}", _AGAIN
-            )
+        exchange = self._exchanges[self._place]
+        if exchange.question != question:
+            told = difference(exchange.question, question, self._place + 2)
+            raise DeviceError(f"The recording {self._path} has no answer: {told}", _AGAIN)
         self._place += 1
-        if error is not None:
-            raise _ERRORS.get(error["kind"], DeviceError)(error["what"], error["hint"])
-        return answer
+        if exchange.error is not None:
+            raise _ERRORS.get(exchange.error.kind, DeviceError)(exchange.error.what, exchange.error.hint)
+        if not isinstance(exchange.answer, kind):
+            raise self._damaged()
+        return exchange.answer
+
+    def _damaged(self) -> DeviceError:
+        return DeviceError(f"The recording {self._path} is damaged in line {self._place + 1}.", _REMAKE)
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -191,13 +225,11 @@ def _load(path: Path) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DeviceError(f"The recording {path} cannot be read: {error}.") from error
+        raise DeviceError(f"The recording {path} cannot be read: {error}.", _REMAKE) from error
     lines = []
     for number, line in enumerate(text.splitlines() or [""], 1):
         try:
             lines.append(json.loads(line))
-        except ValueError as error:
-            raise DeviceError(
-                f"The recording {path} is cut off or damaged in line {number}.", "Record it again."
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DeviceError(f"The recording {path} is cut off or damaged in line {number}.", _REMAKE) from error
     return lines

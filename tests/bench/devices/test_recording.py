@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,9 @@ def test_what_an_interruption_leaves_is_whole(host: HostConnection, model: Path,
         ('{"format": 2}\n', "no recording that this version"),
         ('{"format": 1}\n', "a damaged recording"),
         ('{"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}\n7\n', "a damaged recording"),
+        ('{"format": 1, "serial": null, "features": [], "seed": "", "owner": ""}\n', "a damaged recording"),
+        ('{"format": 1, "serial": "S", "features": 7, "seed": "", "owner": ""}\n', "a damaged recording"),
+        ("[" * 100_000, "cut off or damaged in line 1"),
     ],
 )
 def test_half_a_recording_says_so(tmp_path: Path, content: str, words: str) -> None:
@@ -175,3 +179,27 @@ def test_safe_names() -> None:
     assert safe_name("-" + "x" * 200 + ".tflite") == "x" * 73 + ".tflite"
     assert unique_safe_name("R5X") == "R5X"
     assert unique_safe_name("10.0.0.7:5555") != unique_safe_name("10.0.0.7/5555")
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        {"question": "shell"},
+        {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": 0, "stdout": ""}},
+        {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": None, "stdout": "", "stderr": ""}},
+        {"question": {"do": "shell", "command": "id"}, "answer": "text"},
+        {"question": {"do": "shell", "command": "id"}},
+        {"question": {"do": "shell", "command": "id"}, "error": "gone"},
+        {"question": {"do": "pull", "path": "id"}, "answer": {"exit_code": 0, "stdout": "", "stderr": ""}},
+        {"question": {"do": "pull", "path": "id"}, "answer": "=base64="},
+    ],
+    ids=str,
+)
+def test_an_exchange_that_is_none_is_damage(tmp_path: Path, exchange: dict[str, Any]) -> None:
+    header = {"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}
+    path = tmp_path / "conversation.jsonl"
+    path.write_text(f"{json.dumps(header)}\n{json.dumps(exchange)}\n")
+    with pytest.raises(DeviceError, match="damaged") as caught:
+        connection = ReplayConnection(path)
+        connection.shell("id", 1) if "pull" not in str(exchange) else connection.pull("id")
+    assert "--record" in caught.value.hint
