@@ -127,6 +127,10 @@ KINDS: dict[str, tuple[str, Damage, int, str]] = {
     "cut onnx": ("diff", _cut("model.onnx"), 4, "model.onnx"),
     "no file": ("diff", _remove("model.float32.tflite"), 4, "model.float32.tflite"),
     "no weights": ("diff", _remove("stages/reference.safetensors"), 2, "reference.safetensors"),
+    "no ledger": ("report", _remove("ledger.json"), 2, "ledger.json"),
+    "cut ledger": ("report", _cut("ledger.json"), 2, "ledger.json"),
+    "ledger's stages": ("report", _set("ledger.json", "stages", value=[{"stage": 1}]), 2, "ledger.json"),
+    "ledger's rewrites": ("report", _set("ledger.json", "rewrites", value="none"), 2, "ledger.json"),
 }
 
 
