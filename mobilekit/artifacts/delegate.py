@@ -13,7 +13,7 @@ _NO_KERNEL = {
     "RESIZE_NEAREST_NEIGHBOR": "only bilinear resizes have one",
     "RELU_0_TO_1": "RELU6 has one",
     "GATHER": "slices and transposes have one",
-    "SQUARED_DIFFERENCE": "for quantised tensors; SUB and MUL have one",
+    "SQUARED_DIFFERENCE": "for quantized tensors; SUB and MUL have one",
 }
 FLOAT_ONLY = {"AVERAGE_POOL_2D", "HARD_SWISH", "BATCH_MATMUL", "PADV2", "RSQRT", "DIV", "RELU"}
 
@@ -95,7 +95,7 @@ def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
     if op in _NO_KERNEL:
         return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
     if quantised and op in FLOAT_ONLY:
-        return f"XNNPACK takes {op} in float only, and this one is quantised"
+        return f"XNNPACK takes {op} in float only, and this one is quantized"
     if len(set(indices)) < len(indices):
         return f"this {op} has one tensor twice among its inputs"
     return f"XNNPACK refused this {op}: its shapes, types or parameters are outside what its kernel takes"

@@ -94,7 +94,7 @@ _CHANGES: dict[Precision, str] = {
 
 
 _TOO_MUCH = (
-    "The file loses more than rounding to 8 bits must. Divisions, attention and normalisations are beyond 8 bits: "
+    "The file loses more than rounding to 8 bits must. Divisions, attention and normalizations are beyond 8 bits: "
     "`int8: {keep_float: [division, attention, normalization]}` in the recipe leaves them in float. If they are in "
     "float already, the converter or a kernel is at fault."
 )

@@ -155,7 +155,7 @@ def _norm(probe: Norm) -> Iterator[RangeWarning]:
     if probe.largest_sum > LARGEST / HEADROOM:
         is_over = probe.largest_sum > LARGEST
         text = f"a variance whose sum of squares is up to {probe.largest_sum:.4g}; float16 ends at {LARGEST:g}"
-        advice = f"A normalisation is the same of a smaller input: scale it down before, or {_KEEP_32}."
+        advice = f"A normalization is the same of a smaller input: scale it down before, or {_KEEP_32}."
         severity: Severity = "severe" if is_over else "warning"
         yield _warn("float16-sum", severity, probe.node, probe.largest_sum, LARGEST, text, advice)
     if probe.is_zero(subnormals=False):
