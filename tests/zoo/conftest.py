@@ -14,6 +14,7 @@ import pytest
 
 from mobilekit.store.bundle import MANIFEST
 from tests.conftest import Shared
+from tests.zoo import SIZE
 
 Bundles = Callable[[str], Path]
 
@@ -28,12 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def bundle_of(shared_bundle: Shared) -> Bundles:
     """Return a model's bundle, in all formats; tests must not change it."""
-    given, size = os.environ.get("MOBILEKIT_BUNDLES"), os.environ.get("MOBILEKIT_ZOO_SIZE")
+    given = os.environ.get("MOBILEKIT_BUNDLES")
 
     def find(model: str) -> Path:
         if given and (Path(given) / model / MANIFEST).exists():
             return Path(given).absolute() / model
-        return shared_bundle(model, model, *(["--input-size", size] if size else []))
+        return shared_bundle(model, model, *(["--input-size", SIZE] if SIZE else []))
 
     return find
 

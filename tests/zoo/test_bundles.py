@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.other_hands import largest_difference
-from tests.zoo import MODELS
+from tests.zoo import MODELS, SIZE
 
-COSINE = 0.99  # of the worst photo, with seeded weights
+# Of the worst photo, with seeded weights. Of smaller photos than a recipe is made for, only what it promises holds.
+COSINE = 0.95 if SIZE else 0.99
 
 
 def rows_of(bundle: Path) -> dict[str, dict[str, Any]]:
