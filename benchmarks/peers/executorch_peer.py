@@ -1,4 +1,4 @@
-"""ExecuTorch with XNNPACK, and the static quantisation that its guide describes; runs in its environment."""
+"""ExecuTorch with XNNPACK, and the static quantization that its guide describes; runs in its environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def convert(model: str, weights: str, size: int, calibration: str, precision: st
 
     network, sample = load(model, weights), (torch.zeros(1, 3, size, size),)
     if precision == "int8":
-        network = _quantise(network, sample, np.load(calibration))
+        network = _quantize(network, sample, np.load(calibration))
     exported = torch.export.export(network, sample)
     lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     Path("model.pte").write_bytes(lowered.to_executorch().buffer)
@@ -34,7 +34,7 @@ def convert(model: str, weights: str, size: int, calibration: str, precision: st
     }
 
 
-def _quantise(network: torch.nn.Module, sample: tuple[torch.Tensor], inputs: np.ndarray) -> torch.nn.Module:
+def _quantize(network: torch.nn.Module, sample: tuple[torch.Tensor], inputs: np.ndarray) -> torch.nn.Module:
     from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -44,8 +44,8 @@ def _quantise(network: torch.nn.Module, sample: tuple[torch.Tensor], inputs: np.
     with torch.no_grad():
         for each in torch.from_numpy(inputs).split(1):
             prepared(each)
-    quantised: torch.nn.Module = convert_pt2e(prepared)
-    return quantised
+    quantized: torch.nn.Module = convert_pt2e(prepared)
+    return quantized
 
 
 def open_file(file: str) -> Bind:

@@ -15,7 +15,7 @@ from benchmarks.peers.network import load
 from benchmarks.peers.worker import serve
 from mobilekit.models.analysis.macs import count_macs
 from mobilekit.models.registry import find_model
-from mobilekit.parity.ledger.limits import QUANTISED_COSINE
+from mobilekit.parity.ledger.limits import QUANTIZED_COSINE
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import REFERENCE, open_bundle
@@ -42,7 +42,7 @@ def convert(bundle: str) -> None:
         "size": recipe.input.size,
         "macs": count_macs(find_model(model).create(), recipe.input.shape),
         "max_abs": limit,
-        "cosine": QUANTISED_COSINE,
+        "cosine": QUANTIZED_COSINE,
     }
     Path("facts.json").write_text(json.dumps(facts))
 

@@ -90,8 +90,8 @@ def _litert_torch(job: Job) -> list[Command]:
 
 def _onnxruntime(job: Job) -> list[Command]:
     arguments = {"calibration": job.network()["calibration"]}
-    quantise = [request("onnxruntime_peer", "onnxruntime", "convert", arguments)]
-    return [_onnx(job), *(quantise if job.precision == "int8" else [])]
+    quantize = [request("onnxruntime_peer", "onnxruntime", "convert", arguments)]
+    return [_onnx(job), *(quantize if job.precision == "int8" else [])]
 
 
 def _executorch(job: Job) -> list[Command]:

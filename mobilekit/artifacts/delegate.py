@@ -91,10 +91,10 @@ def _name(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
 def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
     op = node["op_name"]
     indices = [int(index) for index in _present(node["inputs"]) if int(index) in tensors]
-    quantised = any(tensors[index]["dtype"].__name__ in ("int8", "uint8") for index in indices)
+    quantized = any(tensors[index]["dtype"].__name__ in ("int8", "uint8") for index in indices)
     if op in _NO_KERNEL:
         return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
-    if quantised and op in FLOAT_ONLY:
+    if quantized and op in FLOAT_ONLY:
         return f"XNNPACK takes {op} in float only, and this one is quantized"
     if len(set(indices)) < len(indices):
         return f"this {op} has one tensor twice among its inputs"

@@ -140,14 +140,14 @@ def _hint(path: Path) -> str:
 
 def _info(detail: dict[str, Any], names: dict[str, str]) -> LiteRTTensor:
     scale, zero_point = detail["quantization"]
-    quantised = bool(scale)
+    quantized = bool(scale)
     return LiteRTTensor(
         name=names.get(detail["name"], detail["name"]),
         index=int(detail["index"]),
         shape=tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,
-        scale=float(scale) if quantised else None,
-        zero_point=int(zero_point) if quantised else None,
+        scale=float(scale) if quantized else None,
+        zero_point=int(zero_point) if quantized else None,
     )
 
 

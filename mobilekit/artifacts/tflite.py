@@ -163,7 +163,7 @@ class TFLiteGraph:
         """Return whether a tensor's values stand in the file."""
         return self.constant_bytes(tensor) > 0
 
-    def is_quantised(self, tensor: int) -> bool:
+    def is_quantized(self, tensor: int) -> bool:
         """Return whether a tensor holds numbers by a scale."""
         quantization = self.tensors[tensor].quantization
         return quantization is not None and quantization.scale is not None and len(quantization.scale) > 0

@@ -53,7 +53,7 @@ class Op(Jsonable):
     module: str | None
     """Path of the PyTorch module that it comes from; None where the bundle does not tell."""
     kind: str
-    quantised: bool
+    quantized: bool
     """It computes with integers."""
 
 
@@ -84,8 +84,8 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
             kind = "gate"
         elif kind == "gate" or (detail["op_name"] in _CARRIERS and gates.intersection(taken)):
             gates.update(map(int, detail["outputs"]))
-        quantised = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
-        ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantised))
+        quantized = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
+        ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantized))
     return ops
 
 

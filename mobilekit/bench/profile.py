@@ -160,7 +160,7 @@ def advice_for(op: Op) -> str:
     from mobilekit.artifacts.delegate import FLOAT_ONLY
     from mobilekit.artifacts.float_regions import word_keeping
 
-    word = word_keeping(op.op) if op.quantised and op.op in FLOAT_ONLY else None
+    word = word_keeping(op.op) if op.quantized and op.op in FLOAT_ONLY else None
     return f"int8: {{keep_float: [{word}]}}" if word else ""
 
 

@@ -59,7 +59,7 @@ def diff(
 
     With --candidate, measure an artifact that was made elsewhere. With --layers, look inside. With --bisect, name the
     module at fault, and cut it out. Exit code 1 if anything is outside its limit, or worse than in the baseline by more
-    than the noise of its format.
+    than the error of its format.
 
     Examples: `mobilekit diff artifacts/ghostnetv2` · `mobilekit diff artifacts/ghostnetv2 --inputs photos --json` ·
     `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY` ·

@@ -180,7 +180,7 @@ def _of_baseline(baseline: BaselineReport | None) -> Iterator[Finding]:
                 file=_file(row.stage),
                 metric="relative_l2",
                 measured=row.now,
-                limit=None if row.before is None or row.noise is None else row.before + row.noise,
+                limit=None if row.before is None or row.format_error is None else row.before + row.format_error,
                 advice="Where the change is meant, keep the new ledger.json as the baseline.",
             )
 

@@ -56,7 +56,7 @@ def write_int8(
     keep_float: Sequence[str] = (),
     float_tensors: Sequence[str] = (),
 ) -> None:
-    """Quantise a float32 TFLite file that `write_tflite` made.
+    """Quantize a float32 TFLite file that `write_tflite` made.
 
     Args:
         float32: The file.
@@ -67,7 +67,7 @@ def write_int8(
         float_tensors: Names of the file's tensors that stay in float too.
 
     Raises:
-        ToolError: The quantiser failed.
+        ToolError: The quantizer failed.
     """
     np.savez(scratch / "calibration.npz", **calibration)
     request: dict[str, Any] = {

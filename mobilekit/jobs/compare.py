@@ -28,7 +28,7 @@ from mobilekit.parity.bisect.layouts import Shape, distance
 from mobilekit.parity.bisect.observed import Observed, observe
 from mobilekit.parity.bisect.pairing import Paired, pair_inputs, pair_outputs
 from mobilekit.parity.bisect.regions import Islands
-from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
+from mobilekit.parity.bisect.simulate import onnx_format_errors, onnx_yardstick, torch_yardstick
 from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.ledger import measure
 from mobilekit.parity.ledger.limits import bounds_for, judge
@@ -201,11 +201,11 @@ def _measure_against_onnx(
     file: str, stage: Stage, reference: Runtime, model: Any, candidate: Paired, evaluation: Evaluation
 ) -> Ledger:
     truths, outputs = reference.run(evaluation.inputs), candidate.run(evaluation.inputs)
-    noises = onnx_noise(model, evaluation.inputs)
+    errors = onnx_format_errors(model, evaluation.inputs)
     rows = []
     for key, truth in truths.items():
         metrics = compare(truth, outputs[key])
-        limits = judge(bounds_for(stage, noises[key], 0.0, None), metrics)
+        limits = judge(bounds_for(stage, errors[key], 0.0, None), metrics)
         passed = metrics.finite and all(limit.holds for limit in limits)
         row = Row(
             **vars(metrics),
@@ -217,7 +217,7 @@ def _measure_against_onnx(
             random=metrics,
         )
         rows.append(row)
-    return Ledger(MeasuredOn(evaluation.name, evaluation.count), noises, tuple(rows))
+    return Ledger(MeasuredOn(evaluation.name, evaluation.count), errors, tuple(rows))
 
 
 def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, reference: str | None) -> Pair | None:

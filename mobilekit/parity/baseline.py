@@ -7,20 +7,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError, computed_field
+from pydantic import Field, ValidationError, computed_field
 
 from mobilekit.artifacts.analysis.compare import op_changes
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.result import ArtifactSummary, Ledger, Noise, Row, Verdict
+from mobilekit.parity.ledger.result import ArtifactSummary, FormatError, Ledger, Row, Verdict
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import find_stage
 
 FLOAT32_SPREAD = 4
-"""How far float32 stages may be from one another, in units of one evaluation's distance from float64: two draws of the
-same noise are sqrt(2) apart, and kernels that add in longer chains have up to about 3 times the deviation: 4.2, rounded
-down. (Limits on the largest output allow twice that; this is about the L2 norm, which no single output decides.)"""
+"""How far float32 stages may be from one another, in units of one evaluation's distance from float64: two independent
+evaluations are sqrt(2) apart, and kernels that add in longer chains have up to about 3 times the deviation: 4.2,
+rounded down. (Limits on the largest output allow twice that; this is the L2 norm, which no single output decides.)"""
 FLOAT32_ROUNDING = 2.0**-24
 """Relative rounding of an output itself, which a model as small as its own outputs has in any case."""
 
@@ -39,7 +39,7 @@ class StageChange(Result):
     verdict: _Change
     before: Figure | None
     now: Figure | None
-    noise: Figure | None
+    format_error: Annotated[Figure | None, Field(alias="noise")]
     """Of the stage's format, as the baseline measured it."""
     why: str
 
@@ -100,7 +100,7 @@ def load_ledger(path: Path) -> Ledger:
 def against_baseline(now: Ledger, baseline: Ledger) -> BaselineReport:
     """Compare a ledger with one that was kept.
 
-    A stage has regressed where its relative L2 grew by more than the noise of its format. Two sound artifacts are two
+    A stage has regressed where its relative L2 grew by more than the error of its format. Two sound artifacts are two
     draws of the same rounding noise: the norms of their errors differ by less than the errors themselves, which have
     about the size of that noise. The noise is the baseline's, so that a model that became more sensitive shows too.
 
@@ -112,11 +112,11 @@ def against_baseline(now: Ledger, baseline: Ledger) -> BaselineReport:
     if not old.keys() & new.keys():
         raise UsageError("The baseline has no stage or output in common with this bundle: it is of another model.")
     places = [*new, *(place for place in old if place not in new)]
-    stages = tuple(_stage_change(place, old.get(place), new.get(place), baseline.noise) for place in places)
+    stages = tuple(_stage_change(place, old.get(place), new.get(place), baseline.format_errors) for place in places)
     return BaselineReport(stages, tuple(_artifact_changes(baseline.artifacts, now.artifacts)))
 
 
-def stage_noise(stage: str, noise: Noise) -> float:
+def stage_error(stage: str, noise: FormatError) -> float:
     """Return the relative L2 of a stage's format, which its noise on one output tells."""
     least = FLOAT32_SPREAD * max(noise.float32_relative_l2, FLOAT32_ROUNDING)
     known = find_stage(stage)
@@ -139,10 +139,10 @@ def _check_inputs(now: Ledger, before: Ledger) -> None:
 
 
 def _stage_change(
-    place: tuple[str, str, str], old: Row | None, new: Row | None, noises: Mapping[str, Noise]
+    place: tuple[str, str, str], old: Row | None, new: Row | None, errors: Mapping[str, FormatError]
 ) -> StageChange:
     stage, _against, output = place
-    noise = stage_noise(stage, noises[output]) if output in noises else None
+    noise = stage_error(stage, errors[output]) if output in errors else None
     before, now = old.relative_l2 if old else None, new.relative_l2 if new else None
     if old is None or new is None:
         verdict: _Change = "new" if old is None else "missing"
@@ -161,10 +161,10 @@ def _judge(old: Row, new: Row, noise: float | None) -> tuple[_Change, str]:
     if noise is None or not math.isfinite(growth) or not math.isfinite(noise):
         return "same", "there is no figure to compare"
     if growth > noise:
-        return "regressed", f"grew by {growth:.1e}, more than the noise of its format, {noise:.1e}"
+        return "regressed", f"grew by {growth:.1e}, more than the error of its format, {noise:.1e}"
     if growth < -noise:
-        return "improved", f"fell by {-growth:.1e}, more than the noise of its format, {noise:.1e}"
-    return "same", f"within the noise of its format, {noise:.1e}"
+        return "improved", f"fell by {-growth:.1e}, more than the error of its format, {noise:.1e}"
+    return "same", f"within the error of its format, {noise:.1e}"
 
 
 def _artifact_changes(old: Mapping[str, ArtifactSummary], new: Mapping[str, ArtifactSummary]) -> list[ArtifactChange]:

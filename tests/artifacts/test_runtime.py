@@ -104,7 +104,7 @@ def nhwc(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def int8(tmp_path: Path) -> Path:
-    """Write an int8 TFLite file: a ReLU whose input is quantised by 0.05 around -20, and its output by 0.04 at -128."""
+    """Write an int8 TFLite file: a ReLU whose input is quantized by 0.05 around -20, and its output by 0.04 at -128."""
     tensors = [_tensor("x", (1, 6, 7, 3), tfl.TensorType.INT8, 0, 0.05, -20)]
     tensors.append(_tensor("y", (1, 6, 7, 3), tfl.TensorType.INT8, 0, 0.04, -128))
     return _write_tflite(tmp_path / "relu.tflite", tfl.BuiltinOperator.RELU, tensors, [])
@@ -136,7 +136,7 @@ def test_litert_takes_nchw_for_nhwc_where_the_shape_does_not_tell(tmp_path: Path
     np.testing.assert_allclose(got, cube * factors[:, None, None], rtol=1e-6)
 
 
-def test_litert_quantises_and_dequantises(int8: Path) -> None:
+def test_litert_quantizes_and_dequantizes(int8: Path) -> None:
     runtime = LiteRTRuntime(int8)
     (taken,), (given,) = runtime.inputs, runtime.outputs
     assert (taken.name, taken.dtype, taken.scale, taken.zero_point) == ("x", "int8", pytest.approx(0.05), -20)

@@ -82,8 +82,8 @@ def test_the_kinds_of_a_model_with_gates(digits_bundle: Path) -> None:
 
 
 def test_which_ops_compute_with_integers(digits_bundle: Path) -> None:
-    assert not any(op.quantised for op in ops_of(digits_bundle, "float32"))
-    assert all(op.quantised for op in ops_of(digits_bundle, "int8"))
+    assert not any(op.quantized for op in ops_of(digits_bundle, "float32"))
+    assert all(op.quantized for op in ops_of(digits_bundle, "int8"))
 
 
 def test_a_lone_file_has_kinds_and_no_modules(digits_bundle: Path) -> None:
@@ -226,7 +226,7 @@ def test_sums_by_kind_and_module() -> None:
         "tensor": "t",
         "module": "a.b.c",
         "kind": "pointwise",
-        "quantised": False,
+        "quantized": False,
         "ms": 1.0,
         "delegated": True,
     }
@@ -306,15 +306,15 @@ def test_this_machines_profile(digits_bundle: Path) -> None:
 
 
 ADVISED = {
-    kind: advice for kind in sorted(FLOAT_ONLY) if (advice := advice_for(Op(0, kind, "t", None, "", quantised=True)))
+    kind: advice for kind in sorted(FLOAT_ONLY) if (advice := advice_for(Op(0, kind, "t", None, "", quantized=True)))
 }
 
 
 def test_what_is_in_float_already_gets_no_advice() -> None:
     assert set(ADVISED) == {"BATCH_MATMUL", "DIV", "HARD_SWISH", "RSQRT"}
     for kind in FLOAT_ONLY:
-        assert advice_for(Op(0, kind, "t", None, "", quantised=False)) == ""
-    assert advice_for(Op(0, "GATHER", "t", None, "", quantised=True)) == ""
+        assert advice_for(Op(0, kind, "t", None, "", quantized=False)) == ""
+    assert advice_for(Op(0, "GATHER", "t", None, "", quantized=True)) == ""
 
 
 @pytest.mark.parametrize("kind", ADVISED)

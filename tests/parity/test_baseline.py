@@ -1,4 +1,4 @@
-"""A ledger against one that was kept: worse by more than the noise of the format fails, and nothing else does."""
+"""A ledger against one that was kept: worse by more than the error of the format fails, and nothing else does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.errors import UsageError
-from mobilekit.parity.baseline import BaselineReport, against_baseline, load_ledger, stage_noise
-from mobilekit.parity.ledger.result import Ledger, Noise
+from mobilekit.parity.baseline import BaselineReport, against_baseline, load_ledger, stage_error
+from mobilekit.parity.ledger.result import FormatError, Ledger
 from tests.cli.render.test_ci import check_junit
 from tests.conftest import Cli
 
@@ -88,7 +88,7 @@ def test_each_format_is_held_to_its_own_noise(stage: str, before: float, now: fl
 def test_getting_better_never_fails(first: float, second: float, stage: str) -> None:
     low, high = sorted((first, second))
     assert compared(ledger(row(stage, low)), ledger(row(stage, high)))["verdict"] == "pass"
-    noise = stage_noise(stage, Noise.from_json(NOISE))
+    noise = stage_error(stage, FormatError.from_json(NOISE))
     assert noise is not None
     worse = compared(ledger(row(stage, high)), ledger(row(stage, low)))
     assert (worse["verdict"] == "fail") == (high - low > noise)
@@ -102,8 +102,8 @@ def test_a_more_sensitive_model_shows() -> None:
 
 
 def test_noise_of_a_model_without_rounding_is_that_of_its_outputs() -> None:
-    exact = Noise.from_json({**NOISE, "float32_relative_l2": 0.0, "float16_relative_l2": 0.0})
-    assert stage_noise("onnx", exact) == stage_noise("tflite-float16", exact) == 4 * 2**-24
+    exact = FormatError.from_json({**NOISE, "float32_relative_l2": 0.0, "float16_relative_l2": 0.0})
+    assert stage_error("onnx", exact) == stage_error("tflite-float16", exact) == 4 * 2**-24
 
 
 def test_outputs_that_are_no_longer_finite_fail() -> None:
@@ -144,7 +144,7 @@ def test_changes_of_files_are_shown() -> None:
     }
     report = BaselineReport.from_json(compared(now, before))
     assert list(baseline_lines(report)) == [
-        "Against the baseline: 1 of 1 comparison within the noise of the format.",
+        "Against the baseline: 1 of 1 comparison within the error of the format.",
         "  model.int8.tflite: 1000 -> 1010 bytes (+1.00 %), ADD 0 -> 1, CONV_2D 3 -> 2",
         "  model.onnx: new",
         "Verdict against the baseline: pass.",

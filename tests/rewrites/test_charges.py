@@ -13,7 +13,7 @@ from mobilekit.errors import GateError
 from mobilekit.models.dfc import DenseFullyConnected
 from mobilekit.models.inputs import Tensors
 from mobilekit.parity.ledger.limits import bounds_for
-from mobilekit.parity.ledger.result import Noise
+from mobilekit.parity.ledger.result import FormatError
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites import catalogue, float32
@@ -190,7 +190,7 @@ def test_what_needs_retraining_promises_nothing(register: Register) -> None:
 
 
 def test_no_limit_is_derived_against_a_reference_that_computes_something_else() -> None:
-    noise = Noise(1e-6, 1e-6, 1.0, 1e-3, 1e-2, 1e-1, 1e-1)
+    noise = FormatError(1e-6, 1e-6, 1.0, 1e-3, 1e-2, 1e-1, 1e-1)
     assert bounds_for(Stage("onnx"), noise, None, None) == ()
     assert [bound.metric for bound in bounds_for(Stage("onnx"), noise, 0.0, None)] == ["max_abs", "float64_ulps"]
     own = bounds_for(Stage("onnx"), noise, None, Limit(cosine=0.5))

@@ -26,7 +26,7 @@ def _of_tflite(path: Path) -> Precision:
     graph = TFLiteGraph(path.read_bytes())
     computed = set(graph.computed())
     inner = {tensor for made in graph.results for tensor in made}
-    if any(type_of(graph.tensors[tensor]) in _INTEGERS and graph.is_quantised(tensor) for tensor in inner):
+    if any(type_of(graph.tensors[tensor]) in _INTEGERS and graph.is_quantized(tensor) for tensor in inner):
         return "int8"
     constants = [one for number, one in enumerate(graph.tensors) if number not in computed]
     types = {type_of(one) for one in constants if one.quantization is not None and one.quantization.scale is not None}

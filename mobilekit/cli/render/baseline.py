@@ -10,7 +10,7 @@ from mobilekit.parity.baseline import ArtifactChange, BaselineReport
 
 def baseline_lines(report: BaselineReport) -> Iterator[str]:
     """Yield what changed: stages beyond their noise, files with other ops or sizes, and the verdict."""
-    yield f"Against the baseline: {within_noise(report)}."
+    yield f"Against the baseline: {within_format_error(report)}."
     for row in report.changed:
         drift = f"relative L2 {figure(row.before, '.2e')} -> {figure(row.now, '.2e')}"
         yield f"  {row.verdict}: {row.place}: {drift}; {row.why}"
@@ -19,10 +19,10 @@ def baseline_lines(report: BaselineReport) -> Iterator[str]:
     yield f"Verdict against the baseline: {report.verdict}."
 
 
-def within_noise(report: BaselineReport) -> str:
+def within_format_error(report: BaselineReport) -> str:
     """Return how many comparisons did not change by more than their noise."""
     within = len(report.stages) - len(report.changed)
-    return f"{within} of {count(len(report.stages), 'comparison')} within the noise of the format"
+    return f"{within} of {count(len(report.stages), 'comparison')} within the error of the format"
 
 
 def artifact_change(change: ArtifactChange) -> str:

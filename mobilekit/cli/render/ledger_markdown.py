@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.cli.findings import by_place, gate_words, texts_of
-from mobilekit.cli.render.baseline import artifact_change, within_noise
+from mobilekit.cli.render.baseline import artifact_change, within_format_error
 from mobilekit.cli.render.format import count, figure, percent
 from mobilekit.cli.render.markdown import marked, plain, table
 from mobilekit.cli.render.terminal import loosened
@@ -56,7 +56,7 @@ def _stages(result: DiffResult) -> list[str]:
 
 def _baseline(report: BaselineReport) -> list[str]:
     """Return what changed since an earlier ledger: stages beyond their noise, and files."""
-    lines = ["", f"### Against the baseline: {marked(report.verdict)}", "", f"{within_noise(report)}."]
+    lines = ["", f"### Against the baseline: {marked(report.verdict)}", "", f"{within_format_error(report)}."]
     if report.changed:
         drifts = (
             (row.place, figure(row.before, ".2e", ""), figure(row.now, ".2e", ""), marked(row.verdict), row.why)

@@ -17,7 +17,7 @@ from mobilekit.cli.findings import Finding, Rule, by_place, texts_of
 _RULES: dict[Rule, str] = {
     "parity": "A stage's outputs are farther from what it was made from, or from the reference, than its limit.",
     "gate": "A file is not as the recipe's gates want it: its partitions, its ops, or its size.",
-    "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the noise of its format.",
+    "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the error of its format.",
     "layers": "The error of a value inside the model is more than the stage's number format explains.",
 }
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

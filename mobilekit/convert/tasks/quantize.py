@@ -1,4 +1,4 @@
-"""The task that makes an int8 TFLite file of a float32 one, with TensorFlow Lite's quantiser."""
+"""The task that makes an int8 TFLite file of a float32 one, with TensorFlow Lite's quantizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Quantise `float32` into the file `int8`.
+    """Quantize `float32` into the file `int8`.
 
     Args:
         request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
@@ -28,23 +28,23 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     content = Path(request["float32"]).read_bytes()
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
     with named("the TensorFlow Lite converter"):
-        quantised = quantise(with_ranges(content, load_calibration(request["calibration"])), kept)
-    Path(request["int8"]).write_bytes(ordered(quantised, *TFLiteGraph(content).names()))
+        quantized = quantize(with_ranges(content, load_calibration(request["calibration"])), kept)
+    Path(request["int8"]).write_bytes(ordered(quantized, *TFLiteGraph(content).names()))
     return {}
 
 
-def quantise(content: bytes, kept: Collection[str]) -> bytes:
+def quantize(content: bytes, kept: Collection[str]) -> bytes:
     """Make a float32 file with ranges int8, inputs and outputs too, but for the tensors that are to stay in float."""
     from tensorflow.lite.python.convert import mlir_quantize
 
     int8 = 9  # TensorType.INT8 of the TFLite schema
-    quantised: bytes = mlir_quantize(
+    quantized: bytes = mlir_quantize(
         content,
         fully_quantize=True,
         inference_type=int8,
         denylisted_nodes=sorted(kept) or None,
     )
-    return quantised
+    return quantized
 
 
 def load_calibration(path: str) -> Arrays:

@@ -15,7 +15,7 @@ from mobilekit.artifacts.tflite import ordered
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.keras_model import Shapes, keras_model
-from mobilekit.convert.tasks.quantize import load_calibration, quantise
+from mobilekit.convert.tasks.quantize import load_calibration, quantize
 from mobilekit.store import memory
 from mobilekit.store.worker_loop import named
 
@@ -40,7 +40,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             if calibration is not None:
                 content = with_depthwise(_convert(saved, "float32"))
                 kept = tensors_to_keep(content, request["keep_float"])
-                content = quantise(with_ranges(content, calibration), kept)
+                content = quantize(with_ranges(content, calibration), kept)
             else:
                 content = _convert(saved, precision)
                 if precision in ("float32", "float16"):  # XNNPACK has no dynamic-range DEPTHWISE_CONV_2D

@@ -36,12 +36,12 @@ class Observed:
     ops: Sequence[Op]
     """Those that depend on the inputs, in the order in which they run."""
     values: Mapping[str, Floats]
-    """Of each tensor that is an input or is made, float32; quantised ones as the numbers that they stand for."""
+    """Of each tensor that is an input or is made, float32; quantized ones as the numbers that they stand for."""
     inputs: Mapping[str, str]
     """The tensor of each input, by the reference's name for it."""
     outputs: Sequence[str]
     steps: Mapping[str, float] = field(default_factory=dict)
-    """Distance of two neighbouring values of each quantised tensor."""
+    """Distance of two neighboring values of each quantized tensor."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Names of the tensors, where they are not the keys."""
 

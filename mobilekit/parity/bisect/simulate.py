@@ -22,7 +22,7 @@ from mobilekit.parity.ledger.format_error import (
     round_weights_to_int8,
 )
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.parity.ledger.result import Noise
+from mobilekit.parity.ledger.result import FormatError
 from mobilekit.store.stages import Precision
 
 _ROUNDED_FORMATS = ("dynamic", "int8")
@@ -59,8 +59,8 @@ def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstic
     return Yardstick(exact, rounded, treat if precision == "dynamic" else None)
 
 
-def onnx_noise(model: Any, inputs: Arrays) -> dict[str, Noise]:
-    """Return what the formats do to each output of an ONNX model, as `noise.measure_noise` does for PyTorch's.
+def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
+    """Return what the formats do to each output of an ONNX model, as `noise.measure_format_errors` does for PyTorch's.
 
     ONNX Runtime has no float64 kernels for many nodes. So float32's own noise is imitated as well: each value that a
     node makes is moved by a half of its last place, 2^-24, at random, and that twice over as sums round many times.
@@ -81,10 +81,10 @@ def onnx_noise(model: Any, inputs: Arrays) -> dict[str, Noise]:
         "dynamic": _outputs(_with_rounded_weights(model, "dynamic"), inputs, _round_array),
         "int8": _outputs(_with_rounded_weights(model, "int8"), inputs, _round_array),
     }
-    noises = {}
+    errors = {}
     for name, truth in exact.items():
         metrics = {key: compare(truth, outputs[name]) for key, outputs in changes.items()}
-        noises[name] = Noise(
+        errors[name] = FormatError(
             float32_max_abs=metrics["float32"].max_abs,
             float32_relative_l2=metrics["float32"].relative_l2,
             scale=float(np.abs(truth).max()),
@@ -93,7 +93,7 @@ def onnx_noise(model: Any, inputs: Arrays) -> dict[str, Noise]:
             int8_relative_l2=metrics["int8"].relative_l2,
             int8_fitted_relative_l2=metrics["int8"].relative_l2,
         )
-    return noises
+    return errors
 
 
 def _outputs(model: Any, inputs: Arrays, treat: Callable[[Floats], Floats] | None) -> Arrays:

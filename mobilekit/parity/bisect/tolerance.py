@@ -72,7 +72,7 @@ class Replay:
 
         Args:
             step: The step.
-            step_size: Distance of two neighbouring values of the tensor; 0 for a float one.
+            step_size: Distance of two neighboring values of the tensor; 0 for a float one.
         """
         if self.yardstick.rounded is None:
             return self.yardstick.floor

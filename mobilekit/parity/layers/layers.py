@@ -12,7 +12,7 @@ from mobilekit.artifacts.runtime import Arrays
 from mobilekit.parity.layers.result import Counterpart, LayerRow, Observer, StageLayers, TappedValue, TensorError
 from mobilekit.parity.layers.taps import Tap
 from mobilekit.parity.layers.tensor_error import ErrorSum
-from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
+from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE, FORMAT_SHARE
 from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.store.stages import Precision, Stage
@@ -162,7 +162,7 @@ def _float_limit(tap: Tap, rounding: float) -> float:
     that adds n numbers one after another makes errors that grow as a random walk does, sqrt(n) roundings (N. J.
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 2.8).
     """
-    return FLOAT32_DRAWS * max(rounding, math.sqrt(tap.terms) * LEAST)
+    return FLOAT32_TOLERANCE * max(rounding, math.sqrt(tap.terms) * LEAST)
 
 
 def _added(step: TensorError | None, before: float) -> float:

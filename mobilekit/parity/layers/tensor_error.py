@@ -1,4 +1,4 @@
-"""How far one tensor is from another: relative error, and signal to quantisation noise as a whole and by channel."""
+"""How far one tensor is from another: relative error, and signal to quantization noise as a whole and by channel."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
     return []
 
 
-def _reach(graph: GraphModule, nodes: Iterable[Node], neighbours: Callable[[Node], Iterable[Node]]) -> set[Node]:
+def _reach(graph: GraphModule, nodes: Iterable[Node], neighbors: Callable[[Node], Iterable[Node]]) -> set[Node]:
     """Return the steps, and those that can be reached from them without passing a dense layer."""
     found: set[Node] = set()
     waiting = list(nodes)
@@ -138,7 +138,7 @@ def _reach(graph: GraphModule, nodes: Iterable[Node], neighbours: Callable[[Node
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting += [one for one in neighbours(node) if not _ends(graph, one)]
+            waiting += [one for one in neighbors(node) if not _ends(graph, one)]
     return found
 
 

@@ -23,18 +23,18 @@ from mobilekit.artifacts.runtime import Arrays
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
 from mobilekit.parity.ledger.metrics import Floats, compare
-from mobilekit.parity.ledger.result import Certain, Noise
-from mobilekit.parity.ledger.task import Labels, certain, k_for
+from mobilekit.parity.ledger.result import FormatError, StableShare
+from mobilekit.parity.ledger.task import Labels, k_for, stable_share
 from mobilekit.recipes.schema import Int8
 from mobilekit.store.bundle import INPUT
 
-FLOAT32_DRAWS = 8
-"""How far two float32 evaluations may be apart, in units of one evaluation's distance from float64. Both are draws of
-the same noise, so their difference has sqrt(2) of its deviation; the unit is the largest of some thousand outputs, and
-another draw's largest may be twice that; kernels that add in longer chains than PyTorch's have up to about 3 times the
-deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
+FLOAT32_TOLERANCE = 8
+"""How far two independent float32 evaluations may be apart, in units of one evaluation's distance from float64. Their
+rounding errors have one distribution, so the difference has sqrt(2) of its deviation; the unit is the largest of some
+thousand outputs, and another evaluation's largest may be twice that; kernels that add in longer chains than PyTorch's
+have up to about 3 times the deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
 FORMAT_SHARE = 2
-"""The artifact of a format rounds as its imitation does, with other draws (sqrt(2) between two of them), and it rounds
+"""The artifact of a format rounds as its imitation does, independently (sqrt(2) between two of them), and it rounds
 in places where the imitation does not: dynamic and int8 kernels round their scales, their fused activations, and what
 they add (sqrt(2) again, if every tensor is rounded twice)."""
 DYNAMIC_LEAST = 1024
@@ -43,7 +43,7 @@ Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each step of a graph, by its name."""
 
 
-def measure_noise(
+def measure_format_errors(
     reference: nn.Module,
     rewritten: GraphModule,
     inputs: Arrays,
@@ -55,7 +55,7 @@ def measure_noise(
     exact: Arrays | None = None,
     labels: Labels | None = None,
     top_k: int | None = None,
-) -> dict[str, Noise]:
+) -> dict[str, FormatError]:
     """Run the model in each format, and return what that does to each output.
 
     Args:
@@ -84,11 +84,11 @@ def measure_noise(
     fitted = run(imitate_int8(rewritten, int8))
     by_format["int8"] = run(imitate_int8(rewritten, int8, ranges)) if ranges else fitted
 
-    def noise(name: str) -> Noise:
+    def error(name: str) -> FormatError:
         before, made = rewritten_outputs[name], {word: outputs[name] for word, outputs in by_format.items()}
         by_float32 = compare(exact[name], reference_outputs[name])
         lost = {word: compare(before, after).relative_l2 for word, after in made.items()}
-        return Noise(
+        return FormatError(
             float32_max_abs=by_float32.max_abs,
             float32_relative_l2=by_float32.relative_l2,
             scale=float(np.abs(exact[name]).max()),
@@ -96,15 +96,15 @@ def measure_noise(
             dynamic_relative_l2=lost["dynamic"],
             int8_relative_l2=lost["int8"],
             int8_fitted_relative_l2=compare(before, fitted[name]).relative_l2,
-            certain=_certain((exact[name], reference_outputs[name]), before, made, top_k, labels),
+            stable=_stable((exact[name], reference_outputs[name]), before, made, top_k, labels),
         )
 
-    return {name: noise(name) for name in reference_outputs}
+    return {name: error(name) for name in reference_outputs}
 
 
-def _certain(
+def _stable(
     rounded: tuple[Floats, Floats], before: Floats, made: Mapping[str, Floats], top_k: int | None, labels: Labels | None
-) -> dict[str, Certain]:
+) -> dict[str, StableShare]:
     """Return what stays of the classification in each format; nothing where the outputs are no classes.
 
     Args:
@@ -116,9 +116,9 @@ def _certain(
     """
     if before.ndim != 2 or before.shape[1] < 2:
         return {}
-    k, rounding = k_for(before.shape[1], top_k), (FLOAT32_DRAWS, *rounded)
+    k, rounding = k_for(before.shape[1], top_k), (FLOAT32_TOLERANCE, *rounded)
     changes = {"float32": [rounding], **{word: [rounding, (FORMAT_SHARE, before, one)] for word, one in made.items()}}
-    return {word: certain(before, each, k, labels) for word, each in changes.items()}
+    return {word: stable_share(before, each, k, labels) for word, each in changes.items()}
 
 
 def run_exactly(reference: nn.Module, inputs: Arrays) -> Arrays:

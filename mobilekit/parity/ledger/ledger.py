@@ -13,10 +13,10 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Ranges, measure_noise, run_exactly
+from mobilekit.parity.ledger.format_error import Ranges, measure_format_errors, run_exactly
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
-from mobilekit.parity.ledger.result import Bound, Ledger, MeasuredOn, Metrics, Noise, Row
+from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row
 from mobilekit.parity.ledger.task import k_for
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.preprocess import digest_of
@@ -43,8 +43,8 @@ def measure(
     Args:
         stages: What opens each stage, in the order of the conversion; `reference` and `rewritten` are PyTorch.
         recipe: Its limits and rewrites count.
-        evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantised ones on
-            these alone, as noise lies outside the ranges that they were calibrated for.
+        evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantized ones on
+            these alone, as random values lie outside the ranges that they were calibrated for.
         random: Random inputs, float32 (N, ...) by name.
         steps: What the rewrites did.
         progress: Is told each stage.
@@ -66,12 +66,12 @@ def measure(
         outputs[stage] = {kind: runtime.run(arrays) for kind, arrays in inputs.items()}
         if stage is Stage.REFERENCE:
             check_labels(evaluation, next(iter(outputs[stage][InputSet.REAL].values())))
-    progress("noise of the formats")
+    progress("errors of the formats")
     reference, rewritten = models[Stage.REFERENCE].model, models[Stage.REWRITTEN].model
     assert isinstance(rewritten, GraphModule)
     exact = {kind: run_exactly(reference, arrays) for kind, arrays in inputs.items()}
-    noises = {
-        kind: measure_noise(
+    errors = {
+        kind: measure_format_errors(
             reference,
             rewritten,
             arrays,
@@ -87,7 +87,7 @@ def measure(
     }
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
-    measurement = _Measured(recipe, evaluation, outputs, exact, noises, drift, is_trained)
+    measurement = _Measured(recipe, evaluation, outputs, exact, errors, drift, is_trained)
     rows = [
         measurement.row(stage, against, name)
         for stage in stages
@@ -100,7 +100,7 @@ def measure(
     digest = digest_of(evaluation.inputs)
     return Ledger(
         MeasuredOn(evaluation.name, evaluation.count),
-        noises[InputSet.REAL],
+        errors[InputSet.REAL],
         tuple(rows),
         tuple(steps),
         reference_top1=top1,
@@ -138,7 +138,7 @@ class _Measured:
     outputs: Mapping[Stage, Mapping[InputSet, Arrays]]
     exact: Mapping[InputSet, Arrays]
     """What the reference gives in float64."""
-    noises: Mapping[InputSet, Mapping[str, Noise]]
+    errors: Mapping[InputSet, Mapping[str, FormatError]]
     drift: float | None
     is_trained: bool
 
@@ -183,13 +183,13 @@ class _Measured:
         return metrics
 
     def _bounds(self, stage: Stage, against: Stage, name: str, kind: InputSet) -> tuple[Bound, ...]:
-        is_total, noise, file = against is Stage.REFERENCE, self.noises[kind][name], stage.on_host
+        is_total, error, file = against is Stage.REFERENCE, self.errors[kind][name], stage.on_host
         if stage.is_on_device and not is_total:
-            return device_bounds(stage, noise)
+            return device_bounds(stage, error)
         override = self.recipe.limits.get(file)
         return bounds_for(
             file,
-            noise,
+            error,
             self.drift if is_total else 0.0,
             override,
             self.is_trained,

@@ -1,4 +1,4 @@
-"""Limits for each stage, derived from the measured noise of its number format."""
+"""Limits for each stage, derived from the measured error of its number format."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.format_error import FLOAT32_DRAWS, FORMAT_SHARE
-from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, JudgedBound, Metrics, Noise
+from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE, FORMAT_SHARE
+from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, FormatError, JudgedBound, Metrics
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
 from mobilekit.store.stages import Precision, Stage
@@ -17,22 +17,22 @@ FLOAT32_ULPS = 4
 """Floor of the float32 limit: an output's own rounding, in units of 2^-24 of the largest output, on both sides of the
 two evaluations that are compared."""
 FLOAT16_COSINE = 0.9999
-"""What mobilekit promises for float16 artifacts, whatever the model's own noise is."""
-QUANTISED_COSINE = 0.95
+"""What mobilekit promises for float16 artifacts, whatever rounding alone does to the model."""
+QUANTIZED_COSINE = 0.95
 """What it promises for dynamic and int8 artifacts of models with weights: below it the error is a third of the output,
 10 dB under it, and the artifact of little use, even where the format does no better on this model. Random weights are
 more sensitive than trained ones, and of no use in any format."""
-_LOST = math.sqrt(1 / QUANTISED_COSINE**2 - 1)  # relative L2 of such an error
+_LOST = math.sqrt(1 / QUANTIZED_COSINE**2 - 1)  # relative L2 of such an error
 
 
 def judge(bounds: Iterable[Bound], metrics: Metrics) -> tuple[JudgedBound, ...]:
-    """Hold metrics to the limits on those that were measured: some belong to classes, labels or one comparison."""
+    """Hold metrics to their limits, but for those that were not computed, such as top-1 without labels."""
     return tuple(bound.judge(metrics) for bound in bounds if getattr(metrics, bound.metric) is not None)
 
 
 def bounds_for(
     stage: Stage,
-    noise: Noise,
+    error: FormatError,
     drift: float | None,
     override: Limit | None,
     is_trained: bool = True,
@@ -42,7 +42,7 @@ def bounds_for(
 
     Args:
         stage: One that is here; `device_bounds` has those of files on a device.
-        noise: Measured on the inputs at hand.
+        error: Measured on the inputs at hand.
         drift: Sum of the `max_drift` of the approximate rewrites that lie between the two things compared; None where
             a rewrite that needs retraining does, which leaves nothing to derive a limit from.
         override: The recipe's own limits. A stricter one replaces what is derived, and so does a looser one that
@@ -53,10 +53,10 @@ def bounds_for(
     Raises:
         UsageError: The recipe loosens a limit without a reason.
     """
-    derived = [] if drift is None else _derived(stage, noise, drift, is_trained)
+    derived = [] if drift is None else _derived(stage, error, drift, is_trained)
     bounds = {bound.metric: bound for bound in derived}
     for metric, value in (override.figures() if override else {}).items():
-        own = Bound(metric, value, "set by the recipe", _advice(stage, metric, noise))
+        own = Bound(metric, value, "set by the recipe", _advice(stage, metric, error))
         bounds[metric] = _chosen(stage, own, bounds.get(metric), override.reason if override else None, asks_why)
     return tuple(bounds.values())
 
@@ -108,17 +108,17 @@ _RANGES_LOSE = (
 )
 
 
-def _promises(stage: Stage, noise: Noise, is_trained: bool) -> list[Bound]:
+def _promises(stage: Stage, error: FormatError, is_trained: bool) -> list[Bound]:
     """Return the cosine that an artifact must reach in any case."""
     if not stage.is_quantized:
         return [Bound("cosine", FLOAT16_COSINE, "mobilekit's promise for float16")]
     text = "mobilekit's promise: an error below a third of the outputs"
-    return [Bound("cosine", QUANTISED_COSINE, text, _advice(stage, "cosine", noise))] if is_trained else []
+    return [Bound("cosine", QUANTIZED_COSINE, text, _advice(stage, "cosine", error))] if is_trained else []
 
 
-def _advice(stage: Stage, metric: str, noise: Noise) -> str:
+def _advice(stage: Stage, metric: str, error: FormatError) -> str:
     """Return what to do where an int8 file is not within a limit."""
-    own, fitted = noise.int8_relative_l2, noise.int8_fitted_relative_l2
+    own, fitted = error.int8_relative_l2, error.int8_fitted_relative_l2
     if stage.precision != "int8":
         return ""
     if metric == "relative_l2":  # which the imitation holds by itself
@@ -128,36 +128,35 @@ def _advice(stage: Stage, metric: str, noise: Noise) -> str:
     return _FORMAT_LOSES if own > _LOST / 2 else _TOO_MUCH
 
 
-def _derived(stage: Stage, noise: Noise, drift: float, is_trained: bool) -> list[Bound]:
+def _derived(stage: Stage, error: FormatError, drift: float, is_trained: bool) -> list[Bound]:
     if stage.precision in _CHANGES:
-        change, own = _CHANGES[stage.precision], noise.relative_l2(stage.precision)
+        change, own = _CHANGES[stage.precision], error.relative_l2(stage.precision)
         allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
-        limit, floor = FORMAT_SHARE * own, FLOAT32_DRAWS * noise.float32_relative_l2
+        limit, floor = FORMAT_SHARE * own, FLOAT32_TOLERANCE * error.float32_relative_l2
         text = f"{FORMAT_SHARE} x {own:.2e}, the change when {change}{allowed}"
         if limit < floor:  # a small model's weights stay in float
-            text = (
-                f"{FLOAT32_DRAWS} x {noise.float32_relative_l2:.2e}, the reference's own distance from float64{allowed}"
-            )
-        bound = Bound("relative_l2", max(limit, floor) + drift, text, _advice(stage, "relative_l2", noise))
-        return [bound, *([] if drift else [*_promises(stage, noise, is_trained), *_task(stage, noise)])]
+            own = error.float32_relative_l2
+            text = f"{FLOAT32_TOLERANCE} x {own:.2e}, the reference's own distance from float64{allowed}"
+        bound = Bound("relative_l2", max(limit, floor) + drift, text, _advice(stage, "relative_l2", error))
+        return [bound, *([] if drift else [*_promises(stage, error, is_trained), *_task(stage, error)])]
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
-    floor = FLOAT32_ULPS * ULP * noise.scale
-    limit = max(FLOAT32_DRAWS * noise.float32_max_abs, floor)
+    floor = FLOAT32_ULPS * ULP * error.scale
+    limit = max(FLOAT32_TOLERANCE * error.float32_max_abs, floor)
     text = (
-        f"larger of {FLOAT32_DRAWS} x {noise.float32_max_abs:.2e}, the reference's own distance from float64, and "
-        f"{FLOAT32_ULPS} x 2^-24 of the largest output, {noise.scale:.3g}"
+        f"larger of {FLOAT32_TOLERANCE} x {error.float32_max_abs:.2e}, the reference's own distance from float64, and "
+        f"{FLOAT32_ULPS} x 2^-24 of the largest output, {error.scale:.3g}"
     )
-    return [Bound("max_abs", limit, text), _ulp_budget(noise), *_task(stage, noise)]
+    return [Bound("max_abs", limit, text), _ulp_budget(error), *_task(stage, error)]
 
 
-def _ulp_budget(noise: Noise) -> Bound:
+def _ulp_budget(error: FormatError) -> Bound:
     """Return how far a float32 stage may be from the reference's float64 run.
 
     Both are exact but for rounding, so the stage's distance is another draw of the reference's own: the same budget
     that rewrites are held to.
     """
-    own = noise.float32_max_abs / (ULP * noise.scale) if noise.scale else 0.0
+    own = error.float32_max_abs / (ULP * error.scale) if error.scale else 0.0
     text = (
         f"larger of {TOLERANCE_FACTOR} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in "
         f"units of 2^-24 of the largest output"
@@ -165,20 +164,20 @@ def _ulp_budget(noise: Noise) -> Bound:
     return Bound("float64_ulps", max(TOLERANCE_FACTOR * own, FLOOR), text)
 
 
-def _task(stage: Stage, noise: Noise) -> list[Bound]:
+def _task(stage: Stage, error: FormatError) -> list[Bound]:
     """Return what the classification must keep, where the outputs are one."""
     word = stage.precision
-    certain = noise.certain.get(word)
-    if certain is None:
+    stable = error.stable.get(word)
+    if stable is None:
         return []
-    far = f"{FLOAT32_DRAWS} x rounding" if word == "float32" else f"{FORMAT_SHARE} x what {word} changes"
+    far = f"{FLOAT32_TOLERANCE} x rounding" if word == "float32" else f"{FORMAT_SHARE} x what {word} changes"
     shares = {
-        "top1_agreement": (certain.top1, "share of inputs whose first class leads by more than"),
-        "topk_agreement": (certain.topk, "share of the first k places that lead the next by more than"),
-        "top1": (certain.right, "share of inputs whose label's class leads by more than"),
+        "top1_agreement": (stable.top1, "share of inputs whose first class leads by more than"),
+        "topk_agreement": (stable.topk, "share of the first k places that lead the next by more than"),
+        "top1": (stable.top1_correct, "share of inputs whose label's class leads by more than"),
     }
     return [
-        Bound(metric, share, f"{what} {far}", _advice(stage, metric, noise))
+        Bound(metric, share, f"{what} {far}", _advice(stage, metric, error))
         for metric, (share, what) in shares.items()
-        if share  # none is certain where noise is larger than every lead, as of random weights
+        if share  # none is stable where rounding shifts more than every lead, as with random weights
     ]

@@ -161,20 +161,20 @@ class GateResult(Result):
 
 
 @dataclass(frozen=True)
-class Certain(Result):
-    """How much of a classification a number format cannot change, though it change the outputs as far as it may."""
+class StableShare(Result):
+    """How much of a classification a number format cannot change: what leads by more than it may shift the outputs."""
 
     top1: float
-    """Share of inputs whose first class leads the second by more than that."""
+    """Share of inputs whose first class leads the second by more than the largest shift that the format can cause."""
     topk: float | None
     """Share of the first k places whose class leads the one in place k + 1 by more; None where there is no k."""
-    right: float | None
-    """Share of inputs whose first class is certain and the label's; None without labels."""
+    top1_correct: Annotated[float | None, Field(alias="right")]
+    """Share of inputs whose first class is stable and the label's; None without labels."""
 
 
 @dataclass(frozen=True)
-class Noise(Result):
-    """What the formats do to the outputs of one model on one set of inputs."""
+class FormatError(Result):
+    """The error that each number format must make on one model and one set of inputs: that of rounding alone."""
 
     float32_max_abs: Figure
     """Largest difference between the model in float32 and in float64."""
@@ -191,7 +191,7 @@ class Noise(Result):
     calibration."""
     int8_fitted_relative_l2: Figure
     """The same in ranges of these inputs' own: more calibration cannot do better."""
-    certain: Mapping[str, Certain] = field(default_factory=dict)
+    stable: Annotated[Mapping[str, StableShare], Field(alias="certain")] = field(default_factory=dict)
     """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
 
     def relative_l2(self, precision: Precision) -> float:
@@ -230,7 +230,7 @@ class Ledger(Result):
     """All comparisons of one export, and what they were made on."""
 
     inputs: MeasuredOn
-    noise: Mapping[str, Noise]
+    format_errors: Annotated[Mapping[str, FormatError], Field(alias="noise")]
     """What the formats do to each output, on the real inputs."""
     rows: Annotated[tuple[Row, ...], Field(alias="stages", min_length=1)]
     steps: Annotated[tuple[StepReport, ...], Field(alias="rewrites")] = ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.parity.ledger.result import Certain
+from mobilekit.parity.ledger.result import StableShare
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -41,9 +41,9 @@ def topk_agreement(reference: NDArray[np.float64], candidate: NDArray[np.float64
     return float((ours[:, :, None] == theirs[:, None, :]).any(2).mean())
 
 
-def certain(
+def stable_share(
     outputs: Floats, changes: Sequence[tuple[float, Floats, Floats]], k: int | None, labels: Labels | None
-) -> Certain:
+) -> StableShare:
     """Return how much of a classification stays when the outputs change as far as they may.
 
     One class overtakes another only if their difference changes by more than the lead. What a format does to the
@@ -61,10 +61,10 @@ def certain(
     falling = -np.sort(-outputs.astype(np.float64), axis=1)
     leads = falling[:, 0] - falling[:, 1] > reach
     places = None if k is None else falling[:, :k] - falling[:, k : k + 1] > reach[:, None]
-    return Certain(
+    return StableShare(
         top1=float(leads.mean()),
         topk=None if places is None else float(places.mean()),
-        right=None if labels is None else float((leads & (outputs.argmax(1) == labels)).mean()),
+        top1_correct=None if labels is None else float((leads & (outputs.argmax(1) == labels)).mean()),
     )
 
 

@@ -1,7 +1,7 @@
 """Steps that float16 may break, carried out in float16 on the calibration inputs.
 
 A GPU computes in float16 whatever the file's weights are, and says nothing where that goes wrong. Here the steps that
-do go wrong (quotients, roots, normalisations) are run on the values that they get, with each operand and each result
+do go wrong (quotients, roots, normalizations) are run on the values that they get, with each operand and each result
 rounded to float16, once with the subnormal numbers below 2^-14 and once without: not every GPU has them.
 """
 
@@ -43,7 +43,7 @@ def to_float16(x: torch.Tensor, subnormals: bool = True) -> torch.Tensor:
 
 
 def probes(graph: GraphModule) -> list[Quotient | Norm]:
-    """Return a probe for each step that divides by a computed value, or normalises."""
+    """Return a probe for each step that divides by a computed value, or normalizes."""
     return [*_quotients(graph), *_norms(graph)]
 
 
@@ -93,13 +93,13 @@ class Quotient:
 
 
 class Norm:
-    """A layer, group or instance normalisation: it divides by the root of a variance, which is a sum of squares.
+    """A layer, group or instance normalization: it divides by the root of a variance, which is a sum of squares.
 
     Args:
         node: The step.
         eps: What is added to the variance.
-        groups: How many groups of channels are normalised together; None where the last axes are.
-        axes: How many last axes are normalised, of a layer norm.
+        groups: How many groups of channels are normalized together; None where the last axes are.
+        axes: How many last axes are normalized, of a layer norm.
     """
 
     def __init__(self, node: Node, eps: float, groups: int | None, axes: int = 1) -> None:

@@ -27,7 +27,7 @@ from mobilekit.bench.devices.select import open_device
 from mobilekit.errors import DeviceError, ToolError, UsageError
 from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.ledger import measure
-from mobilekit.parity.ledger.result import Noise
+from mobilekit.parity.ledger.result import FormatError
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage, device_stage, tflite_stage
@@ -104,7 +104,7 @@ def test_the_words_of_device() -> None:
 
 # Limits.
 
-NOISE = Noise(1e-6, 2e-7, 1.0, 1e-3, 0.02, 0.05, 0.05)
+NOISE = FormatError(1e-6, 2e-7, 1.0, 1e-3, 0.02, 0.05, 0.05)
 
 
 def test_float_files_are_held_to_the_noise_of_float32() -> None:

@@ -27,11 +27,11 @@ from mobilekit.parity.ledger.result import (
     ArtifactSummary,
     Bound,
     BrokenInvariant,
+    FormatError,
     GateResult,
     Ledger,
     MeasuredOn,
     Metrics,
-    Noise,
     Row,
 )
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning
@@ -42,7 +42,7 @@ from mobilekit.store.stages import Stage
 from tests.cli.render.test_ci import check_junit
 from tests.snapshots import check_snapshot, on_terminal
 
-NOISE = Noise(1e-6, 2e-7, 4.0, 4e-4, 8e-3, 2e-2, 2e-2)
+NOISE = FormatError(1e-6, 2e-7, 4.0, 4e-4, 8e-3, 2e-2, 2e-2)
 KEEP_FLOAT = "Leave more in float: int8.keep_float in the recipe."
 SARIF = Draft4Validator(json.loads((Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json").read_text()))
 MANIFEST: dict[str, Any] = {

@@ -24,7 +24,7 @@ from mobilekit.parity.bisect.layouts import distance, layouts_between
 from mobilekit.parity.bisect.observed import observe
 from mobilekit.parity.bisect.regions import Islands
 from mobilekit.parity.bisect.reproduction import reproduce, write_reproduction
-from mobilekit.parity.bisect.simulate import onnx_noise, onnx_yardstick, torch_yardstick
+from mobilekit.parity.bisect.simulate import onnx_format_errors, onnx_yardstick, torch_yardstick
 from mobilekit.parity.bisect.steps import TorchSteps
 from mobilekit.parity.bisect.tolerance import rounding
 from mobilekit.rewrites.fx.graph import trace
@@ -324,14 +324,14 @@ def test_distances_of_odd_values() -> None:
 
 def test_noise_of_an_onnx_model_is_near_that_of_the_same_in_pytorch(files: Callable[[str], Path]) -> None:
     from mobilekit.artifacts.pytorch import TorchRuntime
-    from mobilekit.parity.ledger.format_error import measure_noise
+    from mobilekit.parity.ledger.format_error import measure_format_errors
 
     inputs = {"input": np.random.default_rng(3).standard_normal((1, 3, SIZE, SIZE), dtype=np.float32)}
     model = make()
     graph = trace(model, {"input": torch.from_numpy(X)})
     outputs = TorchRuntime(model).run(inputs)
-    truth = measure_noise(model, graph, inputs, outputs, outputs)["logits"]
-    noise = onnx_noise(onnx.load(files("good")), inputs)["logits"]
+    truth = measure_format_errors(model, graph, inputs, outputs, outputs)["logits"]
+    noise = onnx_format_errors(onnx.load(files("good")), inputs)["logits"]
     assert noise.scale == pytest.approx(truth.scale, rel=1e-5)
     assert noise.float16_relative_l2 == pytest.approx(truth.float16_relative_l2, rel=0.2)
     assert 0.3 < noise.float32_relative_l2 / truth.float32_relative_l2 < 3

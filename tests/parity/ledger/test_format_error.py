@@ -20,7 +20,7 @@ from mobilekit.models.inputs import Shapes, call, zeros
 from mobilekit.parity.ledger.float_nodes import fused_nodes
 from mobilekit.parity.ledger.format_error import (
     EveryTensorRounded,
-    measure_noise,
+    measure_format_errors,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -197,7 +197,7 @@ def test_noise_is_measured_on_each_format_and_leaves_the_models_alone(monkeypatc
         round_weights_to_float16(halved)
         half = halved(torch.from_numpy(inputs)).numpy()
     name = "logits" if outputs.ndim == 2 else "output"
-    noise = measure_noise(model, graph, {"input": inputs}, {name: outputs}, {name: outputs})[name]
+    noise = measure_format_errors(model, graph, {"input": inputs}, {name: outputs}, {name: outputs})[name]
     assert noise.scale == pytest.approx(np.abs(exact).max(), rel=1e-6)
     assert 0 < noise.float32_max_abs < 1e-5
     assert noise.float32_max_abs == pytest.approx(np.abs(exact.astype(np.float32) - outputs).max(), abs=1e-12)
@@ -227,7 +227,7 @@ def test_the_noise_of_the_formats_is_measured_on_all_inputs() -> None:
     mine = recipe(MASKED)
     graph, inputs = trace(model, zeros(mine.shapes)), random_inputs(mine)
     outputs = TorchRuntime(model).run(inputs)
-    noise = measure_noise(model, graph, inputs, outputs, outputs)
+    noise = measure_format_errors(model, graph, inputs, outputs, outputs)
     assert set(noise) == {"scores", "map"}
     for one in noise.values():
         assert 0 < one.float16_relative_l2 < one.int8_relative_l2 < 0.1

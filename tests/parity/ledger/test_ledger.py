@@ -164,14 +164,14 @@ def test_a_single_nan_fails_on_any_inputs(stage: str, on: int) -> None:
     ],
 )
 def test_each_format_may_have_twice_its_own_noise(stage: str, noise: str) -> None:
-    (measured,) = _measure().noise.values()
+    (measured,) = _measure().format_errors.values()
     limit = 2 * getattr(measured, noise)
     assert _failed(_measure({stage: _larger_by(0.9 * limit, on=REAL)})) == []
     failed = _failed(_measure({stage: _larger_by(1.1 * limit, on=REAL)}))
     assert failed == [(stage, "reference"), (stage, Stage(stage).predecessor)]
 
 
-def test_random_inputs_gate_float_stages_and_not_quantised_ones() -> None:
+def test_random_inputs_gate_float_stages_and_not_quantized_ones() -> None:
     for stage in ("onnx-simplified", "tflite-float32", "tflite-float16"):
         assert (stage, "reference") in _failed(_measure({stage: _larger_by(0.5, on=RANDOM)}))
     for stage in ("tflite-dynamic", "tflite-int8"):
@@ -294,7 +294,7 @@ def test_probabilities_that_no_longer_sum_to_one_fail() -> None:
 
 def test_float32_is_held_to_an_ulp_budget_against_float64() -> None:
     ledger = _measure()
-    (noise,) = ledger.noise.values()
+    (noise,) = ledger.format_errors.values()
     exact = logits_of(TorchRuntime(_model().double()), _inputs(REAL, 1))
     got = logits_of(TorchRuntime(_model()), _inputs(REAL, 1))
     ulps = float(np.abs(got.astype(np.float64) - exact).max() / (np.abs(exact).max() * 2.0**-24))

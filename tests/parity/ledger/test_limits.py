@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.parity.ledger.result import Bound, Certain, Metrics, Noise
+from mobilekit.parity.ledger.result import Bound, FormatError, Metrics, StableShare
 from mobilekit.recipes.schema import Limit
 from mobilekit.store.stages import Stage
 
-NOISE = Noise(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
+NOISE = FormatError(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
 
 
 HELD = {"max_abs": (0.5, 0.6, math.nan), "relative_l2": (0.4, 0.51, math.inf), "cosine": (0.5, 0.4, -1.0)}
@@ -38,7 +38,7 @@ def test_float32_limits(stage: str) -> None:
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
-    bound, ulps = bounds_for(Stage(stage), Noise(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
+    bound, ulps = bounds_for(Stage(stage), FormatError(1e-7, 0, 20.0, 0, 0, 0, 0), 0.0, None)
     assert bound.limit == pytest.approx(floor)
     assert ulps.limit == 4, "6 x 0.084 is below it"
     _bound, ulps = bounds_for(Stage(stage), replace(NOISE, float32_max_abs=20 * 7 / 2**24), 0.0, None)
@@ -119,7 +119,7 @@ def test_a_recipe_tightens_limits_metric_by_metric() -> None:
 
 @pytest.mark.parametrize(("metric", "looser"), [("cosine", 0.5), ("relative_l2", 0.1), ("top1_agreement", 0.6)])
 def test_a_recipe_loosens_a_limit_with_a_reason_alone(metric: str, looser: float) -> None:
-    noise = replace(NOISE, certain={"float16": Certain(0.75, None, None)})
+    noise = replace(NOISE, stable={"float16": StableShare(0.75, None, None)})
     derived = {bound.metric: bound for bound in bounds_for(Stage("tflite-float16"), noise, 0.0, None)}[metric]
     given = Limit(**{metric: looser})
     with pytest.raises(UsageError, match=f"loosens the limit of tflite-float16 on {metric} to {looser:g}") as caught:

@@ -18,6 +18,7 @@ from torch import nn
 from mobilekit.cli.render.ranges import range_lines, verdict_line
 from mobilekit.errors import UsageError
 from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
+from mobilekit.jobs.source import Source
 from mobilekit.parity.ranges.activations import record
 from mobilekit.parity.ranges.float16 import to_float16
 from mobilekit.parity.ranges.lint import lint
@@ -286,10 +287,16 @@ def test_what_is_recorded_is_what_was_there() -> None:
 
 
 def test_a_trained_model_gives_no_alarm() -> None:
-    found = ranges_of_model("ghostnetv2_digits")
+    found = ranges_of_model(source("ghostnetv2_digits"))
     assert found.lint.to_json() == {"inputs": 100, "warnings": []}
     few = adjusted("ghostnetv2_digits", calibration=Calibration(count=3))
-    assert [one.kind for one in ranges_of_model("ghostnetv2_digits", few).lint.warnings] == ["calibration-small"]
+    assert [one.kind for one in ranges_of_model(Source("ghostnetv2_digits", few)).lint.warnings] == [
+        "calibration-small"
+    ]
+
+
+def source(name: str) -> Source:
+    return Source(name, recipe_for(name))
 
 
 def adjusted(name: str, **changes: object) -> LoadedRecipe:
@@ -300,7 +307,7 @@ def adjusted(name: str, **changes: object) -> LoadedRecipe:
 def test_the_authors_eps_in_efficientvits_attention() -> None:
     small = Input(size=64, crop=0.95)
     given = {"input": small, "calibration": Calibration(count=4), "model_options": {"eps": 1e-15}, "int8": Int8()}
-    found = ranges_of_model("efficientvit_b1", adjusted("efficientvit_b1", **given)).lint.warnings
+    found = ranges_of_model(Source("efficientvit_b1", adjusted("efficientvit_b1", **given))).lint.warnings
     attentions = {
         f"stages.{stage}.blocks.{block}.context_module.main.attention"
         for stage, block in ((2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3), (3, 4))
@@ -310,7 +317,7 @@ def test_the_authors_eps_in_efficientvits_attention() -> None:
     assert all("eps 1e-15 is 0 in float16" in one.text and "safe-denominator" in one.advice for one in denominators)
     safe = RewriteStep(name="safe-denominator", max_drift=0.001)
     mended = adjusted("efficientvit_b1", **given, rewrites=(RewriteStep(name="fold-batch-norm"), safe))
-    kinds = {one.kind for one in ranges_of_model("efficientvit_b1", mended).lint.warnings}
+    kinds = {one.kind for one in ranges_of_model(Source("efficientvit_b1", mended)).lint.warnings}
     assert "float16-denominator" not in kinds
 
 
@@ -330,9 +337,9 @@ def test_a_bundle_has_its_warnings_and_gives_them_again(digits_bundle: Path, cli
 
 def test_rubbish_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ghostnetv3"):
-        ranges_of_model("ghostnetv3")
+        ranges_of_model(source("ghostnetv3"))
     with pytest.raises(UsageError, match="There is no picture in"):
-        ranges_of_model("ghostnetv2_digits", calibration=tmp_path)
+        ranges_of_model(replace(source("ghostnetv2_digits"), calibration=tmp_path))
     with pytest.raises(UsageError, match="is not a bundle"):
         ranges_of_bundle(tmp_path)
 
