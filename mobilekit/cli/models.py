@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import complete, options
-from mobilekit.cli.output import out, print_json
+from mobilekit.cli.output import print_json, print_whole
 
 
 def models(
@@ -35,4 +35,4 @@ def models(
     if as_json:
         print_json([each.to_json() for each in found])
     else:
-        out.print(model_report(found[0]) if name else models_table(found))
+        print_whole(model_report(found[0]) if name else models_table(found))

@@ -14,21 +14,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.text import Text
 
 _PIPE_WIDTH = 200
+_WIDEST = 1000
 _COUNTER = re.compile(r"\d+ (?:of \d+|s\b)")
 
 
-def _console(*, stderr: bool) -> Console:
+def _console(*, stderr: bool, width: int | None = None) -> Console:
     # A table in a pipe or file must not be cut to the width of a terminal that is not there.
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    width = None if is_terminal or stderr else _PIPE_WIDTH
+    width = width or (None if is_terminal or stderr else _PIPE_WIDTH)
     return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
 out, err = _console(stderr=False), _console(stderr=True)
+
+
+def print_whole(table: RenderableType) -> None:
+    """Print a table of figures at the width that it needs: a terminal that is narrower wraps it, and cuts no figure."""
+    wide = _console(stderr=False, width=_WIDEST)
+    needed = Measurement.get(wide, wide.options, table).maximum
+    _console(stderr=False, width=max(out.width, needed)).print(table)
 
 
 def print_json(value: Any) -> None:

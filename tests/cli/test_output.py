@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 
 from mobilekit.cli import output
@@ -44,3 +45,15 @@ def test_a_pipe_hears_of_each_step_as_it_starts(capsys: pytest.CaptureFixture[st
         tell("measuring tflite-float32")
         tell("measuring tflite-float16")
     assert capsys.readouterr() == ("", "measuring tflite-float32\nmeasuring tflite-float16\n")
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Table(box=None)
+    for _ in range(6):
+        table.add_column("a column of figures", justify="right", no_wrap=True)
+    table.add_row(*["1,230,080"] * 6)
+    monkeypatch.setattr(output, "out", Console(width=40))
+    output.print_whole(table)
+    assert capsys.readouterr().out.count("1,230,080") == 6

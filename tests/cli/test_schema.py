@@ -86,6 +86,7 @@ def test_a_bench(cli: Cli, tmp_path: Path) -> None:
 def test_what_is_in_a_file(cli: Cli, name: str) -> None:
     folder = LAB if name == "small.tflite" else OLD_BUNDLE
     check_closely("inspect", json.loads(cli("inspect", folder / name, "--json").stdout))
+    check_closely("inspect", json.loads(cli("inspect", folder / name, "--ops", "--json").stdout))
 
 
 @pytest.mark.parametrize("words", [(), ("ghostnetv2_digits",)])
