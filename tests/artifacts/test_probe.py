@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mobilekit.artifacts import probe
+from mobilekit.artifacts.analysis import probe
 from mobilekit.errors import ToolError
 from mobilekit.store.worker import WorkerError
 from tests.command_line import Cli
