@@ -41,7 +41,7 @@ def test_every_function_is_there_and_nothing_heavy_is_loaded_before() -> None:
 
 
 def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no precision flot16"):
+    with pytest.raises(UsageError, match="Unknown precision flot16"):
         mobilekit.export("ghostnetv2", precision=["flot16"], output=tmp_path / "out")
     with pytest.raises(UsageError, match="not a bundle"):
         mobilekit.diff(tmp_path)

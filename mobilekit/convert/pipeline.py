@@ -67,9 +67,9 @@ def _write_onnx(
         }
     )
     if not cache.take(key, folder):
-        progress("torch.onnx")
+        progress("converting to ONNX with torch.onnx")
         write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file)
-        progress("onnxsim")
+        progress("simplifying the ONNX file with onnxsim")
         simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
         cache.put(key, folder, [Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file])
 
@@ -91,7 +91,7 @@ def _write_tflite(
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if not missing:
         return None
-    progress(f"onnx2tf and the TensorFlow Lite converter ({', '.join(missing)})")
+    progress(f"converting to TFLite with onnx2tf and TensorFlow ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
     owners = _write_files(folder, scratch, files, graph, recipe, calibration)

@@ -43,7 +43,7 @@ def make_artifacts(
     if path.exists():
         owners = owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
         write_json(folder / bundles.MODULES, owners.to_json())
-    progress("ranges of the activations")
+    progress("recording the ranges of the activations")
     report, recording = lint(rewritten.graph, calibration.arrays, recipe)
     if "int8" in recipe.precision:
         write_json(folder / bundles.RANGES, recording.ranges)

@@ -41,6 +41,7 @@ def diff(
     loaded = recipe_of_bundle(bundle)
     recipe = loaded.recipe
     evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
+    progress("rebuilding the model")
     model, rewritten = models_of_bundle(bundle, loaded, reference)
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
     steps = rewritten.steps

@@ -105,8 +105,8 @@ def check_precisions(words: Sequence[str]) -> None:
     """
     unknown = [word for word in words if word not in PRECISIONS]
     if unknown or not words:
-        word = unknown[0] if unknown else "nothing"
-        raise UsageError(f"There is no precision {word}.", nearest(word, PRECISIONS))
+        word = unknown[0] if unknown else ""
+        raise UsageError(f"Unknown precision {word}." if word else "No precision is named.", nearest(word, PRECISIONS))
 
 
 def tflite_stage(precision: str) -> Stage:

@@ -59,7 +59,7 @@ TYPOS = {
     ("export", "ghostnetv2", "--recipe", "ghostnetv3"): "There is no recipe ghostnetv3.\nDid you mean ghostnetv2",
     ("export", "ghostnetv2", "--weights", "none.pth"): "There is no weights file none.pth.",
     ("export", "ghostnetv2", "--calibration", "none"): "There is no folder none.",
-    ("export", "ghostnetv2", "--precision", "flot16"): "There is no precision flot16.\nDid you mean float16",
+    ("export", "ghostnetv2", "--precision", "flot16"): "Unknown precision flot16.\nDid you mean float16",
     ("export", "ghostnetv2", "--rewrites", "maybe"): "--rewrites is maybe, not on or off.",
     ("export", "ghostnetv2", "--input-size", "3"): "Invalid value for '--input-size': Input should be greater",
     ("rewrites", "explain", "ghostnet", "--rewrite", "dfc"): "There is no rewrite dfc.",

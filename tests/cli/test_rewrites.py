@@ -121,7 +121,7 @@ def test_explain_shows_each_site_its_proof_and_its_cost(run: Run) -> None:
 
     lines = shown(explanation(content)).splitlines()
     assert "  applied blocks.*.*.ghost1.attention.horizontal (14)" in lines
-    assert "  left    blocks.*.*.ghost1.attention.sigmoid (14): the gate is on the small map already" in lines
+    assert "  skipped blocks.*.*.ghost1.attention.sigmoid (14): the gate is on the small map already" in lines
     assert any(line.startswith("fold-batch-norm (exact-when): 122 sites; float64 error ") for line in lines)
     assert lines[-1].startswith("In all: MACs 1.41M -> 1.42M, ops ")
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from mobilekit.cli.schema import TYPES, schema_of
 from mobilekit.errors import UsageError
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 LAB = Path(__file__).parents[1] / "data" / "lab_session"
 OLD_BUNDLE = LAB.parent / "written_by_0_1" / "bundle"
@@ -92,3 +92,23 @@ def test_what_is_in_a_file(cli: Cli, name: str) -> None:
 @pytest.mark.parametrize("words", [(), ("ghostnetv2_digits",)])
 def test_models(cli: Cli, words: tuple[str, ...]) -> None:
     check_closely("models", json.loads(cli("models", *words, "--json").stdout))
+
+
+def test_a_bundles_ledger_and_what_diff_and_export_print(digits_bundle: Path, cli: Cli) -> None:
+    check("ledger", json.loads((digits_bundle / "ledger.json").read_text()))
+    diffed = cli("diff", digits_bundle, "--baseline", digits_bundle / "ledger.json", "--json")
+    assert diffed.returncode == 0, diffed.stderr
+    content = json.loads(diffed.stdout)
+    check("diff", content)
+    assert content["findings"] == [] and content["baseline"]["verdict"] == "pass"
+    exported = json.loads(cli("export", "ghostnetv2_digits", "-o", digits_bundle, "--json").stdout)
+    check("export", exported)
+    assert exported["up_to_date"] is True
+
+
+def test_what_0_1_wrote_is_as_the_schemas_say() -> None:
+    """A field that came later has a default, and so is not asked for."""
+    from mobilekit.parity.ledger.result import Ledger
+
+    written = json.loads((ROOT / "tests/data/written_by_0_1/ghostnetv2_digits.ledger.json").read_text())
+    check("ledger", Ledger.from_json(written).to_json())

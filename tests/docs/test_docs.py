@@ -66,3 +66,10 @@ def test_the_example_recipes_of_the_docs_are_valid() -> None:
     loaded = parse_recipe(example, "example", "docs/recipes.md")
     assert [step.name for step in steps_of(loaded)] == ["dfc-dense", "fold-batch-norm", "noop-slice"]
     assert several == (ROOT / "docs" / "examples" / "change.yaml").read_text()
+
+
+def test_the_readmes_output_of_an_export_is_short_and_begins_with_the_verdict() -> None:
+    text = (ROOT / "README.md").read_text()
+    lines = re.findall(r"```\n(.*?)```", text[text.index("and prints the verdict") :], re.DOTALL)[0].splitlines()
+    assert lines[0].startswith("pass: ghostnetv2: ") and lines[-1].startswith("Next: mobilekit ")
+    assert len(lines) <= 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,12 @@ def test_an_existing_folder_is_kept(tmp_path: Path, cli: Cli) -> None:
     assert "holds another export; it is kept" in other.stderr
     assert "--force" in other.stderr
     assert (out / "manifest.json").read_bytes() == before
-    assert cli(*options, "--precision", "float32", "--force").returncode == 0
+    forced = cli(*options, "--precision", "float32", "--force")
+    assert forced.returncode == 0
+    assert "converting to TFLite" in forced.stderr, "what the cache has is made anew"
+    assert f"{out} is written:" in forced.stdout
+    shutil.rmtree(out)
+    assert f"{out} comes out of the cache" in cli(*options).stdout
     assert not (out / "model.int8.tflite").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

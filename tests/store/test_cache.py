@@ -189,6 +189,14 @@ def test_no_cache_keeps_nothing(tmp_path: Path, taken: Path) -> None:
     assert list(taken.iterdir()) == []
 
 
+def test_a_cache_asked_for_anew_gives_nothing_and_keeps_what_is_made(cache: Cache, tmp_path: Path, taken: Path) -> None:
+    anew = cache.anew()
+    assert anew.take("key", taken) is False and _read(taken) == {}
+    anew.put("other", _write(tmp_path / "made", CONTENT), CONTENT)
+    assert cache.take("other", taken) is True
+    assert NoCache().anew().take("key", taken) is False
+
+
 def test_the_environment_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOBILEKIT_CACHE", str(tmp_path / "mine"))
     assert Cache.default().root == tmp_path / "mine" / "stages"

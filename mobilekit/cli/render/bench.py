@@ -12,6 +12,7 @@ from mobilekit.bench.profile import Profile, UndelegatedTime
 from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.statistics import CONFIDENCE, Comparison, Latency
 from mobilekit.bench.verdicts import BudgetVerdict, Change
+from mobilekit.cli.render.format import count, ms, percent
 
 _STYLES = {
     "faster": "green",
@@ -158,14 +159,10 @@ def _bars(title: str, sums: dict[str, float], total: float) -> Table:
     shown = dict(list(sums.items())[:_MODULES])
     rest = sum(sums.values()) - sum(shown.values())
     for key, value in shown.items():
-        _add(table, key, ms(value), _percent(value, total), "█" * round(_BAR * value / longest))
+        _add(table, key, ms(value), percent(value / total if total else None), "█" * round(_BAR * value / longest))
     if len(sums) > len(shown):
-        _add(table, f"{len(sums) - len(shown)} others", ms(rest), _percent(rest, total))
+        _add(table, f"{len(sums) - len(shown)} others", ms(rest), percent(rest / total if total else None))
     return table
-
-
-def _percent(value: float, total: float) -> str:
-    return f"{100 * value / total:.1f}" if total else "-"
 
 
 def _table(*columns: str, right: Sequence[int] | None = None) -> Table:
@@ -189,13 +186,3 @@ def unsure(interval: Latency | Comparison | Change) -> str:
 
 def _median_and_interval(latency: Latency) -> str:
     return f"{ms(latency.median)} ({ms(latency.low)} .. {ms(latency.high)})"
-
-
-def count(number: int, thing: str) -> str:
-    """Return a number of things in words."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def ms(value: float) -> str:
-    """Return a time with three significant digits, the last zeros included."""
-    return f"{value:#.3g}".rstrip(".") if value < 100 else f"{value:.0f}"

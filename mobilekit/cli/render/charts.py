@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mobilekit.bench.profile import Profile
 from mobilekit.bench.result import BenchResult
-from mobilekit.cli.render.bench import count, ms
+from mobilekit.cli.render.format import count, ms
 from mobilekit.cli.render.plots import save
 
 if TYPE_CHECKING:

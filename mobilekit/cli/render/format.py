@@ -48,6 +48,16 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
 
 
+def ms(value: float) -> str:
+    """Return a time with three significant digits, the last zeros included."""
+    return f"{value:#.3g}".rstrip(".") if value < 100 else f"{value:.0f}"
+
+
+def millions(number: int) -> str:
+    """Return a large number, such as that of multiply-accumulates, as `167.00M`."""
+    return f"{number / 1e6:.2f}M"
+
+
 def metric_value(metric: str, value: float | None) -> str:
     """Return a figure of a metric: shares and cosines as they are, errors with their power of ten."""
     if metric == "float64_ulps":

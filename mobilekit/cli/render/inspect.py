@@ -9,17 +9,17 @@ from pathlib import Path
 from mobilekit.artifacts.delegate import Delegation
 from mobilekit.artifacts.inspect import Inspection, Tensor, TFLiteTensor
 from mobilekit.artifacts.op_list import ListedOp
+from mobilekit.cli.render.format import count, megabytes
 
 
 def inspect_lines(file: Path, found: Inspection) -> list[str]:
     """Return the lines that `mobilekit inspect` prints of a file; nothing in them is markup."""
     ops = ", ".join(f"{number} {name}" for name, number in found.ops.items())
-    count = sum(found.ops.values())
     return [
-        f"{file}: {found.format}, {found.size_bytes / 1e6:.2f} MB",
+        f"{file}: {found.format}, {megabytes(found.size_bytes)}",
         *(f"  input  {_tensor(tensor)}" for tensor in found.inputs),
         *(f"  output {_tensor(tensor)}" for tensor in found.outputs),
-        f"{count} op{'' if count == 1 else 's'}: {ops}",
+        f"{count(sum(found.ops.values()), 'op')}: {ops}",
         *(_delegate_lines(found.delegate) if found.delegate else ()),
         *(op_lines(found.op_list) if found.op_list is not None else ()),
     ]
@@ -59,7 +59,7 @@ def _delegate_lines(delegate: Delegation) -> Iterator[str]:
     if delegate.name is None:
         yield "No delegate took anything: every op runs on LiteRT's own kernels."
         return
-    parts = f"{delegate.partitions} partition{'' if delegate.partitions == 1 else 's'}"
+    parts = count(delegate.partitions, "partition")
     yield f"{delegate.name} runs {delegate.delegated} of {delegate.total} ops in {parts}."
     kinds = Counter((each.op, each.reason) for each in delegate.undelegated)
-    yield from (f"  not delegated: {count} {op} ({reason})" for (op, reason), count in kinds.most_common())
+    yield from (f"  not delegated: {number} {op} ({reason})" for (op, reason), number in kinds.most_common())

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.verdicts import BudgetVerdict, Change
-from mobilekit.cli.render.bench import count, engine_words, limit_and_figure, ms, ratio_and_interval, unsure
+from mobilekit.cli.render.bench import engine_words, limit_and_figure, ratio_and_interval, unsure
+from mobilekit.cli.render.format import count, ms
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 

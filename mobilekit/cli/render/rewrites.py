@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mobilekit.cli.render.format import count, millions
 from mobilekit.cli.render.steps import step_line
 from mobilekit.rewrites.report import StepReport
 
@@ -55,7 +56,7 @@ def ranking(content: Content) -> Group:
         shares = (site["top1_agreement"], site["cumulative_top1_agreement"])
         cells = [cell for figure, share in zip(figures, shares, strict=True) for cell in (_g(figure), f"{share:.1%}")]
         table.add_row(site["path"], *cells)
-    inputs = f"{content['inputs']} calibration input{'' if content['inputs'] == 1 else 's'}"
+    inputs = count(content["inputs"], "calibration input")
     told = Text(
         f"Drift of {content['rewrite']}: relative L2 change of the outputs on {inputs}; same: top-1 agreement.\n"
     )
@@ -89,7 +90,7 @@ def _costs(step: Content) -> str:
 
 
 def _macs(before: int, after: int) -> str:
-    return f"{before / 1e6:.2f}M" if before == after else f"{before / 1e6:.2f}M -> {after / 1e6:.2f}M"
+    return millions(before) if before == after else f"{millions(before)} -> {millions(after)}"
 
 
 def _site_lines(sites: list[Content], in_full: bool) -> list[str]:
@@ -97,7 +98,7 @@ def _site_lines(sites: list[Content], in_full: bool) -> list[str]:
     for site in sites:
         path = site["path"] if in_full else re.sub(r"(?<![A-Za-z])\d+", "*", site["path"])
         said = site["detail"] if site["applied"] else site["reason"]
-        line = f"{'applied' if site['applied'] else 'left   '} {path}{{}}{f': {said}' if said else ''}"
+        line = f"{'applied' if site['applied'] else 'skipped'} {path}{{}}{f': {said}' if said else ''}"
         counts[line] = counts.get(line, 0) + 1
     return [line.replace("{}", f" ({count})" if count > 1 else "", 1) for line, count in counts.items()]
 

@@ -10,7 +10,7 @@ from mobilekit.artifacts.inspect import Inspection
 from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.schema import Gate
 
-_REASONS = 3  # of ops that the delegate left, in a sentence
+_REASONS = 3  # why ops are not delegated, in a sentence
 _MEGABYTE = 1e6
 
 
@@ -29,7 +29,7 @@ def check_gate(artifact: str, found: Inspection, gate: Gate) -> tuple[GateResult
         partitions = delegate.partitions if delegate else 0
         whole = delegate is not None and partitions > 0 and (gate.max_partitions > 1 or not delegate.undelegated)
         passed = whole and partitions <= gate.max_partitions
-        why = _left(delegate.undelegated) if delegate else "no delegate took anything"
+        why = _undelegated(delegate.undelegated) if delegate else "no delegate took anything"
         results.append(_result(artifact, "max_partitions", gate.max_partitions, partitions, passed, why))
     if gate.forbid_ops:
         forbidden = {op: found.ops[op] for op in gate.forbid_ops if op in found.ops}
@@ -45,8 +45,8 @@ def _result(artifact: str, gate: str, limit: float, value: float, passed: bool, 
     return GateResult(artifact, gate, limit, value, "pass" if passed else "fail", "" if passed else why)
 
 
-def _left(ops: Sequence[UndelegatedOp]) -> str:
+def _undelegated(ops: Sequence[UndelegatedOp]) -> str:
     """Say what ends partitions, the most frequent first."""
     counts = Counter((each.op, each.reason) for each in ops).most_common()
-    parts = [f"{count} {op} left ({reason})" for (op, reason), count in counts[:_REASONS]]
+    parts = [f"{count} {op} not delegated ({reason})" for (op, reason), count in counts[:_REASONS]]
     return "; ".join([*parts, *([f"and {len(counts) - _REASONS} kinds more"] if len(counts) > _REASONS else [])])

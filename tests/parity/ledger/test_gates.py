@@ -51,7 +51,7 @@ def test_partitions(found: Inspection, most: int, verdict: str) -> None:
 
 def test_what_is_left_is_named() -> None:
     [result] = check_gate("a.tflite", described(3, left=2), Gate(max_partitions=1))
-    assert result.why == "2 GATHER left (no kernel)"
+    assert result.why == "2 GATHER not delegated (no kernel)"
     assert gate_words(result) == "3 XNNPACK partitions, at most 1"
 
 
