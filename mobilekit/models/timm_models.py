@@ -59,7 +59,7 @@ def timm_entry(spec: str, name: str) -> ModelEntry:
     except (ImportError, RuntimeError) as error:
         raise UsageError(
             f"{spec} needs timm, which cannot be imported: {first_line(error)}.",
-            "Install it with: pip install 'mobilekit[timm]'.",
+            "`pip install timm` brings it; in a checkout, `make export MODEL=timm:NAME` does.",
         ) from error
     if name not in timm.list_models():
         raise UsageError(f"timm has no model {name}.", nearest(name, timm.list_models()))
