@@ -25,13 +25,13 @@ def main(folder: Path) -> int:
     path = folder / "their.onnx"
     model = mobilekit.load_model("ghostnetv2")
     write_onnx(trace(model, {"input": torch.zeros(SHAPE)}), {"input": SHAPE}, path)
-    plant_half_pixel_centres(path)
+    plant_half_pixel_centers(path)
     command = ["diff", "--reference", "ghostnetv2", "--candidate", str(path), "--bisect", str(folder / "fault")]
     return subprocess.run([sys.executable, "-m", "mobilekit", *command], check=False).returncode
 
 
-def plant_half_pixel_centres(path: Path) -> None:
-    """Make each nearest upsampling of an ONNX file take the pixel whose centre is nearest."""
+def plant_half_pixel_centers(path: Path) -> None:
+    """Make each nearest upsampling of an ONNX file take the pixel whose center is nearest."""
     model = onnx.load(path)
     for node in model.graph.node:
         attributes = {attribute.name: attribute for attribute in node.attribute}

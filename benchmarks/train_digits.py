@@ -55,9 +55,9 @@ def tensors(split: str) -> tuple[torch.Tensor, torch.Tensor]:
 def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, epochs: int, peak: float = 4e-3) -> None:
     """Train with AdamW and a cosine schedule up to a learning rate of `peak`; leave the model in evaluation mode."""
     generator = torch.Generator().manual_seed(SEED)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
     steps = epochs * (len(inputs) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=peak, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=steps)
     model.train()
     for epoch in range(epochs):
         total = 0.0
@@ -65,9 +65,9 @@ def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, epochs: 
             if len(chosen) < BATCH:
                 continue
             loss = F.cross_entropy(model(shifted(inputs[chosen], generator)), labels[chosen], label_smoothing=0.05)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch + 1:3d}  loss {total / (len(inputs) // BATCH):.4f}", flush=True)

@@ -70,7 +70,7 @@ def first_line(told: BaseException | str, otherwise: str = "") -> str:
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return a hint that names the known words nearest to a misspelt one.
+    """Return a hint that names the known words nearest to a misspelled one.
 
     Args:
         word: What the user wrote.

@@ -172,7 +172,7 @@ class Pytorchcv(nn.Module):
         return self.output(x.mean((2, 3)))
 
 
-def randomise(model: nn.Module, seed: int) -> nn.Module:
+def randomize(model: nn.Module, seed: int) -> nn.Module:
     """Give every parameter and every batch norm statistic a random value, in float64 and evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     model.double().eval()

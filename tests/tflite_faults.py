@@ -60,7 +60,7 @@ class Editor:
         return op
 
 
-def half_pixel_centres(file: Editor) -> None:
+def half_pixel_centers(file: Editor) -> None:
     file.find("RESIZE_NEAREST_NEIGHBOR").builtinOptions.halfPixelCenters = True
 
 
@@ -127,7 +127,7 @@ def weight_scale_of(kind: str, number: int, factor: float) -> Callable[[Editor],
 
 
 FLOAT_FAULTS: dict[str, tuple[Callable[[Editor], None], list[str]]] = {
-    "nearest with half-pixel centres": (half_pixel_centres, ["up"]),
+    "nearest with half-pixel centers": (half_pixel_centers, ["up"]),
     "hard-swish as hard-sigmoid": (hard_sigmoid, ["act"]),
     "inverse channel shuffle": (inverse_shuffle, ["shuffle"]),
     "batch norm folded forward": (norm_folded_forward, ["norm", "after", "relu"]),

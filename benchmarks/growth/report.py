@@ -21,7 +21,7 @@ _PICTURES = (
     f"![Latency and memory against size and width]({RUNS_CHART.name})",
     f"![What conversions take against the number of parameters]({EXPORTS_CHART.name})",
 )
-_COLOURS = {OURS: "#4c72b0", PEER: "#8c8c8c"}
+_COLORS = {OURS: "#4c72b0", PEER: "#8c8c8c"}
 _TOOLS = ("torch", "onnx2tf", "tensorflow", "ai-edge-litert")
 
 Timed = dict[tuple[Point, str], dict[str, Any]]
@@ -78,7 +78,7 @@ def _draw_runs(points: list[Point], timed: Timed) -> None:
         sizes = [point for size in SIZES for point in points if point.model == VARIED[family] and point.size == size]
         widths = [point for point in points if point.size == SIZE and point.model in FAMILIES[family]]
         for tool in TOOLS:
-            style = {"color": _COLOURS[tool], "marker": "o", "label": tool}
+            style = {"color": _COLORS[tool], "marker": "o", "label": tool}
             for row, chosen in ((0, sizes), (2, widths)):
                 across = [point.size if row == 0 else point.record["macs"] / 1e6 for point in chosen]
                 results = [timed[point, tool] for point in chosen]
@@ -112,7 +112,7 @@ def _draw_exports(points: list[Point]) -> None:
     for axis, key, label in zip(axes, ("seconds", "memory_mb"), ("wall time, s", "peak memory, MiB"), strict=True):
         for tool in TOOLS:
             across = [point.record["params"] / 1e6 for point in points]
-            axis.plot(across, [point.record[tool][key] for point in points], "o", color=_COLOURS[tool], label=tool)
+            axis.plot(across, [point.record[tool][key] for point in points], "o", color=_COLORS[tool], label=tool)
         axis.set_xlabel("parameters, millions")
         axis.set_ylabel(label)
         axis.set_ylim(0, 1.1 * max(point.record[tool][key] for point in points for tool in TOOLS))

@@ -36,12 +36,12 @@ def draw(groups: list[Group], path: Path) -> None:
 def _draw_group(axis: Axes, group: Group) -> None:
     for place, row in enumerate(group.rows):
         if row.latency is None:
-            axis.annotate(" no figure", (0, place), va="center", fontsize="small", color="grey")
+            axis.annotate(" no figure", (0, place), va="center", fontsize="small", color="gray")
             continue
         median, low, high = (row.latency[key] for key in ("median", "low", "high"))
-        colour = _OURS if row.tool == OURS.name else _WRONG if row.problem else _OTHER
+        color = _OURS if row.tool == OURS.name else _WRONG if row.problem else _OTHER
         hatch = "//" if row.problem else None
-        axis.barh(place, median, xerr=[[median - low], [high - median]], color=colour, hatch=hatch, edgecolor="white")
+        axis.barh(place, median, xerr=[[median - low], [high - median]], color=color, hatch=hatch, edgecolor="white")
         axis.annotate(f"{median:.2f}", (high, place), (4, 0), textcoords="offset points", va="center", fontsize="small")
     axis.axvline(group.limit_ms, color="black", linestyle="--", linewidth=1)
     axis.set_yticks(range(len(group.rows)), [row.tool for row in group.rows])

@@ -1,4 +1,4 @@
-"""ONNX Runtime, with all its optimisations, and its static quantization; runs in its environment."""
+"""ONNX Runtime, with all its optimizations, and its static quantization; runs in its environment."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
 
 
-def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbours: Sequence[Sequence[int]]) -> set[int]:
+def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbors: Sequence[Sequence[int]]) -> set[int]:
     """Return the ops, and those that can be reached from them without passing a dense one."""
     found: set[int] = set()
     waiting = list(ops)
@@ -56,5 +56,5 @@ def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbours: Sequence[Sequence
         op = waiting.pop()
         if op not in found:
             found.add(op)
-            waiting += [one for one in neighbours[op] if graph.kinds[one] not in DENSE]
+            waiting += [one for one in neighbors[op] if graph.kinds[one] not in DENSE]
     return found

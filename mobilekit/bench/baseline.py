@@ -21,7 +21,7 @@ MARGIN = 0.03
 """Relative change of a latency up to which it counts as the same.
 
 Two benches of one file differ by more than their rounds tell: another temperature, another layout in memory, another
-neighbour. If a bench's level has a standard deviation s, the log-ratio of two has sqrt(2) s and stays within
+neighbor. If a bench's level has a standard deviation s, the log-ratio of two has sqrt(2) s and stays within
 1.96 sqrt(2) s in 95 % of cases: 3 % is that of s = 1.07 %. Then at most 2.5 % of benches show a false regression; fewer
 when rounds are noisy, as the whole interval must lie beyond the margin. A device that varies more from day to day needs
 a wider margin."""

@@ -118,7 +118,7 @@ def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[Budget
 
 
 def idle_budgets(budgets: Iterable[Budget], costs: Iterable[FileCost], device: str) -> list[Budget]:
-    """Return the budgets meant for this device that cover no artifact: most likely a misspelt pattern."""
+    """Return the budgets meant for this device that cover no artifact: most likely a misspelled pattern."""
     artifacts = list(costs)
     return [
         budget

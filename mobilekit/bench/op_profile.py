@@ -1,6 +1,6 @@
 """The time of each op, as benchmark_model profiles it: its tables, its CSV, its protocol buffer.
 
-Tables come in sections. The initialisation's come first; of each section only the rows in run order are read, as
+Tables come in sections. The initialization's come first; of each section only the rows in run order are read, as
 the others repeat them. Under "Delegate internal:" (2.9 to about 2.14) stand the ops inside a delegate, whose
 times are also in the delegate's own row among the ops of the run: adding both counts them twice. Later versions
 put such ops, named "Delegate/...", in the place of the delegate's row.

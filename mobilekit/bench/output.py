@@ -18,7 +18,7 @@ Extent = Literal["completely", "partially", "not", "failed", "applied", "created
 
 _FIGURE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _COUNT = re.compile(r"[0-9]{1,15}")
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COLORS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CUT_FIGURE = re.compile(r"[0-9][0-9.eE+-]*$")
 _PREFIXES = tuple(
     re.compile(pattern)
@@ -145,11 +145,11 @@ def read_milliseconds(text: str | None) -> float | None:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines of a text without colours and carriage returns.
+    """Return the lines of a text without colors and carriage returns.
 
     A last line without an end may be cut in the middle of a figure: one at its very end is left out.
     """
-    lines = [_COLOURS.sub("", line.rstrip("\r")) for line in text.split("\n")]
+    lines = [_COLORS.sub("", line.rstrip("\r")) for line in text.split("\n")]
     lines[-1] = _CUT_FIGURE.sub("", lines[-1])
     return lines
 

@@ -11,7 +11,7 @@ from mobilekit.bench.devices.base import DeviceFacts, DeviceState
 from mobilekit.bench.engine import EngineFacts, Run, RunSettings
 from mobilekit.bench.profile import Profile
 from mobilekit.bench.session import Outcome, Plan
-from mobilekit.bench.statistics import Comparison, Latency, compare, summarise
+from mobilekit.bench.statistics import Comparison, Latency, compare, summarize
 from mobilekit.bench.verdicts import BudgetVerdict, Change
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
@@ -161,7 +161,7 @@ def _file_result(artifact: Artifact, plan: Plan, outcome: Outcome) -> FileResult
         precision=artifact.precision,
         size_mb=artifact.path.stat().st_size / 1e6,
         threads=plan.settings.threads,
-        latency_ms=summarise(figures) if accepted else None,
+        latency_ms=summarize(figures) if accepted else None,
         statistic=runs[0].statistic if runs else None,
         rounds=len(figures),
         raw_ms=figures,

@@ -9,8 +9,8 @@ def order_of_round(count: int, index: int, seed: int) -> list[int]:
     """Return the order of one round; it does not depend on how many rounds there will be.
 
     Rounds come in blocks of `count`. In a block each file has each place once, so a device that warms up within a round
-    favours none. In an even block and the odd one after it, each file also follows each other file twice, so none
-    always runs in the heat that the same neighbour left. Which file is which in this scheme, and the order of the rows,
+    favors none. In an even block and the odd one after it, each file also follows each other file twice, so none
+    always runs in the heat that the same neighbor left. Which file is which in this scheme, and the order of the rows,
     are drawn anew for every two blocks.
 
     Source: E. J. Williams, Experimental designs balanced for the estimation of residual effects of treatments, 1949.

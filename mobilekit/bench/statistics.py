@@ -75,7 +75,7 @@ class Comparison(Jsonable):
     why: str
 
 
-def summarise(values_ms: Sequence[float]) -> Latency:
+def summarize(values_ms: Sequence[float]) -> Latency:
     """Return the figures of one artifact.
 
     Args:

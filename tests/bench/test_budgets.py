@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.bench.budgets import Budget, FileCost, check, idle_budgets, load_budgets, parse_budgets
-from mobilekit.bench.statistics import summarise
+from mobilekit.bench.statistics import summarize
 from mobilekit.errors import UsageError
 
 TEXT = """\
@@ -23,7 +23,7 @@ budgets:
   - size_mb: 8
 """
 ROUNDS = [9.9, 10.0, 10.1, 9.8, 10.2, 10.05, 9.95]  # its interval is 9.8 to 10.2
-MEASURED = FileCost("ghostnetv2/model.int8.tflite", "int8", summarise(ROUNDS), memory_mb=40.0, size_mb=7.5)
+MEASURED = FileCost("ghostnetv2/model.int8.tflite", "int8", summarize(ROUNDS), memory_mb=40.0, size_mb=7.5)
 
 
 def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_latency_is_held_to_its_limit_by_its_interval(limit: float, verdict: s
 
 
 def test_few_rounds_tell_nothing_of_a_latency() -> None:
-    few = FileCost("a", "int8", summarise(ROUNDS[:5]))
+    few = FileCost("a", "int8", summarize(ROUNDS[:5]))
     for limit in (1, 100):
         (result,) = check([Budget(latency_ms=limit)], few, "x")
         assert result.verdict == "inconclusive"
@@ -145,9 +145,9 @@ def test_every_limit_of_every_covering_budget_is_checked() -> None:
 
 
 def test_budgets_that_cover_nothing_are_told() -> None:
-    misspelt, elsewhere, used = (
+    misspelled, elsewhere, used = (
         Budget(file="gostnet/*", size_mb=1),
         Budget(device="Galaxy*", file="gostnet/*", size_mb=1),
         Budget(size_mb=1),
     )
-    assert idle_budgets([misspelt, elsewhere, used], [MEASURED], "Pixel 8") == [misspelt]
+    assert idle_budgets([misspelled, elsewhere, used], [MEASURED], "Pixel 8") == [misspelled]

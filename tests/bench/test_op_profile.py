@@ -109,7 +109,7 @@ def test_what_is_counted_twice_is_kept_apart() -> None:
     assert [op.type for op in profile.of("init")] == ["ModifyGraphWithDelegate", "AllocateTensors"]
 
 
-def test_litert_s_tool_has_no_initialisation() -> None:
+def test_litert_s_tool_has_no_initialization() -> None:
     assert [(op.type, op.mean_us, op.times_called, op.section) for op in parse_sample("own-litert-tool.txt").ops] == [
         ("LiteRT::Run[buffer registration]", 21, 1, "run"),
         ("AllocateTensors", 300, 0, "run"),

@@ -20,7 +20,7 @@ from mobilekit.bench.statistics import (
     Comparison,
     compare,
     median_interval,
-    summarise,
+    summarize,
     unpaired_ratio,
 )
 from tests.bench.test_schedule import orders
@@ -41,7 +41,7 @@ TRUE_MEDIANS = {"normal": 0.0, "heavy tails": 0.0, "skewed": 0.05 * math.log(2)}
 
 
 def test_figures_of_known_values() -> None:
-    latency = summarise([4.0, 1.0, 2.0, 3.0, 10.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    latency = summarize([4.0, 1.0, 2.0, 3.0, 10.0, 5.0, 6.0, 7.0, 8.0, 9.0])
     assert (latency.median, latency.mean, latency.min, latency.max) == (5.5, 5.5, 1.0, 10.0)
     assert latency.p5 == pytest.approx(1.45)
     assert latency.p95 == pytest.approx(9.55)
@@ -53,7 +53,7 @@ def test_figures_of_known_values() -> None:
 
 @given(st.lists(MILLISECONDS, min_size=2, max_size=40))
 def test_figures_are_those_of_numpy(values: list[float]) -> None:
-    latency = summarise(values)
+    latency = summarize(values)
     assert latency.median == pytest.approx(np.median(values))
     assert latency.mean == pytest.approx(np.mean(values))
     assert [latency.p5, latency.p95] == pytest.approx(np.percentile(values, [5, 95]))
@@ -71,7 +71,7 @@ def test_interval_of_the_median_is_the_tightest_that_the_binomial_distribution_a
 
 @pytest.mark.parametrize(("count", "confidence"), [(1, 0), (2, 0.5), (3, 0.75), (4, 0.875), (5, 0.9375)])
 def test_few_figures_give_their_range_and_its_true_confidence(count: int, confidence: float) -> None:
-    latency = summarise(range(1, count + 1))
+    latency = summarize(range(1, count + 1))
     assert (latency.low, latency.high, latency.confidence) == (1, count, confidence)
 
 
@@ -102,7 +102,7 @@ def test_a_bootstrap_would_not_cover_as_much_as_it_says(count: int) -> None:
 @given(FIGURES, st.integers(-10, 6))
 def test_scaling_the_figures_scales_what_they_give(values: list[float], power: int) -> None:
     scale = 2.0**power
-    before, after = summarise(values).to_json(), summarise([value * scale for value in values]).to_json()
+    before, after = summarize(values).to_json(), summarize([value * scale for value in values]).to_json()
     for name, figure in before.items():
         factor = 1 if name in ("confidence", "rounds") else scale
         assert after[name] == pytest.approx(figure * factor, rel=1e-9, abs=1e-12 * scale), name
@@ -114,7 +114,7 @@ def test_scaling_the_figures_scales_what_they_give(values: list[float], power: i
     )
 )
 def test_one_figure_or_equal_ones_have_no_spread(values: list[float]) -> None:
-    latency = summarise(values)
+    latency = summarize(values)
     ends = {latency.median, latency.min, latency.max, latency.low, latency.high}
     assert ends == {values[0]}
     assert [latency.mean, latency.p5, latency.p95] == pytest.approx([values[0]] * 3)
@@ -124,7 +124,7 @@ def test_one_figure_or_equal_ones_have_no_spread(values: list[float]) -> None:
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, -1.0, 0.0, 1e300, 1e-300])
 def test_what_is_no_latency_is_refused(wrong: float) -> None:
     for call in (
-        lambda: summarise([1.0, wrong]),
+        lambda: summarize([1.0, wrong]),
         lambda: compare([1.0, wrong], [1.0, 1.0]),
         lambda: compare([1.0, 1.0], [1.0, wrong]),
         lambda: unpaired_ratio([1.0], [wrong]),
@@ -135,7 +135,7 @@ def test_what_is_no_latency_is_refused(wrong: float) -> None:
 
 def test_no_figures_and_unpaired_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="no figures"):
-        summarise([])
+        summarize([])
     with pytest.raises(ValueError, match="no figures"):
         compare([], [])
     with pytest.raises(ValueError, match="cannot be paired"):
@@ -275,7 +275,7 @@ def test_no_number_of_rounds_settles_what_is_equal() -> None:
 
 
 def _unpaired_oracle(a: Floats, b: Floats, confidence: float) -> tuple[float, float]:
-    """Every shift that an exact Mann-Whitney test does not refuse, by looking between all neighbouring ratios."""
+    """Every shift that an exact Mann-Whitney test does not refuse, by looking between all neighboring ratios."""
     ratios = np.sort(np.subtract.outer(np.log(b), np.log(a)).ravel())
     between = (ratios[1:] + ratios[:-1]) / 2
     kept = [

@@ -78,10 +78,10 @@ def place(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     _picture(tmp_path / "corrupt" / "a.png")
     (tmp_path / "corrupt" / "b.png").write_bytes(_picture(tmp_path / "mixed" / "a.png").read_bytes()[:500])
-    _picture(tmp_path / "mixed" / "grey.png", "L")
+    _picture(tmp_path / "mixed" / "gray.png", "L")
     (tmp_path / "weights.pth").write_text("no checkpoint")
     (tmp_path / "wrong.yaml").write_text("data: photos\ninput:\n  size: 64\n  colur: rgb\n")
-    (tmp_path / "grey.yaml").write_text("input: {size: 64, color: gray, mean: [0], std: [1]}\n")
+    (tmp_path / "gray.yaml").write_text("input: {size: 64, color: gray, mean: [0], std: [1]}\n")
     (tmp_path / "option.yaml").write_text("model_options: {widht: 2}\n")
     (tmp_path / "rewrite.yaml").write_text("rewrites:\n  - name: noop-slise\n")
     return tmp_path
@@ -102,10 +102,10 @@ REFUSED = {
     "no folder": ([*SMALL, "--calibration", "{}/none"], "There is no folder", "none"),
     "no pictures": ([*SMALL, "--calibration", "{}/empty"], "There is no picture in", "Pictures end in .bmp"),
     "corrupt picture": ([*SMALL, "--calibration", "{}/corrupt"], "corrupt/b.png is not a picture", "Replace or remove"),
-    "grey picture": ([*SMALL, "--calibration", "{}/mixed"], "mixed/grey.png is a gray picture", "rgb color"),
+    "gray picture": ([*SMALL, "--calibration", "{}/mixed"], "mixed/gray.png is a gray picture", "rgb color"),
     "no recipe": (["ghostnetv2", "--recipe", "ghostnetv"], "There is no recipe ghostnetv", "Did you mean ghostnet"),
     "recipe's key": (["ghostnetv2", "--recipe", "{}/wrong.yaml"], "wrong.yaml:4: unknown key colur", "mean color?"),
-    "recipe's color": (["ghostnetv2", "--recipe", "{}/grey.yaml"], "ghostnetv2 takes 3 channels", "input has 1"),
+    "recipe's color": (["ghostnetv2", "--recipe", "{}/gray.yaml"], "ghostnetv2 takes 3 channels", "input has 1"),
     "recipe's option": (["ghostnetv2", "--recipe", "{}/option.yaml"], "has no option widht", "Did you mean width"),
     "recipe's rewrite": (["ghostnetv2", "--recipe", "{}/rewrite.yaml"], "rewrite.yaml:2: there is no", "noop-slice?"),
     "unknown option": (["ghostnetv2", "--forc"], "No such option: --forc", "--force"),

@@ -23,7 +23,7 @@ from tests.fake_device.paths import Paths
 _PACKET = struct.Struct("<BI")
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _CHUNK = 2**16
-_SIGNALLED = 128
+_SIGNALED = 128
 _GRACE = 0.3
 """Seconds between the hang-up that adbd sends and the kill that follows here."""
 
@@ -96,7 +96,7 @@ class ShellService:
             pump.join()
         code = process.wait()
         if self._protocol is _Protocol.V2:
-            self._send(_EXIT, bytes([code if code >= 0 else _SIGNALLED - code]))
+            self._send(_EXIT, bytes([code if code >= 0 else _SIGNALED - code]))
 
     def _pump(self, pipe: IO[bytes], kind: int) -> None:
         """Bring output to the client until the pipe ends, or nobody listens."""

@@ -131,7 +131,7 @@ def test_int8_calibrates_on_the_users_photos(digits_bundle: Path, tmp_path: Path
     built_in = json.loads((digits_bundle / "manifest.json").read_text())
     assert manifest["calibration"]["count"] == 12
     assert manifest["calibration"]["sha256"] != built_in["calibration"]["sha256"]
-    # Pictures of half the brightness: the input's range, -1..0 after normalisation, is half of the digits'.
+    # Pictures of half the brightness: the input's range, -1..0 after normalization, is half of the digits'.
     scale = manifest["artifacts"]["model.int8.tflite"]["inputs"][0]["scale"]
     assert scale < 0.6 * built_in["artifacts"]["model.int8.tflite"]["inputs"][0]["scale"]
     assert find_changes(out) == []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {
+_COLORS = {
     Stage.REWRITTEN: "#7f7f7f",
     Stage.ONNX: "#17becf",
     Stage.ONNX_SIMPLIFIED: "#1f77b4",
@@ -53,13 +53,13 @@ def _figure(layers: Layers, title: str) -> Figure:
     figure = Figure(figsize=_SIZE, layout="constrained")
     totals, steps = figure.subplots(2, 1, sharex=True)
     for stage in layers.measured:
-        colour = _COLOURS.get(stage.stage, "black")
-        _line(totals, [row.total for row in stage.rows], colour, stage.stage)
-        _line(steps, [row.step for row in stage.rows], colour, f"{stage.stage} against {stage.against}")
+        color = _COLORS.get(stage.stage, "black")
+        _line(totals, [row.total for row in stage.rows], color, stage.stage)
+        _line(steps, [row.step for row in stage.rows], color, f"{stage.stage} against {stage.against}")
         if is_rounded(stage):
             expected = [row.expected for row in stage.rows]
-            steps.plot(expected, color=colour, linewidth=0.8, linestyle=":")
-        _mark_jump(steps, stage, colour)
+            steps.plot(expected, color=color, linewidth=0.8, linestyle=":")
+        _mark_jump(steps, stage, color)
     steps.plot([], [], color="black", linewidth=0.8, linestyle=":", label="what the format does by itself")
     on = f"{layers.inputs.count} inputs ({layers.inputs.real})"
     totals.set_title(f"{title}: error inside the model, on {on}".replace("$", r"\$"))
@@ -76,7 +76,7 @@ def _figure(layers: Layers, title: str) -> Figure:
     return figure
 
 
-def _line(axis: Axes, errors: Sequence[TensorError | None], colour: str, label: str) -> None:
+def _line(axis: Axes, errors: Sequence[TensorError | None], color: str, label: str) -> None:
     """Draw a line over the values that have a counterpart and differ from it; a logarithm has no place for 0."""
     points = [
         (place, error.relative_l2)
@@ -84,19 +84,19 @@ def _line(axis: Axes, errors: Sequence[TensorError | None], colour: str, label: 
         if error and error.relative_l2 and math.isfinite(error.relative_l2)
     ]
     if not points:
-        axis.plot([], [], color=colour, label=f"{label}: equal")
+        axis.plot([], [], color=color, label=f"{label}: equal")
         return
     places, values = zip(*points, strict=True)
     marker = "." if len(points) < 2 else None
-    axis.plot(places, values, color=colour, linewidth=1.2, marker=marker, label=label, alpha=0.9)
+    axis.plot(places, values, color=color, linewidth=1.2, marker=marker, label=label, alpha=0.9)
 
 
-def _mark_jump(axis: Axes, stage: StageLayers, colour: str) -> None:
+def _mark_jump(axis: Axes, stage: StageLayers, color: str) -> None:
     """Point at the first value whose error is more than the format explains."""
     place, row = next(((place, row) for place, row in enumerate(stage.rows) if row.jumps), (0, None))
     value = row.step.relative_l2 if row and row.step else math.nan
     if row and math.isfinite(value):
-        axis.plot([place], [value], "o", color=colour, markersize=8, fillstyle="none")
+        axis.plot([place], [value], "o", color=color, markersize=8, fillstyle="none")
         text = f"jump at {row.module}".replace("$", r"\$")
         side = 1 if place < len(stage.rows) / 2 else -1  # where there is room
         axis.annotate(
@@ -106,7 +106,7 @@ def _mark_jump(axis: Axes, stage: StageLayers, colour: str) -> None:
             textcoords="offset points",
             ha="left" if side > 0 else "right",
             fontsize="small",
-            color=colour,
+            color=color,
         )
 
 

@@ -35,7 +35,7 @@ def diff_markdown(result: DiffResult, name: str) -> str:
 def _stages(result: DiffResult) -> list[str]:
     totals = list(result.totals.values())
     k = next((row.top_k for row in totals if row.top_k), None)
-    labelled = any(row.top1 is not None for row in totals)
+    labeled = any(row.top1 is not None for row in totals)
     rows = (
         (
             row.stage,
@@ -45,12 +45,12 @@ def _stages(result: DiffResult) -> list[str]:
             figure(row.cosine, ".6f", ""),
             percent(row.top1_agreement, nothing=""),
             *([percent(row.topk_agreement, nothing="")] if k else []),
-            *([percent(row.top1, nothing="")] if labelled else []),
+            *([percent(row.top1, nothing="")] if labeled else []),
             marked(row.verdict),
         )
         for row in totals
     )
-    tasks = (*([f"same top-{k} %"] if k else []), *(["top-1 %"] if labelled else []))
+    tasks = (*([f"same top-{k} %"] if k else []), *(["top-1 %"] if labeled else []))
     return table(("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict"), rows)
 
 

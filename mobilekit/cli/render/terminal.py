@@ -45,10 +45,10 @@ def ledger_table(ledger: Ledger) -> Table:
     """
     before = ledger.steps_from_before
     several = len({row.output for row in ledger.rows}) > 1
-    labelled = ledger.reference_top1 is not None
+    labeled = ledger.reference_top1 is not None
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("stage", no_wrap=True)
-    for column in ("max abs", "rel L2", "step", "cosine", "same %", *(["top-1 %"] if labelled else []), "limit"):
+    for column in ("max abs", "rel L2", "step", "cosine", "same %", *(["top-1 %"] if labeled else []), "limit"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for place, row in ledger.totals.items():
@@ -60,7 +60,7 @@ def ledger_table(ledger: Ledger) -> Table:
             figure(before[place].relative_l2),
             figure(row.cosine, ".6f"),
             percent(row.top1_agreement),
-            *([percent(row.top1, 2)] if labelled else []),
+            *([percent(row.top1, 2)] if labeled else []),
             short_limit(row.limits[0]) if row.limits else "-",
             Text("pass", style="green") if passed else Text("fail", style="bold red"),
         )

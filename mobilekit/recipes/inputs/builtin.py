@@ -20,7 +20,7 @@ from mobilekit.recipes.inputs.preprocess import Arrays, stack
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
 
-# Colour photos in the wheels of scikit-image, scikit-learn and matplotlib: in both lists a person, a thing close by,
+# Color photos in the wheels of scikit-image, scikit-learn and matplotlib: in both lists a person, a thing close by,
 # and something bright in the dark.
 CALIBRATION_PHOTOS = (
     "skimage/astronaut.png",
@@ -115,7 +115,7 @@ def varied_views(names: tuple[str, ...], count: int) -> list[tuple[str, Image.Im
 
 
 def digits(split: str) -> tuple[list[Image.Image], NDArray[np.int64]]:
-    """Return scikit-learn's handwritten digits as 8 x 8 grey pictures, with their classes.
+    """Return scikit-learn's handwritten digits as 8 x 8 gray pictures, with their classes.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository; 1797 pictures.
 

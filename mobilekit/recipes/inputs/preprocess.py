@@ -14,16 +14,16 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+_GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 
 Array = NDArray[np.float32]
 Arrays = dict[str, Array]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
-    """Cut the centre square, resize it, scale to 0..1, order the channels, and normalise.
+    """Cut the center square, resize it, scale to 0..1, order the channels, and normalize.
 
-    The square has `crop` of the shorter side, so that this is the usual resize of that side and crop of the centre.
+    The square has `crop` of the shorter side, so that this is the usual resize of that side and crop of the center.
 
     Args:
         image: A picture of any size.
@@ -36,7 +36,7 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     Raises:
         UsageError: The picture is gray and the model takes color.
     """
-    if spec.channels == 3 and image.mode in _GREY_MODES:
+    if spec.channels == 3 and image.mode in _GRAY_MODES:
         raise UsageError(
             f"{name} is a gray picture (mode {image.mode}), and the model takes {spec.color} color.",
             "Leave it out, or convert it to color if the model will see gray pictures in use.",

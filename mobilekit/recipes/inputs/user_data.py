@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.extra import with_extras
-from mobilekit.recipes.inputs.labelled import find_pictures
+from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import Array, Arrays, load_pictures
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT

@@ -60,9 +60,9 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def metrics(error: float, labelled: bool = False) -> Metrics:
+def metrics(error: float, labeled: bool = False) -> Metrics:
     """What outputs are that are off by a share of the reference's."""
-    return Metrics(4 * error, error, error, 1 - error, None if not error else 20.0, 1.0, 0.875 if labelled else None)
+    return Metrics(4 * error, error, error, 1 - error, None if not error else 20.0, 1.0, 0.875 if labeled else None)
 
 
 def row(stage: Stage, against: Stage, error: float, random: float = 0.0, **more: Any) -> Row:
@@ -72,9 +72,9 @@ def row(stage: Stage, against: Stage, error: float, random: float = 0.0, **more:
     limits = (bound.judge(metrics(error)),)
     random_limits = () if stage.is_quantized else (bound.judge(metrics(random)),)
     passed = all(each.holds for each in (*limits, *random_limits)) and not more.get("findings")
-    labelled = more.pop("labelled", False)
+    labeled = more.pop("labeled", False)
     return Row(
-        **vars(metrics(error, labelled)),
+        **vars(metrics(error, labeled)),
         stage=stage,
         against=against,
         output="logits",
@@ -88,13 +88,13 @@ def row(stage: Stage, against: Stage, error: float, random: float = 0.0, **more:
 
 def ledger(onnx: float = 5e-7, int8: float = 0.02, random: float = 5e-7, size: float = 0.5, **more: Any) -> Ledger:
     """A ledger of three stages with these errors, and a gate of 1 MB on a file of this size."""
-    labelled = more.pop("labelled", False)
+    labeled = more.pop("labeled", False)
     rows = (
-        row(Stage.REWRITTEN, Stage.REFERENCE, 3e-7, labelled=labelled),
-        row(Stage.ONNX, Stage.REFERENCE, onnx, random, labelled=labelled),
-        row(Stage.ONNX, Stage.REWRITTEN, onnx, random, labelled=labelled),
-        row(Stage.TFLITE_INT8, Stage.REFERENCE, max(int8, onnx), labelled=labelled),
-        row(Stage.TFLITE_INT8, Stage.ONNX, int8, labelled=labelled, **more),
+        row(Stage.REWRITTEN, Stage.REFERENCE, 3e-7, labeled=labeled),
+        row(Stage.ONNX, Stage.REFERENCE, onnx, random, labeled=labeled),
+        row(Stage.ONNX, Stage.REWRITTEN, onnx, random, labeled=labeled),
+        row(Stage.TFLITE_INT8, Stage.REFERENCE, max(int8, onnx), labeled=labeled),
+        row(Stage.TFLITE_INT8, Stage.ONNX, int8, labeled=labeled, **more),
     )
     steps = (
         StepReport("fold", Exactness.EXACT, ("a", "b"), (), ("", ""), Proof(6e-15, ()), Float32Check("y", 17, 111, 4)),
@@ -106,7 +106,7 @@ def ledger(onnx: float = 5e-7, int8: float = 0.02, random: float = 5e-7, size: f
     gate = GateResult("model.int8.tflite", "max_size_mb", 1, size, "pass" if size <= 1 else "fail")
     artifacts = {"model.int8.tflite": ArtifactSummary(int(size * 1e6), {"CONV_2D": 3}, 1)}
     on = MeasuredOn("photos [red]:boom:", 16)
-    return Ledger(on, {"logits": NOISE}, rows, steps, (gate,), artifacts, 0.875 if labelled else None, "ab" * 32)
+    return Ledger(on, {"logits": NOISE}, rows, steps, (gate,), artifacts, 0.875 if labeled else None, "ab" * 32)
 
 
 def inside() -> Layers:
@@ -126,7 +126,7 @@ RANGES = RangeLint(
 )
 CASES: dict[str, DiffResult] = {
     "pass": result_of(replace(ledger(), ranges=RANGES)),
-    "labelled": result_of(ledger(labelled=True)),
+    "labeled": result_of(ledger(labeled=True)),
     "stage": result_of(ledger(onnx=0.5)),
     "random": result_of(ledger(random=0.5)),
     "invariant": result_of(ledger(findings=(DEAD,)), layers=inside()),

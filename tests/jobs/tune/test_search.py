@@ -11,7 +11,7 @@ import pytest
 from mobilekit.bench.devices.base import DeviceFacts
 from mobilekit.bench.engine import EngineFacts
 from mobilekit.bench.result import BenchResult, BenchSettings, FileComparison, FileResult
-from mobilekit.bench.statistics import Verdict, summarise
+from mobilekit.bench.statistics import Verdict, summarize
 from mobilekit.errors import GateError, ToolError
 from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.forms import Group, groups_for
@@ -198,7 +198,7 @@ def test_built_in_recipes_are_written_whole(name: str) -> None:
 def test_figures_come_from_the_benchs_comparisons() -> None:
     def file_result(name: str, why_not: str | None = None) -> FileResult:
         raw = (4.0, 5.0, 6.0)
-        latency, is_accepted = None if why_not else summarise(raw), why_not is None
+        latency, is_accepted = None if why_not else summarize(raw), why_not is None
         digest = "0" * 64
         return FileResult(
             name, name, digest, "float32", 1.0, 1, latency, "median", 3, raw, None, (), is_accepted, why_not

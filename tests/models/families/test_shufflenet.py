@@ -27,7 +27,7 @@ from mobilekit.models.weights import calibrate_batch_norms, load_weights
 from mobilekit.recipes.load import load_recipe, recipe_for
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace
-from tests.shufflenet_dialects import Jaxony, Megvii, Pytorchcv, randomise
+from tests.shufflenet_dialects import Jaxony, Megvii, Pytorchcv, randomize
 
 IMAGE = (1, 3, 224, 224)
 CLASSES = 10
@@ -198,7 +198,7 @@ def loaded(other: nn.Module, groups: int, folder: Path, **options: str) -> nn.Mo
 @pytest.mark.parametrize("groups", [1, 3, 8])
 @pytest.mark.parametrize("dialect", OPTIONS)
 def test_outputs_equal_other_code_with_its_checkpoint(dialect: type[nn.Module], groups: int, tmp_path: Path) -> None:
-    other = randomise(dialect(groups, CLASSES), seed=groups)
+    other = randomize(dialect(groups, CLASSES), seed=groups)
     model = loaded(other, groups, tmp_path, **OPTIONS[dialect])
     for size in (64, 97, 225):
         x = image(size)
@@ -213,9 +213,9 @@ def test_the_wrong_way_to_shuffle_shows(dialect: type[nn.Module], tmp_path: Path
     """The same weights, names and shapes, and another function: only comparing outputs can tell."""
     for groups in (1, 3, 8):
         right, wrong = dialect(groups, CLASSES), dialect(groups, CLASSES, swap=True)
-        model = loaded(randomise(right, seed=groups), groups, tmp_path, **OPTIONS[dialect])
+        model = loaded(randomize(right, seed=groups), groups, tmp_path, **OPTIONS[dialect])
         x = image(64)
-        error = difference(output(model, x), output(randomise(wrong, seed=groups), x))
+        error = difference(output(model, x), output(randomize(wrong, seed=groups), x))
         assert error <= 1e-12 if groups == 1 else error > 0.05
 
 
@@ -283,7 +283,7 @@ def test_the_shuffle_deals_channels_to_all_groups() -> None:
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_where_the_shuffle_stands_matters_with_groups_alone(groups: int) -> None:
-    before = randomise(ShuffleNet(groups, num_classes=CLASSES), seed=0)
+    before = randomize(ShuffleNet(groups, num_classes=CLASSES), seed=0)
     after = ShuffleNet(groups, num_classes=CLASSES, shuffle="after-depthwise").double().eval()
     after.load_state_dict(before.state_dict())
     change = difference(output(after, image(64)), output(before, image(64)))
@@ -292,7 +292,7 @@ def test_where_the_shuffle_stands_matters_with_groups_alone(groups: int) -> None
 
 def unit(**options: Any) -> ShuffleUnit:
     made = ShuffleUnit(6, 24, 2, 3, 3, **{"shuffle": "before-depthwise", "concat": "pool-first", **options})
-    randomise(made, seed=1)
+    randomize(made, seed=1)
     return made
 
 
@@ -317,7 +317,7 @@ def test_the_two_shuffles_permute_a_units_bottleneck() -> None:
 
 
 def test_a_bare_stem_and_log_softmax_are_what_they_say() -> None:
-    model = randomise(ShuffleNet(num_classes=CLASSES, stem="bare", head="log_softmax"), seed=2)
+    model = randomize(ShuffleNet(num_classes=CLASSES, stem="bare", head="log_softmax"), seed=2)
     assert isinstance(model.stem, nn.Conv2d)
     assert model.stem.bias is not None
     out = output(model, image(64, 2))
@@ -332,7 +332,7 @@ def test_a_bare_stem_and_log_softmax_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("options", [{}, {name: values[1] for name, values in CHOICES.items()}], ids=["paper", "other"])
 def test_traces_compute_the_same_at_every_size(options: dict[str, str]) -> None:
-    model = randomise(ShuffleNet(scale=0.25, num_classes=CLASSES, **options), seed=3)  # type: ignore[arg-type]
+    model = randomize(ShuffleNet(scale=0.25, num_classes=CLASSES, **options), seed=3)  # type: ignore[arg-type]
     graph = trace(model)
     for size, count in ((64, 1), (65, 2), (33, 3)):
         assert torch.equal(output(graph, image(size, count)), output(model, image(size, count)))

@@ -48,13 +48,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not path.exists():
             write(make("" if fault == "good" else fault), path)
             if fault == "up":
-                half_pixel_centres(path)
+                half_pixel_centers(path)
         return path
 
     return file
 
 
-def half_pixel_centres(path: Path) -> None:
+def half_pixel_centers(path: Path) -> None:
     model = onnx.load(path)
     (resize,) = [node for node in model.graph.node if node.op_type == "Resize"]
     attributes = {attribute.name: attribute for attribute in resize.attribute}

@@ -99,7 +99,7 @@ def test_one_wrong_scale_among_int8_tensors_is_named(fault: str, converted: Path
     assert [list(cut.fault.modules) for cut in cuts if cut.is_local] == [modules]
 
 
-@pytest.mark.parametrize("fault", ["nearest with half-pixel centres", "swapped pooling padding"])
+@pytest.mark.parametrize("fault", ["nearest with half-pixel centers", "swapped pooling padding"])
 @pytest.mark.parametrize("precision", ["float16", "dynamic", "int8"])
 def test_faults_are_found_in_every_format(fault: str, precision: str, converted: Path, tmp_path: Path) -> None:
     path, modules = planted(converted, precision, fault, tmp_path)
@@ -126,7 +126,7 @@ def test_a_cut_file_gives_what_the_whole_has_there(precision: str, converted: Pa
 
 
 def test_the_command_names_the_module_and_writes_the_folder(converted: Path, cli: Cli, tmp_path: Path) -> None:
-    path, _modules = planted(converted, "float32", "nearest with half-pixel centres", tmp_path)
+    path, _modules = planted(converted, "float32", "nearest with half-pixel centers", tmp_path)
     factory, folder = f"{ROOT / 'tests' / 'faulty_nets.py'}:make", tmp_path / "fault"
     done = cli("diff", "--reference", factory, "--candidate", path, "--bisect", folder, "--json")
     assert done.returncode == 1, done.stderr

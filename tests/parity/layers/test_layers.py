@@ -221,9 +221,9 @@ def test_the_chart_is_a_picture_and_the_same_each_time(content: Layers, tmp_path
     draw_layers(content, tmp_path / "a.png", "net")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size[0] > 1000
-        colours = picture.convert("RGB").getcolors(1 << 24)
-    assert colours is not None
-    assert {(214, 39, 40), (44, 160, 44)} <= {colour for _, colour in colours}  # int8 red, float32 green
+        colors = picture.convert("RGB").getcolors(1 << 24)
+    assert colors is not None
+    assert {(214, 39, 40), (44, 160, 44)} <= {color for _, color in colors}  # int8 red, float32 green
     draw_layers(content, tmp_path / "a.svg", "net")
     drawn = (tmp_path / "a.svg").read_text()
     assert drawn[drawn.index("<svg") :] == layers_svg(content, "net")

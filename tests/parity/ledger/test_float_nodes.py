@@ -62,7 +62,7 @@ def test_attention_is_what_leads_to_products_of_computed_matrices_and_to_softmax
     assert not kept & {"x", "embed", "flatten", "qkv", "norm1", "norm2", "mix", "layer", "act", "add", "add_1"}
 
 
-def test_normalisations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
+def test_normalizations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
     graph = trace(Block())
     kept = {node.name for node in float_nodes(graph, ["normalization"])}
     assert {"flatten", "transpose", "norm1", "add", "norm2"} <= kept

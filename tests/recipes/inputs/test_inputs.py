@@ -29,19 +29,19 @@ from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Calibration, Input, Recipe
 
 RGB = Input(size=8, crop=1.0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
-GREY = Input(size=8, crop=1.0, color="gray", mean=(0.5,), std=(0.25,))
+GRAY = Input(size=8, crop=1.0, color="gray", mean=(0.5,), std=(0.25,))
 PLAIN = Input(size=8, crop=1.0, mean=(0, 0, 0), std=(1, 1, 1))
 
 
-def _expected(colour: tuple[int, ...], spec: Input) -> NDArray[np.float64]:
-    return (np.array(colour) / 255 - np.array(spec.mean)) / np.array(spec.std)
+def _expected(color: tuple[int, ...], spec: Input) -> NDArray[np.float64]:
+    return (np.array(color) / 255 - np.array(spec.mean)) / np.array(spec.std)
 
 
 def load_folder(folder: Path, spec: Input, count: int | None = None) -> Array:
     return load_own(folder, Recipe(input=spec), count).arrays["input"]
 
 
-def test_a_plain_colour_has_the_exact_values() -> None:
+def test_a_plain_color_has_the_exact_values() -> None:
     array = preprocess(Image.new("RGB", (20, 13), (255, 51, 102)), RGB)
     assert (array.shape, array.dtype, array.flags["C_CONTIGUOUS"]) == ((3, 8, 8), np.float32, True)
     wanted = _expected((255, 51, 102), RGB)
@@ -55,16 +55,16 @@ def test_bgr_swaps_the_channels_and_not_mean_and_std() -> None:
     np.testing.assert_allclose(array[:, 0, 0], _expected((102, 51, 255), spec), atol=1e-6)
 
 
-def test_grey_has_one_channel() -> None:
-    array = preprocess(Image.new("L", (9, 30), 102), GREY)
+def test_gray_has_one_channel() -> None:
+    array = preprocess(Image.new("L", (9, 30), 102), GRAY)
     assert array.shape == (1, 8, 8)
     np.testing.assert_allclose(array, np.full((1, 8, 8), (0.4 - 0.5) / 0.25), atol=1e-6)
-    luma = preprocess(Image.new("RGB", (8, 8), (255, 0, 0)), GREY)
+    luma = preprocess(Image.new("RGB", (8, 8), (255, 0, 0)), GRAY)
     np.testing.assert_allclose(luma, np.full((1, 8, 8), (76 / 255 - 0.5) / 0.25), atol=1e-6)
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["wide", "tall"])
-def test_the_centre_is_cropped(turned: bool) -> None:
+def test_the_center_is_cropped(turned: bool) -> None:
     ramp = np.broadcast_to(np.arange(20, dtype=np.uint8)[None, :, None], (8, 20, 3))
     image = Image.fromarray(np.ascontiguousarray(ramp.transpose(1, 0, 2) if turned else ramp))
     array = preprocess(image, PLAIN) * 255
@@ -86,22 +86,22 @@ def test_tiny_pictures_are_enlarged(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "YCbCr"])
-def test_colour_in_other_modes_is_accepted(mode: str) -> None:
+def test_color_in_other_modes_is_accepted(mode: str) -> None:
     image = Image.new("RGB", (8, 8), (255, 0, 0)).convert(mode)
     np.testing.assert_allclose(preprocess(image, PLAIN)[:, 3, 3], [1, 0, 0], atol=0.01)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16", "1"])
-def test_grey_pictures_are_refused_for_colour_with_their_name(tmp_path: Path, mode: str) -> None:
+def test_gray_pictures_are_refused_for_color_with_their_name(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "shadow.png"
     Image.new(mode, (9, 9)).save(path)
     with pytest.raises(UsageError, match=rf"shadow.png is a gray picture \(mode {mode}\).*takes bgr color") as caught:
         load_folder(tmp_path, RGB.model_copy(update={"color": "bgr"}))
     assert str(path) in caught.value.what
-    assert load_folder(tmp_path, GREY).shape == (1, 1, 8, 8)
+    assert load_folder(tmp_path, GRAY).shape == (1, 1, 8, 8)
 
 
-def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+def test_sixteen_bits_of_gray_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     values = np.repeat(np.array([[0, 257 * 51, 257 * 102, 65535]], np.uint16), 2, axis=1).repeat(8, axis=0)
     Image.fromarray(values).save(tmp_path / "deep.png")
     assert open_picture(tmp_path / "deep.png").mode == "I;16"
@@ -204,9 +204,9 @@ def test_varied_views_are_the_photo_and_then_crops_of_8_to_100_percent_in_other_
 
 
 def test_the_light_of_varied_views_changes_by_up_to_a_fifth() -> None:
-    grey = Image.new("RGB", (100, 100), (100, 100, 100))
+    gray = Image.new("RGB", (100, 100), (100, 100, 100))
     levels = [
-        np.asarray(builtin._vary(grey, np.array([0.5, 0.5, 0.5, place, 0.5, 0.5]))).mean() for place in (0, 0.5, 1)
+        np.asarray(builtin._vary(gray, np.array([0.5, 0.5, 0.5, place, 0.5, 0.5]))).mean() for place in (0, 0.5, 1)
     ]
     assert levels == pytest.approx([80, 100, 120], abs=1)
     halves = Image.fromarray(np.repeat(np.uint8([[50, 150]]), 50, axis=1).repeat(100, axis=0)).convert("RGB")

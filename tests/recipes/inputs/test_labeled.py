@@ -10,15 +10,15 @@ from PIL import Image
 
 from mobilekit.errors import UsageError
 from mobilekit.jobs.diff import load_evaluation
-from mobilekit.recipes.inputs.labelled import find_pictures
+from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.user_data import load_own, own_files
 from mobilekit.recipes.schema import Input, Recipe
 
-GREY = Recipe(input=Input(size=8, crop=1.0, color="gray", mean=(0.0,), std=(1.0,)))
+GRAY = Recipe(input=Input(size=8, crop=1.0, color="gray", mean=(0.0,), std=(1.0,)))
 
 
 def _tree(root: Path, files: list[str]) -> Path:
-    """Make grey pictures; each is as bright as its place in the list."""
+    """Make gray pictures; each is as bright as its place in the list."""
     for place, name in enumerate(files):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), place).save(root / name)
@@ -26,13 +26,13 @@ def _tree(root: Path, files: list[str]) -> Path:
 
 
 def _brightness(path: Path) -> list[int]:
-    return [round(value * 255) for value in load_own(path, GREY).arrays["input"][:, 0, 0, 0]]
+    return [round(value * 255) for value in load_own(path, GRAY).arrays["input"][:, 0, 0, 0]]
 
 
 def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
     _tree(tmp_path, ["dog/b.png", "cat/a.png", "dog/a.jpg.png", "ant/z.png", "dog/c.png"])
     (tmp_path / "notes").mkdir()
-    evaluation = load_evaluation(tmp_path, GREY)
+    evaluation = load_evaluation(tmp_path, GRAY)
     assert [path.parent.name for path in find_pictures(tmp_path).files] == ["ant", "cat", "dog", "dog", "dog"]
     assert (evaluation.labels is not None, evaluation.classes, evaluation.is_own) == (True, 3, True)
     np.testing.assert_array_equal(evaluation.labels, [0, 1, 2, 2, 2])
@@ -41,7 +41,7 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None
 
 def test_any_beginning_has_every_class(tmp_path: Path) -> None:
     _tree(tmp_path, [f"{name}/{number}.png" for name in "ab" for number in range(4)])
-    few = load_own(tmp_path, GREY, count=4)
+    few = load_own(tmp_path, GRAY, count=4)
     np.testing.assert_array_equal(few.labels, [0, 1, 0, 1])
     assert own_files(tmp_path)[:2] == [tmp_path / "a" / "0.png", tmp_path / "b" / "0.png"]
 
@@ -82,7 +82,7 @@ def test_a_table_of_files_and_labels(tmp_path: Path, head: str) -> None:
     _tree(tmp_path / "pictures", ["a.png", "b,c.png"])
     text = f'{head}"pictures/b,c.png",7\n\npictures/a.png , 2\n'
     (tmp_path / "mine.csv").write_text(text)
-    evaluation = load_evaluation(tmp_path / "mine.csv", GREY)
+    evaluation = load_evaluation(tmp_path / "mine.csv", GRAY)
     np.testing.assert_array_equal(evaluation.labels, [7, 2])
     assert _brightness(tmp_path / "mine.csv") == [1, 0]
     assert evaluation.classes is None
