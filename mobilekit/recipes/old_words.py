@@ -10,7 +10,7 @@ Path = tuple[str | int, ...]
 Renamed = list[tuple[Path, str, str]]
 """Where an old word stands, the word, and the new one."""
 
-_KEYS = {"input.colour": "color"}
+_KEYS = {"input.colour": "color", "limits.*.float64_ulps": "max_error_eps"}
 """New names of keys, by patterns of their paths."""
 _VALUES = {
     "input.color": {"grey": "gray"},

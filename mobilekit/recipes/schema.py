@@ -128,7 +128,7 @@ class Limit(_Part):
     top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
     topk_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
     top1: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Against labels, where there are any.")
-    float64_ulps: Annotated[float, Field(ge=0)] | None = Field(
+    max_error_eps: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Distance from the reference's float64 run, in units of 2^-24 of the largest output."
     )
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(

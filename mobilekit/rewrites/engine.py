@@ -199,8 +199,8 @@ class _Run:
         if not rounded.holds:
             raise GateError(
                 f"The rewrite {step.name} is exact in real arithmetic and not in float32: its error on "
-                f"{rounded.count} calibration inputs is {rounded.ulps:.3g} x 2^-24 of the largest {rounded.output}, "
-                f"and the limit is {rounded.limit:.3g}.",
+                f"{rounded.count} calibration inputs is {rounded.max_error_eps:.3g} x 2^-24 of the largest "
+                f"{rounded.output}, and the limit is {rounded.limit:.3g}.",
                 "Leave it out of the recipe.",
             )
         return replace(report, proof=proof, float32=rounded)

@@ -26,13 +26,13 @@ TOLERANCE_FACTOR = 6
 an independent evaluation in float32: its largest error of some thousand values may be twice the other's, and sums in
 longer chains have up to about 3 times the deviation."""
 FLOOR = 4
-"""Least budget, in ulps of the largest output: the roundings of the last layer."""
+"""Least budget, in units of 2^-24 of the largest output: the roundings of the last layer."""
 
 Outputs = Mapping[str, torch.Tensor]
 
 
 def rounding_of(graph: GraphModule, inputs: Tensors, exact: Outputs) -> dict[str, float]:
-    """Return the float32 rounding error of each output in ulps of the largest.
+    """Return the float32 rounding error of each output in units of 2^-24 of its largest value.
 
     Args:
         graph: The model in float64; left as it is.
@@ -42,7 +42,7 @@ def rounding_of(graph: GraphModule, inputs: Tensors, exact: Outputs) -> dict[str
     few = {name: tensor[:COUNT].float() for name, tensor in inputs.items()}
     with torch.no_grad():
         outputs = run_in_batches(_ByName(graph), few, at_once(few))
-    return {name: _ulps(exact[name][:COUNT], output.double()) for name, output in outputs.items()}
+    return {name: _in_eps(exact[name][:COUNT], output.double()) for name, output in outputs.items()}
 
 
 class _ByName(nn.Module):
@@ -61,12 +61,12 @@ class _ByName(nn.Module):
 
 def check(before: Mapping[str, float], after: Mapping[str, float], count: int) -> Float32Check:
     """Hold the rounding after a rewrite, `rounding_of`, to the budget that the rounding before it gives."""
-    budgets = {name: max(TOLERANCE_FACTOR * ulps, FLOOR) for name, ulps in before.items()}
+    budgets = {name: max(TOLERANCE_FACTOR * error, FLOOR) for name, error in before.items()}
     worst = max(before, key=lambda name: after[name] / budgets[name])
     return Float32Check(worst, after[worst], budgets[worst], min(count, COUNT))
 
 
-def _ulps(exact: torch.Tensor, rounded: torch.Tensor) -> float:
+def _in_eps(exact: torch.Tensor, rounded: torch.Tensor) -> float:
     scale, error = exact.abs().max().item(), (rounded - exact).abs().max().item()
     if not math.isfinite(error):
         return math.inf

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from mobilekit.rewrites.exactness import Exactness
 from mobilekit.store.result import Figure, Result
@@ -47,7 +48,7 @@ class Float32Check(Result):
     """The rounding error of one output, the one that is nearest to its budget."""
 
     output: str
-    ulps: Figure
+    max_error_eps: Annotated[Figure, Field(alias="ulps")]
     """max |float32 - float64|, in units of 2^-24 of the largest output."""
     limit: Figure
     """The budget, in the same units."""
@@ -58,7 +59,7 @@ class Float32Check(Result):
     @property
     def holds(self) -> bool:
         """Whether the rewrite kept to the budget."""
-        return self.ulps <= self.limit
+        return self.max_error_eps <= self.limit
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.errors import UsageError
 from mobilekit.jobs.diff_layers import LayersRequest, layers
-from mobilekit.parity.layers.layers import Layers
+from mobilekit.parity.layers.result import Layers
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.load import load_recipe
 from mobilekit.store.bundle import open_bundle

@@ -20,6 +20,7 @@ PAIRS = {
     "sums": ("int8: {keep_float: [sums]}", "int8: {keep_float: [residual-add]}"),
     "normalisations": ("int8: {keep_float: [normalisations]}", "int8: {keep_float: [normalization]}"),
     "colour": ("input: {colour: bgr}", "input: {color: bgr}"),
+    "float64_ulps": ("limits: {onnx: {float64_ulps: 3}}", "limits: {onnx: {max_error_eps: 3}}"),
     "grey": (f"input: {{color: grey, {GRAY}}}", f"input: {{color: gray, {GRAY}}}"),
 }
 
@@ -27,7 +28,7 @@ PAIRS = {
 @pytest.mark.parametrize("word", PAIRS)
 def test_an_old_word_is_read_as_the_new_one_with_a_note(word: str) -> None:
     before, now = PAIRS[word]
-    with pytest.warns(OldWordWarning, match=rf"mine.yaml:2: `{word}` is called `[a-z-]+` now") as told:
+    with pytest.warns(OldWordWarning, match=rf"mine.yaml:2: `{word}` is called `[a-z_-]+` now") as told:
         old = parse_recipe(f"data: photos\n{before}\n", "mine", "mine.yaml")
     assert len(told) == 1
     with warnings.catch_warnings():

@@ -192,7 +192,7 @@ def test_what_needs_retraining_promises_nothing(register: Register) -> None:
 def test_no_limit_is_derived_against_a_reference_that_computes_something_else() -> None:
     noise = FormatError(1e-6, 1e-6, 1.0, 1e-3, 1e-2, 1e-1, 1e-1)
     assert bounds_for(Stage("onnx"), noise, None, None) == ()
-    assert [bound.metric for bound in bounds_for(Stage("onnx"), noise, 0.0, None)] == ["max_abs", "float64_ulps"]
+    assert [bound.metric for bound in bounds_for(Stage("onnx"), noise, 0.0, None)] == ["max_abs", "max_error_eps"]
     own = bounds_for(Stage("onnx"), noise, None, Limit(cosine=0.5))
     assert [(bound.metric, bound.limit) for bound in own] == [("cosine", 0.5)]
 
@@ -205,7 +205,7 @@ def test_rounding_in_float32_is_reported(register: Register) -> None:
     [report] = rewrite(chain(), recipe("name: half"), images(20)).steps
     assert report.float32 is not None
     assert report.float32.count == 4
-    assert 0 < report.float32.ulps < report.float32.limit
+    assert 0 < report.float32.max_error_eps < report.float32.limit
     assert report.to_json()["float32"]["holds"] is True
     assert report.details == ("toy", "toy")
     [without] = rewrite(chain(), recipe("name: half")).steps

@@ -16,10 +16,10 @@ METRICS = {
     "top1_agreement": "top-1 agreement",
     "topk_agreement": "top-k agreement",
     "top1": "top-1",
-    "float64_ulps": "distance from float64",
+    "max_error_eps": "largest error",
 }
 """Metrics in words."""
-_SHORT = {**METRICS, "max_abs": "abs", "relative_l2": "L2", "top1_agreement": "same", "float64_ulps": "ulps"}
+_SHORT = {**METRICS, "max_abs": "abs", "relative_l2": "L2", "top1_agreement": "same", "max_error_eps": "eps"}
 
 
 def figure(value: float | None, form: str = ".1e", nothing: str = NOTHING) -> str:
@@ -60,9 +60,9 @@ def millions(number: int) -> str:
 
 def metric_value(metric: str, value: float | None) -> str:
     """Return a figure of a metric: shares and cosines as they are, errors with their power of ten."""
-    if metric == "float64_ulps":
+    if metric == "max_error_eps":
         words = figure(value, ".3g")
-        return words if words == NOTHING else f"{words} ulps"
+        return words if words == NOTHING else f"{words} eps"
     return figure(value, ".4g" if metric in HIGHER_IS_BETTER else ".1e")
 
 

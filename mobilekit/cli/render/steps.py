@@ -53,7 +53,7 @@ def _shown(step: StepReport) -> str:
     if step.proof:
         shown = f"float64 error {figure(step.proof.relative_error)}, limit {step.proof.limit:g}"
         rounding = step.float32
-        return f"{shown}; float32 {rounding.ulps:.0f} ulps, limit {rounding.limit:.0f}" if rounding else shown
+        return f"{shown}; float32 {rounding.max_error_eps:.0f} eps, limit {rounding.limit:.0f}" if rounding else shown
     if step.drift is not None:
         limit = "no limit" if step.max_drift is None else f"max_drift {step.max_drift:g}"
         return f"drift {step.drift:.3g}, {limit}"

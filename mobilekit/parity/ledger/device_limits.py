@@ -22,7 +22,7 @@ def device_bounds(stage: Stage, error: FormatError) -> tuple[Bound, ...]:
     if not stage.is_quantized:
         bounds = bounds_for(Stage.TFLITE_FLOAT32, error, 0.0, None)
         # The budget against float64 is for comparisons with the reference alone.
-        return tuple(bound for bound in bounds if bound.metric != "float64_ulps")
+        return tuple(bound for bound in bounds if bound.metric != "max_error_eps")
     own = error.relative_l2(stage.precision)
     text = f"{own:.2e}, the change of rounding to 8 bits: as if one value in twelve were rounded to the other step"
     return (Bound("relative_l2", max(own, FLOAT32_TOLERANCE * error.float32_relative_l2), text),)

@@ -179,7 +179,7 @@ class _Measured:
         k = k_for(before.shape[1], self.recipe.top_k) if before.ndim == 2 else None
         metrics = compare(before, after, self.evaluation.labels if kind is InputSet.REAL else None, k)
         if against is Stage.REFERENCE and stage.precision == "float32" and self.drift == 0:
-            metrics = replace(metrics, float64_ulps=_ulps(self.exact[kind][name], after))
+            metrics = replace(metrics, max_error_eps=_in_eps(self.exact[kind][name], after))
         return metrics
 
     def _bounds(self, stage: Stage, against: Stage, name: str, kind: InputSet) -> tuple[Bound, ...]:
@@ -210,7 +210,7 @@ def _allowed(bounds: Iterable[Bound], reference: Floats) -> float | None:
     return min((bound.limit * scales[bound.metric] for bound in bounds if bound.metric in scales), default=None)
 
 
-def _ulps(exact: Floats, outputs: Floats) -> float:
+def _in_eps(exact: Floats, outputs: Floats) -> float:
     """Return the largest distance from the float64 run in units of 2^-24 of its largest output."""
     scale = float(np.abs(exact).max())
     distance = float(np.abs(outputs.astype(np.float64) - exact).max())

@@ -13,7 +13,7 @@ from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
 from mobilekit.store.stages import Precision, Stage
 
-FLOAT32_ULPS = 4
+FLOAT32_EPS = 4
 """Floor of the float32 limit: an output's own rounding, in units of 2^-24 of the largest output, on both sides of the
 two evaluations that are compared."""
 FLOAT16_COSINE = 0.9999
@@ -141,16 +141,16 @@ def _derived(stage: Stage, error: FormatError, drift: float, is_trained: bool) -
         return [bound, *([] if drift else [*_promises(stage, error, is_trained), *_task(stage, error)])]
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
-    floor = FLOAT32_ULPS * ULP * error.scale
+    floor = FLOAT32_EPS * ULP * error.scale
     limit = max(FLOAT32_TOLERANCE * error.float32_max_abs, floor)
     text = (
         f"larger of {FLOAT32_TOLERANCE} x {error.float32_max_abs:.2e}, the reference's own distance from float64, and "
-        f"{FLOAT32_ULPS} x 2^-24 of the largest output, {error.scale:.3g}"
+        f"{FLOAT32_EPS} x 2^-24 of the largest output, {error.scale:.3g}"
     )
-    return [Bound("max_abs", limit, text), _ulp_budget(error), *_task(stage, error)]
+    return [Bound("max_abs", limit, text), _eps_budget(error), *_task(stage, error)]
 
 
-def _ulp_budget(error: FormatError) -> Bound:
+def _eps_budget(error: FormatError) -> Bound:
     """Return how far a float32 stage may be from the reference's float64 run.
 
     Both are exact but for rounding, so the stage's distance is another draw of the reference's own: the same budget
@@ -161,7 +161,7 @@ def _ulp_budget(error: FormatError) -> Bound:
         f"larger of {TOLERANCE_FACTOR} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in "
         f"units of 2^-24 of the largest output"
     )
-    return Bound("float64_ulps", max(TOLERANCE_FACTOR * own, FLOOR), text)
+    return Bound("max_error_eps", max(TOLERANCE_FACTOR * own, FLOOR), text)
 
 
 def _task(stage: Stage, error: FormatError) -> list[Bound]:

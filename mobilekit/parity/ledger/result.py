@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, computed_field, model_validator
 
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.rewrites.report import StepReport
@@ -20,6 +20,13 @@ from mobilekit.store.stages import Precision, Stage
 HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
 
 Verdict = Literal["pass", "fail"]
+
+
+_OLD_EPS = "float64_ulps"  # the name of `max_error_eps` up to 0.1
+
+
+def _todays_name(metric: object) -> object:
+    return "max_error_eps" if metric == _OLD_EPS else metric
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,22 @@ class Metrics(Result):
     """k of top-k; None where the outputs are no (N, classes), or have few classes."""
     topk_agreement: Figure | None = None
     """Share of the reference's first k classes that are among the candidate's first k."""
-    float64_ulps: Figure | None = None
-    """Largest distance from the reference's float64 run, in units of 2^-24 of the largest output there; of float32
-    stages against the reference."""
+    max_error_eps: Annotated[Figure | None, Field(validation_alias=AliasChoices("max_error_eps", _OLD_EPS))] = None
+    """Largest error in float32 roundings of the largest output: the distance from the reference's float64 run, in units
+    of 2^-24 of its largest output; of float32 stages against the reference."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def float64_ulps(self) -> Figure | None:
+        """What `max_error_eps` was called up to 0.1; it goes with the next version."""
+        return self.max_error_eps
 
 
 @dataclass(frozen=True)
 class Bound(Result):
     """One metric's limit and where it comes from."""
 
-    metric: str
+    metric: Annotated[str, BeforeValidator(_todays_name)]
     limit: Figure
     derivation: str
     advice: str = ""

@@ -257,7 +257,7 @@ def test_a_broken_invariant_fails_the_stage_that_broke_it_in_every_report(stage:
         relative_l2=0.02 if stage != "onnx" else None,
         cosine=-1,
         max_abs=1e-3,
-        float64_ulps=1e9,
+        max_error_eps=1e9,
         top1_agreement=0,
         top1=0,
         topk_agreement=0,
@@ -300,11 +300,11 @@ def test_float32_is_held_to_an_ulp_budget_against_float64() -> None:
     ulps = float(np.abs(got.astype(np.float64) - exact).max() / (np.abs(exact).max() * 2.0**-24))
     for row in ledger.rows:
         is_held = row.against == "reference" and row.stage in ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
-        assert (row.float64_ulps is not None) == is_held
-        budget = [bound.limit for bound in row.limits if bound.metric == "float64_ulps"]
+        assert (row.max_error_eps is not None) == is_held
+        budget = [bound.limit for bound in row.limits if bound.metric == "max_error_eps"]
         assert budget == ([pytest.approx(max(6 * ulps, 4))] if is_held else [])
         if is_held:
-            assert row.float64_ulps == pytest.approx(ulps)
+            assert row.max_error_eps == pytest.approx(ulps)
     off = np.float32(1.3 * max(6 * ulps, 4) * noise.scale / 2**24)
     worse = _measure({"onnx": Faulty(lambda outputs: outputs + off)})
     assert ("onnx", "reference") in _failed(worse)
@@ -366,3 +366,17 @@ def test_a_reference_of_zeros_or_nan_is_told_in_plain_json(weight: float) -> Non
     assert ledger.verdict == "fail"
     json.dumps(ledger.to_json(), allow_nan=False)
     assert _shown(ledger).startswith("fail: net: ")
+
+
+def test_the_old_name_of_the_largest_error_is_read_and_written_beside_the_new_one() -> None:
+    content = json.loads(json.dumps(_measure().to_json()))
+    row = next(row for row in content["stages"] if row["max_error_eps"] is not None)
+    assert row["float64_ulps"] == row["max_error_eps"]
+    old = {**content, "stages": [{**row, "limits": [dict(limit) for limit in row["limits"]]}]}
+    del old["stages"][0]["max_error_eps"]
+    for limit in old["stages"][0]["limits"]:
+        if limit["metric"] == "max_error_eps":
+            limit["metric"] = "float64_ulps"
+    read = Ledger.from_json(old).rows[0]
+    assert read.max_error_eps == row["max_error_eps"]
+    assert [limit.metric for limit in read.limits] == [limit["metric"] for limit in row["limits"]]

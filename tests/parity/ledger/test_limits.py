@@ -34,7 +34,7 @@ def test_bounds_hold_on_the_right_side(metric: str) -> None:
 @pytest.mark.parametrize("stage", ["rewritten", "onnx", "onnx-simplified", "tflite-float32"])
 def test_float32_limits(stage: str) -> None:
     bound, ulps = bounds_for(Stage(stage), NOISE, 0.0, None)
-    assert (ulps.metric, ulps.limit) == ("float64_ulps", pytest.approx(6 * 1e-6 / (20 / 2**24)))
+    assert (ulps.metric, ulps.limit) == ("max_error_eps", pytest.approx(6 * 1e-6 / (20 / 2**24)))
     floor = 4 * 20.0 / 2**24
     assert floor < 8e-6
     assert (bound.metric, bound.limit) == ("max_abs", pytest.approx(8e-6))
@@ -112,7 +112,7 @@ def test_a_recipe_tightens_limits_metric_by_metric() -> None:
     }
     assert {metric: bound.limit for metric, bound in bounds.items()} == {
         "max_abs": 0,
-        "float64_ulps": pytest.approx(5.033, rel=1e-3),
+        "max_error_eps": pytest.approx(5.033, rel=1e-3),
         "top1_agreement": 1,
     }
 
