@@ -120,6 +120,19 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
     assert needed - there <= {"absl-py", "opencv-python", "tensorflow"}
 
 
+def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
+    """All but timm and what it brings, which are asked for where a model is timm's, and what pydantic and onnx bring."""
+    statements = [node for path in (ROOT / "mobilekit").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {name.name for node in statements if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in statements if isinstance(node, ast.ImportFrom) and not node.level}
+    packages = metadata.packages_distributions()
+    tops = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"mobilekit"}
+    needed = {packages[top][0].lower().replace("_", "-") for top in tops}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    own = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in project["dependencies"]}
+    assert needed - own <= {"timm", "torchvision", "pydantic-core", "protobuf"}
+
+
 def test_a_machine_without_python_3_11_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")  # a Python of another version
     (tmp_path / "python3").chmod(0o755)
