@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 WITHOUT_DEPENDENCIES = ("onnx2tf", "tf-keras")
 ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon", "psutil", "requests", "sng4onnx")
 SIZES = {
-    "export": "about 95 packages, 2.9 GB",
+    "export": "about 95 packages, 2.9 GB with a CPU build of PyTorch",
     "timm": "about 10 packages more",
     "development": "about 40 packages more",
 }

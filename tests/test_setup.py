@@ -121,7 +121,7 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
 
 
 def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
-    """All but timm and what it brings, which are asked for where a model is timm's, and what pydantic and onnx bring."""
+    """All but timm and what it brings, which are asked for where a model is timm's; pydantic and onnx bring two."""
     statements = [node for path in (ROOT / "mobilekit").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
     imported = {name.name for node in statements if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in statements if isinstance(node, ast.ImportFrom) and not node.level}
