@@ -128,10 +128,10 @@ def test_diff_measures_top1_on_a_tree(digits_bundle: Path, tmp_path: Path) -> No
         image.save(tmp_path / f"digit {label}" / f"{place}.png")
     ledger = diff(open_bundle(digits_bundle), tmp_path)
     assert ledger.reference_top1 is not None and ledger.reference_top1 > 0.95
-    tops = {row.stage: row.metrics.top1 for row in ledger.rows if row.against == "reference"}
+    tops = {row.stage: row.top1 for row in ledger.rows if row.against == "reference"}
     assert min(top1 for top1 in tops.values() if top1 is not None) > 0.95
     row = next(row for row in ledger.rows if row.stage == "tflite-int8")
-    (limit,) = [bound.limit for bound in row.bounds if bound.metric == "top1"]
+    (limit,) = [bound.limit for bound in row.limits if bound.metric == "top1"]
     assert 0.9 < limit <= ledger.reference_top1
     (tmp_path / "classes.txt").write_text("\n".join(f"digit {9 - number}" for number in range(10)))
     assert (diff(open_bundle(digits_bundle), tmp_path).reference_top1 or 0) < 0.3
