@@ -74,7 +74,7 @@ def bisect(islands: Islands, progress: Progress = lambda _message: None) -> Find
             break
         islands.known[fault.tensor] = fault.match
         start = start_of_fault
-    tensors = [tensor for op in islands.candidate.ops for tensor in op.makes]
+    tensors = [tensor for op in islands.candidate.ops for tensor in op.outputs]
     return Findings(tuple(faults), sum(tensor in islands.known for tensor in tensors), len(tensors))
 
 
@@ -83,7 +83,7 @@ def _match_from(islands: Islands, start: int, progress: Progress) -> None:
     ops = islands.candidate.ops
     for place in range(start, len(ops)):
         progress(f"aligning op {place} of {len(ops)}")
-        for tensor in ops[place].makes:
+        for tensor in ops[place].outputs:
             if tensor not in islands.known and len(islands.island(tensor).ops) <= _OPS_OF_A_FAULT:
                 match = islands.find(tensor)
                 if match:
@@ -95,22 +95,22 @@ def _first_unexplained(islands: Islands) -> int | None:
     ops, known = islands.candidate.ops, islands.known
     explained: set[str] = set()
     for op in reversed(ops):
-        if any(tensor in known or tensor in explained for tensor in op.makes):
-            explained.update(op.takes)
+        if any(tensor in known or tensor in explained for tensor in op.outputs):
+            explained.update(op.inputs)
     leading = set(islands.candidate.outputs)
     for op in reversed(ops):
-        if any(tensor in leading for tensor in op.makes):
-            leading.update(op.takes)
+        if any(tensor in leading for tensor in op.outputs):
+            leading.update(op.inputs)
     for place, op in enumerate(ops):
-        told = any(tensor in known or tensor in explained for tensor in op.makes)
-        if not told and any(tensor in leading for tensor in op.makes):
+        told = any(tensor in known or tensor in explained for tensor in op.outputs)
+        if not told and any(tensor in leading for tensor in op.outputs):
             return place
     return None
 
 
 def _fault_at(islands: Islands, place: int) -> Fault:
     """Return the smallest island from an op on after which the candidate agrees with the reference again."""
-    made = islands.op(place).makes[0]
+    made = islands.op(place).outputs[0]
     if not np.isfinite(islands.candidate.values[made]).all():  # nothing after it can agree
         return _unanchored(islands, place)
     taken = islands.island(made)
@@ -136,7 +136,7 @@ def _following(islands: Islands, place: int) -> Iterator[str]:
     waiting, seen = [place], {place}
     while waiting and len(seen) <= _OPS_OF_A_FAULT:
         now = waiting.pop(0)
-        for tensor in islands.op(now).makes:
+        for tensor in islands.op(now).outputs:
             if tensor not in islands.known:
                 yield tensor
                 new = [one for one in islands.readers.get(tensor, []) if one not in seen]
@@ -166,7 +166,7 @@ def _is_confirmed(islands: Islands, tensor: str, match: Match) -> bool:
     seen = set(waiting)
     while waiting and len(seen) <= _OPS_TO_CONFIRM:
         place = waiting.pop(0)
-        for made in islands.op(place).makes:
+        for made in islands.op(place).outputs:
             if made in islands.known:
                 continue
             if islands.is_new(made, value) and _agrees(islands, made, known, tensor):
@@ -215,7 +215,7 @@ def _unanchored(islands: Islands, place: int) -> Fault:
     for tensor in _following(islands, place):
         for match in _candidates(islands, tensor, islands.values_at(islands.island(tensor))):
             return _fault(islands, tensor, match, is_anchored=False)
-    tensor = islands.op(place).makes[0]
+    tensor = islands.op(place).outputs[0]
     island = islands.island(tensor)
     given = islands.values_at(island)
     reads = islands.reference.reads

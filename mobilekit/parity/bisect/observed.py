@@ -20,12 +20,12 @@ _SIZES = ("Shape", "Size", "SHAPE", "RANK")
 
 @dataclass(frozen=True)
 class Op:
-    """One op of a candidate; constants are not among what it takes."""
+    """One op of a candidate; constants are not among its inputs."""
 
     kind: str
-    takes: tuple[str, ...]
-    makes: tuple[str, ...]
-    number: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    index: int
     """Its place among all ops of the file."""
 
 
@@ -81,7 +81,7 @@ def _observe_tflite(path: Path, inputs: Mapping[str, tuple[str, Floats]], output
     numbers = {info.name: str(info.index) for info in (*runtime.inputs, *runtime.outputs)}
     taken = {name: numbers[own] for name, (own, _) in inputs.items()}
     ops = computing(ops, taken.values())
-    keys = [*taken.values(), *(tensor for op in ops for tensor in op.makes)]
+    keys = [*taken.values(), *(tensor for op in ops for tensor in op.outputs)]
     values = {key: runtime.value_of(infos[int(key)]) for key in keys}
     steps = {key: scale for key in keys if (scale := infos[int(key)].scale)}
     names = {key: infos[int(key)].name for key in keys}
@@ -98,7 +98,7 @@ def _observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs:
     ops = [Op(kind, tuple(takes), tuple(makes), number) for number, (kind, takes, makes) in enumerate(nodes)]
     taken = {name: tensor for name, (tensor, _) in inputs.items()}
     ops = computing(ops, taken.values())
-    made = [tensor for op in ops for tensor in op.makes]
+    made = [tensor for op in ops for tensor in op.outputs]
     known = {value.name for value in model.graph.output}
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made if name not in known)
     feeds = dict(inputs.values())
@@ -121,10 +121,10 @@ def computing(ops: Sequence[Op], inputs: Any) -> list[Op]:
     for op in ops:
         if op.kind in _SIZES:
             continue
-        takes = tuple(tensor for tensor in op.takes if tensor in found)
+        takes = tuple(tensor for tensor in op.inputs if tensor in found)
         if takes:
-            found.update(op.makes)
-            kept.append(Op(op.kind, takes, op.makes, op.number))
+            found.update(op.outputs)
+            kept.append(Op(op.kind, takes, op.outputs, op.index))
     return kept
 
 

@@ -24,13 +24,13 @@ class OnnxSteps(Steps):
     Args:
         model: An onnx.ModelProto.
         inputs: One of each input by name, float32 (1, ...).
-        treat: Is done to each float32 tensor that a node makes.
+        output_hook: Is done to each float32 tensor that a node makes.
     """
 
-    def __init__(self, model: Any, inputs: Mapping[str, Floats], treat: Treatment | None = None) -> None:
+    def __init__(self, model: Any, inputs: Mapping[str, Floats], output_hook: Treatment | None = None) -> None:
         from onnx import numpy_helper
 
-        self._model, self._treat = model, treat
+        self._model, self._output_hook = model, output_hook
         graph = model.graph
         self._constants: Values = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         self._nodes = {name: node for node in graph.node for name in node.output if name}
@@ -44,17 +44,17 @@ class OnnxSteps(Steps):
         self._computed = set(self.names)
         values: Values = {**self._constants, **inputs}
         for name in self._nodes:
-            values[name] = self._treated(self._call(name, values))
-        self.clean = {name: values[name] for name in self.names}
-        self.reads = {name: tuple(each for each in reads.get(name, []) if each in self.clean) for name in self.names}
-        self._constants = {name: value for name, value in values.items() if name not in self.clean}
+            values[name] = self._hooked(self._call(name, values))
+        self.cached = {name: values[name] for name in self.names}
+        self.reads = {name: tuple(each for each in reads.get(name, []) if each in self.cached) for name in self.names}
+        self._constants = {name: value for name, value in values.items() if name not in self.cached}
 
     def compute(self, step: str, values: Mapping[str, Any]) -> Any:
         """See `Steps.compute`."""
-        return self._treated(self._call(step, values))
+        return self._hooked(self._call(step, values))
 
-    def _treated(self, result: NDArray[Any]) -> NDArray[Any]:
-        return self._treat(result) if self._treat and result.dtype == np.float32 else result
+    def _hooked(self, result: NDArray[Any]) -> NDArray[Any]:
+        return self._output_hook(result) if self._output_hook and result.dtype == np.float32 else result
 
     def _call(self, step: str, values: Mapping[str, Any]) -> NDArray[Any]:
         node = self._nodes[step]

@@ -51,10 +51,10 @@ class Islands:
     def __init__(self, candidate: Observed, yardstick: Yardstick) -> None:
         self.reference, self.candidate, self.yardstick = yardstick.exact, candidate, yardstick
         self.shapes = self.reference.shapes
-        self.makers = {tensor: place for place, op in enumerate(candidate.ops) for tensor in op.makes}
+        self.makers = {tensor: place for place, op in enumerate(candidate.ops) for tensor in op.outputs}
         self.readers: dict[str, list[int]] = {}
         for place, op in enumerate(candidate.ops):
-            for tensor in op.takes:
+            for tensor in op.inputs:
                 self.readers.setdefault(tensor, []).append(place)
         self._place = {name: place for place, name in enumerate(self.reference.names)}
         self.known: dict[str, Match] = {}
@@ -74,7 +74,7 @@ class Islands:
             if place in ops:
                 continue
             ops.add(place)
-            for source in self.candidate.ops[place].takes:
+            for source in self.candidate.ops[place].inputs:
                 if source in known:
                     borders[source] = known[source]
                 else:

@@ -97,7 +97,7 @@ def reproduce(islands: Islands, fault: Fault, path: Path) -> Reproduction:
 
 def _reproduce_tflite(islands: Islands, fault: Fault, path: Path) -> Reproduction:
     seen, borders = islands.candidate, list(fault.island.borders)
-    numbers = [seen.ops[place].number for place in fault.island.ops]
+    numbers = [seen.ops[place].index for place in fault.island.ops]
     content = cut_tflite(unpack(path.read_bytes()), numbers, [int(one) for one in borders], [int(fault.tensor)])
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "candidate.tflite"
@@ -153,7 +153,7 @@ def _shapes(seen: Observed) -> dict[str, tuple[int, ...]]:
 def _right(islands: Islands, fault: Fault, tensor: str) -> Floats:
     """Return the reference's value at a border, in the candidate's layout."""
     match = fault.island.borders[tensor]
-    array = islands.reference.array(islands.reference.clean[match.step])
+    array = islands.reference.array(islands.reference.cached[match.step])
     assert array is not None
     return match.layout.to_candidate(array)
 

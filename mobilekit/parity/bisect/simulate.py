@@ -45,8 +45,8 @@ def torch_yardstick(graph: GraphModule, precision: Precision, inputs: Arrays) ->
         round_weights_to_float16(rounded)
     else:
         round_weights_to_int8(rounded, DYNAMIC_LEAST if precision == "dynamic" else 1)
-    treat = round_to_256_steps if precision in _ROUNDED_FORMATS else None
-    return Yardstick(exact, TorchSteps(rounded, inputs, treat), treat if precision == "dynamic" else None)
+    output_hook = round_to_256_steps if precision in _ROUNDED_FORMATS else None
+    return Yardstick(exact, TorchSteps(rounded, inputs, output_hook), output_hook if precision == "dynamic" else None)
 
 
 def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstick:
@@ -54,9 +54,9 @@ def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstic
     exact = OnnxSteps(model, inputs)
     if precision == "float32":
         return Yardstick(exact)
-    treat = _round_array if precision in _ROUNDED_FORMATS else None
-    rounded = OnnxSteps(_with_rounded_weights(model, precision), inputs, treat)
-    return Yardstick(exact, rounded, treat if precision == "dynamic" else None)
+    output_hook = _round_array if precision in _ROUNDED_FORMATS else None
+    rounded = OnnxSteps(_with_rounded_weights(model, precision), inputs, output_hook)
+    return Yardstick(exact, rounded, output_hook if precision == "dynamic" else None)
 
 
 def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
@@ -96,12 +96,14 @@ def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
     return errors
 
 
-def _outputs(model: Any, inputs: Arrays, treat: Callable[[Floats], Floats] | None) -> Arrays:
+def _outputs(model: Any, inputs: Arrays, output_hook: Callable[[Floats], Floats] | None) -> Arrays:
     """Return the outputs for each of N inputs."""
     rows = []
     for number in range(len(next(iter(inputs.values())))):
-        steps: Steps = OnnxSteps(model, {name: array[number : number + 1] for name, array in inputs.items()}, treat)
-        rows.append([steps.clean[name] for name in steps.outputs])
+        steps: Steps = OnnxSteps(
+            model, {name: array[number : number + 1] for name, array in inputs.items()}, output_hook
+        )
+        rows.append([steps.cached[name] for name in steps.outputs])
     return {name: np.concatenate(column) for name, column in zip(steps.outputs, zip(*rows, strict=True), strict=True)}
 
 

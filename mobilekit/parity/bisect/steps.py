@@ -27,10 +27,10 @@ class Steps(ABC):
         inputs: The graph's inputs: the name of the value by the name that callers use.
         outputs: The values that the graph returns, in order.
         reads: What each step reads, but for constants.
-        clean: The value of each for the inputs that the graph was opened with.
+        cached: The value of each for the inputs that the graph was opened with.
     """
 
-    clean: Values
+    cached: Values
     names: list[str]
     inputs: dict[str, str]
     outputs: list[str]
@@ -72,7 +72,7 @@ class Steps(ABC):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor of floating point numbers."""
-        arrays = {name: self.array(value) for name, value in self.clean.items()}
+        arrays = {name: self.array(value) for name, value in self.cached.items()}
         return {name: array.shape for name, array in arrays.items() if array is not None}
 
 
@@ -91,11 +91,11 @@ class TorchSteps(Steps):
     Args:
         graph: float32, in evaluation mode.
         inputs: One of each input by name, float32 (1, ...).
-        treat: Is done to each tensor of floating point numbers that a step makes.
+        output_hook: Is done to each tensor of floating point numbers that a step makes.
     """
 
-    def __init__(self, graph: GraphModule, inputs: Mapping[str, Floats], treat: Treatment | None = None) -> None:
-        self._graph, self._treat = graph, treat
+    def __init__(self, graph: GraphModule, inputs: Mapping[str, Floats], output_hook: Treatment | None = None) -> None:
+        self._graph, self._output_hook = graph, output_hook
         self._nodes: dict[str, Node] = {node.name: node for node in graph.graph.nodes if node.op != "output"}
         taken = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
         self.inputs = dict(zip(input_names(graph), taken, strict=True))
@@ -104,21 +104,21 @@ class TorchSteps(Steps):
         values: Values = {self.inputs[name]: self.value(array) for name, array in inputs.items()}
         for name in self._nodes:
             if name not in values:
-                values[name] = self._treated(self._call(name, values))
+                values[name] = self._hooked(self._call(name, values))
         reads = {name: [source.name for source in node.all_input_nodes] for name, node in self._nodes.items()}
         order = [name for name in self._nodes if _has_tensor(values[name])]
         self.names = dependent(order, reads, taken)
         self.reads = {name: tuple(each for each in reads[name] if each in set(self.names)) for name in self.names}
-        self.clean = {name: values[name] for name in self.names}
-        self._constants = {name: value for name, value in values.items() if name not in self.clean}
+        self.cached = {name: values[name] for name in self.names}
+        self._constants = {name: value for name, value in values.items() if name not in self.cached}
 
     def compute(self, step: str, values: Mapping[str, Any]) -> Any:
         """See `Steps.compute`."""
-        return self._treated(self._call(step, {**self._constants, **{name: values[name] for name in self.reads[step]}}))
+        return self._hooked(self._call(step, {**self._constants, **{name: values[name] for name in self.reads[step]}}))
 
-    def _treated(self, result: Any) -> Any:
+    def _hooked(self, result: Any) -> Any:
         is_tensor = isinstance(result, torch.Tensor) and result.is_floating_point()
-        return self._treat(result) if self._treat and is_tensor else result
+        return self._output_hook(result) if self._output_hook and is_tensor else result
 
     def _call(self, step: str, values: Values) -> Any:
         node = self._nodes[step]

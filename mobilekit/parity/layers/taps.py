@@ -26,14 +26,14 @@ from mobilekit.rewrites.fx.graph import module_of, note_shapes, path_of, shape_o
 
 PREFIX = "tap_"
 
-_SUBTRACT = ops.Written((), (operator.sub, operator.isub, torch.sub), ("sub", "sub_"))
-_SIGN = ops.Written((), (operator.neg, torch.neg, torch.abs, operator.abs), ("neg", "abs"))
-_OTHER_ACTIVATIONS = ops.Written(
+_SUBTRACT = ops.OpSpelling((), (operator.sub, operator.isub, torch.sub), ("sub", "sub_"))
+_SIGN = ops.OpSpelling((), (operator.neg, torch.neg, torch.abs, operator.abs), ("neg", "abs"))
+_OTHER_ACTIVATIONS = ops.OpSpelling(
     (nn.LeakyReLU, nn.ELU, nn.PReLU, nn.Mish, nn.Tanh, nn.Softplus),
     (torch.nn.functional.leaky_relu, torch.nn.functional.elu, torch.tanh, torch.nn.functional.mish),
     ("tanh",),
 )
-_BATCH_NORM = ops.Written((nn.BatchNorm1d, nn.BatchNorm2d))
+_BATCH_NORM = ops.OpSpelling((nn.BatchNorm1d, nn.BatchNorm2d))
 _SAME = (ops.IDENTITY, ops.DROPOUT)
 _ELEMENTWISE = (
     *(ops.SIGMOID, ops.HARD_SIGMOID, ops.SILU, ops.HARD_SWISH, ops.GELU, ops.RELU, ops.RELU6, ops.HARDTANH),
@@ -41,7 +41,7 @@ _ELEMENTWISE = (
     *_SAME,
     *(_SUBTRACT, _SIGN, _OTHER_ACTIVATIONS, _BATCH_NORM),
 )
-_ORDER = ops.Written(
+_ORDER = ops.OpSpelling(
     (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
     (torch.flatten, torch.squeeze, torch.unsqueeze, operator.getitem, torch.chunk, torch.split, torch.narrow),
     ("flatten", "squeeze", "unsqueeze", "contiguous", "chunk", "split", "narrow", "expand", "expand_as", "clone"),
@@ -166,7 +166,7 @@ def _origin(graph: GraphModule, node: Node) -> Node:
 def _readers(graph: GraphModule, node: Node) -> list[Node]:
     """Return the steps that compute with a node's values, also those that get them from identities."""
     found: list[Node] = []
-    for user in ops.takers(graph, node):
+    for user in ops.value_users(graph, node):
         found += _readers(graph, user) if ops.is_call(graph, user, *_SAME) else [user]
     return found
 

@@ -209,14 +209,14 @@ def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | 
 
 
 class EachStep(nn.Module):
-    """A graph in which `treat` sees the tensor that each step makes, and returns what the next steps get."""
+    """A graph in which `output_hook` sees the tensor that each step makes, and returns what the next steps get."""
 
     def __init__(self, graph: GraphModule) -> None:
         super().__init__()
         self.graph = graph
         self.meta = graph.meta
 
-    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+    def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Return the step's result for the next steps."""
         raise NotImplementedError
 
@@ -240,7 +240,7 @@ class _Stepper(Interpreter):
     def run_node(self, n: Node) -> object:
         result = super().run_node(n)
         is_made = isinstance(result, torch.Tensor) and result.is_floating_point()
-        return self.steps.treat(n, result) if is_made and n.op not in ("output", "get_attr") else result
+        return self.steps.output_hook(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
 class EveryTensorRounded(EachStep):
@@ -268,7 +268,7 @@ class EveryTensorRounded(EachStep):
         self.unrounded = parts | fused_nodes(graph)
         self.ranges = ranges or {}
 
-    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+    def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""
         return value if node in self.unrounded or node in self.kept else self._round(node, value)
 

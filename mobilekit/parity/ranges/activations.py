@@ -130,7 +130,7 @@ class _Recorder(EachStep):
         self.values: dict[Node, torch.Tensor] = {}
         self.count = 0
 
-    def treat(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+    def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Record the step's result."""
         if node.op == "placeholder":
             self.count = len(value)

@@ -17,7 +17,7 @@ from torch.fx.node import map_arg
 from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import module_of
-from mobilekit.rewrites.fx.ops import CLAMP, DIVIDE, MULTIPLY, Written, arguments, is_call, number, operands, shifted
+from mobilekit.rewrites.fx.ops import CLAMP, DIVIDE, MULTIPLY, OpSpelling, arguments, is_call, number, operands, shifted
 from mobilekit.rewrites.fx.sign import lower_bound
 
 LARGEST = 65504.0
@@ -27,11 +27,11 @@ LEAST_NORMAL = 2.0**-14
 LEAST = 2.0**-24
 """Its least subnormal number, 6e-08; what is below half of it is 0 everywhere."""
 
-_ROOTS = Written((), (torch.sqrt,), ("sqrt",))
-_RECIPROCALS = Written((), (torch.rsqrt, torch.reciprocal, torch.log), ("rsqrt", "reciprocal", "log"))
-_LAYER_NORMS = Written((nn.LayerNorm,), (F.layer_norm,))
-_GROUP_NORMS = Written((nn.GroupNorm,), ())
-_INSTANCE_NORMS = Written((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), ())
+_ROOTS = OpSpelling((), (torch.sqrt,), ("sqrt",))
+_RECIPROCALS = OpSpelling((), (torch.rsqrt, torch.reciprocal, torch.log), ("rsqrt", "reciprocal", "log"))
+_LAYER_NORMS = OpSpelling((nn.LayerNorm,), (F.layer_norm,))
+_GROUP_NORMS = OpSpelling((nn.GroupNorm,), ())
+_INSTANCE_NORMS = OpSpelling((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), ())
 
 Values = Mapping[Node, torch.Tensor]
 

@@ -15,46 +15,46 @@ from torch.nn import functional as F
 from mobilekit.rewrites.fx.graph import module_of, path_of
 
 
-class Written(NamedTuple):
-    """The ways to write one operation."""
+class OpSpelling(NamedTuple):
+    """The module, function and method forms of one operator."""
 
     modules: tuple[type[nn.Module], ...] = ()
     functions: tuple[Callable[..., Any], ...] = ()
     methods: tuple[str, ...] = ()
 
 
-SIGMOID = Written((nn.Sigmoid,), (torch.sigmoid, F.sigmoid, torch.special.expit), ("sigmoid", "sigmoid_"))
-HARD_SIGMOID = Written((nn.Hardsigmoid,), (F.hardsigmoid,))
-SILU = Written((nn.SiLU,), (F.silu,))
-HARD_SWISH = Written((nn.Hardswish,), (F.hardswish,))
-GELU = Written((nn.GELU,), (F.gelu,))
-RELU = Written((nn.ReLU,), (F.relu, torch.relu), ("relu", "relu_"))
-RELU6 = Written((nn.ReLU6,), (F.relu6,))
-HARDTANH = Written((nn.Hardtanh,), (F.hardtanh,))
-CLAMP = Written((), (torch.clamp, torch.clip), ("clamp", "clamp_", "clip", "clip_"))
-MULTIPLY = Written((), (operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_", "multiply"))
-DIVIDE = Written((), (operator.truediv, operator.itruediv, torch.div, torch.true_divide), ("div", "div_"))
-ADD = Written((), (operator.add, operator.iadd, torch.add), ("add", "add_"))
-INTERPOLATE = Written((nn.Upsample,), (F.interpolate,))  # nn.Upsample's children are the named modes
-CONCATENATE = Written((), (torch.cat, torch.concat, torch.concatenate))
-AVERAGE_POOL = Written((nn.AvgPool2d,), (F.avg_pool2d,))
-MAX_POOL = Written((nn.MaxPool2d,), (F.max_pool2d,))
-ADAPTIVE_AVERAGE_POOL = Written((nn.AdaptiveAvgPool2d,), (F.adaptive_avg_pool2d,))
-LOG_SOFTMAX = Written((nn.LogSoftmax,), (F.log_softmax, torch.log_softmax), ("log_softmax",))
-SOFTMAX = Written((nn.Softmax,), (F.softmax, torch.softmax), ("softmax",))
-DROPOUT = Written(
+SIGMOID = OpSpelling((nn.Sigmoid,), (torch.sigmoid, F.sigmoid, torch.special.expit), ("sigmoid", "sigmoid_"))
+HARD_SIGMOID = OpSpelling((nn.Hardsigmoid,), (F.hardsigmoid,))
+SILU = OpSpelling((nn.SiLU,), (F.silu,))
+HARD_SWISH = OpSpelling((nn.Hardswish,), (F.hardswish,))
+GELU = OpSpelling((nn.GELU,), (F.gelu,))
+RELU = OpSpelling((nn.ReLU,), (F.relu, torch.relu), ("relu", "relu_"))
+RELU6 = OpSpelling((nn.ReLU6,), (F.relu6,))
+HARDTANH = OpSpelling((nn.Hardtanh,), (F.hardtanh,))
+CLAMP = OpSpelling((), (torch.clamp, torch.clip), ("clamp", "clamp_", "clip", "clip_"))
+MULTIPLY = OpSpelling((), (operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_", "multiply"))
+DIVIDE = OpSpelling((), (operator.truediv, operator.itruediv, torch.div, torch.true_divide), ("div", "div_"))
+ADD = OpSpelling((), (operator.add, operator.iadd, torch.add), ("add", "add_"))
+INTERPOLATE = OpSpelling((nn.Upsample,), (F.interpolate,))  # nn.Upsample's children are the named modes
+CONCATENATE = OpSpelling((), (torch.cat, torch.concat, torch.concatenate))
+AVERAGE_POOL = OpSpelling((nn.AvgPool2d,), (F.avg_pool2d,))
+MAX_POOL = OpSpelling((nn.MaxPool2d,), (F.max_pool2d,))
+ADAPTIVE_AVERAGE_POOL = OpSpelling((nn.AdaptiveAvgPool2d,), (F.adaptive_avg_pool2d,))
+LOG_SOFTMAX = OpSpelling((nn.LogSoftmax,), (F.log_softmax, torch.log_softmax), ("log_softmax",))
+SOFTMAX = OpSpelling((nn.Softmax,), (F.softmax, torch.softmax), ("softmax",))
+DROPOUT = OpSpelling(
     (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
     (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
 )
-IDENTITY = Written((nn.Identity,))
-MATRIX_PRODUCT = Written((), (operator.matmul, torch.matmul, torch.bmm), ("matmul", "bmm"))
-TRANSPOSE = Written((), (torch.transpose, torch.swapaxes), ("transpose", "swapaxes"))
-PERMUTE = Written((), (torch.permute,), ("permute",))
-RESHAPE = Written((), (torch.reshape,), ("reshape", "view"))
-PAD = Written((nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad2d), (F.pad,))
-SUM = Written((), (torch.sum,), ("sum",))
+IDENTITY = OpSpelling((nn.Identity,))
+MATRIX_PRODUCT = OpSpelling((), (operator.matmul, torch.matmul, torch.bmm), ("matmul", "bmm"))
+TRANSPOSE = OpSpelling((), (torch.transpose, torch.swapaxes), ("transpose", "swapaxes"))
+PERMUTE = OpSpelling((), (torch.permute,), ("permute",))
+RESHAPE = OpSpelling((), (torch.reshape,), ("reshape", "view"))
+PAD = OpSpelling((nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad2d), (F.pad,))
+SUM = OpSpelling((), (torch.sum,), ("sum",))
 
-_SHAPES = Written((), (getattr,), ("size", "dim", "numel"))
+_SHAPES = OpSpelling((), (getattr,), ("size", "dim", "numel"))
 
 # Functions of torch that have no signature: their parameters and defaults.
 _POOL = {"input": None, "kernel_size": None, "stride": None, "padding": 0}
@@ -68,7 +68,7 @@ CONSTANT_TOLERANCE = 1e-12
 """Relative. A constant of a formula is right to float64's rounding, or it makes another function."""
 
 
-def is_call(graph: GraphModule, node: Any, *written: Written) -> bool:
+def is_call(graph: GraphModule, node: Any, *written: OpSpelling) -> bool:
     """Return whether a node is a call of one of these operations."""
     if not isinstance(node, Node):
         return False
@@ -111,7 +111,7 @@ def arguments(graph: GraphModule, node: Node) -> dict[str, Any]:
     return dict(node.kwargs)
 
 
-def operands(graph: GraphModule, node: Any, written: Written) -> tuple[Any, Any] | None:
+def operands(graph: GraphModule, node: Any, written: OpSpelling) -> tuple[Any, Any] | None:
     """Return both operands of a binary call of `written`, or None if the node is no such call."""
     if not is_call(graph, node, written) or set(node.kwargs) - {"input", "other"}:
         return None
@@ -119,7 +119,7 @@ def operands(graph: GraphModule, node: Any, written: Written) -> tuple[Any, Any]
     return (both[0], both[1]) if len(both) == 2 else None
 
 
-def takers(graph: GraphModule, node: Node) -> list[Node]:
+def value_users(graph: GraphModule, node: Node) -> list[Node]:
     """Return the users of a node's values; those that ask for its shape alone are left out."""
     return [user for user in node.users if not is_call(graph, user, _SHAPES)]
 

@@ -24,10 +24,10 @@ from mobilekit.rewrites.fx.ops import (
     RESHAPE,
     SUM,
     TRANSPOSE,
-    Written,
+    OpSpelling,
     is_call,
     operands,
-    takers,
+    value_users,
 )
 
 Linear = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.Linear
@@ -46,8 +46,8 @@ _HOMOGENEOUS = (
     TRANSPOSE,
     RESHAPE,
     SUM,
-    Written((), (torch.mean,), ("mean",)),
-    Written(
+    OpSpelling((), (torch.mean,), ("mean",)),
+    OpSpelling(
         (nn.Flatten,),
         (operator.getitem, torch.flatten, torch.unsqueeze, torch.squeeze),
         ("flatten", "unsqueeze", "squeeze", "expand", "expand_as", "contiguous"),
@@ -62,7 +62,7 @@ def absorbers(graph: GraphModule, start: Node) -> list[str] | None:
     """
     scaled, layers = [start], []
     for node in scaled:  # grows
-        for user in takers(graph, node):
+        for user in value_users(graph, node):
             if isinstance(module_of(graph, user), LINEAR):
                 if calls_of(graph, str(user.target)) > 1:
                     return None

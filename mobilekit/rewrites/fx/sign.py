@@ -31,7 +31,7 @@ from mobilekit.rewrites.fx.ops import (
     SOFTMAX,
     SUM,
     TRANSPOSE,
-    Written,
+    OpSpelling,
     arguments,
     concatenated,
     is_call,
@@ -41,7 +41,14 @@ from mobilekit.rewrites.fx.ops import (
     shifted,
 )
 
-_NEVER_NEGATIVE = (RELU, RELU6, SIGMOID, HARD_SIGMOID, SOFTMAX, Written((nn.Softplus,), (torch.exp,), ("exp", "exp_")))
+_NEVER_NEGATIVE = (
+    RELU,
+    RELU6,
+    SIGMOID,
+    HARD_SIGMOID,
+    SOFTMAX,
+    OpSpelling((nn.Softplus,), (torch.exp,), ("exp", "exp_")),
+)
 # What is not negative of an input that is not.
 _KEEPS = (
     ADAPTIVE_AVERAGE_POOL,
@@ -53,8 +60,8 @@ _KEEPS = (
     RESHAPE,
     SUM,
     TRANSPOSE,
-    Written((), (torch.mean,), ("mean",)),
-    Written(
+    OpSpelling((), (torch.mean,), ("mean",)),
+    OpSpelling(
         (nn.Flatten,),
         (operator.getitem, torch.flatten, torch.unsqueeze, torch.squeeze, torch.chunk, torch.split),
         ("flatten", "unsqueeze", "squeeze", "expand", "contiguous", "chunk", "split"),

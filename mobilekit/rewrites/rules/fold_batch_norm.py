@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, shape_of
-from mobilekit.rewrites.fx.ops import takers
+from mobilekit.rewrites.fx.ops import value_users
 from mobilekit.rewrites.fx.scale import LINEAR, Linear
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -47,7 +47,7 @@ class FoldBatchNorm(Rewrite[Options]):
         shape = shape_of(source)
         if isinstance(layer, nn.Linear) and (shape is None or len(shape) != 2):
             return f"the output of {source.target} is not (N, C), so the batch norm works along another axis"
-        if len(takers(graph, source)) > 1:
+        if len(value_users(graph, source)) > 1:
             return f"the output of {source.target} is used elsewhere too"
         if calls_of(graph, str(source.target)) > 1 or calls_of(graph, site.path) > 1:
             return f"{source.target} or the batch norm is called more than once"

@@ -6,7 +6,15 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
-from mobilekit.rewrites.fx.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers, works_in_place
+from mobilekit.rewrites.fx.ops import (
+    HARD_SIGMOID,
+    INTERPOLATE,
+    SIGMOID,
+    arguments,
+    is_call,
+    value_users,
+    works_in_place,
+)
 
 
 class GateBeforeUpsample(Rewrite[Options]):
@@ -37,7 +45,7 @@ class GateBeforeUpsample(Rewrite[Options]):
             return "the gate is on the small map already"
         if mode not in ("nearest", "nearest-exact"):
             return f"the upsample is {mode}, which mixes values: sigmoid of a mean is not the mean of sigmoids"
-        if len(takers(graph, upsample)) > 1:
+        if len(value_users(graph, upsample)) > 1:
             return "the upsampled features are used elsewhere too"
         if works_in_place(graph, node):
             return "the gate works in place, and would overwrite the small map"

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, operands, replace_call, takers
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, operands, replace_call, value_users
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class MatmulOrder(Rewrite[Options]):
         if triple.saved <= 0:
             now, other = triple.macs(triple.is_left_first), triple.macs(not triple.is_left_first)
             return f"the present order costs {now:,} MACs, the other {other:,}"
-        if len(takers(graph, triple.inner)) > 1:
+        if len(value_users(graph, triple.inner)) > 1:
             return "the inner product is used elsewhere too"
         return None
 

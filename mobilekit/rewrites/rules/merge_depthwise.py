@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named
 from mobilekit.rewrites.fx.lowered import Lowered
-from mobilekit.rewrites.fx.ops import add_module, pair, replace_by_module, takers
+from mobilekit.rewrites.fx.ops import add_module, pair, replace_by_module, value_users
 from mobilekit.rewrites.shared.convolutions import is_depthwise, macs_of
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
@@ -49,7 +49,7 @@ class MergeDepthwise(SiteRewrite[SiteOptions]):
         """Refuse where something else needs the map between, or one of the two."""
         node = node_named(graph, site.node)
         between = input_node(node)
-        if len(takers(graph, between)) != 1:
+        if len(value_users(graph, between)) != 1:
             return "others take the map between the two"
         for each in (between, node):
             if calls_of(graph, str(each.target)) > 1:

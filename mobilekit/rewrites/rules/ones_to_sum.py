@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, arguments, is_call, operands, takers
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, arguments, is_call, operands, value_users
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class OnesToSum(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse where numerator and denominator are not taken apart again."""
         chain = _chain(graph, node_named(graph, site.node))
-        if any(_part(user, chain) is None for user in takers(graph, chain.end)):
+        if any(_part(user, chain) is None for user in value_users(graph, chain.end)):
             return f"{chain.end.name} is used as a whole"
         return None
 
@@ -71,7 +71,7 @@ class OnesToSum(Rewrite[Options]):
                     else _multiply(graph, chain, factor, total)
                 )
         assert total is not None
-        for user in takers(graph, chain.end):
+        for user in value_users(graph, chain.end):
             user.replace_all_uses_with(main if _part(user, chain) == "main" else total)
             graph.graph.erase_node(user)
         for made in (main, total):
@@ -92,7 +92,7 @@ def _axis(graph: GraphModule, node: Node) -> int | None:
 
 def _step(graph: GraphModule, node: Node, axis: int) -> tuple[Node, Any] | None:
     """Return the one product that takes a padded matrix and keeps the ones apart, and its other factor."""
-    users = takers(graph, node)
+    users = value_users(graph, node)
     both = operands(graph, users[0], MATRIX_PRODUCT) if len(users) == 1 else None
     if both is None:
         return None

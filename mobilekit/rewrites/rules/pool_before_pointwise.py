@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, arguments, is_call, takers
+from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, arguments, is_call, value_users
 
 
 class PoolBeforePointwise(Rewrite[Options]):
@@ -41,7 +41,7 @@ class PoolBeforePointwise(Rewrite[Options]):
         source = input_node(node)
         conv = _pointwise(graph, source)
         assert conv is not None
-        if len(takers(graph, source)) > 1:
+        if len(value_users(graph, source)) > 1:
             return f"the output of {source.target} is used elsewhere too"
         if calls_of(graph, str(source.target)) > 1:
             return f"{source.target} is called more than once"

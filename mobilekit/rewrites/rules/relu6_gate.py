@@ -8,7 +8,15 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import HARD_SIGMOID, MULTIPLY, is_call, operands, replace_call, takers, works_in_place
+from mobilekit.rewrites.fx.ops import (
+    HARD_SIGMOID,
+    MULTIPLY,
+    is_call,
+    operands,
+    replace_call,
+    value_users,
+    works_in_place,
+)
 from mobilekit.rewrites.fx.scale import LINEAR, Linear, absorbers, scale_weights, shift_bias
 
 
@@ -73,7 +81,7 @@ def _detail(graph: GraphModule, node: Node) -> str:
 def _shiftable(graph: GraphModule, source: Node) -> Linear | None:
     """Return the layer whose bias can take the shift: it makes the gate's input, and nothing else takes that."""
     layer = module_of(graph, source)
-    if not isinstance(layer, LINEAR) or len(takers(graph, source)) > 1 or calls_of(graph, str(source.target)) > 1:
+    if not isinstance(layer, LINEAR) or len(value_users(graph, source)) > 1 or calls_of(graph, str(source.target)) > 1:
         return None
     return layer
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, is_call, takers
+from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, is_call, value_users
 from mobilekit.rewrites.fx.sign import is_nonnegative
 
 _FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -37,7 +37,7 @@ class ReLUIntoConcat(Rewrite[Options]):
         """Refuse a concatenation that others see, and one of which no part gets rid of the ReLU."""
         node = node_named(graph, site.node)
         joined = input_node(node)
-        if len(takers(graph, joined)) > 1:
+        if len(value_users(graph, joined)) > 1:
             return "the concatenation is used without the ReLU too"
         parts = concatenated(joined)
         if parts is None:
@@ -75,7 +75,7 @@ def _set_parts(joined: Node, parts: list[Node]) -> None:
 
 def _fuses(graph: GraphModule, part: Node) -> bool:
     """Return whether a ReLU of this part is done by the layer that makes it."""
-    return isinstance(module_of(graph, part), _FUSES) and len(takers(graph, part)) == 1
+    return isinstance(module_of(graph, part), _FUSES) and len(value_users(graph, part)) == 1
 
 
 def _detail(graph: GraphModule, joined: Node) -> str:

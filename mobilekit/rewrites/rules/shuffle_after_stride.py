@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import RELU, RELU6, add_module, is_call, takers
+from mobilekit.rewrites.fx.ops import RELU, RELU6, add_module, is_call, value_users
 from mobilekit.rewrites.shared.convolutions import is_depthwise, permute_kernels
 from mobilekit.rewrites.shared.shuffles import ChannelShuffle, shuffle_at
 
@@ -34,7 +34,7 @@ class ShuffleAfterStride(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse where something else needs the shuffled map, or an activation belongs to the convolution."""
         node = node_named(graph, site.node)
-        users = takers(graph, node)
+        users = value_users(graph, node)
         if len(users) != 1:
             return "others take the shuffled map too"
         if calls_of(graph, str(users[0].target)) > 1:
@@ -51,7 +51,7 @@ class ShuffleAfterStride(Rewrite[Options]):
         shuffle, shape = shuffle_at(graph, node), shape_of(node)
         assert shuffle is not None
         assert shape is not None
-        [conv] = takers(graph, node)
+        [conv] = value_users(graph, node)
         permute_kernels(graph, conv, shuffle.order(shape[1]).argsort())
         moved = add_module(graph, node, ChannelShuffle(shuffle.groups, "transpose"), conv)
         conv.append(moved)

@@ -25,7 +25,7 @@ from mobilekit.rewrites.fx.ops import (
     SIGMOID,
     SILU,
     is_call,
-    takers,
+    value_users,
 )
 from mobilekit.rewrites.shared.convolutions import dense_macs, dense_weight, is_depthwise, permute_kernels, with_weights
 from mobilekit.rewrites.shared.shuffles import shuffle_at
@@ -141,7 +141,7 @@ def _side(graph: GraphModule, node: Node, is_before: bool) -> _Side | None:
     """Return the convolution before `node`, itself included, or after it; None where the way is barred."""
     depthwise: list[Node] = []
     while True:
-        users = takers(graph, node)
+        users = value_users(graph, node)
         if len(users) != 1 or node.op == "placeholder":
             return None
         if not is_before:

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import input_node, module_of, shape_of
 from mobilekit.rewrites.fx.lowered import Lowered
-from mobilekit.rewrites.fx.ops import PERMUTE, RESHAPE, TRANSPOSE, Written, is_call
+from mobilekit.rewrites.fx.ops import PERMUTE, RESHAPE, TRANSPOSE, OpSpelling, is_call
 
 Form = Literal["transpose", "gather"]
 
-_SHUFFLE = Written((nn.ChannelShuffle,), (F.channel_shuffle,))
-_JOIN = Written((nn.Flatten,), (torch.flatten, *RESHAPE.functions), ("flatten", *RESHAPE.methods))
-_SPLIT = Written((nn.Unflatten,), (torch.unflatten, *RESHAPE.functions), ("unflatten", *RESHAPE.methods))
-_CONTIGUOUS = Written((), (), ("contiguous",))
+_SHUFFLE = OpSpelling((nn.ChannelShuffle,), (F.channel_shuffle,))
+_JOIN = OpSpelling((nn.Flatten,), (torch.flatten, *RESHAPE.functions), ("flatten", *RESHAPE.methods))
+_SPLIT = OpSpelling((nn.Unflatten,), (torch.unflatten, *RESHAPE.functions), ("unflatten", *RESHAPE.methods))
+_CONTIGUOUS = OpSpelling((), (), ("contiguous",))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def shuffle_at(graph: GraphModule, node: Node) -> Shuffle | None:
     return Shuffle(source, groups) if fits else None
 
 
-def _before(graph: GraphModule, node: Node, skipped: Written) -> Node:
+def _before(graph: GraphModule, node: Node, skipped: OpSpelling) -> Node:
     """Return what a node takes, past steps that change nothing."""
     source = input_node(node)
     while is_call(graph, source, skipped) and len(source.users) == 1:

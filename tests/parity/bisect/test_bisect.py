@@ -279,7 +279,7 @@ def test_a_cut_onnx_gives_what_the_whole_has_there(files: Callable[[str], Path])
     import onnxruntime
 
     seen = observe(files("good"), {"input": ("input", X)}, ["logits"])
-    first, last = seen.ops[1].makes[0], seen.ops[6].makes[0]
+    first, last = seen.ops[1].outputs[0], seen.ops[6].outputs[0]
     shapes = {name: array.shape for name, array in seen.values.items()}
     content = cut_onnx(onnx.load(files("good")), [first], [last], shapes)
     (got,) = onnxruntime.InferenceSession(content).run(None, {first: seen.values[first]})
@@ -293,8 +293,8 @@ def test_steps_in_place_leave_what_they_read() -> None:
             return (x + 1).relu_() * 2
 
     steps = TorchSteps(trace(InPlace(), {"input": torch.from_numpy(X)}), {"input": X})
-    np.testing.assert_array_equal(steps.clean["add"].numpy(), X + 1)
-    np.testing.assert_array_equal(steps.clean["mul"].numpy(), np.maximum(X + 1, 0) * 2)
+    np.testing.assert_array_equal(steps.cached["add"].numpy(), X + 1)
+    np.testing.assert_array_equal(steps.cached["mul"].numpy(), np.maximum(X + 1, 0) * 2)
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.booleans())
