@@ -188,6 +188,7 @@ def test_models_as_json(run: Run) -> None:
     assert (said.code, sorted(entries)) == (0, model_names())
     for entry in entries.values():
         assert entry["params"] > 10_000
+        assert not entry.get("stages")
         assert entry["macs"] > entry["params"]
         assert {"params", "macs", "top1", "phone_latency_ms", "phone", "source"} <= set(entry["published"])
         assert (entry["published"]["phone_latency_ms"] is None) == (entry["published"]["phone"] == "")

@@ -193,7 +193,7 @@ def test_no_such_recipe(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no recipe ghostnetv3") as caught:
         load_recipe("ghostnetv3")
     assert "ghostnetv2" in caught.value.hint
-    with pytest.raises(UsageError, match="There is no recipe"):
+    with pytest.raises(UsageError, match=f"There is no file {tmp_path}"):
         load_recipe(str(tmp_path))
 
 

@@ -85,14 +85,32 @@ def test_a_model_for_one_size_can_be_rewritten_twice() -> None:
     assert torch.allclose(first(IMAGES[:1]), second(IMAGES[:1]), atol=1e-6)
 
 
+POOLED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.mix, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(F.avg_pool2d(self.mix(self.stem(x).relu()), 2).mean((2, 3)))
+"""
+
+
 @pytest.mark.slow
 def test_what_needs_retraining_is_held_to_the_stage_before_it(tmp_path: Path) -> None:
-    steps = "rewrites: [{name: pool-mode, allow: true, options: {to: max}}, {name: dfc-shared}]"
-    (tmp_path / "max.yaml").write_text(GATES.read_text().split("rewrites:")[0] + steps)
-    bundle = mobilekit.export(
-        "ghostnetv2_digits", recipe=tmp_path / "max.yaml", precision=["float32"], output=tmp_path / "out"
+    (tmp_path / "pooled.py").write_text(POOLED)
+    (tmp_path / "max.yaml").write_text(
+        "input: {size: 24}\ncalibration: {count: 8}\n"
+        "rewrites: [{name: pool-mode, allow: true, options: {to: max}}, {name: fold-batch-norm}]"
     )
-    for ledger in (bundle.ledger, mobilekit.diff(bundle).to_json()):
+    spec = f"{tmp_path / 'pooled.py'}:Pooled"
+    bundle = mobilekit.export(spec, recipe=tmp_path / "max.yaml", precision=["float32"], output=tmp_path / "out")
+    for ledger in (bundle.ledger, mobilekit.diff(bundle, reference=spec).to_json()):
         assert ledger["verdict"] == "pass"
         for row in ledger["stages"]:
             if row["against"] == "reference":

@@ -1,7 +1,9 @@
-"""The whole way with somebody else's weights, and with somebody else's network."""
+"""The whole way with somebody else's weights and somebody else's network, and the rewrites of both."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +48,33 @@ def test_a_timm_model_goes_all_the_way(model: str, tmp_path: Path) -> None:
     rows = {row["stage"]: row for row in exported.bundle.ledger["stages"] if row["against"] == "reference"}
     assert exported.bundle.ledger["verdict"] == "pass"
     assert rows["tflite-float16"]["cosine"] >= 0.9999
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model == "ghostnetv2"])
+def test_timms_model_has_the_sites_of_the_reference(model: str, cli: Cli) -> None:
+    """Names differ, and timm's DFC is written as convolutions; all else matches one to one."""
+    words = [(model,), ("timm:ghostnetv2_100", "--recipe", model)]
+    ours, theirs = (json.loads(cli("rewrites", "explain", *each, "--json").stdout) for each in words)
+
+    def renamed(path: str) -> str:
+        stages = {"project_bn": "1", "horizontal_bn": "3", "vertical_bn": "5"}
+        for own, number in stages.items():
+            path = path.replace(f"attention.{own}", f"short_conv.{number}")
+        path = path.replace("attention.sigmoid", "gate_fn").replace("attention.interpolate", "interpolate")
+        path = path.replace("attention.avg_pool2d", "avg_pool2d")
+        return path.replace("blocks.9.0.bn1", "blocks.9.0.bn1.norm")
+
+    steps = {step["name"]: step for step in theirs["steps"]}
+    assert steps["dfc-shared"]["notes"] == ["it matches nothing in this model"]
+    for step in ours["steps"]:
+        if step["name"] == "dfc-shared":
+            continue
+        other = steps[step["name"]]
+        expected = Counter((renamed(site["path"]), site["applied"], site["reason"]) for site in step["sites"])
+        found = Counter((site["path"], site["applied"], site["reason"]) for site in other["sites"])
+        if step["name"] == "noop-slice":  # a slice has no name of its own
+            assert sum(found.values()) == sum(expected.values()) == 32
+            continue
+        assert found == expected
+        assert (other["proof_error"] or 0.0) <= 1e-9
+    assert theirs["after"]["macs"] == ours["after"]["macs"]

@@ -140,4 +140,3 @@ def test_the_command_shows_the_stages_of_one_model() -> None:
     assert cells[0] == ["stage", "output", "params", "MACs", "pointwise", "depthwise", "conv", "linear", "dfc"]
     assert cells[1] == ["conv_stem", "4x32x32", "36", "0.04M", "-", "-", "0.04M", "-", "-"]
     assert [row[0] for row in cells[1:]] == list(stages)
-    assert "stages" not in json.loads(CliRunner().invoke(application(), ["models", "--json"]).stdout)[0]

@@ -22,7 +22,7 @@ from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.recipes.load import load_recipe
 from mobilekit.recipes.schema import Gate, Recipe
-from tests.conftest import Cli
+from tests.tiny import TINY
 
 LEFT = UndelegatedOp("GATHER", "x", "no kernel")
 
@@ -90,17 +90,17 @@ def test_every_family_is_held_to_one_partition() -> None:
         }
 
 
-def test_a_bundle_beyond_a_gate_fails_and_says_so(digits_bundle: Path, cli: Cli) -> None:
-    """The trained model's int8 file, held to what it cannot be."""
+def test_a_bundle_beyond_a_gate_fails_and_says_so(tiny_bundle: Path) -> None:
+    """An int8 file, held to what it cannot be."""
     from mobilekit.jobs import diff as differ
     from mobilekit.store.bundle import open_bundle
 
-    bundle = open_bundle(digits_bundle)
+    bundle = open_bundle(tiny_bundle)
     assert {gate["verdict"] for gate in bundle.ledger["gates"]} == {"pass"}
     content = bundle.manifest["recipe"]["content"]
     content["gates"] = {"int8": {"forbid_ops": ["CONV_2D"]}, "float32": {"max_partitions": 1}}
     assert Recipe.model_validate(content).gates["int8"].forbid_ops == ("CONV_2D",)
-    ledger = differ.diff(replace(bundle, manifest=json.loads(json.dumps(bundle.manifest))))
+    ledger = differ.diff(replace(bundle, manifest=json.loads(json.dumps(bundle.manifest))), reference=TINY)
     assert ledger.verdict == "fail"
     assert {row.verdict for row in ledger.rows} == {"pass"}
     [failed] = [gate for gate in ledger.gates if gate.verdict == "fail"]
@@ -111,6 +111,6 @@ def test_a_bundle_beyond_a_gate_fails_and_says_so(digits_bundle: Path, cli: Cli)
         "model.int8.tflite: forbid_ops"
     ]
     words = r"model.int8.tflite: \d+ forbidden ops, at most 0: \d+ CONV_2D"
-    renderings = (diff_markdown(result, "x"), findings_sarif(result.findings, digits_bundle))
+    renderings = (diff_markdown(result, "x"), findings_sarif(result.findings, tiny_bundle))
     for text in (*renderings, bundle_html("x", bundle.manifest, result, {}, [])):
         assert re.search(words, text)
