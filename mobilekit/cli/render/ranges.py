@@ -35,7 +35,7 @@ def verdict_line(lint: RangeLint) -> str:
 
 
 def _more(rest: int) -> list[str]:
-    return [f"{count(rest, 'more warning')} of ranges"] if rest else []
+    return [f"{count(rest, 'more warning')}; `mobilekit ranges` shows all"] if rest else []
 
 
 def _line(warning: RangeWarning, more: int = 0) -> str:

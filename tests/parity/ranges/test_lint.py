@@ -358,7 +358,7 @@ def test_an_export_prints_a_handful_and_counts_the_rest() -> None:
         "severe a: net.0: it is so",
         "warning b: net.0 (and 6 other steps): it is so",
         "warning c: net.9: it is so",
-        "4 more warnings of ranges",
+        "4 more warnings; `mobilekit ranges` shows all",
     ]
     assert len(range_lines(lint, in_full=True)) == 13 + 7
     assert verdict_line(lint) == "Ranges on 84 calibration inputs: 1 severe, 12 other warnings."
