@@ -66,3 +66,8 @@ def run_apart(*arguments: str | Path | float, cwd: Path | None = None, **environ
         timeout=900,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, the tests among them perhaps: before a process starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

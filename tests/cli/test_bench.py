@@ -25,6 +25,7 @@ from tests.bench.test_binary import elf
 from tests.bench.test_choice import PHONE, Phone
 from tests.bench_cli import problems_of
 from tests.cli.render.test_ci import check_junit, tables
+from tests.command_line import heed_interrupts
 from tests.conftest import ROOT, Cli
 from tests.fake_device import fake_benchmark_model, fake_model
 
@@ -367,6 +368,7 @@ def test_an_interrupted_bench_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     workers = _running_workers(process)
     process.send_signal(number)

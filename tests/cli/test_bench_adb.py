@@ -20,7 +20,8 @@ from mobilekit.store.bundle import MODULES
 from mobilekit.store.files import sha256_of
 from tests.bench.devices.test_faults import PATIENCE, STORE, is_clean, wait_until
 from tests.bench_cli import Bench, Said
-from tests.cli.test_bench_adb_faults import COMMAND, INTERRUPTED, heed_interrupts
+from tests.cli.test_bench_adb_faults import COMMAND, INTERRUPTED
+from tests.command_line import heed_interrupts
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.bench.devices.test_faults import PATIENCE, STORE, TMP, is_clean, wait_until
 from tests.bench_cli import Bench, Said, problems_of
+from tests.command_line import heed_interrupts
 from tests.conftest import ROOT, Cli
 from tests.fake_device import FakeDevice, fake_benchmark_model
 
@@ -307,11 +308,6 @@ def test_in_a_process_of_its_own(bench: Bench, cli: Cli, faults: dict[str, Any],
 # Benches that end from this side
 
 COMMAND = [sys.executable, "-m", "mobilekit", "bench", "--device", "adb", "--benchmark-binary"]
-
-
-def heed_interrupts() -> None:
-    """Background jobs, from which tests may run, ignore Ctrl-C, and their children inherit it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import adbutils
 import numpy
 import pytest
 
+from tests.command_line import heed_interrupts
 from tests.fake_device import FakeDevice, bundled_adb
 from tests.fake_device.paths import Paths
 
@@ -144,6 +145,7 @@ def test_an_interrupted_client_takes_its_processes_along(device: FakeDevice) -> 
         [device.program, "-s", device.serial, "shell", "sleep 600 & sleep 600"],
         env={**os.environ, **device.environment},
         stdin=subprocess.DEVNULL,
+        preexec_fn=heed_interrupts,
     )
     assert wait_until(lambda: len(device.processes()) == 3)  # the shell and its two children
     client.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from mobilekit.store.bundle import find_changes
+from tests.command_line import heed_interrupts
 from tests.conftest import ROOT, Cli
 from tests.tiny import TINY, TINY_RECIPE
 
@@ -53,11 +54,6 @@ def start(folder: Path, *options: str, path: Path | None = None, **more: object)
         text=True,
         **{"preexec_fn": heed_interrupts, **more},  # type: ignore[call-overload]
     )
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to its background jobs, the tests among them perhaps."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_worker(process: subprocess.Popen[str]) -> psutil.Process:

@@ -21,6 +21,7 @@ from mobilekit.bench.devices.base import Device, Finished
 from mobilekit.bench.devices.select import find_devices
 from mobilekit.errors import DeviceError
 from mobilekit.store.files import sha256_of
+from tests.command_line import heed_interrupts
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model, fake_model
 
@@ -354,6 +355,7 @@ def test_a_session_is_killed(fake: FakeDevice, model: Path, number: signal.Signa
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         )
         assert wait_until(lambda: len(fake.processes()) >= 1 and any("--graph" in each for each in fake.commands))
         assert wait_until(lambda: (fake.state / "benchmarks").exists()), "the program runs"
