@@ -130,10 +130,11 @@ class Worker:
             self._kill()
 
         timer = threading.Timer(seconds or 0, stop)
-        if seconds is not None:
-            timer.start()
+        timer.daemon = True  # Ctrl-C while it starts leaves it running, and nobody waits for it then
         line = b""
         try:
+            if seconds is not None:
+                timer.start()
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()

@@ -165,7 +165,7 @@ def test_a_file_named_twice_counts_once(run: Run, two: tuple[Path, Path]) -> Non
         ("A.tflite --delegate nnapi", "LiteRT on this machine has no nnapi delegate."),
         ("A.tflite --delegate npu", "npu"),
         ("A.tflite --plot x.jpg", "x.jpg is neither .png nor .svg."),
-        ("A.tflite --plot none/x.png", "There is no directory"),
+        ("A.tflite --plot none/x.png", "There is no folder none for x.png."),
         ("A.tflite --junit none/x.xml", "There is no folder none for x.xml."),
         ("A.tflite --markdown folder", "folder is a folder."),
         ("A.tflite --save-baseline none/x.json", "There is no folder none for x.json."),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -151,6 +152,19 @@ def test_one_that_is_late_is_killed() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_ctrl_c_while_the_clock_is_set_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Timer.start
+
+    def interrupted(timer: threading.Timer) -> None:
+        start(timer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Timer, "start", interrupted)
+    with worker("def run(request): time.sleep(9)") as process, pytest.raises(KeyboardInterrupt):
+        process.ask(None, seconds=600)
+    assert [each for each in threading.enumerate() if isinstance(each, threading.Timer) and not each.daemon] == []
+
+
 def test_a_full_disk_takes_no_log_and_the_reply_comes() -> None:
     body = """
     def run(request):
