@@ -1,4 +1,4 @@
-"""What a look inside costs, and how near the imitations are to the artifacts, layer by layer.
+"""What a look inside costs, and how near the simulations are to the artifacts, layer by layer.
 
     .venv/bin/python benchmarks/layers_cost.py BUNDLE... [--precision float32,int8]
 

@@ -31,7 +31,7 @@ def quantize_search(
 ) -> None:
     """Find the little that has to stay in float for int8 to hold a limit, and write it into a recipe.
 
-    Modules of the model, all modules of a name, and kinds of ops such as sums are tried in float in an imitation of
+    Modules of the model, all modules of a name, and kinds of ops such as sums are tried in float in a simulation of
     int8 on calibration inputs. What takes away the most error for its share of the work is kept, and so on; then int8
     files are made and measured on evaluation inputs until one holds the limit. Exit code 1 if none does.
 

@@ -22,7 +22,7 @@ from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import find_counterparts
 from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
 from mobilekit.parity.layers.result import Counterpart, Layers
-from mobilekit.parity.layers.simulated import imitations
+from mobilekit.parity.layers.simulated import simulations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
 from mobilekit.parity.ledger.result import MeasuredOn
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
@@ -82,7 +82,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
             Stage.REWRITTEN: TappedStage(lambda: TorchRuntime(models.copy), lambda: TorchRuntime(models.rewritten)),
             **artifact_stages(folder, bundle.path, recipe),
         }
-        formats = imitations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
+        formats = simulations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
         measured = measure_layers(stages, formats, models.taps, evaluation.inputs, progress)
     taps = tapped_values(models.taps, models.counterparts)
     return Layers(MeasuredOn(evaluation.name, evaluation.count), taps, measured, tuple(notes))

@@ -102,7 +102,7 @@ def test_a_sound_bundle(sound: Layers) -> None:
     int8 = sound.stages[-1].rows
     assert all(row.step.sqnr_db > 10 for row in int8 if row.step and row.step.sqnr_db)
     ratios = [row.step.relative_l2 / row.expected for row in int8 if row.step]
-    assert 0.9 < float(np.median(ratios)) < 1.1  # the imitation tells what the artifact does, layer by layer
+    assert 0.9 < float(np.median(ratios)) < 1.1  # the simulation tells what the artifact does, layer by layer
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.jobs.quantize_search.float_cost import FloatCost
-from mobilekit.parity.ledger.format_error import EveryTensorRounded, Ranges, round_weights_to_int8
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, Ranges, round_weights_to_int8
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import FloatPart, Int8
@@ -27,7 +27,7 @@ _WORDS = tuple(word for word in get_args(FloatPart) if word != "hard-swish")
 
 @dataclass(frozen=True)
 class Point:
-    """One choice of what stays in float, and what the imitation of int8 gives with it."""
+    """One choice of what stays in float, and what the simulation of int8 gives with it."""
 
     int8: Int8
     added: str
@@ -119,19 +119,19 @@ class FloatSearch:
             yield point
 
     def measure(self, int8: Int8, added: str = "") -> Point:
-        """Imitate int8 with what it says in float."""
+        """Simulate int8 with what it says in float."""
         layers = self._layers(int8.float_modules)
         for layer, (own, rounded) in self._weights.items():
             self._rounded.get_submodule(layer).get_parameter("weight").data = own if layer in layers else rounded
-        imitation = EveryTensorRounded(self._rounded, int8.keep_float, self.ranges, int8.float_modules)
-        outputs = TorchRuntime(imitation).run(self.inputs)
+        simulation = FakeQuantInt8(self._rounded, int8.keep_float, self.ranges, int8.float_modules)
+        outputs = TorchRuntime(simulation).run(self.inputs)
         metrics = [compare(self._truth[name], outputs[name]) for name in self._truth]
         return Point(
             int8,
             added,
             len(layers),
             self._cost.macs_share(layers),
-            self._cost.values_share(imitation.in_float),
+            self._cost.values_share(simulation.in_float),
             max(one.relative_l2 for one in metrics),
             min(one.cosine for one in metrics),
         )
@@ -163,7 +163,7 @@ class FloatSearch:
         if part not in _WORDS:
             return bool(self._layers((part,)) - self._layers(int8.float_modules))
         before, after = (
-            EveryTensorRounded(self._rounded, words, self.ranges, int8.float_modules).in_float
+            FakeQuantInt8(self._rounded, words, self.ranges, int8.float_modules).in_float
             for words in (int8.keep_float, (*int8.keep_float, part))
         )
         return before != after

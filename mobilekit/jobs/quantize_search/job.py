@@ -98,7 +98,7 @@ def search(
     cache: Cache,
     progress: Progress = lambda _message: None,
 ) -> SearchResult:
-    """Find what to leave in float, imitated on calibration inputs, and prove it with real files on evaluation inputs.
+    """Find what to leave in float, simulated on calibration inputs, and prove it with real files on evaluation inputs.
 
     There is nothing to find where the recipe's own file holds the limit.
 
@@ -106,7 +106,7 @@ def search(
         request: What to export; `output` is a scratch folder, in which the files stay.
         limit: The smallest cosine of an input's two outputs that is good enough.
         most: The largest number of parts that are added.
-        inputs: The number of calibration inputs to imitate on.
+        inputs: The number of calibration inputs to simulate on.
         cache: Of the export.
         progress: Is told what goes on.
 

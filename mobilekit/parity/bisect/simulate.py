@@ -62,7 +62,7 @@ def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstic
 def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
     """Return what the formats do to each output of an ONNX model, as `noise.measure_format_errors` does for PyTorch's.
 
-    ONNX Runtime has no float64 kernels for many nodes. So float32's own noise is imitated as well: each value that a
+    ONNX Runtime has no float64 kernels for many nodes. So float32's own noise is simulated as well: each value that a
     node makes is moved by a half of its last place, 2^-24, at random, and that twice over as sums round many times.
 
     Args:

@@ -43,7 +43,7 @@ def tapped_values(taps: Sequence[Tap], counterparts: Mapping[str, Counterpart]) 
 
 def measure_layers(
     stages: Mapping[Stage, TappedStage],
-    imitations: Mapping[Precision, Opener],
+    simulations: Mapping[Precision, Opener],
     taps: Sequence[Tap],
     inputs: Arrays,
     progress: Callable[[str], None] = lambda _message: None,
@@ -52,7 +52,7 @@ def measure_layers(
 
     Args:
         stages: In the order of the conversion; the first is the reference.
-        imitations: Open tapped models that compute in each format; that of `float32` computes in float64. Each is
+        simulations: Open tapped models that compute in each format; that of `float32` computes in float64. Each is
             compared with the stage `rewritten`.
         taps: What is compared; a stage may lack some.
         inputs: float32 (N, ...) by name.
@@ -68,7 +68,7 @@ def measure_layers(
     }
     observed = _observe(stages, singles, progress)
     runtimes = {name: stage.tapped() for name, stage in stages.items()}
-    models = {name: opener() for name, opener in imitations.items()}
+    models = {name: opener() for name, opener in simulations.items()}
     names = [tap.name for tap in taps]
     sums = _Sums(names)
     outputs: dict[Stage, list[Arrays]] = {stage: [] for stage in stages}

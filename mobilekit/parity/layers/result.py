@@ -46,7 +46,7 @@ class LayerRow(Result):
     total: TensorError | None
     """Against the reference; None where that has no such value."""
     expected: Annotated[Figure, Field(alias="expected_relative_l2")]
-    """Relative L2 that the stage's number format brings by itself, measured on an imitation."""
+    """Relative L2 that the stage's number format brings by itself, measured on a simulation."""
     limit: Annotated[Figure, Field(alias="limit_relative_l2")]
     """Relative L2 that this can explain."""
     added: Annotated[Figure, Field(alias="added_relative_l2")]

@@ -12,7 +12,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.parity.ledger.format_error import (
     DYNAMIC_LEAST,
     Ranges,
-    imitate_int8,
+    fake_quantize_int8,
     round_layer_inputs,
     round_weights_to_float16,
     round_weights_to_int8,
@@ -22,12 +22,12 @@ from mobilekit.recipes.schema import Int8
 from mobilekit.store.stages import Precision, Stage
 
 
-def imitations(
+def simulations(
     graph: GraphModule, stages: Collection[Stage], int8: Int8 | None = None, ranges: Ranges | None = None
 ) -> dict[Precision, Opener]:
     """Return what opens the model as each format of the stages would compute it; as `float32`, in float64.
 
-    They round as the imitations do that the ledger's limits are measured on.
+    They round as the simulations do that the ledger's limits are measured on.
 
     Args:
         graph: The tapped rewritten model, float32; left as it is.
@@ -50,7 +50,7 @@ def imitations(
     makers: dict[Precision, Callable[[], nn.Module]] = {
         "float16": float16,
         "dynamic": dynamic,
-        "int8": lambda: imitate_int8(graph, int8, ranges),
+        "int8": lambda: fake_quantize_int8(graph, int8, ranges),
     }
     openers: dict[Precision, Opener] = {"float32": lambda: TorchRuntime(copy.deepcopy(graph).double())}
     for precision, make in makers.items():

@@ -1,6 +1,6 @@
 """Which steps of a PyTorch graph int8 leaves in float: the same parts as `convert/float_regions.py` finds in TFLite's.
 
-The two are told apart on purpose: the imitation of int8 must not rest on what a converter made.
+The two are told apart on purpose: the simulation of int8 must not rest on what a converter made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The error that a number format brings by itself, measured on the model at hand.
 
 A limit that a number of somebody's taste sets passes broken artifacts of robust models and fails sound artifacts of
-sensitive ones. Here each format is imitated on the PyTorch model, which the converters never touch, and what it does
+sensitive ones. Here each format is simulated on the PyTorch model, which the converters never touch, and what it does
 to the outputs is the yardstick for the artifact.
 """
 
@@ -34,8 +34,8 @@ rounding errors have one distribution, so the difference has sqrt(2) of its devi
 thousand outputs, and another evaluation's largest may be twice that; kernels that add in longer chains than PyTorch's
 have up to about 3 times the deviation: sqrt(2) x 2 x 3 = 8.5, rounded down."""
 FORMAT_SHARE = 2
-"""The artifact of a format rounds as its imitation does, independently (sqrt(2) between two of them), and it rounds
-in places where the imitation does not: dynamic and int8 kernels round their scales, their fused activations, and what
+"""The artifact of a format rounds as its simulation does, independently (sqrt(2) between two of them), and it rounds
+in places where the simulation does not: dynamic and int8 kernels round their scales, their fused activations, and what
 they add (sqrt(2) again, if every tensor is rounded twice)."""
 DYNAMIC_LEAST = 1024
 """Weights with fewer values stay in float in dynamic files (TensorFlow Lite's `weights_min_num_elements`)."""
@@ -81,8 +81,8 @@ def measure_format_errors(
         return TorchRuntime(model).run(inputs)
 
     by_format = {"float16": run(halved), "dynamic": run(dynamic)}
-    fitted = run(imitate_int8(rewritten, int8))
-    by_format["int8"] = run(imitate_int8(rewritten, int8, ranges)) if ranges else fitted
+    fitted = run(fake_quantize_int8(rewritten, int8))
+    by_format["int8"] = run(fake_quantize_int8(rewritten, int8, ranges)) if ranges else fitted
 
     def error(name: str) -> FormatError:
         before, made = rewritten_outputs[name], {word: outputs[name] for word, outputs in by_format.items()}
@@ -110,7 +110,7 @@ def _stable(
     Args:
         rounded: The reference in float64 and in float32.
         before: The rewritten model's outputs.
-        made: Those of the imitation of each format.
+        made: Those of the simulation of each format.
         top_k: The recipe's.
         labels: Class numbers.
     """
@@ -126,7 +126,7 @@ def run_exactly(reference: nn.Module, inputs: Arrays) -> Arrays:
     return TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
 
 
-def imitate_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
+def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
     """Return a copy of a graph that rounds as a full int8 file does.
 
     Args:
@@ -141,7 +141,7 @@ def imitate_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | 
     kept = nodes_inside(graph, int8.float_modules)
     rounded = copy.deepcopy(graph)
     round_weights_to_int8(rounded, leave={str(node.target) for node in kept if node.op == "call_module"})
-    return EveryTensorRounded(rounded, int8.keep_float, ranges, int8.float_modules)
+    return FakeQuantInt8(rounded, int8.keep_float, ranges, int8.float_modules)
 
 
 def round_weights_to_float16(model: nn.Module) -> None:
@@ -243,7 +243,7 @@ class _Stepper(Interpreter):
         return self.steps.output_hook(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
-class EveryTensorRounded(EachStep):
+class FakeQuantInt8(EachStep):
     """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
 
     Args:

@@ -121,7 +121,7 @@ def _advice(stage: Stage, metric: str, error: FormatError) -> str:
     own, fitted = error.int8_relative_l2, error.int8_fitted_relative_l2
     if stage.precision != "int8":
         return ""
-    if metric == "relative_l2":  # which the imitation holds by itself
+    if metric == "relative_l2":  # which the simulation holds by itself
         return _TOO_MUCH
     if own > 2 * fitted:
         return _RANGES_LOSE.format(fitted, own)

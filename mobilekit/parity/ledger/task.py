@@ -47,7 +47,7 @@ def stable_share(
     """Return how much of a classification stays when the outputs change as far as they may.
 
     One class overtakes another only if their difference changes by more than the lead. What a format does to the
-    differences of an input's outputs is its largest change less its smallest; an input that the imitation hardly
+    differences of an input's outputs is its largest change less its smallest; an input that the simulation hardly
     changes is taken to change as the mean one does.
 
     Args:

@@ -15,7 +15,7 @@ from mobilekit.convert.alignment import Alignment
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
 from mobilekit.parity.ledger.float_nodes import nodes_inside
-from mobilekit.parity.ledger.format_error import EveryTensorRounded, imitate_int8
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, fake_quantize_int8
 from mobilekit.parity.ranges.activations import record
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
@@ -149,7 +149,7 @@ def test_a_word_that_gives_nothing_at_first_is_tried_again() -> None:
 
 
 def test_a_hard_swish_in_float_is_rounded_where_int8_takes_it() -> None:
-    """Before a layer in float it is not: the ledger's imitation would else find more error than a file has."""
+    """Before a layer in float it is not: the ledger's simulation would else find more error than a file has."""
 
     class Swished(nn.Module):
         def __init__(self) -> None:
@@ -162,7 +162,7 @@ def test_a_hard_swish_in_float_is_rounded_where_int8_takes_it() -> None:
     swished, x = trace(Swished()), torch.randn(2, 6, 5, 5, generator=torch.Generator().manual_seed(0))
     reads: list[str] = []
 
-    class Spy(EveryTensorRounded):
+    class Spy(FakeQuantInt8):
         def _round(self, node, value):  # type: ignore[no-untyped-def]
             reads.append(node.name)
             return super()._round(node, value)
@@ -175,19 +175,19 @@ def test_a_hard_swish_in_float_is_rounded_where_int8_takes_it() -> None:
         assert reads == ["x", "one", "two"]
 
 
-def test_the_search_measures_what_the_imitation_of_the_ledger_does(graph: GraphModule) -> None:
+def test_the_search_measures_what_the_simulation_of_the_ledger_does(graph: GraphModule) -> None:
     ranges = record(graph, INPUTS).ranges
     point = search_on(graph).measure(Int8(float_modules=("parts.1",)))
     with torch.no_grad():
         x = torch.from_numpy(INPUTS["input"])
-        truth, got = graph(x), imitate_int8(graph, Int8(float_modules=("parts.1",)), ranges)(x)
+        truth, got = graph(x), fake_quantize_int8(graph, Int8(float_modules=("parts.1",)), ranges)(x)
     assert point.relative_l2 == pytest.approx(float((got - truth).norm() / truth.norm()), rel=1e-5)
 
 
 def test_a_module_in_float_is_rounded_where_it_ends_and_not_inside(graph: GraphModule) -> None:
     seen: dict[str, int] = {}
 
-    class Spy(EveryTensorRounded):
+    class Spy(FakeQuantInt8):
         def _round(self, node, value):  # type: ignore[no-untyped-def]
             seen[node.name] = seen.get(node.name, 0) + 1
             return super()._round(node, value)

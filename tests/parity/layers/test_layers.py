@@ -27,9 +27,9 @@ from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
 from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
 from mobilekit.parity.layers.result import Counterpart, Layers, StageLayers
-from mobilekit.parity.layers.simulated import imitations
+from mobilekit.parity.layers.simulated import simulations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
-from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_weights_to_int8
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, round_weights_to_int8
 from mobilekit.parity.ledger.result import Ledger, MeasuredOn
 from mobilekit.parity.ranges.activations import record
 from mobilekit.rewrites.fx.graph import trace
@@ -70,7 +70,7 @@ def _measure(
 
     def int8(model: GraphModule) -> nn.Module:
         round_weights_to_int8(model)
-        return EveryTensorRounded(model, (), ranges)
+        return FakeQuantInt8(model, (), ranges)
 
     sound = copy.deepcopy(inside)
     faults = dict(faults or {})
@@ -85,7 +85,7 @@ def _measure(
         runtime = TorchRuntime(make(copy.deepcopy(sound if stage == "reference" else inside)).eval())
         own = (plain or {}).get(stage, OutputsOnly(runtime))
         stages[stage] = TappedStage(lambda runtime=runtime: runtime, lambda own=own: own)  # type: ignore[misc]
-    measured = measure_layers(stages, imitations(inside, stages, ranges=ranges), taps, INPUTS)
+    measured = measure_layers(stages, simulations(inside, stages, ranges=ranges), taps, INPUTS)
     return taps, {stage.stage: stage for stage in measured}
 
 
@@ -139,7 +139,7 @@ def test_an_int8_tensor_with_a_wrong_scale_is_found(module: str) -> None:
         low, high = ranges[taps[module].node.name]
         ranges[taps[module].node.name] = (low / 8, high / 8)
         round_weights_to_int8(model)
-        return EveryTensorRounded(model, (), ranges)
+        return FakeQuantInt8(model, (), ranges)
 
     _, stages = _measure({"tflite-int8": wrong})
     jump = stages["tflite-int8"].first_jump

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results
-from mobilekit.parity.ledger.format_error import EveryTensorRounded, round_to_256_steps
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, round_to_256_steps
 from mobilekit.rewrites.fx.graph import trace
 
 
@@ -23,12 +23,12 @@ class Quotient(nn.Module):
         return self.second(features[:, :2] / (features[:, 2:].relu() + 1)) * 0.5
 
 
-def test_the_imitation_leaves_what_leads_to_a_division() -> None:
+def test_the_simulation_leaves_what_leads_to_a_division() -> None:
     graph = trace(Quotient())
-    kept = {node.name for node in EveryTensorRounded(graph, ["division"]).unrounded}
+    kept = {node.name for node in FakeQuantInt8(graph, ["division"]).unrounded}
     assert {"truediv", "add", "relu"} <= kept
     assert not kept & {"x", "first", "second", "mul"}
-    assert EveryTensorRounded(graph).unrounded == set()
+    assert FakeQuantInt8(graph).unrounded == set()
 
 
 def test_a_division_by_a_number_is_no_quotient() -> None:
@@ -36,7 +36,7 @@ def test_a_division_by_a_number_is_no_quotient() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x / 2
 
-    assert EveryTensorRounded(trace(Halves()), ["division"]).unrounded == set()
+    assert FakeQuantInt8(trace(Halves()), ["division"]).unrounded == set()
 
 
 class Block(nn.Module):
@@ -134,12 +134,12 @@ def test_a_sum_in_float_is_rounded_where_an_int8_op_takes_it_and_nowhere_else() 
     assert {node.name for node in graph.graph.nodes} == {*ranges, "output"}
     parts = [round_to_256_steps(one, *fine) for one in (x, x.relu(), x.abs())]
 
-    def imitated(*words: str) -> torch.Tensor:
+    def simulated(*words: str) -> torch.Tensor:
         with torch.no_grad():
-            return EveryTensorRounded(graph, words, ranges)(x)
+            return FakeQuantInt8(graph, words, ranges)(x)
 
     once = round_to_256_steps(sum(parts, torch.zeros(())), *second_sum)
-    assert torch.equal(imitated("residual-add"), round_to_256_steps(once, *ranges["conv"]))
+    assert torch.equal(simulated("residual-add"), round_to_256_steps(once, *ranges["conv"]))
     twice = round_to_256_steps(round_to_256_steps(parts[0] + parts[1], *first_sum) + parts[2], *second_sum)
-    assert torch.equal(imitated(), round_to_256_steps(twice, *ranges["conv"]))
-    assert not torch.equal(imitated(), imitated("residual-add"))
+    assert torch.equal(simulated(), round_to_256_steps(twice, *ranges["conv"]))
+    assert not torch.equal(simulated(), simulated("residual-add"))

@@ -19,7 +19,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.models.inputs import Shapes, call, zeros
 from mobilekit.parity.ledger.float_nodes import fused_nodes
 from mobilekit.parity.ledger.format_error import (
-    EveryTensorRounded,
+    FakeQuantInt8,
     measure_format_errors,
     round_layer_inputs,
     round_to_256_steps,
@@ -109,13 +109,13 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
     assert net["add"][1] == 9.0
 
 
-def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
+def test_int8_is_simulated_in_the_ranges_of_the_calibration() -> None:
     graph = symbolic_trace(_layers())
     small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
     ranges = record(graph, {"input": small.numpy()}).ranges
     with torch.no_grad():
-        own, same = EveryTensorRounded(graph)(small), EveryTensorRounded(graph, (), ranges)(small)
-        fitted, beyond = EveryTensorRounded(graph)(large), EveryTensorRounded(graph, (), ranges)(large)
+        own, same = FakeQuantInt8(graph)(small), FakeQuantInt8(graph, (), ranges)(small)
+        fitted, beyond = FakeQuantInt8(graph)(large), FakeQuantInt8(graph, (), ranges)(large)
         exact = graph(large)
     torch.testing.assert_close(own, same, rtol=0, atol=0.05)
     error = [float((values - exact).norm() / exact.norm()) for values in (fitted, beyond)]
@@ -177,7 +177,7 @@ def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:
 def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
     model, x = _layers(), torch.randn(2, 2, 8, 8)
     with torch.no_grad():
-        got = EveryTensorRounded(symbolic_trace(model))(x)
+        got = FakeQuantInt8(symbolic_trace(model))(x)
         y = round_to_256_steps(model[1](model[0](round_to_256_steps(x))))
         y = round_to_256_steps(model[3](round_to_256_steps(model[2](y))))
         wanted = round_to_256_steps(model[5](round_to_256_steps(y.flatten(1))))
@@ -217,7 +217,7 @@ def test_every_input_is_rounded_as_int8_has_it() -> None:
     shapes: Shapes = {"input": (2, 3, 4, 4), "offset": (2, 3, 1, 1)}
     generator = torch.Generator().manual_seed(0)
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    got = call(EveryTensorRounded(trace(Difference(), zeros(shapes))), inputs)
+    got = call(FakeQuantInt8(trace(Difference(), zeros(shapes))), inputs)
     rounded = round_to_256_steps(inputs["input"]) - round_to_256_steps(inputs["offset"])
     torch.testing.assert_close(got, round_to_256_steps(rounded), rtol=0, atol=0)
 
