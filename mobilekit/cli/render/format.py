@@ -44,8 +44,8 @@ def some(names: Sequence[str], most: int = 4) -> str:
 
 
 def megabytes(size: int) -> str:
-    """Return a size in bytes as `24.71 MB`."""
-    return f"{size / 1e6:.2f} MB"
+    """Return a size in bytes as `24.71 MB`; one that would be 0.00 MB as `812 bytes`."""
+    return f"{size / 1e6:.2f} MB" if size >= 5_000 else f"{size} bytes"
 
 
 def ms(value: float) -> str:
