@@ -111,8 +111,8 @@ def test_two_files_and_a_verdict(cli: Cli, two: tuple[Path, Path], tmp_path: Pat
     assert any(word in verdict for word in ("faster", "slower", "inconclusive ("))
 
 
-def test_json_is_the_contract_and_nothing_else(cli: Cli, digits_bundle: Path, tmp_path: Path) -> None:
-    done = cli("bench", digits_bundle, "--rounds", 2, "--runs", 3, "--json", XDG_STATE_HOME=str(tmp_path))
+def test_json_is_the_contract_and_nothing_else(cli_apart: Cli, digits_bundle: Path, tmp_path: Path) -> None:
+    done = cli_apart("bench", digits_bundle, "--rounds", 2, "--runs", 3, "--json", XDG_STATE_HOME=str(tmp_path))
     assert done.returncode == 0 and "round 1 of 2" in done.stderr
     content = json.loads(done.stdout)
     assert content["device"]["name"] == "local"

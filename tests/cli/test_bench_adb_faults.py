@@ -294,9 +294,9 @@ def test_cores_that_are_not_there(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("faults", "code"), [({"kill_process": True}, REFUSED), ({"unauthorized": True}, DEVICE)], ids=["refused", "device"]
 )
-def test_in_a_process_of_its_own(bench: Bench, cli: Cli, faults: dict[str, Any], code: int) -> None:
+def test_in_a_process_of_its_own(bench: Bench, cli_apart: Cli, faults: dict[str, Any], code: int) -> None:
     with bench.fake.faulty(**faults):
-        done = cli(*COMMAND[3:], bench.program, *ONE, cwd=bench.folder)
+        done = cli_apart(*COMMAND[3:], bench.program, *ONE, cwd=bench.folder)
     assert done.returncode == code
     if code == REFUSED:
         assert json.loads(done.stdout)["results"][0]["accepted"] is False

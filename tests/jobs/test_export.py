@@ -40,8 +40,8 @@ def test_a_bundle_has_the_files_of_the_contract(digits_bundle: Path) -> None:
     assert not [path for path in digits_bundle.parent.iterdir() if path.name.startswith(".")]
 
 
-def test_diff_repeats_what_the_export_measured(digits_bundle: Path, cli: Cli) -> None:
-    done = cli("diff", digits_bundle, "--json")
+def test_diff_repeats_what_the_export_measured(digits_bundle: Path, cli_apart: Cli) -> None:
+    done = cli_apart("diff", digits_bundle, "--json")
     assert done.returncode == 0, done.stderr
     ledger, written = json.loads(done.stdout), json.loads((digits_bundle / "ledger.json").read_text())
     assert ledger["verdict"] == "pass"

@@ -135,10 +135,12 @@ def steps(values: Array, detail: dict[str, Any]) -> NDArray[Any]:
 
 
 @pytest.mark.slow
-def test_the_example_of_the_documents_passes(tmp_path: Path, cli: Cli) -> None:
+def test_the_example_of_the_documents_passes(tmp_path: Path, cli_apart: Cli) -> None:
     out = tmp_path / "out"
-    done = cli("export", f"{EXAMPLE}/change.py:make_change", "--recipe", EXAMPLE / "change.yaml", "-o", out, "--json")
+    done = cli_apart(
+        "export", f"{EXAMPLE}/change.py:make_change", "--recipe", EXAMPLE / "change.yaml", "-o", out, "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "pass"
-    described = json.loads(cli("inspect", out / "model.int8.tflite", "--json").stdout)
+    described = json.loads(cli_apart("inspect", out / "model.int8.tflite", "--json").stdout)
     assert [tensor["name"] for tensor in described["inputs"]] == ["input", "before", "mask"]

@@ -78,8 +78,8 @@ def test_the_example_is_found_applied_and_proved(example: Path) -> None:
     assert len(list(mobilekit.rewrite(net(), recipe()).children())) == 5
 
 
-def test_the_command_line_lists_it(example: Path, cli: Cli) -> None:
-    done = cli("rewrites", "list", "--json", PYTHONPATH=f"{ROOT}:{example}")
+def test_the_command_line_lists_it(example: Path, cli_apart: Cli) -> None:
+    done = cli_apart("rewrites", "list", "--json", PYTHONPATH=f"{ROOT}:{example}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[-1] == {
         "name": "drop-second-relu",
