@@ -57,8 +57,8 @@ def bench(
     max_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="After this a run starts no inference.")] = 5,
     seed: options.Seed = 0,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time goes.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the figures into a .png or .svg.")] = None,
-    save_baseline: Annotated[Path | None, typer.Option(help="Keep the figures for --baseline.")] = None,
+    plot: options.Plot = None,
+    save_baseline: options.SaveBaseline = None,
     baseline: Annotated[Path | None, typer.Option(help="Compare with figures that were kept.")] = None,
     budgets: Annotated[Path | None, typer.Option(help="YAML file with limits by device and file.")] = None,
     record: Annotated[Path | None, typer.Option(help="Keep the conversation with the device in a new folder.")] = None,
@@ -79,12 +79,7 @@ def bench(
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.bench.gates import Gates
-    from mobilekit.cli.render.plots import check_place
 
-    if plot:
-        check_place(plot)
-    for path in (plot, save_baseline, junit, markdown):
-        _check_target(path)
     gates = Gates.load(baseline, budgets, save_baseline)
     settings = RunSettings(threads, runs, warmup_runs, max_seconds, _mask(cpus), delegate.value if delegate else None)
     request = BenchRequest(
@@ -106,18 +101,6 @@ def bench(
         raise typer.Exit(1)
     if failures:
         raise typer.Exit(failures[0].exit_code)
-
-
-def _check_target(path: Path | None) -> None:
-    """See before the first run that a file can be written after the last.
-
-    Raises:
-        UsageError: There is no folder for it, or it is a folder.
-    """
-    if path and not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Make it first, or give another path.")
-    if path and path.is_dir():
-        raise UsageError(f"{path} is a folder.", "Give the path of a file.")
 
 
 def _mask(cpus: str | None) -> str | None:

@@ -51,7 +51,7 @@ def diff(
     ] = None,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
-    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.")] = None,
+    sarif: options.Sarif = None,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -70,19 +70,19 @@ def diff(
     `mobilekit diff --reference their.onnx --candidate their.tflite`
     """
     request = DiffRequest(
-        bundle,
-        candidate,
-        reference,
-        inputs,
-        bisect,
-        weights,
-        recipe,
-        device,
-        benchmark_binary,
-        layers,
-        plot,
-        calibration,
-        precision,
+        bundle=bundle,
+        candidate=candidate,
+        reference=reference,
+        inputs=inputs,
+        bisect=bisect,
+        weights=weights,
+        recipe=recipe,
+        device=device,
+        benchmark_binary=benchmark_binary,
+        layers=layers,
+        plot=plot,
+        calibration=calibration,
+        precision=precision,
     )
     request.check()
     from mobilekit.parity.baseline import against_baseline, load_ledger

@@ -80,6 +80,23 @@ def _images(path: Path | None) -> Path | None:
     return path
 
 
+def _writable(path: Path | None) -> Path | None:
+    """See before the work that a file can be written after it."""
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Make it first, or give another path.")
+    if path is not None and path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Give the path of a file.")
+    return path
+
+
+def _plottable(path: Path | None) -> Path | None:
+    if path is not None:
+        from mobilekit.cli.render.plots import check_place
+
+        check_place(path)
+    return path
+
+
 def _checked(check: Callable[[Any], Any]) -> Callable[[typer.Context, Any], Any]:
     """Return a callback that checks a value, unless it is only looked at to complete a command line."""
 
@@ -166,8 +183,20 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what exists there;
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="With the figures of proofs, and where each limit is from.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Junit = Annotated[Path | None, typer.Option(help="Write a JUnit file, with a test for each comparison.")]
-Markdown = Annotated[Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.")]
+Junit = Annotated[
+    Path | None, typer.Option(help="Write a JUnit file, with a test for each comparison.", callback=_checked(_writable))
+]
+Markdown = Annotated[
+    Path | None, typer.Option(help="Write a summary as Markdown, as CI jobs show it.", callback=_checked(_writable))
+]
+Sarif = Annotated[
+    Path | None,
+    typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.", callback=_checked(_writable)),
+]
+SaveBaseline = Annotated[
+    Path | None, typer.Option(help="Keep the figures for --baseline.", callback=_checked(_writable))
+]
+Plot = Annotated[Path | None, typer.Option(help="Draw the figures: .png or .svg.", callback=_checked(_plottable))]
 
 Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads of the runtime.")]
 Runs = Annotated[int, typer.Option(min=1, max=10000, help="Inferences of a run.")]

@@ -26,7 +26,7 @@ def quantize_search(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the recipe with them here, YAML.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the trade-off: .png or .svg.")] = None,
+    plot: options.Plot = None,
     as_json: options.Json = False,
 ) -> None:
     """Find the little that has to stay in float for int8 to hold a limit, and write it into a recipe.
@@ -39,7 +39,6 @@ def quantize_search(
     --cosine 0.995 --plot trade-off.svg`
     """
     from mobilekit.cli.render.float_search_chart import draw_search
-    from mobilekit.cli.render.plots import check_place
     from mobilekit.cli.render.quantize_search import search_report
     from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.quantize_search.job import as_yaml, search
@@ -47,8 +46,6 @@ def quantize_search(
     from mobilekit.store.cache import Cache
     from mobilekit.store.files import write_atomic
 
-    if plot:
-        check_place(plot)
     for path in (output, plot):
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")

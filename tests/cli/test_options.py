@@ -70,6 +70,10 @@ TYPOS = {
     ("inspect", "tests"): "tests is a directory.",
     ("exprot", "ghostnet"): "No such command 'exprot'. Did you mean 'export'?",
     ("recipes", "shw"): "No such command 'shw'. Did you mean 'show'?",
+    ("diff", "none", "--junit", "none/x.xml"): "There is no folder none for x.xml.",
+    ("diff", "none", "--sarif", "tests"): "tests is a folder.",
+    ("bench", "none", "--plot", "a.jpg"): "a.jpg is neither .png nor .svg.",
+    ("quantize-search", "ghostnet", "--plot", "a.jpg"): "a.jpg is neither .png nor .svg.",
     ("diff", "--inputs", "none"): "There is no folder none.",
 }
 # Runs one command line after the other, and says how each ended; torch cannot be imported.
