@@ -34,6 +34,6 @@ def doctor(as_json: options.Json = False) -> None:
         out.print(table)
         for check in checks:
             if check.state != "ok":
-                out.print(f"{check.name}: {check.cost}. To mend it: {check.fix}")
+                out.print(f"{check.name}: {check.cost}. Fix: {check.fix}")
     if bad:
         raise typer.Exit(1)

@@ -150,7 +150,7 @@ def test_doctor_without_adb(bench: Bench, no_adb: None) -> None:
         assert checks[name]["state"] == "missing" and not checks[name]["needed"]
     shown = bench.run("doctor")
     assert shown.code == 1
-    line = "adb: no phone can be reached. To mend it: pip install --force-reinstall adbutils"
+    line = "adb: no phone can be reached. Fix: pip install --force-reinstall adbutils"
     assert line in shown.out.splitlines()
 
 
