@@ -41,9 +41,8 @@ def ranges(
             found = ranges_of_bundle(Path(model), calibration, reference, tell)
         else:
             found = ranges_of_model(Source(model, choose_recipe(model, recipe), weights, calibration), tell)
-    content = {"model": found.model, "recipe": found.recipe, "weights": found.weights, **found.lint.to_json()}
     if as_json:
-        print_json(content)
+        print_json(found.to_json())
         return
     for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
         out.print(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch.fx import GraphModule
 
@@ -28,6 +29,10 @@ class Ranges:
     recipe: str
     weights: str
     lint: RangeLint
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as JSON data."""
+        return {"model": self.model, "recipe": self.recipe, "weights": self.weights, **self.lint.to_json()}
 
 
 def ranges_of_model(source: Source, progress: Progress = lambda _message: None) -> Ranges:

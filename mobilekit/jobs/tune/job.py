@@ -14,6 +14,7 @@ from mobilekit.jobs.tune.lab import Lab, check_ledger
 from mobilekit.jobs.tune.recipe_text import recipe_text
 from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import Progress, search
+from mobilekit.parity.ledger.result import ledger_of
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_atomic
 
@@ -49,7 +50,7 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
         outcome = search(request.source.recipe, candidates, lab.measure)
         progress("exporting the tuned recipe")
         final = ExportRequest(replace(request.source, recipe=outcome.recipe), folder / "tuned")
-        ledger = export(final, cache, progress).bundle.ledger
+        ledger = ledger_of(export(final, cache, progress).bundle)
     try:
         check_ledger(ledger)
     except GateError as error:

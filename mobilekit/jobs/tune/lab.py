@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.bench import BenchRequest, bench
@@ -19,6 +18,7 @@ from mobilekit.jobs.source import Source, build
 from mobilekit.jobs.tune.forms import Group
 from mobilekit.jobs.tune.search import BASE, Candidate, Figure, Progress
 from mobilekit.models.weights import settings_of, weights_digest
+from mobilekit.parity.ledger.result import Ledger, ledger_of
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json
@@ -101,7 +101,7 @@ class Lab:
         exported = export(
             ExportRequest(source, output), self.cache, lambda message: self.progress(f"{name}: {message}")
         )
-        check_ledger(exported.bundle.ledger)
+        check_ledger(ledger_of(exported.bundle))
         return output / tflite_stage(self.precision).file
 
     def _time(self, files: dict[str, Path]) -> dict[str, Figure]:
@@ -135,12 +135,13 @@ def figures_of(bench: BenchResult) -> dict[str, Figure]:
     return figures
 
 
-def check_ledger(ledger: dict[str, Any]) -> None:
-    """Refuse a bundle with a stage outside its limit.
+def check_ledger(ledger: Ledger) -> None:
+    """Refuse a bundle with a stage or a file outside its limit.
 
     Raises:
-        GateError: Naming the stage.
+        GateError: Naming them.
     """
-    failed = [stage["stage"] for stage in ledger["stages"] if stage["verdict"] != "pass"]
-    if ledger["verdict"] != "pass":
-        raise GateError(f"Its {', '.join(dict.fromkeys(failed)) or 'ledger'} is outside its limit.")
+    stages = [str(row.stage) for row in ledger.rows if row.verdict != "pass"]
+    files = [gate.artifact for gate in ledger.gates if gate.verdict != "pass"]
+    if ledger.verdict != "pass":
+        raise GateError(f"Its {', '.join(dict.fromkeys([*stages, *files]))} is outside its limit.")

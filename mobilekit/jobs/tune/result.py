@@ -10,6 +10,7 @@ from mobilekit.bench.engine import RunSettings
 from mobilekit.bench.result import BenchResult
 from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.search import Outcome, Trial
+from mobilekit.parity.ledger.result import Ledger
 from mobilekit.store.jsonable import to_json
 from mobilekit.store.stages import Precision
 
@@ -44,7 +45,7 @@ class Tuned:
     """Forms that cannot be made of this model, and why."""
     benches: tuple[BenchResult, ...]
     """Of the forms alone, and of what won; empty where there was nothing to measure."""
-    ledger: dict[str, Any]
+    ledger: Ledger
     """Of the tuned recipe, in all its precisions."""
 
     @property
@@ -69,8 +70,8 @@ class Tuned:
             "chosen": list(self.chosen),
             "why": outcome.why,
             "recipe": str(self.request.output),
-            "ledger": self.ledger,
-            "verdict": self.ledger["verdict"],
+            "ledger": self.ledger.to_json(),
+            "verdict": self.ledger.verdict,
             "benches": to_json(self.benches),
         }
 

@@ -21,6 +21,7 @@ from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
 from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe
 from mobilekit.rewrites.catalogue import find_rewrite, steps_of
+from tests.cli.render.test_ledger import ledger as make_ledger
 
 BASE_RECIPE = parse_recipe(
     "models: [shufflenet]\ninput: {size: 96}\nrewrites: [{name: fold-batch-norm}, {name: relu6-gate}]\n"
@@ -171,7 +172,7 @@ def tuned_of(outcome: Outcome) -> Tuned:
     settings = BenchSettings(rounds=12, seed=7)
     bench = BenchResult(PHONE, EngineFacts("benchmark_model", "2.1.0", None), settings, (), (), (), ())
     request = TuneRequest(Source("shufflenet", BASE_RECIPE), Path("tuned.yaml"))
-    return Tuned(request, outcome, {}, (bench,) if outcome.trials else (), {"verdict": "pass"})
+    return Tuned(request, outcome, {}, (bench,) if outcome.trials else (), make_ledger())
 
 
 def test_the_recipe_that_is_written_reads_back_as_the_one_chosen() -> None:
@@ -222,7 +223,8 @@ def test_figures_come_from_the_benchs_comparisons() -> None:
 
 
 def test_a_ledger_that_fails_names_the_stage() -> None:
-    stages = [{"stage": "onnx", "verdict": "pass"}, {"stage": "tflite-int8", "verdict": "fail"}]
-    with pytest.raises(GateError, match="Its tflite-int8 is outside"):
-        check_ledger({"verdict": "fail", "stages": stages})
-    check_ledger({"verdict": "pass", "stages": stages[:1]})
+    with pytest.raises(GateError, match="Its onnx, tflite-int8 is outside"):
+        check_ledger(make_ledger(onnx=0.5))
+    with pytest.raises(GateError, match=r"Its model\.int8\.tflite is outside"):
+        check_ledger(make_ledger(size=2.5))
+    check_ledger(make_ledger())

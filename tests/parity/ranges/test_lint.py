@@ -17,7 +17,7 @@ from torch import nn
 
 from mobilekit.cli.render.ranges import range_lines, verdict_line
 from mobilekit.errors import UsageError
-from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
+from mobilekit.jobs.ranges import Ranges, ranges_of_bundle, ranges_of_model
 from mobilekit.jobs.source import Source
 from mobilekit.parity.ranges.activations import record
 from mobilekit.parity.ranges.float16 import to_float16
@@ -368,5 +368,5 @@ def test_an_export_prints_a_handful_and_counts_the_rest() -> None:
 def test_the_json_is_what_it_was() -> None:
     content = json.loads((ROOT / "tests" / "data" / "json" / "ranges.json").read_text())
     warnings = tuple(RangeWarning(**each) for each in content["warnings"])
-    found = json.loads(json.dumps(RangeLint(content["inputs"], warnings).to_json()))
-    assert found == {key: content[key] for key in ("inputs", "warnings")}
+    found = Ranges(content["model"], content["recipe"], content["weights"], RangeLint(content["inputs"], warnings))
+    assert json.loads(json.dumps(found.to_json())) == content
