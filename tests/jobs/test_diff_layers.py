@@ -95,7 +95,7 @@ def test_a_sound_bundle(sound: Layers) -> None:
         ["reference", "rewritten", "onnx", "onnx-simplified", "tflite-float32", "tflite-int8"]
     )
     assert all(stage.observer.identical for stage in sound.stages)
-    lacking = {tap.module for tap in sound.taps if tap.name not in sound.counterparts}
+    lacking = {tap.module for tap in sound.taps if tap.reference is None}
     assert len(lacking) == 14
     assert all(".se." in module for module in lacking)
     assert all(row.step is not None for stage in sound.stages[2:] for row in stage.rows)
@@ -111,7 +111,7 @@ def test_a_sound_bundle(sound: Layers) -> None:
 def test_a_fault_in_a_converted_file_is_found(
     request_: LayersRequest, sound: Layers, precision: str, edit: Edit
 ) -> None:
-    tap = next(tap.name for tap in sound.taps if tap.module == MODULE)
+    tap = next(tap.tap for tap in sound.taps if tap.module == MODULE)
     cache = Planting(Cache.default().root, file=tflite_stage(precision).file, tap=tap, edit=edit)
     found = {stage.stage: stage for stage in layers(request_, cache).stages}
     broken = found[f"tflite-{precision}"]
@@ -180,7 +180,7 @@ def test_the_commands(cli: Cli, digits_bundle: Path, request_: LayersRequest, so
     reader = Words()
     reader.feed(page.read_text())
     assert {MODULE, "tflite-int8", "pass", "Rewrites", "Layers"} <= set(reader.words)
-    assert reader.tables == 1 + 5 + 2
+    assert reader.tables == 2 + 5 + 2  # stages and gates, layers at each stage, files and provenance
 
 
 @pytest.mark.parametrize(
