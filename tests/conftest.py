@@ -37,26 +37,32 @@ def one_thread() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that needs a shared bundle as slow, and bring files with slow tests to the front.
 
-    No process is then left alone with the slowest test at the end. Tests of one file stay together, as they share what
-    it prepares.
+    No process is then left alone with the slowest test at the end. Files that share a bundle come after those that do
+    not: the first to need it makes it, and others would only wait meanwhile. Tests of one file stay together, as they
+    share what it prepares.
     """
-    for item in items:
-        if set(SHARED) & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.slow)
+    sharing = [item for item in items if set(SHARED) & set(getattr(item, "fixturenames", ()))]
+    for item in sharing:
+        item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    shared = {item.path for item in sharing}
+    items.sort(key=lambda item: (item.path not in slow, item.path in shared))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def own_cache(shared_folder: Path) -> Iterator[Path]:
     """Keep the tests away from the user's cache, and let them share one."""
-    before = os.environ.get("MOBILEKIT_CACHE")
-    root = tmp_path_factory.mktemp("cache")
-    os.environ["MOBILEKIT_CACHE"] = str(root)
-    yield root
-    os.environ.pop("MOBILEKIT_CACHE")
-    if before is not None:
-        os.environ["MOBILEKIT_CACHE"] = before
+    root = shared_folder / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOBILEKIT_CACHE", str(root))
+        yield root
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +81,11 @@ Shared = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def shared_bundle(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+def shared_bundle(shared_folder: Path) -> Shared:
     """Export once for all processes of a test run: `shared_bundle(NAME, MODEL, OPTION...)` returns the folder."""
-    base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def export(name: str, model: str, *options: str | Path) -> Path:
-        folder = root / "bundles" / name
+        folder = shared_folder / "bundles" / name
         folder.parent.mkdir(exist_ok=True)
         nowhere = "http://127.0.0.1:9"  # an export must not need a network
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
