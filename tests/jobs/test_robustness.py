@@ -144,9 +144,9 @@ def test_an_existing_folder_is_kept(tmp_path: Path, cli: Cli) -> None:
     assert forced.returncode == 0
     assert "converting to TFLite" in forced.stderr, "what the cache has is made anew"
     assert f"{out} is written:" in forced.stdout
+    assert not (out / "model.int8.tflite").exists()
     shutil.rmtree(out)
     assert f"{out} comes out of the cache" in cli(*options).stdout
-    assert not (out / "model.int8.tflite").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
