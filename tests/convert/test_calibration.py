@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.tasks.quantize import load_calibration
 from tests.tflite_by_hand import make_tflite
 
+SHAPES = {"image": (2, 3, 4, 5), "tokens": (2, 6, 7), "prior": (2, 4)}
 INPUTS = np.float32([[-8, -1, 2, 4], [0, 1, 3, 6]])
 
 
@@ -55,3 +59,13 @@ def test_values_that_are_not_finite_leave_a_finite_range() -> None:
     content = make_tflite([("DIV", ["x", "x"], "ratio")], (1, 4), ["ratio"])
     low, high = ranges_of(with_ranges(content, {"x": np.float32([[0, 1, 2, 4]])}))["ratio"]
     assert (low, high) == (0.0, 1.0)
+
+
+def test_calibration_images_are_seen_as_nhwc_and_other_inputs_as_they_are(tmp_path: Path) -> None:
+    given = {name: np.arange(np.prod(shape), dtype=np.float32).reshape(shape) for name, shape in SHAPES.items()}
+    np.savez(tmp_path / "calibration.npz", **given)
+    taken = load_calibration(str(tmp_path / "calibration.npz"))
+    assert {name: array.shape for name, array in taken.items()} == {**SHAPES, "image": (2, 4, 5, 3)}
+    assert all(taken["image"][n, h, w, c] == given["image"][n, c, h, w] for n, c, h, w in np.ndindex(2, 3, 4, 5))
+    for name in ("tokens", "prior"):
+        np.testing.assert_array_equal(taken[name], given[name])

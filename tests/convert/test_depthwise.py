@@ -14,6 +14,7 @@ from mobilekit.convert.depthwise import with_depthwise
 from tests.tflite_by_hand import make_tflite
 
 Array = NDArray[np.float32]
+DEPTHWISE = 4  # BuiltinOperator of the TFLite schema
 
 
 def draw(*shape: int) -> Array:
@@ -45,6 +46,34 @@ def test_the_values_are_the_same_to_the_bit(channels: int, height: int, width: i
     content = grouped(x, draw(channels, *kernel, 1))
     changed = with_depthwise(content)
     assert TFLiteGraph(changed).kinds == ["DEPTHWISE_CONV_2D"]
+    assert np.array_equal(run(content, x, OpResolverType.BUILTIN), run(changed, x, OpResolverType.BUILTIN))
+
+
+def test_several_kernels_a_channel_are_a_depth_multiplier() -> None:
+    x = draw(1, 5, 4, 3)
+    model = unpack(grouped(x, draw(6, 3, 2, 1)))
+    result, bias = (
+        next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == name) for name in (b"y0", b"bias")
+    )
+    result.shape, bias.shape = np.array([1, 5, 4, 6], np.int32), np.array([6], np.int32)
+    model.buffers[bias.buffer].data = np.frombuffer(draw(6).tobytes(), np.uint8)
+    content = pack(model)
+    changed = with_depthwise(content)
+    assert TFLiteGraph(changed).kinds == ["DEPTHWISE_CONV_2D"]
+    assert np.array_equal(run(content, x, OpResolverType.BUILTIN), run(changed, x, OpResolverType.BUILTIN))
+
+
+@pytest.mark.parametrize(("dilation", "version"), [(1, 1), (2, 2)])
+def test_a_dilated_kernel_keeps_its_gaps_and_asks_for_the_op_s_second_version(dilation: int, version: int) -> None:
+    """Version 2 of the op is the first that has dilations: a runtime without it must refuse the file."""
+    x = draw(1, 7, 8, 4)
+    model = unpack(grouped(x, draw(4, 3, 2, 1)))
+    options = model.subgraphs[0].operators[0].builtinOptions
+    options.dilationHFactor, options.dilationWFactor = dilation, 1
+    content = pack(model)
+    changed = with_depthwise(content)
+    [code] = [code for code in unpack(changed).operatorCodes if code.builtinCode == DEPTHWISE]
+    assert code.version == version
     assert np.array_equal(run(content, x, OpResolverType.BUILTIN), run(changed, x, OpResolverType.BUILTIN))
 
 

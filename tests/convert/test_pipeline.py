@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from mobilekit.convert.alignment import Alignment
 from mobilekit.convert.pipeline import convert
 from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
-from mobilekit.recipes.schema import Int8, Recipe
+from mobilekit.recipes.schema import Input, Int8, Recipe
 from mobilekit.rewrites.engine import Rewritten
+from mobilekit.store import bundle as bundles
 from mobilekit.store.cache import NoCache
-from mobilekit.store.stages import Stage
+from mobilekit.store.stages import Stage, tflite_stage
 
+TFLITE_FILES = {tflite_stage(precision).file for precision in Recipe().precision}
 CALIBRATION = Calibration({"input": np.zeros((2, 3, 8, 8), np.float32)}, "digest")
 
 
@@ -38,7 +40,7 @@ class Keys(NoCache):
 
 @pytest.fixture
 def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were aligned; all tools write empty files."""
+    """The files that were aligned; the tools write their input's shapes as ONNX, and empty TFLite files."""
     found: list[Path] = []
 
     def align(_graph: GraphModule, path: Path, _inputs: Any) -> Alignment:
@@ -52,8 +54,8 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     for module in (pipeline, artifacts):
         monkeypatch.setattr(module, "align", align)
-    monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, _shapes, path: path.touch())
-    monkeypatch.setattr(pipeline, "simplify", lambda _path, made, _scratch: made.touch())
+    monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, shapes, path: path.write_text(str(shapes)))
+    monkeypatch.setattr(pipeline, "simplify", lambda path, made, _scratch: made.write_bytes(path.read_bytes()))
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
     monkeypatch.setattr(pipeline, "write_int8", lambda _float32, int8, *_others: int8.touch())
     monkeypatch.setattr(
@@ -69,12 +71,64 @@ def net(name: str) -> GraphModule:
     return symbolic_trace(model.eval())
 
 
-def keys_of(folder: Path, graph: GraphModule, recipe: Recipe) -> dict[str, str]:
+def keys_of(folder: Path, graph: GraphModule, recipe: Recipe, calibration: Calibration = CALIBRATION) -> dict[str, str]:
     for name in ("stages", "scratch"):
         (folder / name).mkdir(parents=True)
     keys = Keys()
-    convert(folder, folder / "scratch", graph, recipe, CALIBRATION, keys, lambda _message: None)
+    convert(folder, folder / "scratch", graph, recipe, calibration, keys, lambda _message: None)
     return keys.by_file
+
+
+def changed_files(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the models, not what stands beside them, that are known by other keys."""
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name] and name != bundles.LAYOUTS}
+
+
+def other_weights(graph: GraphModule) -> None:
+    with torch.no_grad():
+        graph.get_parameter("part.0.bias")[0] += 1
+
+
+def other_stride(graph: GraphModule) -> None:
+    graph.get_submodule("part.0").stride = (2, 2)
+
+
+ONNX_FILES = {Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file}
+
+
+@pytest.mark.usefixtures("aligned")
+@pytest.mark.parametrize("change", [other_weights, other_stride])
+def test_the_onnx_files_are_known_by_the_whole_graph(tmp_path: Path, change: Callable[[GraphModule], None]) -> None:
+    """The TFLite files are known by the ONNX file's bytes, which the stand-in for torch's exporter leaves alike."""
+    graph = net("part")
+    before = keys_of(tmp_path / "before", graph, Recipe())
+    assert changed_files(before, keys_of(tmp_path / "again", graph, Recipe())) == set()
+    change(graph)
+    assert changed_files(before, keys_of(tmp_path / "after", graph, Recipe())) == ONNX_FILES
+
+
+@pytest.mark.usefixtures("aligned")
+def test_files_are_known_by_the_input_s_shape(tmp_path: Path) -> None:
+    small, large = (keys_of(tmp_path / str(size), net("part"), Recipe(input=Input(size=size))) for size in (8, 16))
+    assert changed_files(small, large) == {*ONNX_FILES, *TFLITE_FILES}
+
+
+@pytest.mark.usefixtures("aligned")
+def test_only_the_int8_file_is_known_by_the_calibration(tmp_path: Path) -> None:
+    other = Calibration(CALIBRATION.arrays, "another digest")
+    before, after = (keys_of(tmp_path / each.digest, net("part"), Recipe(), each) for each in (CALIBRATION, other))
+    assert changed_files(before, after) == {Stage.TFLITE_INT8.file}
+
+
+@pytest.mark.usefixtures("aligned")
+@pytest.mark.parametrize("changed", ["tool_versions", "source_digest"])
+def test_all_files_are_known_by_the_tools_and_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    before = keys_of(tmp_path / "before", net("part"), Recipe())
+    monkeypatch.setattr(pipeline, changed, lambda *_rooms: "another")
+    assert changed_files(before, keys_of(tmp_path / "after", net("part"), Recipe())) == {*ONNX_FILES, *TFLITE_FILES}
 
 
 @pytest.mark.usefixtures("aligned")
@@ -91,8 +145,7 @@ def test_an_int8_file_with_modules_in_float_is_known_by_the_graph_too(tmp_path: 
 def test_an_int8_file_is_known_by_what_stays_in_float(tmp_path: Path, change: dict[str, Any]) -> None:
     recipes = Recipe(int8=Int8(float_modules=("part",))), Recipe(int8=Int8(**change))
     before, after = (keys_of(tmp_path / str(number), net("part"), each) for number, each in enumerate(recipes))
-    changed = {name for name in before if before[name] != after[name] and name.startswith("model.")}
-    assert changed == {Stage.TFLITE_INT8.file}
+    assert changed_files(before, after) == {Stage.TFLITE_INT8.file}
 
 
 @pytest.mark.parametrize("modules", [(), ("part",)], ids=["plain", "mixed"])
