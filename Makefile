@@ -17,7 +17,7 @@ ZOO_SIZE ?=
 help:
 	@echo "make export MODEL=ghostnetv2   export a model to artifacts/ (ARGS=--force replaces one)"
 	@echo "make test                      run all tests but those of the zoo (ARGS for pytest)"
-	@echo "make test-fast                 run those without conversions"
+	@echo "make test-fast                 run those without conversions, about 3 minutes"
 	@echo "make test-zoo ZOO=ghostnet     run the tests of whole models (without ZOO, of each family)"
 	@echo "make check                     run lint, types and layer contracts"
 	@echo "make format                    format the code, as make check wants it"
