@@ -85,10 +85,11 @@ def export(
     output: PathLike | None = None,
     force: bool = False,
     cache: bool = True,
+    strict: bool = False,
 ) -> Bundle:
     """Export a model, as `mobilekit export` does, and return the bundle.
 
-    Parity that failed is no exception: `bundle.ledger["verdict"]` tells.
+    Parity that failed is no exception, nor is a TFLite file that could not be made: `bundle.ledger["verdict"]` tells.
 
     Args:
         model: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
@@ -102,17 +103,19 @@ def export(
         output: Folder to make; `artifacts/MODEL` without.
         force: Replace a bundle that exists.
         cache: Take unchanged stages from earlier exports.
+        strict: Leave nothing where a file cannot be made, opened or run.
 
     Raises:
         UsageError: The request cannot be carried out.
         GateError: A rewrite's proof failed.
-        ToolError: A converter or runtime failed.
+        ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
     loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites)
     request = exporter.ExportRequest(
         Source(model, loaded, _path(weights), _path(calibration)),
         output=Path(output) if output else Path("artifacts") / folder_name(model),
         force=force,
+        strict=strict,
     )
     return exporter.export(request, Cache.default() if cache else NoCache()).bundle
 

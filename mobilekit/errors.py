@@ -53,6 +53,10 @@ class ToolError(MobilekitError):
     exit_code = 4
 
 
+class FullDiskError(ToolError):
+    """The disk is full, whatever tool met that."""
+
+
 class OldWordWarning(FutureWarning):
     """A word was used that has another name now; the next version takes only the new one."""
 

@@ -14,6 +14,7 @@ from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.store.bundle import MANIFEST, open_bundle
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
 
 Described = dict[str, Any]
@@ -117,11 +118,19 @@ def inspect(path: Path, with_ops: bool = False) -> Inspection:
     if path.is_dir():
         raise UsageError(f"{path} is a directory.", "Name a file in it, such as model.int8.tflite of a bundle.")
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise UsageError(f"There is no file {path}.", _why_absent(path))
     if path.suffix not in (".onnx", ".tflite"):
         raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
     found = _inspect_onnx(path) if path.suffix == ".onnx" else _inspect_tflite(path)
     return replace(found, op_list=list_ops(path)) if with_ops else found
+
+
+def _why_absent(path: Path) -> str:
+    """Return why a bundle has no such file; nothing where it was not left out, or there is no bundle."""
+    if not (path.parent / MANIFEST).is_file():
+        return ""
+    failed = {each.stage.file: each for each in open_bundle(path.parent).failed_stages}
+    return f"The export left it out: {failed[path.name].reason}." if path.name in failed else ""
 
 
 def _inspect_tflite(path: Path) -> Inspection:

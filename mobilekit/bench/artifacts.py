@@ -57,13 +57,12 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
     Raises:
         UsageError: A path is neither, a file is no TFLite file, or there is nothing to time.
     """
+    paths = paths or _default_bundles()
     if not paths:
-        paths = sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{MANIFEST}"))
-        if not paths:
-            raise UsageError(
-                f"There is no bundle under {DEFAULT_FOLDER}/.",
-                "`mobilekit export MODEL` makes one; or name bundles or .tflite files.",
-            )
+        raise UsageError(
+            f"There is no bundle under {DEFAULT_FOLDER}/.",
+            "`mobilekit export MODEL` makes one; or name bundles or .tflite files.",
+        )
     found: dict[Path, Artifact] = {}
     for path in paths:
         for artifact in _of_bundle(path) if path.is_dir() else [_of_file(path)]:
@@ -72,9 +71,24 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
     return [each if times[each.name] == 1 else replace(each, name=printable(str(each.path))) for each in found.values()]
 
 
+def failed_stages(paths: Sequence[Path]) -> list[str]:
+    """Return a sentence for each stage that the bundles among `find_artifacts`'s paths were exported without."""
+    bundles = [open_bundle(path) for path in paths or _default_bundles() if path.is_dir()]
+    return [f"{one.path} has no {each.stage}: {each.reason}." for one in bundles for each in one.failed_stages]
+
+
+def _default_bundles() -> list[Path]:
+    return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{MANIFEST}"))
+
+
 def _of_bundle(folder: Path) -> list[Artifact]:
-    precisions = open_bundle(folder).precisions
+    bundle = open_bundle(folder)
+    precisions = bundle.precisions
     if not precisions:
+        for failed in bundle.failed_stages:
+            raise UsageError(
+                f"{folder} has no TFLite file: {failed.stage} was left out: {failed.reason}.", failed.advice
+            )
         raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
     return [_artifact(folder / tflite_stage(each).file, str(folder.resolve()), each, folder) for each in precisions]
 

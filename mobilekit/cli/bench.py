@@ -74,7 +74,7 @@ def bench(
     Examples: `mobilekit bench --device adb` · `mobilekit bench a.tflite b.tflite` ·
     `mobilekit bench artifacts/ghostnetv2 --device adb --cpus big --profile --plot bench.png`
     """
-    from mobilekit.bench.artifacts import find_artifacts
+    from mobilekit.bench.artifacts import failed_stages, find_artifacts
     from mobilekit.bench.bench import BenchRequest
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
@@ -85,6 +85,8 @@ def bench(
     request = BenchRequest(
         tuple(find_artifacts(files or [])), settings, rounds, seed, benchmark_binary, cpus == "big", profile
     )
+    for absent in failed_stages(files or []):
+        err.print(f"warning: {absent}")
     with progress(f"looking for {device}") as tell:
         selection = find_devices(device, adb_server, record=record)
         for found in selection.not_ready:

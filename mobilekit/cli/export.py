@@ -31,12 +31,14 @@ def export(
     ] = None,
     force: options.Force = False,
     no_cache: options.NoCache = False,
+    strict: options.Strict = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
     """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
 
-    Exit code 1 if a rewrite's proof or a stage's parity failed.
+    Exit code 1 if a rewrite's proof or a stage's parity failed, or a TFLite file could not be made: the others are
+    written, but for --strict.
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
@@ -51,7 +53,7 @@ def export(
     base = choose_recipe(model, recipe)
     loaded = adjust(base, input_size, num_classes, options.split_words(precision), rewritten)
     target = output or Path("artifacts") / folder_name(model)
-    request = ExportRequest(Source(model, loaded, weights, calibration), target, force)
+    request = ExportRequest(Source(model, loaded, weights, calibration), target, force, strict)
     with working(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell)
     result = _result(exported)

@@ -11,10 +11,11 @@ from mobilekit.cli.render.format import figure, missed_words
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import GateResult, JudgedBound, Ledger, Row
+from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file
 
-Rule = Literal["parity", "gate", "baseline", "layers"]
+Rule = Literal["stage", "parity", "gate", "baseline", "layers"]
 Level = Literal["error", "warning"]
 
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
@@ -30,7 +31,7 @@ _UNKNOWN_ON_RANDOM = "within its limits on these inputs, and outside them on ran
 
 @dataclass(frozen=True)
 class Finding(Result):
-    """One thing that is wrong: a limit that was missed, a broken invariant, a gate, a regression, a jump."""
+    """One thing that is wrong: a stage left out, a missed limit, a broken invariant, a gate, a regression, a jump."""
 
     rule: Rule
     level: Level
@@ -70,7 +71,8 @@ def findings_of(
         layers: The values inside.
         is_bisected: Whether the fault has been looked for already, which is else the advice.
     """
-    found = [*_of_rows(ledger, is_bisected), *(_of_gate(gate) for gate in ledger.gates if gate.verdict != "pass")]
+    found = [*_of_rows(ledger, is_bisected), *map(_of_failed, ledger.failed_stages)]
+    found += [_of_gate(gate) for gate in ledger.gates if gate.verdict != "pass"]
     return (*found, *_of_baseline(baseline), *_of_layers(layers))
 
 
@@ -148,6 +150,11 @@ def _default_advice(stage: str) -> str:
 def _file(stage: str) -> str | None:
     known = find_stage(stage)
     return known.file if known else None
+
+
+def _of_failed(failed: FailedStage) -> Finding:
+    text = f"left out: {failed.reason}"
+    return Finding("stage", "error", failed.stage, text, failed.stage, follows=failed.follows, advice=failed.advice)
 
 
 def _of_gate(gate: GateResult) -> Finding:

@@ -35,9 +35,11 @@ def verify(
         raise UsageError("--calibration and --reference belong to --rebuild.", "Add --rebuild.")
     changes = find_changes(bundle)
     rebuilt = None if changes or not rebuild else _rebuild(open_bundle(bundle), calibration, reference)
+    absent = () if changes else open_bundle(bundle).failed_stages
     failed = bool(changes) or (rebuilt is not None and rebuilt["verdict"] != "pass")
     if as_json:
-        content = {"bundle": str(bundle), "verdict": "fail" if failed else "pass", "changes": changes}
+        content: dict[str, Any] = {"bundle": str(bundle), "verdict": "fail" if failed else "pass", "changes": changes}
+        content["failed_stages"] = [each.to_json() for each in absent]
         print_json({**content, "rebuild": rebuilt} if rebuild else content)
     elif changes:
         fail(f"{_shown(bundle)} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
@@ -46,6 +48,8 @@ def verify(
     else:
         count = len(open_bundle(bundle).manifest["files"])
         out.print(f"{_shown(bundle)} is as it was exported: {count} files agree with the manifest.")
+        for each in absent:
+            out.print(f"It was exported without {each.stage}: {each.reason}.")
         if rebuilt:
             _print(rebuilt)
     if failed:

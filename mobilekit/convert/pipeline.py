@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch.fx import GraphModule
@@ -10,6 +11,7 @@ from torch.fx import GraphModule
 from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
+from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.inputs.extra import random_inputs
@@ -24,6 +26,25 @@ from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion came to."""
+
+    owners: Alignment | None = None
+    """Which module each tensor of the float32 file comes from, where the conversion had to know."""
+    failed: dict[Stage, ToolError] = field(default_factory=dict)
+    """Why a TFLite file could not be made."""
+
+    def check(self) -> None:
+        """See that all files were made.
+
+        Raises:
+            ToolError: One was not.
+        """
+        for error in self.failed.values():
+            raise error
+
+
 def convert(
     folder: Path,
     scratch: Path,
@@ -32,8 +53,8 @@ def convert(
     calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
-) -> Alignment | None:
-    """Write the ONNX and TFLite files, those that the cache has from there.
+) -> Converted:
+    """Write the ONNX and TFLite files, those that the cache has from there. A TFLite file that fails leaves the others.
 
     Args:
         folder: Where to write; its `stages` must exist.
@@ -44,11 +65,8 @@ def convert(
         cache: Has what was made before.
         progress: Is told what goes on.
 
-    Returns:
-        Which module each tensor of the float32 file comes from, where the conversion had to know.
-
     Raises:
-        ToolError: A converter failed.
+        ToolError: The ONNX file, of which all others are made, cannot be made, or the disk is full.
     """
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
     return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
@@ -82,7 +100,7 @@ def _write_tflite(
     calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
-) -> Alignment | None:
+) -> Converted:
     onnx, tools = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
     keys: dict[Precision, str] = {}
     for precision in recipe.precision:
@@ -90,14 +108,15 @@ def _write_tflite(
         keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **tools})
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if not missing:
-        return None
+        return Converted()
     progress(f"converting to TFLite with onnx2tf and TensorFlow ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
-    owners = _write_files(folder, scratch, files, graph, recipe, calibration)
+    converted = _write_files(folder, scratch, files, graph, recipe, calibration)
     for name, path in files.items():
-        cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
-    return owners
+        if tflite_stage(name) not in converted.failed:
+            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+    return converted
 
 
 def _structure(graph: GraphModule) -> dict[str, object]:
@@ -121,7 +140,7 @@ def _write_files(
     graph: GraphModule,
     recipe: Recipe,
     calibration: Calibration | None,
-) -> Alignment | None:
+) -> Converted:
     """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
     is_mixed = "int8" in files and bool(recipe.int8.float_modules)
     wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
@@ -129,17 +148,27 @@ def _write_files(
     if is_mixed and not float32.exists():
         float32 = wanted.setdefault("float32", scratch / float32.name)
     inputs = calibration.arrays if calibration else None
+    failed: dict[Precision, ToolError] = {}
     if wanted:
         ranges = inputs if "int8" in wanted else None
-        layouts = write_tflite(folder / Stage.ONNX_SIMPLIFIED.file, wanted, ranges, scratch, recipe.int8.keep_float)
-        write_json(folder / bundles.LAYOUTS, layouts)
-    if not is_mixed:
-        return None
-    assert inputs is not None
-    owners = align(graph, float32, random_inputs(recipe, count=1))
-    tensors = owners.tensors_inside(recipe.int8.float_modules)
-    write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
-    return owners
+        made = write_tflite(folder / Stage.ONNX_SIMPLIFIED.file, wanted, ranges, scratch, recipe.int8.keep_float)
+        failed = made.failed
+        if len(failed) < len(wanted):
+            write_json(folder / bundles.LAYOUTS, made.layouts)
+    owners = None
+    if is_mixed and "float32" in failed:
+        failed["int8"] = failed["float32"]
+    elif is_mixed:
+        assert inputs is not None
+        try:
+            owners = align(graph, float32, random_inputs(recipe, count=1))
+            tensors = owners.tensors_inside(recipe.int8.float_modules)
+            write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
+        except FullDiskError:
+            raise
+        except ToolError as error:
+            failed["int8"] = error
+    return Converted(owners, {tflite_stage(name): error for name, error in failed.items() if name in files})
 
 
 def _tools() -> dict[str, object]:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mobilekit.errors import ToolError
+from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.store.worker import WorkerError, run_json_worker
 
 _FULL_DISK = 2**20  # bytes left, at which a tool's own words are cut off as well
@@ -43,6 +43,7 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
 
     Raises:
         ToolError: The task failed; the message has the op and the tool's own words.
+        FullDiskError: So did the disk.
     """
     log = folder / f"{task}.log"
     # Converters call tools of this environment by name.
@@ -53,17 +54,22 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
             "mobilekit.convert.tasks.worker", request, arguments=[task], folder=folder, environment=environment, log=log
         )
     except WorkerError as error:
-        if shutil.disk_usage(folder).free < _FULL_DISK:
-            raise ToolError(
-                f"The disk of {folder.absolute().parents[1]} filled up.", "Make room, and export again."
-            ) from error
-        raise _explain(task, error) from error
+        raise explain(task, error, folder) from error
     return answer
 
 
-def _explain(task: str, failure: WorkerError) -> ToolError:
+def explain(task: str, failure: WorkerError, folder: Path) -> ToolError:
+    """Return what a task's failure is to its user: the op and the tool's own words.
+
+    Args:
+        task: Name of the task.
+        failure: What its worker said.
+        folder: The task's scratch folder.
+    """
+    if shutil.disk_usage(folder).free < _FULL_DISK:
+        return FullDiskError(f"The disk of {folder.absolute().parents[1]} filled up.", "Make room, and export again.")
     words, log = failure.words, failure.log
-    op = next((match[1].strip() for pattern in _OP_NAMES if (match := re.search(pattern, f"{log}\n{words}"))), None)
+    op = next((match[1].strip() for pattern in _OP_NAMES if (match := re.search(pattern, f"{words}\n{log}"))), None)
     first = next((line for line in words.splitlines() if line.strip()), "it said nothing")
     if unsupported := re.search(r"'tf\.\w+' op is [^\n]+", words):
         first = unsupported[0]
@@ -73,7 +79,7 @@ def _explain(task: str, failure: WorkerError) -> ToolError:
     hint = (
         "SIGKILL is mostly a machine out of memory."
         if failure.signal == "SIGKILL"
-        else "`mobilekit --debug ...` shows all of the tool's output."
+        else "`mobilekit --debug export MODEL --strict` shows all of the tool's output."
     )
     tool = failure.tool or _TOOLS.get(task, task)
     error = ToolError(f"{tool} failed{f' at the op {op}' if op else ''}: {short}", hint)

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.convert.process import run_task
+from mobilekit.convert.process import explain, run_task
+from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.store.stages import Precision
+from mobilekit.store.worker import WorkerError
+
+_SAVED_MODEL = "saved_model"
+"""Folder in the scratch folder for the graph that onnx2tf makes, of which all precisions are made."""
+
+
+@dataclass(frozen=True)
+class TFLiteFiles:
+    """What a conversion came to."""
+
+    layouts: dict[str, str]
+    """NHWC or NCHW for each output of four axes, by its name; nothing where no file was made."""
+    failed: dict[Precision, ToolError]
+    """Why a file could not be made, with the op and the tool's words."""
 
 
 def write_tflite(
@@ -20,8 +36,8 @@ def write_tflite(
     calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
     keep_float: Sequence[str] = (),
-) -> dict[str, str]:
-    """Convert a simplified ONNX file, and return the layout of each output of four axes, NHWC or NCHW, by its name.
+) -> TFLiteFiles:
+    """Convert a simplified ONNX file. A precision that cannot be made leaves the others.
 
     Args:
         onnx_path: The file; it is copied first, as onnx2tf rewrites what it is given.
@@ -31,21 +47,49 @@ def write_tflite(
         keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
 
     Raises:
-        ToolError: A tool failed; the message has the op and its words.
+        FullDiskError: The disk is full.
     """
     copy = scratch / "model.onnx"
     shutil.copyfile(onnx_path, copy)
     request: dict[str, Any] = {
         "onnx": str(copy.absolute()),
-        "files": {precision: str(path.absolute()) for precision, path in files.items()},
+        "saved_model": str((scratch / _SAVED_MODEL).absolute()),
         "calibration": None,
         "keep_float": list(keep_float),
     }
     if calibration is not None:
         np.savez(scratch / "calibration.npz", **calibration)
         request["calibration"] = str((scratch / "calibration.npz").absolute())
-    layouts: dict[str, str] = run_task("tflite", request, scratch)["output_layouts"]
-    return layouts
+    return _converted(request, files, scratch)
+
+
+def _converted(request: Mapping[str, Any], files: Mapping[Precision, Path], scratch: Path) -> TFLiteFiles:
+    asked = {**request, "files": {precision: str(path.absolute()) for precision, path in files.items()}}
+    try:
+        reply = run_task("tflite", asked, scratch)
+    except FullDiskError:
+        raise
+    except ToolError as error:
+        culprit = _culprit(error, files, scratch)
+        if culprit is None:
+            return TFLiteFiles({}, dict.fromkeys(files, error))
+        rest = {precision: path for precision, path in files.items() if precision != culprit}
+        found = _converted(request, rest, scratch) if rest else TFLiteFiles({}, {})
+        return TFLiteFiles(found.layouts, {culprit: error, **found.failed})
+    failed: dict[Precision, ToolError] = {}
+    for precision, said in reply.get("failed", {}).items():
+        failed[precision] = explain("tflite", WorkerError(said["error"], tool=said.get("tool")), scratch)
+        if isinstance(failed[precision], FullDiskError):
+            raise failed[precision]
+    return TFLiteFiles(reply["output_layouts"], failed)
+
+
+def _culprit(error: ToolError, files: Mapping[Precision, Path], scratch: Path) -> Precision | None:
+    """Return the precision at which a converter took its process with it; None where the fault is that of all."""
+    has_died = isinstance(error.__cause__, WorkerError) and error.__cause__.code is not None
+    if not has_died or not (scratch / _SAVED_MODEL / "saved_model.pb").exists():
+        return None
+    return next((precision for precision, path in files.items() if not path.exists()), None)
 
 
 def write_int8(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
 from mobilekit.convert.pipeline import convert
+from mobilekit.errors import ToolError
 from mobilekit.models.build import save_state
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint
@@ -18,33 +21,78 @@ from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_json
-from mobilekit.store.stages import Stage
+from mobilekit.store.manifest import FailedStage
+from mobilekit.store.stages import TFLITE_STAGES, Stage, tflite_stage
 
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Made:
+    """What was made beside the files."""
+
+    ranges: RangeLint
+    """What float16 and int8 will do to the activations."""
+    failed: tuple[FailedStage, ...]
+    """TFLite stages that could not be made, opened or run, and those made from them: their files are not there."""
+
+
 def make_artifacts(
-    folder: Path, rewritten: Rewritten, recipe: Recipe, calibration: Calibration, cache: Cache, progress: Progress
-) -> RangeLint:
+    folder: Path,
+    rewritten: Rewritten,
+    recipe: Recipe,
+    calibration: Calibration,
+    cache: Cache,
+    progress: Progress,
+    strict: bool = False,
+) -> Made:
     """Write all files that are made of a rewritten model into `folder`, which has a subfolder `stages`.
 
-    Returns:
-        What float16 and int8 will do to the activations.
-
     Raises:
-        ToolError: A converter failed.
+        ToolError: The ONNX file, of which all others are made, cannot be made; or, with `strict`, any file.
     """
     save_state(rewritten.graph, folder / Stage.REWRITTEN.file)
     scratch = folder / "scratch"
     scratch.mkdir()
-    owners = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
+    converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
     shutil.rmtree(scratch)
+    errors = converted.failed | run_once(folder, recipe)
+    if strict and errors:
+        raise next(iter(errors.values()))
+    failed = _without_failed(folder, recipe, errors)
     path = folder / Stage.TFLITE_FLOAT32.file
     if path.exists():
-        owners = owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
+        owners = converted.owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
         write_json(folder / bundles.MODULES, owners.to_json())
     progress("recording the ranges of the activations")
     report, recording = lint(rewritten.graph, calibration.arrays, recipe)
     if "int8" in recipe.precision:
         write_json(folder / bundles.RANGES, recording.ranges)
-    return report
+    return Made(report, failed)
+
+
+def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:
+    """Open each TFLite file that is there and run it on one input, and return what cannot be, with the error."""
+    inputs, layouts, errors = random_inputs(recipe, count=1), bundles.output_layouts(folder), {}
+    for stage in map(tflite_stage, recipe.precision):
+        if (folder / stage.file).exists():
+            try:
+                open_artifact(folder / stage.file, layouts).run(inputs)
+            except ToolError as error:
+                errors[stage] = error
+    return errors
+
+
+def _without_failed(folder: Path, recipe: Recipe, errors: Mapping[Stage, ToolError]) -> tuple[FailedStage, ...]:
+    """Remove the files of the stages that failed and of those made from them, and return all these."""
+    failed: dict[Stage, FailedStage] = {}
+    for stage in (each for each in TFLITE_STAGES if each.precision in recipe.precision):
+        source = stage.predecessor
+        if source in failed:
+            failed[stage] = FailedStage(stage, f"it is made from {source}, which failed", follows=source)
+        elif stage in errors:
+            what = " ".join(errors[stage].what.split()).rstrip(".")
+            failed[stage] = FailedStage(stage, what, errors[stage].hint)
+    for stage in failed:
+        (folder / stage.file).unlink(missing_ok=True)
+    return tuple(failed.values())

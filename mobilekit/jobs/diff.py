@@ -44,8 +44,18 @@ def diff(
     progress("rebuilding the model")
     model, rewritten = models_of_bundle(bundle, loaded, reference)
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
-    steps = rewritten.steps
-    return measure_folder(bundle.path, recipe, model, rewritten.graph, evaluation, steps, progress, is_trained, device)
+    return measure_folder(
+        bundle.path,
+        recipe,
+        model,
+        rewritten.graph,
+        evaluation,
+        rewritten.steps,
+        progress,
+        is_trained,
+        device,
+        failed=bundle.failed_stages,
+    )
 
 
 def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:

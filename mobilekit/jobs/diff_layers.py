@@ -74,7 +74,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
         folder = Path(name)
         (folder / "stages").mkdir()
         (folder / "scratch").mkdir()
-        convert(folder, folder / "scratch", models.copy, recipe, calibration, cache, progress)
+        convert(folder, folder / "scratch", models.copy, recipe, calibration, cache, progress).check()
         stages = {
             Stage.REFERENCE: TappedStage(
                 lambda: TorchRuntime(models.tapped_reference), lambda: TorchRuntime(models.reference)

@@ -26,6 +26,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
+from mobilekit.store.manifest import FailedStage
 from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
@@ -40,6 +41,8 @@ class ExportRequest:
     output: Path
     force: bool = False
     """Replace a bundle that exists, and make everything anew: nothing comes out of the cache."""
+    strict: bool = False
+    """Leave nothing where a file cannot be made, opened or run."""
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,52 @@ class Exported:
 def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
     """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
 
-    A bundle whose parity failed is closed too, with the verdict in its ledger, so that it can be looked into. Anything
-    else that fails leaves nothing behind.
+    A bundle whose parity failed is closed too, with the verdict in its ledger, so that it can be looked into; and so is
+    one without a TFLite file that could not be made, opened or run, with the reason in its ledger. Anything else that
+    fails leaves nothing behind.
 
     Raises:
         UsageError: The request cannot be carried out.
         GateError: A rewrite's proof failed.
-        ToolError: A converter or runtime failed, or the disk is full.
+        ToolError: The ONNX file, of which all others are made, could not be made, or the disk is full; with `strict`,
+            any file could not be made, opened or run.
     """
     opened = open_source(request.source)
     digest = request_digest(request)
     existing = _existing(request, digest)
     if existing:
+        if request.strict:
+            _check_whole(existing)
         return Exported(existing, up_to_date=True)
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
-            _fill(folder, opened, digest, cache, progress)
-            cache.put(digest, folder, [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()])
+            failed = _fill(folder, opened, digest, cache, progress, request.strict)
+            if not failed:  # what failed may well succeed another time
+                names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+                cache.put(digest, folder, names)
     return Exported(open_bundle(request.output), from_cache=from_cache)
 
 
-def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress) -> None:
-    """Make all files of the bundle in `folder`."""
+def _check_whole(bundle: Bundle) -> None:
+    """Refuse a bundle that was there already, without a file that could not be made.
+
+    Raises:
+        ToolError: It is such a one.
+    """
+    for each in bundle.failed_stages:
+        raise ToolError(
+            f"{bundle.path} was exported without {each.stage}: {each.reason}.",
+            "`mobilekit export ... --strict --force` tries again.",
+        )
+
+
+def _fill(
+    folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress, strict: bool
+) -> tuple[FailedStage, ...]:
+    """Make all files of the bundle in `folder`, and return what could not be made."""
     built = opened.fill(progress)
     source, recipe = built.source, built.source.recipe.recipe
     reference, calibration = built.reference, built.calibration
@@ -87,9 +111,9 @@ def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Pro
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / Stage.REFERENCE.file)
-    ranges = make_artifacts(folder, rewritten, recipe, calibration, cache, progress)
+    made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, strict)
 
-    artifacts = inspect_files(folder, recipe)
+    artifacts = inspect_files(folder, recipe, made.failed)
     content = {
         "format": 1,
         "request": digest,
@@ -113,6 +137,7 @@ def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Pro
         "input": input_entry(recipe.input),
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
         "artifacts": artifact_entries(artifacts, bundles.output_layouts(folder)),
+        **({"failed_stages": [each.to_json() for each in made.failed]} if made.failed else {}),
     }
     ledger = measure_folder(
         folder,
@@ -123,9 +148,11 @@ def _fill(folder: Path, opened: Opened, digest: str, cache: Cache, progress: Pro
         progress=progress,
         is_trained=reference.is_trained,
         artifacts=artifacts,
+        failed=made.failed,
     )
-    write_json(folder / bundles.LEDGER, replace(ledger, ranges=ranges).to_json())
+    write_json(folder / bundles.LEDGER, replace(ledger, ranges=made.ranges).to_json())
     write_manifest(folder, content)
+    return made.failed
 
 
 def request_digest(request: ExportRequest) -> str:

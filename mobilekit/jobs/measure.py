@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,25 +20,33 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store import bundle as bundles
+from mobilekit.store.manifest import FailedStage
 from mobilekit.store.stages import Stage, device_stage, tflite_stage
 
 Progress = Callable[[str], None]
 OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
 
 
-def file_stages(recipe: Recipe) -> list[Stage]:
-    """Return the stages that are files in a bundle of this recipe, in the order of the conversion."""
-    return [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *(tflite_stage(precision) for precision in recipe.precision)]
+def file_stages(recipe: Recipe, failed: Iterable[FailedStage] = ()) -> list[Stage]:
+    """Return the stages that are files in a bundle of this recipe, in the order of the conversion.
+
+    Args:
+        recipe: Its precisions are there.
+        failed: But for these stages.
+    """
+    absent = {each.stage for each in failed}
+    files = [tflite_stage(precision) for precision in recipe.precision]
+    return [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *(stage for stage in files if stage not in absent)]
 
 
-def inspect_files(folder: Path, recipe: Recipe) -> dict[str, Inspection]:
-    """Look into the ONNX and TFLite files of a bundle of this recipe, by their names.
+def inspect_files(folder: Path, recipe: Recipe, failed: Iterable[FailedStage] = ()) -> dict[str, Inspection]:
+    """Look into the ONNX and TFLite files of a bundle of this recipe, by their names; `failed` are not there.
 
     Raises:
         ToolError: A file cannot be opened.
         UsageError: A file is missing.
     """
-    names = sorted(stage.file for stage in file_stages(recipe) if stage is not Stage.ONNX)
+    names = sorted(stage.file for stage in file_stages(recipe, failed) if stage is not Stage.ONNX)
     return {name: inspect(folder / name) for name in names}
 
 
@@ -53,6 +61,7 @@ def measure_folder(
     is_trained: bool = True,
     device: OpenOnDevice | None = None,
     artifacts: Mapping[str, Inspection] | None = None,
+    failed: Sequence[FailedStage] = (),
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it.
 
@@ -67,6 +76,7 @@ def measure_folder(
         is_trained: Whether the model has weights that mean something.
         device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
         artifacts: What `inspect_files` found, where that was asked before.
+        failed: Stages that the export had to leave out.
 
     Raises:
         ToolError: An artifact cannot be run.
@@ -77,7 +87,7 @@ def measure_folder(
         Stage.REWRITTEN: lambda: TorchRuntime(rewritten),
     }
     layouts = bundles.output_layouts(folder)
-    for stage in file_stages(recipe):
+    for stage in file_stages(recipe, failed):
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
         if device and stage.file_format == "tflite":
             on_device = device_stage(stage.precision)
@@ -92,17 +102,18 @@ def measure_folder(
         bundles.calibrated_ranges(folder),
         is_trained,
     )
-    artifacts = inspect_files(folder, recipe) if artifacts is None else artifacts
+    artifacts = inspect_files(folder, recipe, failed) if artifacts is None else artifacts
     summaries = {
         stage.file: ArtifactSummary.from_json(artifact_summary(artifacts[stage.file]))
         for stage in stages
         if stage.file in artifacts
     }
-    return replace(ledger, artifacts=summaries, gates=tuple(_check_gates(artifacts, recipe)))
+    gates = tuple(_check_gates(artifacts, recipe))
+    return replace(ledger, artifacts=summaries, gates=gates, failed_stages=tuple(failed))
 
 
 def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:
     for precision, gate in recipe.gates.items():
         file = tflite_stage(precision).file
-        if precision in recipe.precision:
+        if file in artifacts:
             yield from check_gate(file, artifacts[file], gate)

@@ -95,9 +95,12 @@ def rebuild(
     with TemporaryDirectory(prefix="mobilekit-rebuild-") as scratch:
         folder = Path(scratch)
         (folder / "stages").mkdir()
-        make_artifacts(folder, rewritten, loaded.recipe, inputs, NoCache(), progress)
+        made = make_artifacts(folder, rewritten, loaded.recipe, inputs, NoCache(), progress)
+        reasons = {each.stage.file: each.reason for each in made.failed}
         expected = {name: digest for name, digest in bundle.manifest["files"].items() if name not in _NOT_REBUILT}
-        files = tuple(_compared(bundle.path, folder, name, digest) for name, digest in expected.items())
+        files = tuple(
+            _compared(bundle.path, folder, name, digest, reasons.get(name)) for name, digest in expected.items()
+        )
     return Rebuild(files, _changed_tools(bundle))
 
 
@@ -121,10 +124,10 @@ def _calibration(bundle: Bundle, recipe: Recipe, path: Path | None) -> Calibrati
     )
 
 
-def _compared(bundle: Path, rebuilt: Path, name: str, digest: str) -> RebuiltFile:
+def _compared(bundle: Path, rebuilt: Path, name: str, digest: str, reason: str | None) -> RebuiltFile:
     made = rebuilt / name
     if not made.is_file():
-        return RebuiltFile(name, digest, None, ("the rebuild made no such file",))
+        return RebuiltFile(name, digest, None, (reason or "the rebuild made no such file",))
     again = sha256_of(made)
     return RebuiltFile(name, digest, again, () if again == digest else tuple(differences(bundle / name, made)))
 

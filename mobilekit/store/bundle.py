@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import UsageError
 from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
 from mobilekit.store.stages import TFLITE_STAGES, Precision
+
+if TYPE_CHECKING:
+    from mobilekit.store.manifest import FailedStage
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger.json"
@@ -58,6 +61,13 @@ class Bundle:
         """The TFLite precisions in the bundle."""
         there = {stage.precision for stage in TFLITE_STAGES if (self.path / stage.file).exists()}
         return [name for name in self.manifest["precision"] if name in there]
+
+    @property
+    def failed_stages(self) -> tuple[FailedStage, ...]:
+        """The stages that the export had to leave out."""
+        from mobilekit.store.manifest import FailedStage
+
+        return tuple(FailedStage.from_json(each) for each in self.manifest.get("failed_stages", ()))
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilekit.store.result import Result
+from mobilekit.store.stages import Stage
 
 FORMAT = 1
 """Of the manifest: a version that other versions cannot read has another one."""
@@ -75,6 +76,19 @@ class File(Result):
 
 
 @dataclass(frozen=True)
+class FailedStage(Result):
+    """A stage that could not be made, opened or run, and so is not in the bundle."""
+
+    stage: Stage
+    reason: str
+    """In the tool's own words, one line without a full stop."""
+    advice: str = ""
+    """What to do."""
+    follows: Stage | None = None
+    """The failed stage that this one would have been made from."""
+
+
+@dataclass(frozen=True)
 class Manifest(Result):
     """What a bundle is, and the SHA-256 of every file in it."""
 
@@ -98,3 +112,5 @@ class Manifest(Result):
     """SHA-256 of this manifest without this line."""
     extra_inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How further inputs come about, by name."""
+    failed_stages: tuple[FailedStage, ...] = ()
+    """Stages that the export had to leave out."""

@@ -58,9 +58,14 @@ def _answered(answer: Callable[[Any], Any], request: str) -> dict[str, Any]:
     except BaseException as error:
         with suppress(OSError):  # as above
             traceback.print_exc()
-        tool = {"tool": error.tool} if hasattr(error, "tool") else {}
-        if isinstance(error, MobilekitError):
-            return {"error": error.what, **tool}
-        words = str(error).strip()
-        told = "" if isinstance(error, SystemExit) or not words else f"{type(error).__name__}: {words}"
-        return {"error": told, **tool}
+        return told(error)
+
+
+def told(error: BaseException) -> dict[str, str]:
+    """Return what was raised as a reply: `error`, its words, and `tool`, where `named` has marked it."""
+    tool = {"tool": str(error.tool)} if hasattr(error, "tool") else {}
+    if isinstance(error, MobilekitError):
+        return {"error": error.what, **tool}
+    words = str(error).strip()
+    is_silent = isinstance(error, SystemExit) or not words
+    return {"error": "" if is_silent else f"{type(error).__name__}: {words}", **tool}

@@ -15,6 +15,7 @@ from torch.fx import GraphModule, symbolic_trace
 from mobilekit.convert import pipeline
 from mobilekit.convert.alignment import Alignment
 from mobilekit.convert.pipeline import convert
+from mobilekit.convert.tflite import TFLiteFiles
 from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Input, Int8, Recipe
@@ -47,10 +48,10 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         found.append(path)
         return Alignment({"tensor": "part.0"}, {})
 
-    def write_tflite(_onnx: Path, files: dict[str, Path], *_others: Any) -> dict[str, str]:
+    def write_tflite(_onnx: Path, files: dict[str, Path], *_others: Any) -> TFLiteFiles:
         for path in files.values():
             path.touch()
-        return {}
+        return TFLiteFiles({}, {})
 
     for module in (pipeline, artifacts):
         monkeypatch.setattr(module, "align", align)
@@ -58,6 +59,7 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(pipeline, "simplify", lambda path, made, _scratch: made.write_bytes(path.read_bytes()))
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
     monkeypatch.setattr(pipeline, "write_int8", lambda _float32, int8, *_others: int8.touch())
+    monkeypatch.setattr(artifacts, "run_once", lambda _folder, _recipe: {})
     monkeypatch.setattr(
         artifacts, "lint", lambda graph, _arrays, _recipe: (graph, type("Recording", (), {"ranges": {}}))
     )

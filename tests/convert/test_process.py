@@ -196,7 +196,7 @@ def test_a_simplified_graph_comes_back(tmp_path: Path) -> None:
 
 
 def _explained(words: str, log: str, tool: str | None = None, code: int | None = None) -> ToolError:
-    return process._explain("tflite", WorkerError(words, code, tool, log))
+    return process.explain("tflite", WorkerError(words, code, tool, log), Path())
 
 
 def test_onnx2tf_is_quoted_with_its_op() -> None:

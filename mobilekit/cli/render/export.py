@@ -75,6 +75,8 @@ def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
     name = str(manifest["model"]["name"])
     if not errors:
         return f"mobilekit bench {result.bundle} (how fast it is), mobilekit report {result.bundle} -o report.html"
+    if errors[0].rule == "stage":
+        return f"mobilekit bench {result.bundle} (how fast the files are that could be made)"
     if errors[0].rule == "gate":
         return f"mobilekit inspect {result.bundle}/{errors[0].file}"
     if errors[0].stage == "rewritten":

@@ -1,4 +1,4 @@
-"""A ledger as JUnit: a test for each comparison, each gate, and each comparison with the baseline."""
+"""A ledger as JUnit: a test for each comparison, stage left out, gate, and comparison with the baseline."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def _cases(result: DiffResult, suite: str) -> Iterator[Case]:
         yield Case(
             suite, f"{gate.artifact}: {gate.gate}", gates.get((gate.artifact, gate.gate)), output=f"{gate.value:g}"
         )
+    for failed in result.failed_stages:
+        yield Case(suite, failed.stage, failures[("stage", failed.stage)])
     for row in result.rows:
         yield Case(suite, row.place, failures.get(("parity", row.place)), output=_figures(row))
     for change in result.baseline.stages if result.baseline else ():

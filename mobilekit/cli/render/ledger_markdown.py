@@ -36,7 +36,7 @@ def _stages(result: DiffResult) -> list[str]:
     totals = list(result.totals.values())
     k = next((row.top_k for row in totals if row.top_k), None)
     labeled = any(row.top1 is not None for row in totals)
-    rows = (
+    rows = [
         (
             row.stage,
             row.output,
@@ -49,9 +49,11 @@ def _stages(result: DiffResult) -> list[str]:
             marked(row.verdict),
         )
         for row in totals
-    )
+    ]
     tasks = (*([f"same top-{k} %"] if k else []), *(["top-1 %"] if labeled else []))
-    return table(("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict"), rows)
+    head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict")
+    rows += [(failed.stage, *[""] * (len(head) - 2), marked("fail")) for failed in result.failed_stages]
+    return table(head, rows)
 
 
 def _baseline(report: BaselineReport) -> list[str]:

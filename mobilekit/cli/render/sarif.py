@@ -19,6 +19,7 @@ _RULES: dict[Rule, str] = {
     "gate": "A file is not as the recipe's gates want it: its partitions, its ops, or its size.",
     "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the error of its format.",
     "layers": "The error of a value inside the model is more than the stage's number format explains.",
+    "stage": "A file could not be made, opened or run.",
 }
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -61,7 +62,7 @@ def _result(members: Sequence[Finding], measured: Path) -> dict[str, Any]:
 
 def _fingerprint(finding: Finding) -> str:
     """Return what the same result has in another run, whatever its figures."""
-    parts = (finding.stage, finding.against, finding.output) if finding.against else (finding.file,)
+    parts = (finding.stage, finding.against, finding.output) if finding.against else (finding.file or finding.stage,)
     return "/".join([finding.rule, *(part for part in (*parts, finding.module) if part)])
 
 

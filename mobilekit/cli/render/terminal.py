@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mobilekit.cli.findings import Finding, advice_of, by_place, gate_words, texts_of
-from mobilekit.cli.render.format import count, figure, limit_words, percent, short_limit
+from mobilekit.cli.render.format import NOTHING, count, figure, limit_words, percent, short_limit
 from mobilekit.parity.ledger.result import Ledger
 
 
@@ -26,6 +26,9 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
         gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
         return f"pass: {name}: {count(len(stages), 'stage')} within the limits{gates}"
     parts = []
+    absent = [failed.stage for failed in ledger.failed_stages]
+    if absent:
+        parts.append(f"{count(len(absent), 'stage')} left out, first {absent[0]}")
     failed = list(dict.fromkeys(each.stage for each in errors if each.rule == "parity" and each.stage))
     if failed:
         parts.append(f"{len(failed)} of {count(len(stages), 'stage')} outside the limits, first {failed[0]}")
@@ -64,6 +67,8 @@ def ledger_table(ledger: Ledger) -> Table:
             short_limit(row.limits[0]) if row.limits else "-",
             Text("pass", style="green") if passed else Text("fail", style="bold red"),
         )
+    for absent in ledger.failed_stages:
+        table.add_row(absent.stage, *[NOTHING] * (len(table.columns) - 2), Text("fail", style="bold red"))
     return table
 
 
@@ -92,9 +97,13 @@ def finding_lines(findings: Sequence[Finding], in_full: bool = True) -> list[str
     """
     own = [each for each in findings if in_full or not each.follows]
     lines = [f"{members[0].place}: {texts_of(members)}." for members in by_place(own)]
-    later = list(dict.fromkeys(each.stage for each in findings if each.stage and each not in own))
+    others = [each for each in findings if each not in own]
+    later = list(dict.fromkeys(each.stage for each in others if each.stage and each.rule != "stage"))
     if later:
         lines.append(f"Made from these, and outside their limits too: {', '.join(later)}.")
+    absent = [each.stage for each in others if each.stage and each.rule == "stage"]
+    if absent:
+        lines.append(f"Left out with them: {', '.join(absent)}.")
     return [*lines, *advice_of(findings)]
 
 

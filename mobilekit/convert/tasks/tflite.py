@@ -6,6 +6,7 @@ with the same outputs to the bit in half the time, and they get a signature with
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,37 +18,48 @@ from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.keras_model import Shapes, keras_model
 from mobilekit.convert.tasks.quantize import load_calibration, quantize
 from mobilekit.store import memory
-from mobilekit.store.worker_loop import named
+from mobilekit.store.worker_loop import named, told
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Convert `onnx` into one file for each precision.
 
     Args:
-        request: `onnx` (absolute path), `files` (precision to absolute path), `calibration` (absolute path of an .npz
+        request: `onnx` (absolute path), `saved_model` (absolute path of a folder to make, for what onnx2tf
+            makes of it), `files` (precision to absolute path), `calibration` (absolute path of an .npz
             with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
             leaves in float).
 
     Returns:
-        `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name.
+        `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
+        said of each precision that could not be made, as a reply; the others are made nevertheless.
     """
-    saved = Path("saved_model").absolute()
+    saved = Path(request["saved_model"])
     inputs, outputs, layouts = _save_model(request["onnx"], saved)
     memory.release()
+    failed = {}
     for precision, path in request["files"].items():
-        calibration = load_calibration(request["calibration"]) if precision == "int8" else None
-        with named("the TensorFlow Lite converter"):
-            if calibration is not None:
-                content = with_depthwise(_convert(saved, "float32"))
-                kept = tensors_to_keep(content, request["keep_float"])
-                content = quantize(with_ranges(content, calibration), kept)
-            else:
-                content = _convert(saved, precision)
-                if precision in ("float32", "float16"):  # XNNPACK has no dynamic-range DEPTHWISE_CONV_2D
-                    content = with_depthwise(content)
-        Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
+        try:
+            with named("the TensorFlow Lite converter"):
+                content = _content(saved, precision, request)
+            Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
+        except Exception as error:
+            traceback.print_exc()
+            failed[precision] = told(error)
         memory.release()
-    return {"output_layouts": layouts}
+    return {"output_layouts": layouts, "failed": failed}
+
+
+def _content(saved: Path, precision: str, request: dict[str, Any]) -> bytes:
+    """Return the file of a precision."""
+    if precision == "int8":
+        calibration = load_calibration(request["calibration"])
+        content = with_depthwise(_convert(saved, "float32"))
+        kept = tensors_to_keep(content, request["keep_float"])
+        return quantize(with_ranges(content, calibration), kept)
+    content = _convert(saved, precision)
+    # XNNPACK has no dynamic-range DEPTHWISE_CONV_2D
+    return with_depthwise(content) if precision in ("float32", "float16") else content
 
 
 def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str, str]]:

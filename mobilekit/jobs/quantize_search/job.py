@@ -116,7 +116,7 @@ def search(
     """
     loaded = adjust(request.source.recipe, precision=("float32", "int8"))
     source = replace(request.source, recipe=loaded)
-    made = export(replace(request, source=source), cache)
+    made = export(replace(request, source=source, strict=True), cache)
     calibration = read_calibration(loaded.recipe, source.calibration).arrays
     trial = _FileMaker(made.bundle, source, calibration)
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)

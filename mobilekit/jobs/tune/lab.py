@@ -99,7 +99,7 @@ class Lab:
         output = self.folder / sha256_of_json(loaded.recipe.model_dump(mode="json"))[:16]
         source = replace(self.source, recipe=adjust(loaded, precision=[self.precision]))
         exported = export(
-            ExportRequest(source, output), self.cache, lambda message: self.progress(f"{name}: {message}")
+            ExportRequest(source, output, strict=True), self.cache, lambda message: self.progress(f"{name}: {message}")
         )
         check_ledger(ledger_of(exported.bundle))
         return output / tflite_stage(self.precision).file

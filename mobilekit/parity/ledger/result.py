@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, computed_field, model
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store.bundle import LEDGER, Bundle, read_part
+from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Precision, Stage
 
@@ -256,13 +257,15 @@ class Ledger(Result):
     """SHA-256 of the real inputs' bytes."""
     ranges: RangeLint | None = None
     """What the activations warn of, in the ledger of an export."""
+    failed_stages: tuple[FailedStage, ...] = ()
+    """Stages that could not be made, opened or run, and were left out."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """`pass` if every row and every gate passes, else `fail`."""
+        """`pass` if every row and every gate passes and no stage failed, else `fail`."""
         verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
-        return "pass" if all(verdict == "pass" for verdict in verdicts) else "fail"
+        return "pass" if not self.failed_stages and all(verdict == "pass" for verdict in verdicts) else "fail"
 
     @property
     def totals(self) -> dict[tuple[str, str], Row]:

@@ -38,7 +38,7 @@ from mobilekit.parity.ledger.result import (
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning
 from mobilekit.rewrites.exactness import Exactness
 from mobilekit.rewrites.report import Float32Check, Proof, Refusal, StepReport
-from mobilekit.store.manifest import Weights
+from mobilekit.store.manifest import FailedStage, Weights
 from mobilekit.store.stages import Stage
 from tests.cli.render.test_ci import check_junit
 from tests.snapshots import check_snapshot, on_terminal
@@ -124,6 +124,10 @@ DEAD = BrokenInvariant("dead", "1 of 5 outputs are dead | <always> 0", KEEP_FLOA
 RANGES = RangeLint(
     84, (RangeWarning("float16-overflow", "severe", "head", "head", 7e4, 65504, "it is 7e+04", "scale"),)
 )
+FAILED = (
+    FailedStage(Stage.TFLITE_FLOAT32, "onnx2tf failed at the op Mul_3: it has <4> & 5 | axes", "Try another."),
+    FailedStage(Stage.TFLITE_INT8, "it is made from tflite-float32, which failed", follows=Stage.TFLITE_FLOAT32),
+)
 CASES: dict[str, DiffResult] = {
     "pass": result_of(replace(ledger(), ranges=RANGES)),
     "labeled": result_of(ledger(labeled=True)),
@@ -131,6 +135,7 @@ CASES: dict[str, DiffResult] = {
     "random": result_of(ledger(random=0.5)),
     "invariant": result_of(ledger(findings=(DEAD,)), layers=inside()),
     "gate": result_of(ledger(size=2.5)),
+    "failed": result_of(replace(ledger(), rows=ledger().rows[:3], gates=(), failed_stages=FAILED)),
     "baseline": result_of(ledger(int8=0.039), baseline=against_baseline(ledger(int8=0.039), ledger(int8=0.001))),
 }
 
@@ -167,7 +172,7 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-@pytest.mark.parametrize("case", ["stage", "random", "invariant", "gate"])
+@pytest.mark.parametrize("case", ["stage", "random", "invariant", "gate", "failed"])
 def test_what_fails_is_in_every_rendering(case: str, form: str) -> None:
     result = CASES[case]
     text = RENDERINGS[form](result)
@@ -230,7 +235,7 @@ def test_junit_has_a_test_for_each_verdict(case: str) -> None:
     result = CASES[case]
     root = check_junit(diff_junit(result, "net"))
     compared = result.baseline.stages if result.baseline else ()
-    assert root.attrib["tests"] == str(len(result.gates) + len(result.rows) + len(compared))
+    assert root.attrib["tests"] == str(len(result.gates) + len(result.rows) + len(compared) + len(result.failed_stages))
     assert (root.attrib["failures"] == "0") == result.is_good
 
 
