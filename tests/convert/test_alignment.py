@@ -222,6 +222,18 @@ def test_layouts_do_not_matter(x: torch.Tensor, monkeypatch: pytest.MonkeyPatch)
     }
 
 
+@pytest.mark.parametrize("is_turned", [False, True], ids=["as in PyTorch", "channels last"])
+def test_tokens_may_stand_in_either_order(is_turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Conv1d(3, 5, 1), nn.Conv1d(5, 6, 1)).eval()
+    x = torch.randn(1, 3, 7)
+    first = net[0](x)
+    values = {"first": noisy(first), "second": noisy(net[1](first))}
+    tensors = {name: np.swapaxes(value, 1, 2).copy() if is_turned else value for name, value in values.items()}
+    ops: list[Op] = [(["input"], ["first"]), (["first"], ["second"])]
+    assert aligned(net, ops, tensors, x, monkeypatch).modules == {"first": "0", "second": "1"}
+
+
 class Positive(nn.Module):
     """A ReLU that changes nothing, as what it takes is positive; and two branches that compute the same."""
 

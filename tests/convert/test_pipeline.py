@@ -21,7 +21,7 @@ from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Input, Int8, Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
-from mobilekit.store.cache import NoCache
+from mobilekit.store.cache import Cache, NoCache
 from mobilekit.store.stages import Stage, tflite_stage
 
 TFLITE_FILES = {tflite_stage(precision).file for precision in Recipe().precision}
@@ -148,6 +148,27 @@ def test_an_int8_file_is_known_by_what_stays_in_float(tmp_path: Path, change: di
     recipes = Recipe(int8=Int8(float_modules=("part",))), Recipe(int8=Int8(**change))
     before, after = (keys_of(tmp_path / str(number), net("part"), each) for number, each in enumerate(recipes))
     assert changed_files(before, after) == {Stage.TFLITE_INT8.file}
+
+
+@pytest.mark.usefixtures("aligned")
+def test_what_the_cache_has_is_whole_and_no_tool_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(name: str) -> dict[str, bytes]:
+        folder = tmp_path / name
+        for part in ("stages", "scratch"):
+            (folder / part).mkdir(parents=True)
+        convert(folder, folder / "scratch", net("part"), Recipe(), CALIBRATION, cache, lambda _message: None)
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    def fail(*_arguments: Any) -> None:
+        raise AssertionError("a tool was run")
+
+    cache = Cache(tmp_path / "cache")
+    made = export("made")
+    for tool in ("write_onnx", "simplify", "write_tflite", "write_int8", "align"):
+        monkeypatch.setattr(pipeline, tool, fail)
+    assert export("taken") == made
+    assert {*ONNX_FILES, *TFLITE_FILES, bundles.LAYOUTS} <= made.keys()
 
 
 @pytest.mark.parametrize("modules", [(), ("part",)], ids=["plain", "mixed"])

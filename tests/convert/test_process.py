@@ -124,6 +124,17 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path, blocked: Blocke
         assert _wait_until(lambda: _is_gone(worker))
 
 
+def test_a_worker_iterates_over_sets_in_one_order_and_sees_no_gpu(
+    tmp_path: Path, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Converters name tensors in the order in which they come upon them, on one kind of device."""
+    for name, value in (("PYTHONHASHSEED", "7"), ("CUDA_VISIBLE_DEVICES", "0")):
+        monkeypatch.setenv(name, value)
+    with _parent(blocked, tmp_path) as (_parent_process, worker):
+        has = worker.environ()
+    assert (has["PYTHONHASHSEED"], has["CUDA_VISIBLE_DEVICES"]) == ("0", "")
+
+
 def test_an_interrupt_kills_the_worker(tmp_path: Path, blocked: Blocked) -> None:
     with _parent(blocked, tmp_path) as (parent, worker):
         parent.send_signal(signal.SIGINT)
