@@ -207,8 +207,11 @@ def test_another_device_is_never_compared(name: str, value: str) -> None:
     assert change.why == f"the device's {name} was {getattr(PHONE, name)} and is {value}"
 
 
-def test_an_emulated_device_is_never_compared() -> None:
-    assert only(bench(entry(), emulated=True), bench(entry(), emulated=True)).verdict == "not-comparable"
+@pytest.mark.parametrize(("now", "then"), [(True, True), (True, False), (False, True)])
+def test_an_emulated_device_is_never_compared(now: bool, then: bool) -> None:
+    change = only(bench(entry(scaled(2)), emulated=now), bench(entry(), emulated=then))
+    assert (change.verdict, change.ratio) == ("not-comparable", None)
+    assert "emulated" in change.why
 
 
 def test_another_unit_of_the_device_or_an_unknown_chip_is_compared() -> None:
