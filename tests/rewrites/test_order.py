@@ -25,16 +25,16 @@ class Nothing(Rewrite[Options]):
         """Change nothing."""
 
 
-def order_of(first: list[set[str]], second: list[set[str]]) -> list[str]:
-    """Return the notes of two steps, of which each is applied and sees these paths at each moment."""
-    seen = {"one": iter(first), "two": iter(second)}
-    order = Order(("one", "two"), [lambda _graph, name=name: frozenset(next(seen[name])) for name in seen])  # type: ignore[misc]
+def order_of(*paths: list[set[str]]) -> list[str]:
+    """Return the notes of two or three steps, of which each is applied and sees these paths at each moment."""
+    seen = {name: iter(each) for name, each in zip(("one", "two", "three"), paths, strict=False)}
+    order = Order(tuple(seen), [lambda _graph, name=name: frozenset(next(seen[name])) for name in seen])  # type: ignore[misc]
     graph = symbolic_trace(nn.ReLU())
     order.look(graph)
     for _name in seen:
         apply_at(graph, Nothing(Options()), [], None)
         order.look(graph)
-    return [*order.notes(0), *order.notes(1)]
+    return [note for index in range(len(seen)) for note in order.notes(index)]
 
 
 def test_sites_are_counted_and_the_first_is_named() -> None:
@@ -46,6 +46,19 @@ def test_sites_are_counted_and_the_first_is_named() -> None:
         "two runs later and adds 2 sites that one would match (a and another site). To rewrite them with one, "
         "move one after two"
     ]
+
+
+def test_sites_that_are_gone_again_are_not_told() -> None:
+    nothing: list[set[str]] = [set()] * 4
+    assert order_of([set(), set(), {"a", "b"}, {"b"}], nothing, nothing) == [
+        "two runs later and adds a site that one would match (b). To rewrite it with one, move one after two"
+    ]
+    assert order_of([set(), set(), {"a"}, set()], nothing, nothing) == []
+
+
+def test_a_step_that_would_change_the_model_again_says_so() -> None:
+    assert order_of([{"a"}, {"a"}, {"a"}], [set()] * 3) == ["a second run would change a again"]
+    assert order_of([{"a"}, set(), set()], [set()] * 3) == []
 
 
 def test_a_graph_that_no_step_changed_is_not_looked_at_again() -> None:

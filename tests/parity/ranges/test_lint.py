@@ -223,6 +223,8 @@ def test_one_input_that_makes_the_range_is_named() -> None:
     inputs[11, 2, 3, 3] = 300
     warning = only(linted(Step(lambda x: x * 1.0), inputs), "int8-outliers")
     assert warning.advice.startswith("Calibration input 11 alone makes this range")
+    inputs[5, 0, 2, 2] = -290
+    assert " alone " not in only(linted(Step(lambda x: x * 1.0), inputs), "int8-outliers").advice
 
 
 def test_outliers_in_a_part_that_can_stay_in_float() -> None:
