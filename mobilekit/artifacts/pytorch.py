@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +12,11 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.models.outputs import run_in_batches
 
 _VALUES_A_BATCH = 2**20
+
+
+def batch_size(inputs: Arrays) -> int:
+    """Return how many of inputs (N, ...) to run at once."""
+    return max(1, _VALUES_A_BATCH // sum(math.prod(array.shape[1:]) for array in inputs.values()))
 
 
 class TorchRuntime(Runtime):
@@ -21,8 +28,7 @@ class TorchRuntime(Runtime):
 
     def _run(self, inputs: Arrays) -> Arrays:
         """Run the module. A float64 module computes in float64 and its result is rounded last."""
-        size = max(1, _VALUES_A_BATCH // sum(array[0].size for array in inputs.values()))
         tensors = {name: torch.from_numpy(array).to(self.dtype) for name, array in inputs.items()}
         with torch.inference_mode():
-            outputs = run_in_batches(self.model, tensors, size)
+            outputs = run_in_batches(self.model, tensors, batch_size(inputs))
         return {name: tensor.numpy().astype(np.float32) for name, tensor in outputs.items()}

@@ -25,7 +25,7 @@ def measure_candidate(request: DiffRequest) -> DiffResult:
             err.print(f"note: {note}.")
         tell("measuring the candidate")
         ledger = pair.measure()
-        fault = bisect_to(request.bisect, pair, tell) if request.bisect and ledger.verdict != "pass" else None
+        fault = bisect_to(request.bisect, pair, tell) if request.bisect and ledger.verdict == "fail" else None
     bisected = fault.report() if fault else None
     return result_of(ledger, bisect=bisected, is_bisected=request.bisect is not None)
 

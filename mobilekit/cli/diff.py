@@ -52,6 +52,7 @@ def diff(
     junit: options.Junit = None,
     markdown: options.Markdown = None,
     sarif: options.Sarif = None,
+    strict: options.StrictDiff = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -97,7 +98,7 @@ def diff(
         print_json(result.to_json())
     else:
         _print(result, str(request.measured), verbose)
-    if not result.is_good:
+    if not result.is_good or (strict and result.verdict != "pass"):
         raise typer.Exit(1)
 
 

@@ -38,7 +38,7 @@ def export(
     """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
 
     Exit code 1 if a rewrite's proof or a stage's parity failed, or a TFLite file could not be made: the others are
-    written, but for --strict.
+    written, but for --strict. With --strict it is 1 also where a stage is unjudged.
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
@@ -61,7 +61,7 @@ def export(
         print_json(result.to_json())
     else:
         _print(result, exported.bundle.manifest, verbose)
-    if result.verdict != "pass":
+    if result.verdict == "fail" or (strict and result.verdict != "pass"):
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from mobilekit.cli.render.format import figure, missed_words
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
-from mobilekit.parity.ledger.result import GateResult, JudgedBound, Ledger, Row
+from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, Row
 from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file
@@ -20,6 +20,10 @@ Level = Literal["error", "warning"]
 
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
 _BISECT = "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts it out."
+_UNJUDGED = (
+    "Hold it to a limit of your own, such as `limits: {{{}: {{relative_l2: 0.3}}}}` in the recipe. Random weights are "
+    "more sensitive than trained ones."
+)
 _GATE_ADVICE = {
     "max_partitions": "`mobilekit inspect FILE` names each op outside the delegate, with the reason.",
     "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
@@ -97,18 +101,36 @@ def advice_of(findings: Sequence[Finding]) -> list[str]:
 
 
 def _of_rows(ledger: Ledger, is_bisected: bool) -> Iterator[Finding]:
-    failed = {row.stage for row in ledger.rows if row.verdict != "pass"}
+    failed = {row.stage for row in ledger.rows if row.verdict == "fail"}
     for row in ledger.rows:
-        if row.verdict != "pass":
+        if row.verdict == "inconclusive":
+            yield from _unjudged(row)
+        if row.verdict == "fail":
             follows = _follows(row.stage, failed)
             default = "" if is_bisected else _default_advice(row.stage)
             for each in _of_row(row):
                 yield replace(each, follows=follows, advice="" if follows else each.advice or default)
 
 
-def _of_row(row: Row) -> Iterator[Finding]:
+def _unjudged(row: Row) -> Iterator[Finding]:
+    """Yield each limit that is too large to say anything."""
+    text = "unjudged: its limit of {} is above {:g} and says nothing; its relative L2 is {}{}"
+    inputs: tuple[Literal["real", "random"], ...] = ("real", "random")
+    for kind, limits in zip(inputs, (row.limits, row.random_limits), strict=True):
+        for limit in (each for each in limits if each.is_lax):
+            on = " on random inputs" if kind == "random" else ""
+            words = text.format(figure(limit.limit), MOST_RELATIVE_L2, figure(limit.value), on)
+            found = replace(_missed(_where(row), limit, kind), level="warning", text=words)
+            yield replace(found, advice=_UNJUDGED.format(row.stage))
+
+
+def _where(row: Row) -> Finding:
     where = Finding("parity", "error", row.place, _UNKNOWN_ON_RANDOM, row.stage, row.against, row.output)
-    where = replace(where, file=_file(row.stage))
+    return replace(where, file=_file(row.stage))
+
+
+def _of_row(row: Row) -> Iterator[Finding]:
+    where = _where(row)
     found = [replace(where, text=each.text, metric=each.invariant, advice=each.advice) for each in row.findings]
     if not row.finite or not row.random.finite:  # there is no use in figures of such
         yield from found or [replace(where, text="some outputs are not finite numbers")]

@@ -181,7 +181,13 @@ InputSize = Annotated[int | None, typer.Option(min=8, max=4096, help="Height and
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists there; an export is made anew.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Leave nothing where a file cannot be made, opened or run.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Leave nothing where a file cannot be made, opened or run; fail where a stage is unjudged."
+    ),
+]
+StrictDiff = Annotated[bool, typer.Option("--strict", help="Fail where a stage is unjudged.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="With the figures of proofs, and where each limit is from.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Junit = Annotated[

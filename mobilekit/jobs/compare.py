@@ -33,7 +33,7 @@ from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.ledger import measure
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.parity.ledger.result import Ledger, MeasuredOn, Row
+from mobilekit.parity.ledger.result import Ledger, MeasuredOn, Row, verdict_of
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import read_arrays
@@ -206,13 +206,12 @@ def _measure_against_onnx(
     for key, truth in truths.items():
         metrics = compare(truth, outputs[key])
         limits = judge(bounds_for(stage, errors[key], 0.0, None), metrics)
-        passed = metrics.finite and all(limit.holds for limit in limits)
         row = Row(
             **vars(metrics),
             stage=file,
             against=Stage.REFERENCE,
             output=key,
-            verdict="pass" if passed else "fail",
+            verdict=verdict_of(limits) if metrics.finite else "fail",
             limits=limits,
             random=metrics,
         )
@@ -226,7 +225,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     Raises:
         GateError: The rewritten model itself is wrong, which no conversion made.
     """
-    stages = [Stage(row.stage) for row in ledger.rows if row.verdict != "pass"]
+    stages = [Stage(row.stage) for row in ledger.rows if row.verdict == "fail"]
     failed = [stage for stage in stages if not stage.is_on_device]
     if not failed:
         return None

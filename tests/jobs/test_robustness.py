@@ -103,7 +103,7 @@ def test_an_interrupted_export_leaves_nothing(number: signal.Signals, code: int,
 
 
 def test_a_killed_converter_is_reported(tmp_path: Path, asleep: Path) -> None:
-    process = start(tmp_path, "--no-cache", path=asleep)
+    process = start(tmp_path, "--no-cache", "--strict", path=asleep)
     wait_for_worker(process).kill()
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4

@@ -12,7 +12,9 @@ import onnx
 import pytest
 
 from mobilekit.errors import UsageError
+from mobilekit.jobs.artifacts import Made
 from mobilekit.jobs.verify import _calibration, rebuild
+from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import load_recipe
 from mobilekit.store.bundle import Bundle, open_bundle, write_manifest
@@ -74,8 +76,9 @@ def test_a_rebuild_says_which_file_differs_and_how(
 ) -> None:
     """One weight of the ONNX file is planted, and the manifest vouches for it."""
 
-    def make_artifacts(folder: Path, *_arguments: object) -> None:  # a conversion takes long, and is tested above
+    def make_artifacts(folder: Path, *_arguments: object) -> Made:  # a conversion takes long, and is tested above
         shutil.copytree(digits_bundle, folder, dirs_exist_ok=True)
+        return Made(RangeLint(0, ()), ())
 
     monkeypatch.setattr("mobilekit.jobs.verify.make_artifacts", make_artifacts)
     bundle = tmp_path / "bundle"

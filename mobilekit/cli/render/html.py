@@ -13,6 +13,7 @@ from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_
 from mobilekit.cli.render.layers_chart import layers_svg
 from mobilekit.cli.render.steps import step_line
 from mobilekit.cli.results import DiffResult
+from mobilekit.parity.ledger.result import worst
 
 _TEMPLATE = "bundle.html.j2"
 
@@ -50,8 +51,9 @@ def bundle_html(
         name=name,
         manifest=manifest,
         ledger=result,
-        verdict="pass" if result.is_good else "fail",
+        verdict=result.verdict if result.is_good else "fail",
         pairs=[(row, before[place]) for place, row in result.totals.items()],
+        worst=worst,
         places=by_place(result.findings),
         advice=advice_of(result.findings),
         sizes=sizes,

@@ -21,6 +21,8 @@ def diff_junit(result: DiffResult, name: str) -> str:
 def _cases(result: DiffResult, suite: str) -> Iterator[Case]:
     errors = [finding for finding in result.findings if finding.level == "error"]
     failures = {(members[0].rule, members[0].place): texts_of(members) for members in by_place(errors)}
+    warnings = [finding for finding in result.findings if finding.level == "warning" and finding.rule == "parity"]
+    unjudged = {members[0].place: texts_of(members) for members in by_place(warnings)}
     gates = {(each.file, each.gate): f"{each.place}: {each.text}" for each in errors if each.rule == "gate"}
     for gate in result.gates:
         yield Case(
@@ -29,7 +31,8 @@ def _cases(result: DiffResult, suite: str) -> Iterator[Case]:
     for failed in result.failed_stages:
         yield Case(suite, failed.stage, failures[("stage", failed.stage)])
     for row in result.rows:
-        yield Case(suite, row.place, failures.get(("parity", row.place)), output=_figures(row))
+        failure, skipped = failures.get(("parity", row.place)), unjudged.get(row.place)
+        yield Case(suite, row.place, failure, skipped, output=_figures(row))
     for change in result.baseline.stages if result.baseline else ():
         skipped = f"{change.verdict}: {change.why}" if change.verdict in ("new", "missing") else None
         yield Case(f"{suite}: against the baseline", change.place, failures.get(("baseline", change.place)), skipped)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mobilekit.cli.findings import Finding, advice_of, by_place, gate_words, texts_of
 from mobilekit.cli.render.format import NOTHING, count, figure, limit_words, percent, short_limit
-from mobilekit.parity.ledger.result import Ledger
+from mobilekit.parity.ledger.result import Ledger, Verdict, worst
 
 
 def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
@@ -22,6 +22,9 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
     """
     errors = [finding for finding in findings if finding.level == "error"]
     stages = list(dict.fromkeys(row.stage for row in ledger.rows))
+    unjudged = list(dict.fromkeys(row.stage for row in ledger.rows if row.verdict == "inconclusive"))
+    if not errors and unjudged:
+        return f"inconclusive: {name}: {len(unjudged)} of {count(len(stages), 'stage')} unjudged, first {unjudged[0]}"
     if not errors:
         gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
         return f"pass: {name}: {count(len(stages), 'stage')} within the limits{gates}"
@@ -55,7 +58,6 @@ def ledger_table(ledger: Ledger) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for place, row in ledger.totals.items():
-        passed = row.verdict == before[place].verdict == "pass"
         table.add_row(
             " ".join(place) if several else row.stage,
             figure(row.max_abs),
@@ -65,11 +67,15 @@ def ledger_table(ledger: Ledger) -> Table:
             percent(row.top1_agreement),
             *([percent(row.top1, 2)] if labeled else []),
             short_limit(row.limits[0]) if row.limits else "-",
-            Text("pass", style="green") if passed else Text("fail", style="bold red"),
+            _marked(worst((row.verdict, before[place].verdict))),
         )
     for absent in ledger.failed_stages:
-        table.add_row(absent.stage, *[NOTHING] * (len(table.columns) - 2), Text("fail", style="bold red"))
+        table.add_row(absent.stage, *[NOTHING] * (len(table.columns) - 2), _marked("fail"))
     return table
+
+
+def _marked(verdict: Verdict) -> Text:
+    return Text(verdict, style={"pass": "green", "inconclusive": "yellow", "fail": "bold red"}[verdict])
 
 
 def measured_lines(ledger: Ledger) -> list[str]:

@@ -16,7 +16,7 @@ from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.format_error import Ranges, measure_format_errors, run_exactly
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
-from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row
+from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row, verdict_of
 from mobilekit.parity.ledger.task import k_for
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.preprocess import digest_of
@@ -160,13 +160,13 @@ class _Measured:
             self.recipe.calibration.count,
         )
         findings = findings or invariants.not_finite_on_random(after[random])
-        passed = not findings and all(limit.holds for judged in limits.values() for limit in judged)
+        verdict = verdict_of(limit for judged in limits.values() for limit in judged)
         return Row(
             **vars(metrics[real]),
             stage=stage,
             against=against,
             output=name,
-            verdict="pass" if passed else "fail",
+            verdict="fail" if findings else verdict,
             limits=limits[real],
             findings=findings,
             random=metrics[random],

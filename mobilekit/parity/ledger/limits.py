@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mobilekit.errors import UsageError
-from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE, FORMAT_SHARE
+from mobilekit.parity.ledger.format_error import (
+    ANOTHER_ORDER,
+    FLOAT32_TOLERANCE,
+    FORMAT_SHARE,
+    ORDERS_TOLERANCE,
+)
 from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, FormatError, JudgedBound, Metrics
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
@@ -22,6 +27,8 @@ QUANTIZED_COSINE = 0.95
 """What it promises for dynamic and int8 artifacts of models with weights: below it the error is a third of the output,
 10 dB under it, and the artifact of little use, even where the format does no better on this model. Random weights are
 more sensitive than trained ones, and of no use in any format."""
+_TOLD = 0.01
+"""Share of a limit from which on what is added to it is told."""
 _LOST = math.sqrt(1 / QUANTIZED_COSINE**2 - 1)  # relative L2 of such an error
 
 
@@ -137,14 +144,17 @@ def _derived(stage: Stage, error: FormatError, drift: float, is_trained: bool) -
         if limit < floor:  # a small model's weights stay in float
             own = error.float32_relative_l2
             text = f"{FLOAT32_TOLERANCE} x {own:.2e}, the reference's own distance from float64{allowed}"
-        bound = Bound("relative_l2", max(limit, floor) + drift, text, _advice(stage, "relative_l2", error))
+        orders = ORDERS_TOLERANCE * error.float32_orders_relative_l2
+        text += f" + {orders:.2e} for sums in other orders" if orders > _TOLD * max(limit, floor) else ""
+        bound = Bound("relative_l2", max(limit, floor) + orders + drift, text, _advice(stage, "relative_l2", error))
         return [bound, *([] if drift else [*_promises(stage, error, is_trained), *_task(stage, error)])]
     if drift:
         return [Bound("relative_l2", drift, "the approximate rewrites' max_drift")]
     floor = FLOAT32_EPS * ULP * error.scale
-    limit = max(FLOAT32_TOLERANCE * error.float32_max_abs, floor)
+    limit = max(FLOAT32_TOLERANCE * error.float32_max_abs, ORDERS_TOLERANCE * error.float32_orders_max_abs, floor)
     text = (
-        f"larger of {FLOAT32_TOLERANCE} x {error.float32_max_abs:.2e}, the reference's own distance from float64, and "
+        f"largest of {FLOAT32_TOLERANCE} x {error.float32_max_abs:.2e}, the reference's own distance from float64, "
+        f"{ORDERS_TOLERANCE} x {error.float32_orders_max_abs:.2e}, that with sums in other orders, and "
         f"{FLOAT32_EPS} x 2^-24 of the largest output, {error.scale:.3g}"
     )
     return [Bound("max_abs", limit, text), _eps_budget(error), *_task(stage, error)]
@@ -154,14 +164,17 @@ def _eps_budget(error: FormatError) -> Bound:
     """Return how far a float32 stage may be from the reference's float64 run.
 
     Both are exact but for rounding, so the stage's distance is another draw of the reference's own: the same budget
-    that rewrites are held to.
+    that rewrites are held to, or what sums in other orders need.
     """
-    own = error.float32_max_abs / (ULP * error.scale) if error.scale else 0.0
+    unit = ULP * error.scale
+    own = error.float32_max_abs / unit if unit else 0.0
+    others = error.float32_orders_max_abs / unit if unit else 0.0
     text = (
-        f"larger of {TOLERANCE_FACTOR} x {own:.3g}, the reference's own distance from its float64 run, and {FLOOR}, in "
-        f"units of 2^-24 of the largest output"
+        f"largest of {TOLERANCE_FACTOR} x {own:.3g}, the reference's own distance from its float64 run, "
+        f"{ANOTHER_ORDER} x {others:.3g}, that with sums in other orders, and {FLOOR}, in units of 2^-24 of the "
+        "largest output"
     )
-    return Bound("max_error_eps", max(TOLERANCE_FACTOR * own, FLOOR), text)
+    return Bound("max_error_eps", max(TOLERANCE_FACTOR * own, ANOTHER_ORDER * others, FLOOR), text)
 
 
 def _task(stage: Stage, error: FormatError) -> list[Bound]:

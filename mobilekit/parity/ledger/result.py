@@ -5,7 +5,7 @@ The same types are measured, written to ledger.json, read back and shown. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,12 @@ from mobilekit.store.stages import Precision, Stage
 
 HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
 
-Verdict = Literal["pass", "fail"]
+MOST_RELATIVE_L2 = 0.5
+"""A limit above this is none: outputs without any relation to the reference's, of the same size, are sqrt(2) of it off,
+and such as miss half of each value are 0.5. A stage that has no other limit is unjudged."""
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+"""`inconclusive` where nothing failed, and a stage is unjudged."""
 
 
 _OLD_EPS = "float64_ulps"  # the name of `max_error_eps` up to 0.1
@@ -77,6 +82,11 @@ class Bound(Result):
     reason: str = ""
     """Why the recipe may be less strict than what is derived."""
 
+    @property
+    def is_lax(self) -> bool:
+        """Whether it is too large to say anything."""
+        return self.metric == "relative_l2" and not self.limit <= MOST_RELATIVE_L2
+
     def judge(self, metrics: Metrics) -> JudgedBound:
         """Hold metrics to the limit; a figure that is not a number is beyond it."""
         value = getattr(metrics, self.metric)
@@ -95,6 +105,20 @@ class JudgedBound(Bound):
 def is_within(metric: str, value: float, limit: float) -> bool:
     """Return whether a metric's figure is within a limit; one that is not a number is not."""
     return value >= limit if metric in HIGHER_IS_BETTER else value <= limit
+
+
+def verdict_of(limits: Iterable[JudgedBound]) -> Verdict:
+    """Return what limits say together: one that is too large to say anything can be missed, and not be held."""
+    judged = list(limits)
+    if not all(limit.holds for limit in judged):
+        return "fail"
+    return "inconclusive" if any(limit.is_lax for limit in judged) else "pass"
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict on several things, that of the worst of them."""
+    order: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
+    return max(verdicts, key=order.index, default="pass")
 
 
 @dataclass(frozen=True)
@@ -207,6 +231,11 @@ class FormatError(Result):
     """The same in ranges of these inputs' own: more calibration cannot do better."""
     stable: Annotated[Mapping[str, StableShare], Field(alias="certain")] = field(default_factory=dict)
     """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
+    float32_orders_max_abs: Figure = 0.0
+    """Largest difference from float64 of the model in float32 with its sums added one term after the other, in some
+    orders; 0 where that was not measured."""
+    float32_orders_relative_l2: Figure = 0.0
+    """Largest change of the outputs from float64 to that."""
 
     def relative_l2(self, precision: Precision) -> float:
         """Return the change of the outputs in a format."""
@@ -263,9 +292,9 @@ class Ledger(Result):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """`pass` if every row and every gate passes and no stage failed, else `fail`."""
+        """`fail` if any row or gate fails or a stage was left out, else `inconclusive` if any is unjudged."""
         verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
-        return "pass" if not self.failed_stages and all(verdict == "pass" for verdict in verdicts) else "fail"
+        return "fail" if self.failed_stages else worst(verdicts)
 
     @property
     def totals(self) -> dict[tuple[str, str], Row]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.parity.ledger.result import Bound, FormatError, Metrics, StableShare
+from mobilekit.parity.ledger.result import Bound, FormatError, Metrics, StableShare, verdict_of, worst
 from mobilekit.recipes.schema import Limit
 from mobilekit.store.stages import Stage
 
@@ -46,6 +46,32 @@ def test_float32_limits(stage: str) -> None:
     assert "6 x 7, the reference's own distance from its float64 run" in ulps.derivation
     (bound,) = bounds_for(Stage(stage), NOISE, 0.3, None)
     assert (bound.metric, bound.limit) == ("relative_l2", 0.3)
+
+
+def test_sums_in_other_orders_widen_float32_limits() -> None:
+    noise = replace(NOISE, float32_orders_max_abs=2e-5, float32_orders_relative_l2=1e-4)
+    bound, eps = bounds_for(Stage.ONNX, noise, 0.0, None)
+    assert bound.limit == pytest.approx(4 * 2e-5)
+    assert eps.limit == pytest.approx(3 * 2e-5 / (20 / 2**24))
+    half, _cosine = bounds_for(Stage.TFLITE_FLOAT16, noise, 0.0, None)
+    assert half.limit == pytest.approx(2 * 3e-4 + 4 * 1e-4)
+    assert "4.00e-04 for sums in other orders" in half.derivation
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "verdict"),
+    [(0.5, 0.4, "pass"), (0.51, 0.4, "inconclusive"), (math.inf, 0.4, "inconclusive"), (1.2, 1.3, "fail")],
+)
+def test_a_limit_above_a_half_is_none(limit: float, error: float, verdict: str) -> None:
+    metrics = replace(Metrics(0.0, 0.0, 0.0, 1.0, None, 1.0), relative_l2=error)
+    judged = [Bound("relative_l2", limit, "").judge(metrics), Bound("cosine", 0.9, "").judge(metrics)]
+    assert verdict_of(judged) == verdict
+
+
+def test_the_worst_verdict_is_that_of_all() -> None:
+    assert worst(()) == "pass"
+    assert worst(("pass", "inconclusive", "pass")) == "inconclusive"
+    assert worst(("inconclusive", "fail", "pass")) == "fail"
 
 
 def test_limits_of_the_smaller_formats() -> None:
