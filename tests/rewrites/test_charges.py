@@ -213,30 +213,56 @@ def test_rounding_in_float32_is_reported(register: Register) -> None:
     assert without.proof is not None
 
 
+def detour(graph: GraphModule, path: str, module: nn.Module) -> None:
+    """Add a large constant and take it off again: 1e5 x 1.1e-16 in float64, 1e5 x 6e-8 in float32."""
+    if path == "second":
+        assert isinstance(module, nn.Conv2d)
+        assert module.bias is not None
+        module.bias += 1e5
+        weights = torch.eye(4, dtype=torch.float64)[:, :, None, None]
+        back = nn.Conv2d(4, 4, 1, dtype=torch.float64)
+        back.weight.copy_(weights)
+        back.bias.fill_(-1e5)  # type: ignore[union-attr]
+        graph.set_submodule(path, nn.Sequential(module, back))
+
+
 def test_what_is_exact_in_float64_alone_stops(register: Register) -> None:
-    """A large constant added and taken off again: 1e5 x 1.1e-16 in float64, 1e5 x 6e-8 in float32."""
-
-    def detour(graph: GraphModule, path: str, module: nn.Module) -> None:
-        if path == "second":
-            assert isinstance(module, nn.Conv2d)
-            assert module.bias is not None
-            module.bias += 1e5
-            weights = torch.eye(4, dtype=torch.float64)[:, :, None, None]
-            back = nn.Conv2d(4, 4, 1, dtype=torch.float64)
-            back.weight.copy_(weights)
-            back.bias.fill_(-1e5)  # type: ignore[union-attr]
-            graph.set_submodule(path, nn.Sequential(module, back))
-
     register("detour", nn.Conv2d, detour)
     assert rewrite(chain(), recipe("name: detour")).steps[0].proof is not None
     with pytest.raises(GateError, match=r"detour is exact in real arithmetic and not in float32: .* the limit is"):
         rewrite(chain(), recipe("name: detour"), images())
 
 
+def test_after_an_approximate_step_the_budget_is_that_of_the_model_it_left(register: Register) -> None:
+    register("detour", nn.Conv2d, detour, Exactness.APPROXIMATE)
+    register("same", nn.Conv2d, scale(1.0))
+    _, same = rewrite(chain(), recipe("name: detour, max_drift: 9", "name: same"), images()).steps
+    [before] = rewrite(chain(), recipe("name: same"), images()).steps
+    assert same.float32 is not None
+    assert before.float32 is not None
+    assert same.float32.max_error_eps > 100 * before.float32.max_error_eps
+    assert same.float32.limit == 6 * same.float32.max_error_eps, "it rounds as the model before it"
+
+
 def test_float32_budgets_follow_the_models_own_rounding() -> None:
     assert float32.check({"a": 10.0, "b": 0.1}, {"a": 59.0, "b": 3.9}, 20) == float32.Float32Check("a", 59.0, 60.0, 4)
     assert not float32.check({"a": 10.0, "b": 0.1}, {"a": 30.0, "b": 4.1}, 3).holds
     assert not float32.check({"a": 10.0}, {"a": float("inf")}, 3).holds
+
+
+def test_a_step_is_proved_against_what_the_step_before_it_left(register: Register) -> None:
+    """Be that another function, or the same but for rounding: 1e-9 is allowed to each."""
+    register("soften", nn.ReLU, put(nn.SiLU), Exactness.APPROXIMATE)
+    register("near", nn.Conv2d, scale(1 + 4e-10, "first"))
+    soften, *near = rewrite(chain(), recipe("name: soften, max_drift: 9", *["name: near"] * 3), images()).steps
+    assert soften.drift is not None
+    assert soften.drift > 0.01
+    for report in near:
+        assert report.proof is not None
+        assert 4e-10 < report.proof.relative_error < 1e-9
+    register("lie", nn.Conv2d, scale(1.001, "second"))
+    with pytest.raises(GateError, match="The rewrite lie says exact and is not: at second"):
+        rewrite(chain(), recipe("name: soften, max_drift: 9", "name: lie"), images())
 
 
 def test_a_rewrite_for_one_size_is_proved_at_that_size_and_so_is_what_follows(register: Register) -> None:
