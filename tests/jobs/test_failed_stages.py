@@ -1,4 +1,4 @@
-"""A TFLite file that cannot be made, opened or run is left out, with the reason; everything else is written."""
+"""A TFLite file that cannot be made, opened or run is left out, with the reason; one without a limit is unjudged."""
 
 from __future__ import annotations
 
@@ -132,3 +132,20 @@ def test_what_was_left_out_is_tried_again(converter: Converter, cli: Cli, tmp_pa
     assert again.returncode == 4 and "was exported without tflite-int8" in " ".join(again.stderr.split())
     converter()
     assert cli("export", *words, tmp_path / "other", **cache).returncode == 0
+
+
+def test_an_unjudged_stage_is_inconclusive_and_strict_fails(converter: Converter, cli: Cli, tmp_path: Path) -> None:
+    """A limit that the recipe loosens beyond a half, with its reason, is none."""
+    converter()
+    recipe, bundle = tmp_path / "recipe.yaml", tmp_path / "bundle"
+    loose = "limits: {tflite-int8: {relative_l2: 0.8, reason: a trial}}\n"
+    recipe.write_text(TINY_RECIPE.read_text() + loose)
+    words = ("export", TINY, "--recipe", recipe, "--no-cache", "-o", bundle)
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("inconclusive: ") and "unjudged: its limit of 8.0e-01 is above 0.5" in done.stdout
+    assert cli(*words, "--strict").returncode == 1
+    diff = ("diff", bundle, "--reference", TINY)
+    assert [cli(*diff).returncode, cli(*diff, "--strict").returncode] == [0, 1]
+    assert cli("report", bundle, "-o", tmp_path / "a.html").returncode == 0
+    assert "inconclusive</span>" in (tmp_path / "a.html").read_text()
