@@ -8,7 +8,8 @@ from mobilekit.models.inputs import call
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.load import parse_recipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.proof import cases_for, smallest_case
+from mobilekit.rewrites.proof import Case, cases_for, compare, relative_error, smallest_case
+from mobilekit.rewrites.report import Proof
 from tests.nets_of_several_inputs import MASKED, Masked, recipe
 
 
@@ -40,3 +41,26 @@ def test_rewrites_of_several_inputs_are_proved_on_them() -> None:
     assert [case.shape for case in step.proof.cases] == [(2, 3, 32, 32), (1, 3, 33, 33)]
     inputs = {name: torch.from_numpy(array) for name, array in random_inputs(loaded.recipe, 3).items()}
     torch.testing.assert_close(call(result.graph, inputs), call(model, inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_relative_errors() -> None:
+    one, nan = torch.ones(2), torch.tensor([1.0, float("nan")])
+    assert relative_error(torch.tensor([1.0, -4.0]), torch.tensor([1.0, -3.0])) == 0.25
+    assert relative_error(one, torch.ones(3)) == float("inf")
+    assert relative_error(one, nan) == float("inf")
+    assert relative_error(torch.zeros(2), torch.zeros(2)) == 0.0
+    assert relative_error(torch.zeros(2), one) == float("inf")
+    case = Case((1, 1, 1, 1), 0)
+    assert compare({case: one}, {}).holds is False
+    assert Proof(1e-9, ()).holds
+    assert not Proof(1.1e-9, ()).holds
+    assert torch.equal(case.make()["input"], case.make()["input"])
+
+
+def test_of_several_outputs_the_worst_counts() -> None:
+    before = {"near": torch.tensor([2.0]), "far": torch.tensor([1.0, -4.0])}
+    after = {"near": torch.tensor([2.0]), "far": torch.tensor([1.0, -3.0])}
+    assert relative_error(before, after) == 0.25
+    assert relative_error(tuple(before.values()), tuple(after.values())) == 0.25
+    case, other = Case((1, 1, 1, 1), 0), Case((1, 1, 1, 1), 1)
+    assert compare({case: before, other: before}, {case: before, other: after}).relative_error == 0.25
