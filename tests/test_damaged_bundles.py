@@ -66,6 +66,14 @@ def test_a_file_in_place_of_a_folder(cli: Cli, tmp_path: Path, command: str) -> 
     is_told(run(cli, command, tmp_path / "file"), 2, str(tmp_path / "file"))
 
 
+def test_a_report_of_a_changed_bundle_says_so(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    assert cli("report", bundle, "-o", page).returncode == 0
+    (bundle / "model.onnx").write_bytes(b"another")
+    is_told(cli("report", bundle, "-o", page), 1, "is not as it was exported: model.onnx is changed")
+    assert "Changed since the export: model.onnx is changed" in page.read_text()
+
+
 @pytest.mark.parametrize("command", ["diff", "report", "bench", "ranges"])
 @pytest.mark.parametrize(
     ("manifest", "why"),

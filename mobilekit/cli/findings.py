@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from mobilekit.cli.render.format import figure, missed_words
+from mobilekit.cli.render.format import count, figure, missed_words
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, Row
@@ -29,7 +29,7 @@ _GATE_ADVICE = {
     "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
     "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
 }
-_GATES = {"max_partitions": "XNNPACK partitions", "forbid_ops": "forbidden ops", "max_size_mb": "MB"}
+_GATES = {"max_partitions": ("XNNPACK partition", ""), "forbid_ops": ("forbidden op", ""), "max_size_mb": ("MB", "MB")}
 _UNKNOWN_ON_RANDOM = "within its limits on these inputs, and outside them on random ones"
 
 
@@ -82,7 +82,7 @@ def findings_of(
 
 def gate_words(gate: GateResult) -> str:
     """Say what an artifact has of what a gate limits."""
-    return f"{gate.value:g} {_GATES[gate.gate]}, at most {gate.limit:g}"
+    return f"{count(gate.value, *_GATES[gate.gate])}, at most {gate.limit:g}"
 
 
 def by_place(findings: Sequence[Finding]) -> list[list[Finding]]:

@@ -56,6 +56,7 @@ def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], a
 
     Example: `mobilekit recipes check mine.yaml`
     """
+    from mobilekit.cli.render.format import count
     from mobilekit.recipes.load import load_recipe
     from mobilekit.rewrites.catalogue import steps_of
 
@@ -64,7 +65,7 @@ def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], a
     if as_json:
         print_json({"file": str(file), "valid": True, "rewrites": [step.name for step in steps]})
     else:
-        out.print(f"{file} is a valid recipe with {len(steps)} rewrites.")
+        out.print(f"{file} is a valid recipe with {count(len(steps), 'rewrite')}.")
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from mobilekit.cli import options
 from mobilekit.cli.diff_request import refuse_without_layers
 from mobilekit.cli.layers import look_inside
-from mobilekit.cli.output import out, print_json, working
+from mobilekit.cli.output import fail, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.bundle import find_changes, open_bundle
 
@@ -29,6 +29,8 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Write what a bundle is, and what was measured at its export, as one page that needs nothing else.
+
+    Exit code 1 if a file is not what the manifest says; the page is written, and says so too.
 
     Examples: `mobilekit report artifacts/ghostnetv2 -o ghostnetv2.html` ·
     `mobilekit report artifacts/ghostnetv2 --layers --precision float32,int8 -o ghostnetv2.html`
@@ -56,4 +58,7 @@ def report(
     if as_json:
         print_json({"bundle": str(bundle), "report": str(output), "verdict": result.verdict, "changes": changes})
     else:
-        out.print(f"{output} is written: {bundle} is {result.verdict}.")
+        out.print(f"{output} is written: {bundle}, verdict {result.verdict}.")
+    if changes:
+        fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
+        raise typer.Exit(1)

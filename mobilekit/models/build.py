@@ -54,7 +54,7 @@ def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> n
     channels = options.get("in_channels", entry.in_channels)
     if channels and shape[1] != channels:
         raise UsageError(
-            f"{entry.name} takes {channels} channels, and the recipe's input has {shape[1]}.",
+            f"{entry.name} takes {channels}-channel pictures, and the recipe's have {shape[1]}.",
             "In the recipe, `input: {color: ...}` is rgb, bgr or gray; gray is one channel.",
         )
 

@@ -105,7 +105,11 @@ REFUSED = {
     "gray picture": ([*SMALL, "--calibration", "{}/mixed"], "mixed/gray.png is a gray picture", "rgb color"),
     "no recipe": (["ghostnetv2", "--recipe", "ghostnetv"], "There is no recipe ghostnetv", "Did you mean ghostnet"),
     "recipe's key": (["ghostnetv2", "--recipe", "{}/wrong.yaml"], "wrong.yaml:4: unknown key colur", "mean color?"),
-    "recipe's color": (["ghostnetv2", "--recipe", "{}/gray.yaml"], "ghostnetv2 takes 3 channels", "input has 1"),
+    "recipe's color": (
+        ["ghostnetv2", "--recipe", "{}/gray.yaml"],
+        "takes 3-channel pictures",
+        "recipe's have 1",
+    ),
     "recipe's option": (["ghostnetv2", "--recipe", "{}/option.yaml"], "has no option widht", "Did you mean width"),
     "recipe's rewrite": (["ghostnetv2", "--recipe", "{}/rewrite.yaml"], "rewrite.yaml:2: there is no", "noop-slice?"),
     "unknown option": (["ghostnetv2", "--forc"], "No such option: --forc", "--force"),

@@ -172,7 +172,7 @@ def test_a_candidate_is_compared_with_that_model(given: dict[str, Path], monkeyp
 def test_the_python_api_gives_that_model_and_checks_its_inputs(given: dict[str, Path]) -> None:
     model = mobilekit.load_model(MODEL, recipe=given["recipe"], calibration=given["calibration"])
     assert weights_digest(model) == weights_digest(build(source_of(given)).reference.model)
-    with pytest.raises(UsageError, match="takes 3 channels"):
+    with pytest.raises(UsageError, match="takes 3-channel pictures"):
         wrong = given["folder"] / "gray.yaml"
         wrong.write_text("input: {size: 32, color: gray, mean: [0.5], std: [0.5]}")
         mobilekit.load_model(MODEL, recipe=wrong)

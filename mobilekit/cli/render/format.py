@@ -32,9 +32,10 @@ def percent(share: float | None, digits: int = 1, nothing: str = NOTHING) -> str
     return figure(None if share is None else 100 * share, f".{digits}f", nothing)
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def count(number: float, noun: str, plural: str = "") -> str:
     """Return a number of things: `1 site`, `3 sites`."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+    shown = f"{number:g}" if isinstance(number, float) else number
+    return f"{shown} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def some(names: Sequence[str], most: int = 4) -> str:

@@ -88,9 +88,7 @@ def measured_lines(ledger: Ledger) -> list[str]:
     if ranked:
         worst = min(ranked, key=lambda row: row.topk_agreement or 0.0)
         agreement = f"{percent(worst.topk_agreement)} %"
-        lines.append(
-            f"Of the reference's first {worst.top_k} classes, each stage has {agreement} or more ({worst.stage})."
-        )
+        lines.append(f"The lowest top-{worst.top_k} agreement with the reference is {agreement} ({worst.stage}).")
     return lines
 
 

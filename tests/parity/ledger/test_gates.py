@@ -53,6 +53,7 @@ def test_what_is_left_is_named() -> None:
     [result] = check_gate("a.tflite", described(3, left=2), Gate(max_partitions=1))
     assert result.why == "2 GATHER not delegated (no kernel)"
     assert gate_words(result) == "3 XNNPACK partitions, at most 1"
+    assert gate_words(replace(result, value=1)) == "1 XNNPACK partition, at most 1"
 
 
 def test_forbidden_ops_are_counted() -> None:
