@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -39,6 +41,7 @@ COMMANDS = (
 INTERRUPTED = 130
 TERMINATED = 143
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY)
 
 
 def _print_version(wanted: bool) -> None:
@@ -134,10 +137,19 @@ def _end(error: BaseException) -> int:
         fail(f"The disk is full: {error}.", "Make room, or choose another place with -o. Nothing was left behind.")
         return 4
     if isinstance(error, OSError):
-        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
+        place = f": {_shown(error.filename)}" if error.filename else ""
+        hint = "Choose another place with -o." if error.errno in _NOT_WRITABLE else ""
+        fail(f"{error.strerror or error}{place}.", hint)
         return 4
     fail(
         f"{type(error).__name__}: {error}",
         "This is a fault of mobilekit: report it with what `mobilekit --debug ...` shows.",
     )
     return 4
+
+
+def _shown(file: str | bytes | int) -> str:
+    """Return a file as its user knows it: what is written beside it first has a name of its own."""
+    path = Path(os.fsdecode(file) if isinstance(file, str | bytes) else str(file))
+    made = re.fullmatch(r"\.(.+)\.partial-.*", path.name)
+    return str(path.with_name(made[1]) if made else path)

@@ -15,6 +15,7 @@ from mobilekit.convert.process import run_task
 from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import Flat, named_outputs
+from mobilekit.store.bundle import INPUT
 
 OPSET = 17
 
@@ -62,6 +63,10 @@ def _check_inputs(path: Path, names: list[str]) -> None:
     kept = {value.name for value in onnx.load(path).graph.input}
     lost = [name for name in names if name not in kept]
     if lost:
+        if lost[0] == INPUT:
+            raise UsageError(
+                "The model's outputs do not depend on its image.", "A model that gives constants needs no file."
+            )
         raise UsageError(
             f"The model's outputs do not depend on its input {lost[0]}.",
             "Leave it out of the recipe's extra_inputs, and give the parameter of forward a default value.",

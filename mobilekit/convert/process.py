@@ -48,7 +48,8 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
     log = folder / f"{task}.log"
     # Converters call tools of this environment by name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**_ENVIRONMENT, "PATH": path}
+    # What tools leave behind when they are ended, as TensorFlow does, goes with the scratch folder.
+    environment = {**_ENVIRONMENT, "PATH": path, "TMPDIR": str(folder.absolute())}
     try:
         answer: dict[str, Any] = run_json_worker(
             "mobilekit.convert.tasks.worker", request, arguments=[task], folder=folder, environment=environment, log=log

@@ -13,6 +13,7 @@ from torch import nn
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
+from mobilekit.models.names import file_spec
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights
@@ -111,8 +112,14 @@ def build_reference(
         calibrate_batch_norms(model, (dict(zip(calibration, batch, strict=True)) for batch in parts))
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}.", "Give more calibration inputs.") from error
-    source = f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing"
-    return Reference(model, source, is_trained=False)
+    return Reference(model, _made_weights(entry.name), is_trained=False)
+
+
+def _made_weights(name: str) -> str:
+    """Return where weights are from that no checkpoint gave: a factory of the user's may have set its own."""
+    if file_spec(name):
+        return f"those that {name} gives it, batch norms measured on the calibration inputs; --weights gives others"
+    return f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing"
 
 
 def save_state(model: nn.Module, path: Path) -> None:

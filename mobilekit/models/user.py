@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, first_line
 from mobilekit.models.names import TIMM, check_name, file_spec
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
@@ -41,7 +41,10 @@ def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
         raise UsageError(f"{path} has no function or class {name}.")
 
     def build(**options: Any) -> nn.Module:
-        model = factory(**options)
+        try:
+            model = factory(**options)
+        except (Exception, SystemExit) as error:  # as below
+            raise UsageError(f"{spec} failed: {_told(error)}{_line(path, error)}.") from error
         if not isinstance(model, nn.Module):
             raise UsageError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module.")
         return model
@@ -64,11 +67,23 @@ def _import_file(path: Path) -> Any:
     sys.path.insert(0, str(path.parent.absolute()))
     try:
         specification.loader.exec_module(module)
-    except Exception as error:  # whatever the user's code raises is the user's to mend
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
-        line = f" (line {lines[-1]})" if lines else ""
-        raise UsageError(f"{path} cannot be run: {type(error).__name__}: {error}{line}.") from error
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is the user's to mend
+        raise UsageError(f"{path} cannot be run: {_told(error)}{_line(path, error)}.") from error
     finally:
         sys.path.remove(str(path.parent.absolute()))
     return module
+
+
+def _line(path: Path, error: BaseException) -> str:
+    """Return at which line of a file an error came up; nothing where that is not in the file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+    return f" (line {lines[-1]})" if lines else ""
+
+
+def _told(error: BaseException) -> str:
+    """Return an error's type and the first line of its message."""
+    if isinstance(error, SystemExit):
+        return f"it ends the program by sys.exit({error.code!r})"
+    words = first_line(error).rstrip(".")
+    return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"

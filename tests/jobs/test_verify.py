@@ -103,8 +103,11 @@ def test_a_rebuild_says_which_file_differs_and_how(
     assert set(result.tools) == {"onnx"} and result.tools["onnx"][0] == "0.1"
 
 
+OLD = dict.fromkeys(("numpy", "pillow", "scikit-image", "scikit-learn", "torch"), "0.1")
+
+
 def make_bundle(source: str, digest: str) -> Bundle:
-    return Bundle(Path("somewhere"), {"calibration": {"source": source, "count": 3, "sha256": digest}, "tools": {}})
+    return Bundle(Path("somewhere"), {"calibration": {"source": source, "count": 3, "sha256": digest}, "tools": OLD})
 
 
 def test_calibration_of_the_users_own_must_be_given_again(tmp_path: Path) -> None:

@@ -147,3 +147,17 @@ def test_timm_models_are_traced_and_rewritten_exactly(name: str) -> None:
 def test_unknown_timm_models_are_told_the_nearest_names() -> None:
     with pytest.raises(UsageError, match="mobilenetv3_large_100"):
         resolve("timm:mobilenetv3_large_10")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("    raise RuntimeError('no [red]data[/red] :boom:')\n", "RuntimeError: no [red]data[/red] :boom: (line 4)"),
+        ("    raise SystemExit(0)\n", "it ends the program by sys.exit(0) (line 4)"),
+    ],
+)
+def test_a_factory_that_fails_is_told_with_its_line(tmp_path: Path, code: str, told: str) -> None:
+    path = write(tmp_path, f"def make():\n{code}")
+    with pytest.raises(UsageError) as caught:
+        resolve(f"{path}:make").create()
+    assert caught.value.what == f"{path}:make failed: {told}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from shlex import quote
 from textwrap import wrap
 from typing import Any
 
@@ -72,17 +73,18 @@ def file_lines(result: ExportResult) -> Iterator[str]:
 def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
     """Return the command to run next."""
     errors = [finding for finding in result.findings if finding.level == "error"]
-    name = str(manifest["model"]["name"])
+    bundle, name = quote(str(result.bundle)), quote(str(manifest["model"]["name"]))
     if not errors:
-        return f"mobilekit bench {result.bundle} (how fast it is), mobilekit report {result.bundle} -o report.html"
+        return f"mobilekit bench {bundle} (how fast it is), mobilekit report {bundle} -o report.html"
     if errors[0].rule == "stage":
-        return f"mobilekit bench {result.bundle} (how fast the files are that could be made)"
+        return f"mobilekit bench {bundle} (how fast the files are that could be made)"
     if errors[0].rule == "gate":
-        return f"mobilekit inspect {result.bundle}/{errors[0].file}"
+        file = f"{result.bundle}/{errors[0].file}"
+        return f"mobilekit inspect {quote(file)}"
     if errors[0].stage == "rewritten":
         return f"mobilekit rewrites explain {name}"
-    code = f" --reference {name}" if file_spec(name) else ""
-    return f"mobilekit diff {result.bundle}{code} --bisect fault (which module is at fault)"
+    code = f" --reference {name}" if file_spec(str(manifest["model"]["name"])) else ""
+    return f"mobilekit diff {bundle}{code} --bisect fault (which module is at fault)"
 
 
 def _input(manifest: Mapping[str, Any]) -> str:
