@@ -132,12 +132,15 @@ class _Run:
         """Run the reference.
 
         Raises:
-            UsageError: It cannot take the recipe's input.
+            UsageError: It cannot take the recipe's input, or gives no numbers for it.
         """
         self.outputs = proofs.outputs_of(graph, proofs.cases_for(self.recipe))
         self.outputs = self.outputs or proofs.outputs_of(graph, (proofs.smallest_case(self.recipe),))
         if not self.outputs:
             raise UsageError(f"The model cannot take {describe_shapes(self.recipe.shapes)}.")
+        self.outputs = {case: output for case, output in self.outputs.items() if proofs.is_finite(output)}
+        if not self.outputs:
+            raise _not_finite(graph)
         are_proved = [step.rewrite.exactness.is_proved for step in self.steps]
         if not all(are_proved[1:]):
             self.reference = copy.deepcopy(graph)
@@ -306,3 +309,13 @@ def _sort_sites(graph: GraphModule, step: Step) -> tuple[list[Site], list[Refusa
         else:
             refused.append(Refusal(site.path, reason))
     return allowed, refused
+
+
+def _not_finite(graph: GraphModule) -> UsageError:
+    """Say that the model itself gives infinities or no numbers, and which of its tensors holds some."""
+    holders = [name for name, tensor in graph.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    where = f" {holders[0]} holds some." if holders else ""
+    return UsageError(
+        f"The model's own outputs are infinite or not numbers (NaN), before any rewrite.{where}",
+        "Run it in PyTorch on one input: its weights, or a division, root or logarithm in it, are at fault.",
+    )

@@ -107,6 +107,12 @@ def compare(before: dict[Case, Any], after: dict[Case, Any]) -> Proof:
     return Proof(worst, tuple(case.shapes for case in before))
 
 
+def is_finite(output: Any) -> bool:
+    """Return whether all of a model's outputs are numbers."""
+    tensors = [output] if isinstance(output, torch.Tensor) else list(named_outputs(output).values())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
 def relative_error(before: Any, after: Any) -> float:
     """Return max |after - before| / max |before|, of several outputs the worst.
 
