@@ -34,7 +34,7 @@ class Budget(_Part):
     file: str = Field("*", description="Pattern of the artifact's name: `ghostnetv2/model.int8.tflite`.")
     precision: str = Field("*", description="Pattern of its precision.")
     latency_ms: _Limit = Field(None, description="Largest median latency.")
-    memory_mb: _Limit = Field(None, description="Largest memory, as the bench reports it.")
+    memory_mb: _Limit = Field(None, description="Largest memory in MiB, as the bench reports it.")
     size_mb: _Limit = Field(None, description="Largest file, in units of 10^6 bytes.")
 
     @model_validator(mode="after")

@@ -56,7 +56,8 @@ class Input(_Part):
     def _one_value_a_channel(self) -> Input:
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.channels:
-                raise ValueError(f"{name} needs {self.channels} values for color {self.color}")
+                values = "1 value" if self.channels == 1 else f"{self.channels} values"
+                raise ValueError(f"{name} needs {values} for color {self.color}")
         return self
 
 

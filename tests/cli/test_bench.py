@@ -158,6 +158,7 @@ def test_a_file_named_twice_counts_once(run: Run, two: tuple[Path, Path]) -> Non
         ("A.tflite --cpus=-f", "--cpus -f is not a hexadecimal mask."),
         ("A.tflite --cpus big", "The device does not tell which of its cores are the big ones."),
         ("A.tflite --device nonsense", "There is no device 'nonsense'."),
+        ("A.tflite --device emulated", "--device emulated is for `mobilekit diff`: its latencies would mean nothing."),
         ("A.tflite --device adb:", "There is no device 'adb:'."),
         ("A.tflite --device replay:gone", "There is no recording in gone."),
         ("A.tflite --record here", "--device local cannot be recorded."),

@@ -28,6 +28,7 @@ OWN_MEANING = {
     "reference",
     "rewrite",
     "rounds",
+    "strict",
 }
 
 

@@ -127,7 +127,7 @@ WRONG = {
     "unknown precision": ("precision: [int8, float32]", "precision: [int8, fp32]", 15, "precision.1"),
     "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for color bgr"),
     "std too long": ("  std: [1, 2, 3]", "  std: [1, 2, 3, 4]", 2, "std needs 3 values for color bgr"),
-    "mean for gray": ("  color: bgr", "  color: gray", 2, "mean needs 1 values for color gray"),
+    "mean for gray": ("  color: bgr", "  color: gray", 2, "mean needs 1 value for color gray"),
     "std of zero": ("  std: [1, 2, 3]", "  std: [1, 0, 3]", 6, "input.std.1: Input should be greater than 0"),
     "mean not a number": ("  mean: [0.1, 0.2, 0.3]", "  mean: [.nan, 0, 0]", 5, "finite number"),
     "drift without end": ("    max_drift: 0.5", "    max_drift: .inf", 13, "finite number"),

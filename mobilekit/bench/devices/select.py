@@ -74,6 +74,10 @@ def find_devices(word: str, adb_server: str | None = None, *, record: Path | Non
     kind = next((kind for kind in kinds if kind.means(word)), None)
     if record is not None and not (kind and kind.is_phone):
         raise UsageError(f"--device {word} cannot be recorded.", "Only what is asked of a device through adb can.")
+    if any(other.find is None and other.means(word) for other in KINDS):
+        raise UsageError(
+            f"--device {word} is for `mobilekit diff`: its latencies would mean nothing.", "Time on local or adb."
+        )
     if kind is None or kind.find is None:
         raise UsageError(
             f"There is no device {word!r}.", nearest(word, [each for kind in kinds for each in kind.words])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -68,13 +68,13 @@ def engine_words(bench: BenchResult) -> str:
 
 
 def _latencies(results: Sequence[FileResult]) -> Table:
-    table = _table("file", "median", "95 % interval", "p5", "p95", "memory MB", "size MB")
+    table = _table("file", "median", "95 % interval", "p5", "p95", "memory MiB", "size MB")
     for each in results:
         latency = each.latency_ms
         if latency is None:
             _add(table, each.file, Text("refused", style="bold red"))
             continue
-        interval = f"{ms(latency.low)} .. {ms(latency.high)}{unsure(latency)}"
+        interval = interval_words(latency, ms)
         memory = "-" if each.memory_mb is None else f"{each.memory_mb:.1f}"
         shown = (ms(latency.median), interval, ms(latency.p5), ms(latency.p95), memory, f"{each.size_mb:.2f}")
         _add(table, each.file, *shown)
@@ -86,8 +86,7 @@ def _comparisons(comparisons: Sequence[FileComparison]) -> Table:
     for each in comparisons:
         why = f" ({each.why})" if each.verdict == "inconclusive" else ""
         verdict = Text(each.verdict + why, style=_STYLES.get(each.verdict, ""))
-        interval = f"{each.low:.3f} .. {each.high:.3f}{unsure(each)}"
-        _add(table, each.file, each.against, f"{each.ratio:.3f}", interval, verdict)
+        _add(table, each.file, each.against, f"{each.ratio:.3f}", interval_words(each, "{:.3f}".format), verdict)
     return table
 
 
@@ -102,7 +101,7 @@ def ratio_and_interval(change: Change) -> tuple[str, str]:
     """Return the ratio of a file against the baseline and its interval; empty where nothing was compared."""
     if change.ratio is None:
         return "", ""
-    return f"{change.ratio:.3f}", f"{change.low:.3f} .. {change.high:.3f}{unsure(change)}"
+    return f"{change.ratio:.3f}", interval_words(change, "{:.3f}".format)
 
 
 def _limits(verdicts: Sequence[BudgetVerdict]) -> Table:
@@ -178,11 +177,14 @@ def _add(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def unsure(interval: Latency | Comparison | Change) -> str:
-    """Say how sure an interval is where the rounds are too few for 95 %."""
-    confidence = interval.confidence
-    return "" if confidence is None or confidence >= CONFIDENCE else f" ({100 * confidence:.0f} %)"
+def interval_words(interval: Latency | Comparison | Change, write: Callable[[float], str], to: str = "..") -> str:
+    """Return an interval, with how sure it is where the rounds are too few for 95 %; a single round has none."""
+    low, high, confidence = interval.low, interval.high, interval.confidence
+    if low is None or high is None or not confidence:
+        return "none (1 round)"
+    sure = "" if confidence >= CONFIDENCE else f" ({100 * confidence:.0f} %)"
+    return f"{write(low)} {to} {write(high)}{sure}"
 
 
 def _median_and_interval(latency: Latency) -> str:
-    return f"{ms(latency.median)} ({ms(latency.low)} .. {ms(latency.high)})"
+    return f"{ms(latency.median)} ({interval_words(latency, ms)})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from mobilekit.bench.result import BenchResult
+from mobilekit.cli.render.bench import interval_words
 
 # What XML 1.0 cannot hold (section 2.2).
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -74,7 +75,11 @@ def _bench_cases(bench: BenchResult) -> Iterable[Case]:
     suite = f"bench {bench.device.name}"
     for each in bench.results:
         latency = each.latency_ms
-        shown = f"median {latency.median:.6g} ms, {latency.low:.6g} .. {latency.high:.6g}" if latency else ""
+        shown = (
+            f"median {latency.median:.6g} ms, 95 % interval: {interval_words(latency, '{:.6g}'.format)}"
+            if latency
+            else ""
+        )
         yield Case(suite, f"{each.file}: runs", None if each.accepted else each.why_not, output=shown)
     for change in bench.baseline or ():
         failure = change.why if change.verdict == "regressed" else None
@@ -82,7 +87,7 @@ def _bench_cases(bench: BenchResult) -> Iterable[Case]:
         skipped = None if is_told else f"{change.verdict}: {change.why}"
         ratio = ""
         if change.ratio is not None:
-            ratio = f"now / then {change.ratio:.6g}, {change.low:.6g} .. {change.high:.6g}"
+            ratio = f"now / then {change.ratio:.6g}, 95 % interval: {interval_words(change, '{:.6g}'.format)}"
         yield Case(suite, f"{change.file}: against the baseline", failure, skipped, ratio)
     for row in bench.budgets or ():
         failure = f"{row.why} ({row.figure:.6g} > {row.limit:g})" if row.verdict == "fail" else None

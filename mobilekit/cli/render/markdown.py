@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.verdicts import BudgetVerdict, Change
-from mobilekit.cli.render.bench import engine_words, limit_and_figure, ratio_and_interval, unsure
+from mobilekit.cli.render.bench import engine_words, interval_words, limit_and_figure, ratio_and_interval
 from mobilekit.cli.render.format import count, ms
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
@@ -25,7 +25,7 @@ def _bench(bench: BenchResult) -> str:
         "",
         f"{engine_words(bench)}, {count(settings.threads, 'thread')}, {count(bench.accepted_rounds, 'round')}.",
         "",
-        *table(("file", "median ms", "95 % interval", "memory MB", "size MB"), map(_result_row, bench.results)),
+        *table(("file", "median ms", "95 % interval", "memory MiB", "size MB"), map(_result_row, bench.results)),
     ]
     if bench.comparisons:
         rows = map(_comparison_row, bench.comparisons)
@@ -45,12 +45,12 @@ def _result_row(result: FileResult) -> tuple[str, ...]:
     if latency is None:
         return result.file, f"❌ refused: {result.why_not}", "", "", ""
     memory = "" if result.memory_mb is None else f"{result.memory_mb:.1f}"
-    interval = f"{ms(latency.low)} to {ms(latency.high)}{unsure(latency)}"
+    interval = interval_words(latency, ms, "to")
     return result.file, ms(latency.median), interval, memory, f"{result.size_mb:.2f}"
 
 
 def _comparison_row(each: FileComparison) -> tuple[str, ...]:
-    interval = f"{each.low:.3f} to {each.high:.3f}{unsure(each)}"
+    interval = interval_words(each, "{:.3f}".format, "to")
     return each.file, each.against, f"{each.ratio:.3f}", interval, marked(each.verdict)
 
 

@@ -129,7 +129,7 @@ def test_a_shell_offers_what_is_taken() -> None:
 
 
 def test_what_only_runs_files_is_not_timed_on() -> None:
-    with pytest.raises(UsageError, match="There is no device 'emulated'"):
+    with pytest.raises(UsageError, match=r"emulated is for .mobilekit diff."):
         find_devices("emulated")
     with pytest.raises(UsageError, match="There is no device 'local' for diff"), open_device("local"):
         pass

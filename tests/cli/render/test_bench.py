@@ -104,6 +104,13 @@ def test_few_rounds_say_how_sure_they_are(tmp_path: Path) -> None:
     assert "(" not in shown(bench_report(result_of(make_artifacts(tmp_path), rounds=6)))
 
 
+def test_a_single_round_has_no_interval(tmp_path: Path) -> None:
+    bench = result_of(make_artifacts(tmp_path), rounds=1)
+    for text in (shown(bench_report(bench)), bench_markdown([bench])):
+        assert "(0 %)" not in text
+        assert text.count("none (1 round)") == 6, "four files and two comparisons"
+
+
 def test_rejected_rounds_and_notes_are_shown(tmp_path: Path) -> None:
     text = shown(bench_report(result_of(make_artifacts(tmp_path), steady, COOL, COOL, HOT)))
     assert "1 round of up to 20 inferences, 6 more rejected" in text
