@@ -101,7 +101,7 @@ def _import_timm(_folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def _read_recipe(_folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(yaml_positions, "load_with_lines", _silent(yaml.YAMLError))
-    parse_recipe("", "own", "own.yaml")
+    parse_recipe("{}", "own", "own.yaml")
 
 
 def _read_budgets(_folder: Path, patch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from mobilekit.errors import OldWordWarning, UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
@@ -83,7 +84,11 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
         problem = getattr(error, "problem", None) or first_line(error)
         raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
-    data, renamed = with_new_words({} if data is None else data)
+    if data is None:
+        raise UsageError(
+            f"{source}:1: the recipe is empty.", "`mobilekit recipes show default` prints one to start from."
+        )
+    data, renamed = with_new_words(data)
     _tell_of_old_words(renamed, source, lines)
     try:
         recipe = Recipe.model_validate(data)
@@ -122,14 +127,27 @@ def _explain(
     for problem in error.errors()[:3]:
         path = problem["loc"]
         place = loaded.where((*prefix, *path))
-        name = ".".join(str(word) for word in (*prefix, *path)) or "the recipe"
+        name = ".".join(str(word) for word in (*prefix, *path) if word != "[key]") or "the recipe"
         if problem["type"] == "extra_forbidden":
             text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), _keys_at(root, path[:-1]))}"
         else:
-            given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict | list) else ""
-            text = f"{place}: {name}: {problem['msg']}{given}."
+            text = f"{place}: {name}: {_what_to_write(problem)}."
         messages.append(text)
     return UsageError("\n".join(messages), "`mobilekit recipes schema` prints what a recipe may say.")
+
+
+def _what_to_write(problem: ErrorDetails) -> str:
+    """Return what is wrong with a value, in the words of a recipe."""
+    given, path = problem["input"], problem["loc"]
+    is_plain = not isinstance(given, dict | list)
+    if problem["type"] == "tuple_type":
+        return f"it is a list: [{given}]" if is_plain and given is not None else "it is a list, such as [a, b]"
+    if problem["type"] == "too_short" and not given:
+        return "it names nothing; leave the key out, or name one at least"
+    if problem["type"] == "model_type" and path[:-1] == ("rewrites",) and isinstance(given, str):
+        return f"write `- name: {given}`"
+    said = "it takes keys, each with a value" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
+    return f"{said}{f', not {given!r}' if is_plain else ''}"
 
 
 def _keys_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

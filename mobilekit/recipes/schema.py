@@ -192,7 +192,7 @@ class Recipe(_Part):
     )
     data: Literal["photos", "digits"] = Field("photos", description="Built-in data to calibrate and to measure on.")
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
-    precision: tuple[Precision, ...] = Field(PRECISIONS, description="TFLite artifacts to make.")
+    precision: tuple[Precision, ...] = Field(PRECISIONS, min_length=1, description="TFLite artifacts to make.")
     calibration: Calibration = Field(default_factory=Calibration)
     int8: Int8 = Field(default_factory=Int8)
     limits: dict[LimitedStage, Limit] = Field(

@@ -125,6 +125,10 @@ def test_explain_shows_each_site_its_proof_and_its_cost(run: Run) -> None:
     assert any(line.startswith("fold-batch-norm (exact-when): 122 sites; float64 error ") for line in lines)
     assert lines[-1].startswith("In all: MACs 1.41M -> 1.42M, ops ")
 
+    first = steps["noop-slice"]["sites"][0]
+    alone = {**content, "steps": [{**steps["noop-slice"], "sites": [first]}]}
+    assert f"  applied {first['path']}" in shown(explanation(alone)), "one of its kind has no pattern for a path"
+
 
 def test_one_rewrite_alone_need_not_be_in_the_recipe(run: Run, net: str, few: Callable[[str], Path]) -> None:
     arguments = ("explain", net, "--recipe", few("rewrites: [{name: fold-batch-norm}]"), "--rewrite", "hard-swish")

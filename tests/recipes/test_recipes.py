@@ -123,6 +123,10 @@ WRONG = {
     "a value for a mapping": ("  count: 3", "  3", 16, "calibration"),
     "out of range": ("  size: 64", "  size: 4", 3, "greater than or equal to 8, not 4"),
     "not a choice": ("data: photos", "data: fotos", 7, "'photos' or 'digits', not 'fotos'"),
+    "a word for a list": ("precision: [int8, float32]", "precision: int8", 15, "precision: it is a list: [int8]."),
+    "an empty list": ("precision: [int8, float32]", "precision: []", 15, "precision: it names nothing; leave the key"),
+    "rewrite as a word": ("  - name: noop-slice", "  - noop-slice", 14, "rewrites.1: write `- name: noop-slice`."),
+    "unknown stage's key": ("  tflite-int8:", "  tflite-int4:", 19, "19: limits.tflite-int4: Input should be"),
     "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'tflite-int8', not 'tflite-int4'"),
     "unknown precision": ("precision: [int8, float32]", "precision: [int8, fp32]", 15, "precision.1"),
     "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for color bgr"),
@@ -178,8 +182,14 @@ def test_a_recipe_is_a_mapping(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
-def test_an_empty_recipe_is_the_default(tmp_path: Path, text: str) -> None:
-    assert _load(tmp_path, text).recipe == Recipe()
+def test_an_empty_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    error = _error(tmp_path, text)
+    assert error.what == f"{tmp_path / 'mine.yaml'}:1: the recipe is empty."
+    assert "recipes show default" in error.hint
+
+
+def test_a_recipe_without_keys_is_the_default(tmp_path: Path) -> None:
+    assert _load(tmp_path, "{}").recipe == Recipe()
 
 
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ def test_a_model_that_branches_on_its_data_cannot_be_traced() -> None:
             return x if x.sum() > 0 else -x
 
     with pytest.raises(UsageError, match=r"Branches cannot be traced at .*_engine.py:\d+: return x if(.|\n)*branch"):
-        rewrite(Branches(), parse_recipe("", "t", "t.yaml"))
+        rewrite(Branches(), parse_recipe("{}", "t", "t.yaml"))
 
 
 # -- the proof's own arithmetic ----------------------------------------------------------------------------------------

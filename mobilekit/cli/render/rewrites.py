@@ -94,13 +94,15 @@ def _macs(before: int, after: int) -> str:
 
 
 def _site_lines(sites: list[Content], in_full: bool) -> list[str]:
-    counts: dict[str, int] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for site in sites:
-        path = site["path"] if in_full else re.sub(r"(?<![A-Za-z])\d+", "*", site["path"])
-        said = site["detail"] if site["applied"] else site["reason"]
-        line = f"{'applied' if site['applied'] else 'skipped'} {path}{{}}{f': {said}' if said else ''}"
-        counts[line] = counts.get(line, 0) + 1
-    return [line.replace("{}", f" ({count})" if count > 1 else "", 1) for line, count in counts.items()]
+        pattern = site["path"] if in_full else re.sub(r"(?<![A-Za-z])\d+", "*", site["path"])
+        done, said = ("applied", site["detail"]) if site["applied"] else ("skipped", site["reason"])
+        groups.setdefault((done, pattern, f": {said}" if said else ""), []).append(site["path"])
+    return [
+        f"{done} {f'{pattern} ({len(paths)})' if len(paths) > 1 else paths[0]}{said}"
+        for (done, pattern, said), paths in groups.items()
+    ]
 
 
 def _g(value: float | None) -> str:
