@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mobilekit.cli.diff_request import DiffRequest, refuse
 from mobilekit.cli.output import err, working
-from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilekit.cli.results import DiffResult
@@ -39,8 +38,6 @@ def open_candidate(request: DiffRequest) -> Pair:
 
     reference, candidate = request.reference, request.candidate
     assert reference is not None and candidate is not None
-    if not candidate.is_file():
-        raise UsageError(f"There is no file {candidate}.")
     check_survives(candidate)
     if reference.endswith(".onnx"):
         refuse(

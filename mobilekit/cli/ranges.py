@@ -46,5 +46,5 @@ def ranges(
         return
     for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
         out.print(line)
-    if "random" in found.weights:
+    if not found.is_trained:
         err.print(f"note: no weights were given: {found.weights}.")

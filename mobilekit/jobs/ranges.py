@@ -28,6 +28,9 @@ class Ranges:
     model: str
     recipe: str
     weights: str
+    """Where they are from."""
+    is_trained: bool
+    """Whether they mean something."""
     lint: RangeLint
 
     def to_json(self) -> dict[str, Any]:
@@ -47,8 +50,9 @@ def ranges_of_model(source: Source, progress: Progress = lambda _message: None) 
     """
     built = build(source, progress)
     progress("rewriting")
-    graph, arrays = built.rewritten(prove=False).graph, built.calibration.arrays
-    return _lint(built.entry.name, source.recipe, built.reference.weights_source, graph, arrays, progress)
+    graph, arrays, reference = built.rewritten(prove=False).graph, built.calibration.arrays, built.reference
+    found = _lint(graph, arrays, source.recipe, progress)
+    return Ranges(built.entry.name, source.recipe.name, reference.weights_source, reference.is_trained, found)
 
 
 def ranges_of_bundle(
@@ -73,13 +77,12 @@ def ranges_of_bundle(
     progress("reading calibration inputs")
     arrays = read_calibration(loaded.recipe, calibration).arrays
     _model, rewritten = models_of_bundle(bundle, loaded, reference)
-    spec = bundle.manifest["model"]
-    return _lint(spec["name"], loaded, spec["weights"]["source"], rewritten.graph, arrays, progress)
+    spec, weights = bundle.manifest["model"], bundle.manifest["model"]["weights"]
+    found = _lint(rewritten.graph, arrays, loaded, progress)
+    return Ranges(spec["name"], loaded.name, weights["source"], weights["trained"], found)
 
 
-def _lint(
-    name: str, loaded: LoadedRecipe, weights: str, graph: GraphModule, arrays: Arrays, progress: Progress
-) -> Ranges:
+def _lint(graph: GraphModule, arrays: Arrays, loaded: LoadedRecipe, progress: Progress) -> RangeLint:
     progress("recording activations")
     found, _recording = lint(graph, arrays, loaded.recipe)
-    return Ranges(name, loaded.name, weights, found)
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit.models.build import Reference, build_reference, effective_options, probe_model
+from mobilekit.models.build import Reference, build_reference, effective_options, factory_weights, probe_model
 from mobilekit.models.names import file_spec
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import resolve
@@ -63,7 +63,7 @@ class Opened:
         progress("reading calibration inputs")
         calibration = read_calibration(source.recipe.recipe, source.calibration)
         if source.keeps_factory_weights and source.weights is None and file_spec(source.model):
-            reference = Reference(self.model, f"the weights that {source.model} gives it")
+            reference = Reference(self.model, factory_weights(source.model))
         else:
             tensors = as_tensors(calibration)
             reference = build_reference(self.entry, self.options, source.weights, tensors, self.model)

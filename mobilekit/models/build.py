@@ -115,10 +115,15 @@ def build_reference(
     return Reference(model, _made_weights(entry.name), is_trained=False)
 
 
+def factory_weights(name: str) -> str:
+    """Say where weights are from that a factory of the user's sets."""
+    return f"the weights that {name} gives it"
+
+
 def _made_weights(name: str) -> str:
-    """Return where weights are from that no checkpoint gave: a factory of the user's may have set its own."""
+    """Say where weights are from that no checkpoint gave."""
     if file_spec(name):
-        return f"those that {name} gives it, batch norms measured on the calibration inputs; --weights gives others"
+        return f"{factory_weights(name)}, batch norms measured on the calibration inputs; --weights gives others"
     return f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing"
 
 

@@ -391,24 +391,3 @@ def test_cases_cover_the_recipes_size_an_odd_one_and_a_smaller_one() -> None:
         assert shapes[1][2] > (size if size < 128 else size // 2)
         assert shapes[2][2] <= size
         assert shapes[2][3] < size
-
-
-# -- models that are at fault themselves -------------------------------------------------------------------------------
-
-
-def test_a_model_without_numbers_is_not_a_rewrites_fault() -> None:
-    """A weight that is not a number, and a division by zero: no rewrite is accused."""
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
-    recipe = LoadedRecipe("own", Recipe(rewrites=({"name": "fold-batch-norm"},), input=Input(size=16)))
-    with torch.no_grad():
-        net[0].bias[1] = torch.nan
-    with pytest.raises(UsageError, match=r"not numbers \(NaN\), before any rewrite. 0.bias holds some."):
-        rewrite(net, recipe)
-    with pytest.raises(UsageError, match=r"before any rewrite\.\nRun it"):
-        rewrite(DividesByZero().eval(), recipe)
-
-
-class DividesByZero(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return infinities."""
-        return x / (x - x)

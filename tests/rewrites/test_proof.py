@@ -1,12 +1,16 @@
-"""The inputs on which rewrites are proved."""
+"""The inputs on which rewrites are proved, and models that give no numbers for them."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import nn
 
+from mobilekit.errors import UsageError
 from mobilekit.models.inputs import call
 from mobilekit.recipes.inputs.extra import random_inputs
-from mobilekit.recipes.load import parse_recipe
+from mobilekit.recipes.load import LoadedRecipe, parse_recipe
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.proof import Case, cases_for, compare, relative_error, smallest_case
 from mobilekit.rewrites.report import Proof
@@ -64,3 +68,21 @@ def test_of_several_outputs_the_worst_counts() -> None:
     assert relative_error(tuple(before.values()), tuple(after.values())) == 0.25
     case, other = Case((1, 1, 1, 1), 0), Case((1, 1, 1, 1), 1)
     assert compare({case: before, other: before}, {case: before, other: after}).relative_error == 0.25
+
+
+def test_a_model_without_numbers_is_not_a_rewrites_fault() -> None:
+    """A weight that is not a number, and a division by zero: no rewrite is accused."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    recipe = LoadedRecipe("own", Recipe(rewrites=({"name": "fold-batch-norm"},), input=Input(size=16)))
+    with torch.no_grad():
+        net[0].bias[1] = torch.nan
+    with pytest.raises(UsageError, match=r"not numbers \(NaN\), before any rewrite. 0.bias holds some."):
+        rewrite(net, recipe)
+    with pytest.raises(UsageError, match=r"before any rewrite\.\nRun it"):
+        rewrite(DividesByZero().eval(), recipe)
+
+
+class DividesByZero(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return infinities."""
+        return x / (x - x)

@@ -337,6 +337,13 @@ def test_a_bundle_has_its_warnings_and_gives_them_again(digits_bundle: Path, cli
     assert refused.returncode == 2 and "--reference names the code of a bundle's model" in refused.stderr
 
 
+def test_weights_that_mean_nothing_are_noted(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef make():\n    return nn.Conv2d(3, 4, 3)\n")
+    done = cli("ranges", "net.py:make", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "note: no weights were given: the weights that net.py:make gives it, batch norms measured" in done.stderr
+
+
 def test_rubbish_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ghostnetv3"):
         ranges_of_model(source("ghostnetv3"))
@@ -370,5 +377,6 @@ def test_an_export_prints_a_handful_and_counts_the_rest() -> None:
 def test_the_json_is_what_it_was() -> None:
     content = json.loads((ROOT / "tests" / "data" / "json" / "ranges.json").read_text())
     warnings = tuple(RangeWarning(**each) for each in content["warnings"])
-    found = Ranges(content["model"], content["recipe"], content["weights"], RangeLint(content["inputs"], warnings))
+    lint = RangeLint(content["inputs"], warnings)
+    found = Ranges(content["model"], content["recipe"], content["weights"], is_trained=False, lint=lint)
     assert json.loads(json.dumps(found.to_json())) == content
