@@ -32,6 +32,7 @@ from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.rewrites.drift import at_once, drift_between, finite
 from mobilekit.rewrites.fx.graph import input_node, module_of, note_shapes, shape_of, tidy, trace
+from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.rewrites.rules.dfc_dense import DFCDense, DFCDenseOptions
 from mobilekit.store.bundle import INPUT
 
@@ -99,7 +100,7 @@ def dfc_table(
     Raises:
         UsageError: The model has no such maps.
     """
-    graph = trace(model, {INPUT: torch.zeros(shape)}).double()
+    graph = compute_in(trace(model, {INPUT: torch.zeros(shape)}), torch.float64)
     note_shapes(graph, {INPUT: torch.zeros(shape, dtype=torch.float64)})
     nodes = [node for node in graph.graph.nodes if isinstance(module_of(graph, node), FullyConnected)]
     if not nodes:

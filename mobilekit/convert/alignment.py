@@ -93,7 +93,7 @@ def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Ali
 def _classes(graph: GraphModule) -> dict[str, str]:
     """Return the classes of the modules in whose `forward` the graph's steps stand, as they were before tracing."""
     stacks = [node.meta.get("nn_module_stack", {}) for node in graph.graph.nodes]
-    return {str(path): kind.__name__ for stack in stacks for path, kind in stack.values() if path}
+    return {str(path): str(kind).rpartition(".")[2] for stack in stacks for path, kind in stack.values() if path}
 
 
 def _run_tflite(path: Path, inputs: Mapping[str, Floats]) -> tuple[list[_Op], dict[str, Floats]]:

@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.fx import GraphModule, Node
 
 from mobilekit.models.analysis.macs import count_macs
 from mobilekit.models.inputs import Shapes, input_names
 from mobilekit.rewrites.fx.graph import module_of, shape_of
+from mobilekit.rewrites.fx.precision import compute_in
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def cost_of(graph: GraphModule, shapes: Shapes) -> Cost:
     """Count a graph's cost for inputs of these shapes; `note_shapes` must have run on it."""
     kinds = Counter(_name(graph, node) for node in graph.graph.nodes if _is_op(node))
     in_order = (shapes[name] for name in input_names(graph))
-    return Cost(count_macs(copy.deepcopy(graph).float(), *in_order), dict(kinds.most_common()))
+    return Cost(count_macs(compute_in(copy.deepcopy(graph), torch.float32), *in_order), dict(kinds.most_common()))
 
 
 def changed_kinds(before: Cost, after: Cost) -> dict[str, int]:
@@ -55,4 +57,4 @@ def _name(graph: GraphModule, node: Node) -> str:
     module = module_of(graph, node)
     if module is not None:
         return type(module).__name__
-    return str(getattr(node.target, "__name__", node.target))
+    return str(getattr(node.target, "__name__", node.target)).partition(".")[0]

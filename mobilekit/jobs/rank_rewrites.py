@@ -23,6 +23,7 @@ from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between, finite
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import note_shapes
+from mobilekit.rewrites.fx.precision import compute_in
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def rank(
     steps = loaded.recipe.rewrites
     place = next((index for index, step in enumerate(steps) if step.name == name), 0)
     before = replace(loaded, recipe=loaded.recipe.model_copy(update={"rewrites": steps[:place]}))
-    graph = rewrite(model, before, inputs, prove=False).graph.double()
+    graph = compute_in(rewrite(model, before, inputs, prove=False).graph, torch.float64)
     note_shapes(graph, zeros(loaded.recipe.shapes, torch.float64))
     trial = _Trial(graph, _everywhere(only(loaded, name)), {key: tensor.double() for key, tensor in inputs.items()})
     alone: dict[str, Drift] = {}

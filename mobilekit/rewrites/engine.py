@@ -22,6 +22,7 @@ from mobilekit.rewrites.catalogue import Step, steps_of
 from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between
 from mobilekit.rewrites.fx.graph import note_shapes, trace
+from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case
 from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
@@ -73,7 +74,7 @@ def rewrite(
         UsageError: The recipe or the model cannot be used.
     """
     recipe = loaded.recipe
-    graph = trace(model, zeros(recipe.shapes)).double()
+    graph = compute_in(trace(model, zeros(recipe.shapes)), torch.float64)
     steps = steps_of(loaded)
     exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
     run = _Run(model, loaded, steps, exact, prove, enforce_limits)
@@ -94,7 +95,7 @@ def rewrite(
     if prove:
         reports = [replace(report, notes=(*report.notes, *order.notes(index))) for index, report in enumerate(reports)]
     kept = copy.deepcopy(graph) if keep_exact else None
-    return Rewritten(graph.float(), tuple(reports), kept)
+    return Rewritten(compute_in(graph, torch.float32), tuple(reports), kept)
 
 
 class _Run:
@@ -153,7 +154,7 @@ class _Run:
 
     def _before(self, last: Step) -> GraphModule:
         """Return the graph before a step, made anew: a copy before each step takes longer than all steps."""
-        graph = trace(self.model, zeros(self.recipe.shapes)).double()
+        graph = compute_in(trace(self.model, zeros(self.recipe.shapes)), torch.float64)
         self.note_shapes(graph)
         for step in (earlier.fresh() for earlier in self.steps[: last.index]):
             allowed, _refused = _sort_sites(graph, step)

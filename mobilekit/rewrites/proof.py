@@ -17,7 +17,6 @@ from mobilekit.store.bundle import INPUT
 
 _BORDER = 3
 _LARGE = 8
-_LARGE_SIZE = 128
 
 
 class Extra(NamedTuple):
@@ -64,20 +63,12 @@ class Case:
 
 
 def cases_for(recipe: Recipe) -> tuple[Case, ...]:
-    """Return the cases for a model of a recipe: its size with two images, and an odd and a smaller size.
+    """Return the cases for a model of a recipe: two images of its size, and another one.
 
-    Odd sizes are where paddings and poolings differ; the border is in every image. Of large sizes the other two are
-    about the half: what they show they show there too, at a quarter of the time.
+    A graph is of one size. Where padding differs the border shows it, which is in every image.
     """
-    _batch, channels, height, width = recipe.input.shape
-    rows, columns = (size if size < _LARGE_SIZE else size // 2 for size in (height, width))
-    odd = (rows + 1 - rows % 2, columns + 1 - columns % 2) if rows % 2 == 0 else (rows + 2, columns + 2)
-    less = (rows - rows // 8 + (rows // 8) % 2, columns - columns // 4)
-    return (
-        _case(recipe, (2, channels, height, width), 0),
-        _case(recipe, (1, channels, *odd), 1),
-        _case(recipe, (1, channels, *less), 2),
-    )
+    _batch, *shape = recipe.input.shape
+    return _case(recipe, (2, *shape), 0), _case(recipe, (1, *shape), 1)
 
 
 def smallest_case(recipe: Recipe) -> Case:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 
 from mobilekit.parity.layers.result import EQUAL, Counterpart
-from mobilekit.parity.layers.taps import Tap, is_overwritten
+from mobilekit.parity.layers.taps import Tap
 from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.rewrites.fx.record import distance as distance_of
 from mobilekit.rewrites.fx.record import record_values
@@ -46,8 +46,7 @@ def find_counterparts(
     """
     by_shape: dict[tuple[int, ...], list[tuple[Node, _Doubles]]] = defaultdict(list)
     for node, value in _values(reference, inputs).items():
-        if not is_overwritten(reference, node):
-            by_shape[value.shape].append((node, value))
+        by_shape[value.shape].append((node, value))
     named = {node.name: value for node, value in _values(rewritten, inputs).items()}
     found = {}
     for tap in taps:

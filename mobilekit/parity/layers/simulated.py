@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection
 
+import torch
 from torch import nn
 from torch.fx import GraphModule
 
@@ -19,6 +20,7 @@ from mobilekit.parity.ledger.format_error import (
 )
 from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.recipes.schema import Int8
+from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.stages import Precision, Stage
 
 
@@ -52,7 +54,9 @@ def simulations(
         "dynamic": dynamic,
         "int8": lambda: fake_quantize_int8(graph, int8, ranges),
     }
-    openers: dict[Precision, Opener] = {"float32": lambda: TorchRuntime(copy.deepcopy(graph).double())}
+    openers: dict[Precision, Opener] = {
+        "float32": lambda: TorchRuntime(compute_in(copy.deepcopy(graph), torch.float64))
+    }
     for precision, make in makers.items():
         if any(stage.precision == precision for stage in stages):
             openers[precision] = lambda make=make: TorchRuntime(make())  # type: ignore[misc]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,28 +25,27 @@ from mobilekit.rewrites.fx.graph import module_of, note_shapes, path_of, shape_o
 
 PREFIX = "tap_"
 
-_SUBTRACT = ops.OpSpelling((), (operator.sub, operator.isub, torch.sub), ("sub", "sub_"))
-_SIGN = ops.OpSpelling((), (operator.neg, torch.neg, torch.abs, operator.abs), ("neg", "abs"))
-_OTHER_ACTIVATIONS = ops.OpSpelling(
-    (nn.LeakyReLU, nn.ELU, nn.PReLU, nn.Mish, nn.Tanh, nn.Softplus),
-    (torch.nn.functional.leaky_relu, torch.nn.functional.elu, torch.tanh, torch.nn.functional.mish),
-    ("tanh",),
+aten = torch.ops.aten
+
+_SIGN = ops.Op((aten.neg.default, aten.abs.default))
+_OTHER_ACTIVATIONS = ops.Op(
+    (aten.leaky_relu.default, aten.elu.default, aten.mish.default, aten.tanh.default, aten.softplus.default),
+    (nn.PReLU,),
 )
-_BATCH_NORM = ops.OpSpelling((nn.BatchNorm1d, nn.BatchNorm2d))
-_SAME = (ops.IDENTITY, ops.DROPOUT)
+_BATCH_NORM = ops.Op((), (nn.BatchNorm1d, nn.BatchNorm2d))
+_SAME = (ops.DROPOUT,)
 _ELEMENTWISE = (
-    *(ops.SIGMOID, ops.HARD_SIGMOID, ops.SILU, ops.HARD_SWISH, ops.GELU, ops.RELU, ops.RELU6, ops.HARDTANH),
-    *(ops.CLAMP, ops.MULTIPLY, ops.DIVIDE, ops.ADD),
+    *(ops.SIGMOID, ops.HARD_SIGMOID, ops.SILU, ops.HARD_SWISH, ops.GELU, ops.RELU),
+    *(ops.CLAMP, ops.MULTIPLY, ops.DIVIDE, ops.ADD, ops.SUBTRACT),
     *_SAME,
-    *(_SUBTRACT, _SIGN, _OTHER_ACTIVATIONS, _BATCH_NORM),
+    *(_SIGN, _OTHER_ACTIVATIONS, _BATCH_NORM),
 )
-_ORDER = ops.OpSpelling(
-    (nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
-    (torch.flatten, torch.squeeze, torch.unsqueeze, operator.getitem, torch.chunk, torch.split, torch.narrow),
-    ("flatten", "squeeze", "unsqueeze", "contiguous", "chunk", "split", "narrow", "expand", "expand_as", "clone"),
-)
+_SPACE = ops.Op((aten.pixel_shuffle.default, aten.pixel_unshuffle.default, *ops.CHANNEL_SHUFFLE.targets))
 # These make no new numbers: a padding or a transposition that is an output may keep what follows from taking it in.
-_ONLY_MOVE = (ops.TRANSPOSE, ops.PERMUTE, ops.RESHAPE, ops.PAD, _ORDER)
+_ONLY_MOVE = (
+    *(ops.TRANSPOSE, ops.PERMUTE, ops.RESHAPE, ops.PAD, ops.FLATTEN, ops.UNFLATTEN, ops.SQUEEZE, ops.UNSQUEEZE),
+    *(ops.SLICE, ops.SPLIT, ops.PART, ops.EXPAND, _SPACE),
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def find_taps(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> list[
             chosen[node] = outputs[node]
         elif _is_computed(graph, root) and _is_float(node) and not ops.is_call(graph, node, *_SAME):
             readers = _readers(graph, node)
-            if any(roots[reader] is not root for reader in readers) and not is_overwritten(graph, node):
+            if any(roots[reader] is not root for reader in readers):
                 chosen[node] = f"{PREFIX}{len(chosen)}"
     return [
         Tap(name, node, path_of(root), _sources(node, chosen), _terms(graph, root), node in outputs)
@@ -119,16 +117,6 @@ def tapped(graph: GraphModule, steps: Mapping[str, str], examples: Mapping[str, 
     result.graph.lint()
     result.recompile()
     return result
-
-
-def is_overwritten(graph: GraphModule, node: Node) -> bool:
-    """Return whether a later step works in place on a node's value, so that it is no longer there at the end."""
-    return any(ops.works_in_place(graph, reader) or _is_in_place(reader.target) for reader in _readers(graph, node))
-
-
-def _is_in_place(target: Any) -> bool:
-    """Return whether this is a function as `torch.relu_`; `operator.and_` and its like only end as these do."""
-    return getattr(target, "__name__", "").endswith("_") and getattr(target, "__module__", "") != "_operator"
 
 
 def _named_outputs(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> dict[str, Node]:

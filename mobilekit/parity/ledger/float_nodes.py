@@ -5,29 +5,41 @@ The two are told apart on purpose: the simulation of int8 must not rest on what 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.modules import is_inside
-from mobilekit.rewrites.fx.graph import module_of, path_of
+from mobilekit.rewrites.fx import ops
+from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.fx.ops import Op, is_call
+
+aten = torch.ops.aten
 
 DENSE = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-_DENSE_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)
-_IDENTITIES = (nn.Identity, nn.Dropout)
-_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
-_RELUS = (F.relu, F.relu6, torch.relu, "relu", "relu_")
-_DIVISIONS = (operator.truediv, torch.div, torch.true_divide, "div", "true_divide")
-_PRODUCTS = (operator.matmul, torch.matmul, torch.bmm, torch.einsum, "matmul", "bmm", "__matmul__")
-_ATTENTION = (F.scaled_dot_product_attention, F.softmax, torch.softmax, "softmax")
-_ROOTS = (torch.rsqrt, torch.sqrt, torch.var, torch.std, torch.var_mean, F.normalize, "rsqrt", "sqrt", "var", "std")
-_NORMS = (F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm)
-_NORM_MODULES = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm)
+_DENSE = Op((aten.linear.default, aten.conv1d.default, aten.conv2d.default, aten.conv_transpose2d.input), DENSE)
+_PRODUCTS = Op((*ops.MATRIX_PRODUCT.targets, aten.einsum.default))
+_ATTENTION = Op((aten.scaled_dot_product_attention.default, *ops.SOFTMAX.targets))
+_NORMS = Op(
+    (
+        aten.rsqrt.default,
+        aten.sqrt.default,
+        aten.var.correction,
+        aten.var.dim,
+        aten.std.correction,
+        aten.std.dim,
+        aten.var_mean.correction,
+        aten.linalg_vector_norm.default,
+        aten.layer_norm.default,
+        aten.group_norm.default,
+        aten.instance_norm.default,
+        aten.rms_norm.default,
+    ),
+    (nn.LayerNorm, nn.GroupNorm),
+)
 
 
 def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
@@ -55,11 +67,11 @@ def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     if "hard-swish" in keep_float:
         found |= {node for node in graph.graph.nodes if _is_hard_swish(graph, node)}
     if "residual-add" in keep_float:
-        sums = {node for node in graph.graph.nodes if node.target in _SUMS and len(_computed(node)) == 2}
+        sums = {node for node in graph.graph.nodes if is_call(graph, node, ops.ADD) and len(_computed(node)) == 2}
         relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
         found |= sums | relus
     for node in graph.graph.nodes:
-        if isinstance(module_of(graph, node), _IDENTITIES) and node.all_input_nodes[0] in found:
+        if is_call(graph, node, ops.DROPOUT) and node.all_input_nodes[0] in found:
             found.add(node)
     return found
 
@@ -82,7 +94,7 @@ def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
     kept: set[Node] = set()
     for node in steps:
         chain = _fused_with(graph, node) if _is_relu(graph, node) else []
-        source = node.all_input_nodes[0] if isinstance(module_of(graph, node), _IDENTITIES) else None
+        source = node.all_input_nodes[0] if is_call(graph, node, ops.DROPOUT) else None
         if chain and is_dense(graph, chain[-1]):
             is_kept = chain[-1] in kept
         else:
@@ -109,11 +121,11 @@ def hard_swished_nodes(graph: GraphModule) -> set[Node]:
 
 
 def _is_identity_in(graph: GraphModule, node: Node, found: set[Node]) -> bool:
-    return node in found and isinstance(module_of(graph, node), _IDENTITIES)
+    return node in found and is_call(graph, node, ops.DROPOUT)
 
 
 def _is_hard_swish(graph: GraphModule, node: Node) -> bool:
-    return node.target is F.hardswish or isinstance(module_of(graph, node), nn.Hardswish)
+    return is_call(graph, node, ops.HARD_SWISH)
 
 
 def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
@@ -123,9 +135,9 @@ def _fused_with(graph: GraphModule, relu: Node) -> list[Node]:
     while len(node.all_input_nodes) == 1 and len(node.all_input_nodes[0].users) == 1:
         node = node.all_input_nodes[0]
         chain.append(node)
-        if is_dense(graph, node) or node.target in _SUMS:
+        if is_dense(graph, node) or is_call(graph, node, ops.ADD):
             return chain
-        if not isinstance(module_of(graph, node), _IDENTITIES):
+        if not is_call(graph, node, ops.DROPOUT):
             break
     return []
 
@@ -150,25 +162,25 @@ def _ends(graph: GraphModule, node: Node) -> bool:
 
 def is_dense(graph: GraphModule, node: Node) -> bool:
     """Return whether a step is a convolution or a fully connected layer."""
-    return node.target in _DENSE_FUNCTIONS or isinstance(module_of(graph, node), DENSE)
+    return is_call(graph, node, _DENSE)
 
 
 def _is_relu(graph: GraphModule, node: Node) -> bool:
-    return node.target in _RELUS or isinstance(module_of(graph, node), nn.ReLU | nn.ReLU6)
+    return is_call(graph, node, ops.RELU) or ops.relu6_input(graph, node) is not None
 
 
 def _computed(node: Node) -> list[Node]:
     return [one for one in node.all_input_nodes if one.op != "get_attr"]
 
 
-def _is_quotient(_graph: GraphModule, node: Node) -> bool:
-    return node.target in _DIVISIONS and len(node.all_input_nodes) == 2
+def _is_quotient(graph: GraphModule, node: Node) -> bool:
+    return is_call(graph, node, ops.DIVIDE) and len(node.all_input_nodes) == 2
 
 
 def _is_attention(graph: GraphModule, node: Node) -> bool:
-    is_product = node.target in _PRODUCTS and len(_computed(node)) > 1
-    return is_product or node.target in _ATTENTION or isinstance(module_of(graph, node), nn.Softmax)
+    is_product = is_call(graph, node, _PRODUCTS) and len(_computed(node)) > 1
+    return is_product or is_call(graph, node, _ATTENTION)
 
 
 def _is_norm(graph: GraphModule, node: Node) -> bool:
-    return node.target in _ROOTS + _NORMS or isinstance(module_of(graph, node), _NORM_MODULES)
+    return is_call(graph, node, _NORMS)

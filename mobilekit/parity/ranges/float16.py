@@ -11,13 +11,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
-from torch.nn import functional as F
 
-from mobilekit.rewrites.fx.graph import module_of
-from mobilekit.rewrites.fx.ops import CLAMP, DIVIDE, MULTIPLY, OpSpelling, arguments, is_call, number, operands, shifted
+from mobilekit.rewrites.fx.graph import shape_of
+from mobilekit.rewrites.fx.ops import (
+    CLAMP,
+    DIVIDE,
+    GROUP_NORM,
+    LAYER_NORM,
+    MULTIPLY,
+    SQUARE_ROOT,
+    Op,
+    arguments,
+    is_call,
+    number,
+    operands,
+    shifted,
+)
 from mobilekit.rewrites.fx.sign import lower_bound
 
 LARGEST = 65504.0
@@ -27,11 +38,10 @@ LEAST_NORMAL = 2.0**-14
 LEAST = 2.0**-24
 """Its least subnormal number, 6e-08; what is below half of it is 0 everywhere."""
 
-_ROOTS = OpSpelling((), (torch.sqrt,), ("sqrt",))
-_RECIPROCALS = OpSpelling((), (torch.rsqrt, torch.reciprocal, torch.log), ("rsqrt", "reciprocal", "log"))
-_LAYER_NORMS = OpSpelling((nn.LayerNorm,), (F.layer_norm,))
-_GROUP_NORMS = OpSpelling((nn.GroupNorm,), ())
-_INSTANCE_NORMS = OpSpelling((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), ())
+aten = torch.ops.aten
+
+_RECIPROCALS = Op((aten.rsqrt.default, aten.reciprocal.default, aten.log.default))
+_INSTANCE_NORMS = Op((aten.instance_norm.default,))
 
 Values = Mapping[Node, torch.Tensor]
 
@@ -85,10 +95,7 @@ class Quotient:
         if node not in inside:
             return to_float16(values[node], subnormals)
         given: Any = map_arg((node.args, node.kwargs), lambda one: self._run(one, values, subnormals, inside))
-        if node.op == "call_method":
-            result = getattr(given[0][0], str(node.target))(*given[0][1:], **given[1])
-        else:
-            result = node.target(*given[0], **given[1])  # type: ignore[operator]
+        result = node.target(*given[0], **given[1])  # type: ignore[operator]
         return to_float16(result, subnormals)
 
 
@@ -138,7 +145,7 @@ def _chain(graph: GraphModule, node: Node) -> list[Node]:
     """Return the sums with a constant, clamps, multiples and roots that a value is, the last of them first."""
     product = operands(graph, node, MULTIPLY)
     is_multiple = product is not None and any(number(one) is not None for one in product)
-    is_link = shifted(graph, node) is not None or is_multiple or is_call(graph, node, CLAMP, _ROOTS)
+    is_link = shifted(graph, node) is not None or is_multiple or is_call(graph, node, CLAMP, SQUARE_ROOT)
     if not is_link or node.op == "call_module" or len(node.all_input_nodes) != 1:
         return []
     return [node, *_chain(graph, node.all_input_nodes[0])]
@@ -146,13 +153,12 @@ def _chain(graph: GraphModule, node: Node) -> list[Node]:
 
 def _norms(graph: GraphModule) -> Iterator[Norm]:
     for node in graph.graph.nodes:
-        module = module_of(graph, node)
-        if is_call(graph, node, _LAYER_NORMS):
-            given = arguments(graph, node)
+        if not is_call(graph, node, LAYER_NORM, GROUP_NORM, _INSTANCE_NORMS):
+            continue
+        given = arguments(graph, node)
+        if is_call(graph, node, LAYER_NORM):
             yield Norm(node, float(given["eps"]), None, len(given["normalized_shape"]))
-        elif is_call(graph, node, _GROUP_NORMS):
-            assert isinstance(module, nn.GroupNorm)
-            yield Norm(node, module.eps, module.num_groups)
-        elif is_call(graph, node, _INSTANCE_NORMS):
-            assert isinstance(module, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
-            yield Norm(node, module.eps, module.num_features)
+        elif is_call(graph, node, GROUP_NORM):
+            yield Norm(node, float(given["eps"]), given["num_groups"])
+        else:
+            yield Norm(node, float(given["eps"]), (shape_of(node) or (1, 1))[1])

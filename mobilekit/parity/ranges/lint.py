@@ -19,7 +19,7 @@ from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, 
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.schema import Int8, Recipe
 from mobilekit.rewrites.fx.graph import path_of
-from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, OpSpelling, is_call
+from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, MEAN, is_call
 
 HEADROOM = 2
 """An input may make values twice as large as the calibration's largest: a photo in double the light does."""
@@ -38,7 +38,6 @@ GROWING_SHARE = 0.2
 NAMED = 3
 """How many modules a warning about the whole model names."""
 
-_MEAN = OpSpelling((), (torch.mean,), ("mean",))
 _WORDS = ("division", "attention", "normalization")
 _KEEP_32 = "keep this part in float32 on a GPU (no loss of precision allowed), or scale its input down in the model"
 
@@ -99,7 +98,7 @@ def _overflows(graph: GraphModule, recording: Recording) -> Iterator[RangeWarnin
 def _sums(graph: GraphModule, recording: Recording) -> Iterator[RangeWarning]:
     """Means whose sums are above float16's largest, though the means are not."""
     for node, seen in recording.activations.items():
-        if not is_call(graph, node, _MEAN, AVERAGE_POOL, ADAPTIVE_AVERAGE_POOL):
+        if not is_call(graph, node, MEAN, AVERAGE_POOL, ADAPTIVE_AVERAGE_POOL):
             continue
         before = recording.activations.get(node.all_input_nodes[0])
         size = math.prod(before.shape) // max(math.prod(seen.shape), 1) if before else 1

@@ -1,83 +1,110 @@
-"""Layers that a model calls as functions, as the modules that rewrites look for."""
+"""A graph whose calls change nothing in place."""
 
 from __future__ import annotations
 
-import inspect
-import operator
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
-from mobilekit.rewrites.fx.record import record_values
-
-_BATCH_NORM = inspect.signature(F.batch_norm)
+aten = torch.ops.aten
 
 
-def batch_norms_as_modules(graph: GraphModule) -> None:
-    """Replace each `F.batch_norm` on stored statistics by a call of a BatchNorm2d that holds the same tensors.
+def make_functional(graph: GraphModule) -> None:
+    """Turn each `op_(x)` into `op(x)`, and let what reads x later read the result.
 
-    timm's layers that join a norm and an activation call the function.
+    Where x shares its memory with another value, by a view, the change is carried over to what is read of either, which
+    is done for what a change through a view means: `y = x[:, :2]; y += 1` scatters the new values into x.
     """
+    order = {node: place for place, node in enumerate(graph.graph.nodes)}
     for node in list(graph.graph.nodes):
-        if node.op != "call_function" or node.target is not F.batch_norm:
+        target = _functional(node.target)
+        if target is None:
             continue
-        given = _BATCH_NORM.bind(*node.args, **node.kwargs)
-        given.apply_defaults()
-        values = given.arguments
-        if values["training"] is not False or not _is_stored(values["running_mean"]):
-            continue
-        path = str(values["running_mean"].target).rsplit(".", 1)[0] + ".norm"
-        graph.add_submodule(path, _norm(graph, values))
+        changed = node.args[0]
+        assert isinstance(changed, Node)
         with graph.graph.inserting_before(node):
-            call = graph.graph.call_module(path, (values["input"],))
-        call.meta = dict(node.meta)
-        node.replace_all_uses_with(call)
+            new = graph.graph.call_function(target, node.args, node.kwargs)
+        new.meta = dict(node.meta)
+        order[new] = order[node]
+        node.replace_all_uses_with(new)
+        _take_instead(changed, new, order)
+        _carry_to_base(graph, changed, new, order)
         graph.graph.erase_node(node)
 
 
-def drop_assertions(graph: GraphModule) -> None:
-    """Remove `torch._assert` on shapes: they held while the model was traced, and make a layer's output look used."""
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and node.target is torch._assert:
-            graph.graph.erase_node(node)
+def _functional(target: Any) -> Any:
+    """Return the operator without the change in place, for one that makes one; None for others."""
+    schema = getattr(target, "_schema", None)
+    if schema is None or not schema.is_mutable:
+        return None
+    name = schema.name.split("::")[1]
+    if not name.endswith("_") or name.endswith("__"):
+        return None  # batch_norm may move its statistics, and does not in evaluation mode
+    packet = getattr(aten, name[:-1], None)
+    if packet is None or target._overloadname not in packet.overloads():
+        return {aten.copy_.default: aten.copy.default, aten.zero_.default: aten.zeros_like.default}.get(target)
+    return getattr(packet, target._overloadname)
 
 
-def drop_float_casts(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> None:
-    """Remove casts to float32 of what is float32 already: they do nothing there, and break the model in float64."""
-    casts = [node for node in graph.graph.nodes if _is_float_cast(node)]
-    if not casts:
+def _take_instead(changed: Node, new: Node, order: dict[Node, int]) -> None:
+    changed.replace_all_uses_with(new, lambda user: user is not new and order.get(user, 1 << 62) > order[new])
+
+
+def _carry_to_base(graph: GraphModule, changed: Node, new: Node, order: dict[Node, int]) -> None:
+    """Write a change of a view into what the view is of, and make views of a changed value anew."""
+    later = [user for user in changed.users if is_view(user) and order[user] < order[new]]
+    for view in later:
+        if any(order.get(user, 1 << 62) > order[new] for user in view.users):
+            with graph.graph.inserting_after(new):
+                target: Any = view.target
+                again = graph.graph.call_function(target, (new, *view.args[1:]), view.kwargs)
+            again.meta, order[again] = dict(view.meta), order[new]
+            _take_instead_after(view, again, order, order[new])
+    if not is_view(changed):
         return
-    values = record_values(graph, inputs, nodes={node.all_input_nodes[0] for node in casts})
-    for node in casts:
-        source = node.all_input_nodes[0]
-        if source in values and values[source].dtype == torch.float32:
-            node.replace_all_uses_with(source)
-            graph.graph.erase_node(node)
+    base = changed.args[0]
+    assert isinstance(base, Node)
+    if not any(order.get(user, 1 << 62) > order[new] for user in base.users):
+        return
+    with graph.graph.inserting_after(new):
+        whole = _write_back(graph, base, changed, new)
+    whole.meta, order[whole] = dict(base.meta), order[new]
+    _take_instead_after(base, whole, order, order[new])
+    _carry_to_base(graph, base, whole, order)
 
 
-def _is_float_cast(node: Node) -> bool:
-    if node.op != "call_method":
-        return False
-    return node.target == "float" or (node.target in ("to", "type") and torch.float32 in node.args[1:])
+def _take_instead_after(old: Node, new: Node, order: dict[Node, int], place: int) -> None:
+    old.replace_all_uses_with(new, lambda user: user is not new and order.get(user, 1 << 62) > place)
 
 
-def _is_stored(value: Any) -> bool:
-    return isinstance(value, Node) and value.op == "get_attr" and "." in str(value.target)
+def _write_back(graph: GraphModule, base: Node, view: Node, new: Node) -> Node:
+    """Return base with the values of `new` where `view` takes its own from.
+
+    Raises:
+        NotImplementedError: It is a view whose places are not known here.
+    """
+    target: Any = view.target
+    if target is aten.slice.Tensor:
+        return graph.graph.call_function(aten.slice_scatter.default, (base, new, *view.args[1:]), view.kwargs)
+    if target is aten.select.int:
+        return graph.graph.call_function(aten.select_scatter.default, (base, new, *view.args[1:]), view.kwargs)
+    if target in (
+        aten.view.default,
+        aten.reshape.default,
+        aten.unsqueeze.default,
+        aten.squeeze.dim,
+        aten.flatten.using_ints,
+    ):
+        shape = list(base.meta["val"].shape)
+        if all(isinstance(size, int) for size in shape):
+            return graph.graph.call_function(aten.reshape.default, (new, shape))
+    if target in (aten.transpose.int,):
+        return graph.graph.call_function(target, (new, *view.args[1:]))
+    raise NotImplementedError(f"{view.name} is changed in place, and is a view of {base.name}")
 
 
-def _norm(graph: GraphModule, values: dict[str, Any]) -> nn.BatchNorm2d:
-    def tensor(name: str) -> torch.Tensor | None:
-        node = values[name]
-        return operator.attrgetter(str(node.target))(graph) if isinstance(node, Node) else None
-
-    mean, variance, weight, bias = (tensor(name) for name in ("running_mean", "running_var", "weight", "bias"))
-    assert mean is not None
-    norm = nn.BatchNorm2d(len(mean), eps=values["eps"], affine=False)
-    norm.running_mean, norm.running_var = mean, variance
-    norm.register_parameter("weight", None if weight is None else nn.Parameter(weight.detach()))
-    norm.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
-    return norm.eval()
+def is_view(node: Node) -> bool:
+    """Return whether a call's result shares memory with its input."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and any(each.alias_info and not each.alias_info.is_write for each in schema.returns)

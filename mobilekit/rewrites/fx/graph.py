@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import traceback
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,60 +13,34 @@ from torch.func import functional_call
 from torch.fx import GraphModule, Node
 from torch.fx.passes.shape_prop import ShapeProp
 
-from mobilekit.errors import UsageError, first_line
-from mobilekit.models.inputs import arguments, by_parameter
-from mobilekit.rewrites.fx.functional import batch_norms_as_modules, drop_assertions, drop_float_casts
-from mobilekit.rewrites.fx.tracers import PathTracer, SizedTracer
-from mobilekit.store.bundle import INPUT
+from mobilekit.errors import UsageError
+from mobilekit.models.inputs import arguments
+from mobilekit.rewrites.fx.capture import capture
+from mobilekit.rewrites.fx.precision import named_as
+from mobilekit.rewrites.fx.refusals import refusal
+
+_OF_ONE_OPERATOR = (
+    r"torch\.nn\.modules\.(activation\.(?!Multihead)|pooling|upsampling|padding|flatten|pixelshuffle|channelshuffle)"
+)
 
 
-def trace(model: nn.Module, examples: Mapping[str, torch.Tensor] | None = None) -> GraphModule:
-    """Return the model's graph, with a copy of its weights, in evaluation mode.
+def trace(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModule:
+    """Return the model's graph of ATen operators, with a copy of its weights, in evaluation mode.
 
-    The graph takes the inputs that `examples` names, in their order; without examples it takes the first alone.
-
-    A model whose Python code computes with the sizes of its tensors cannot be traced for any size. With examples, such
-    a model is traced for the sizes that these have.
+    The graph takes the inputs that `examples` names, in their order, of their height and width, and any batch where
+    the model takes any.
 
     Raises:
-        UsageError: The model's control flow depends on the values of its tensors; the message names the line.
+        UsageError: The model cannot be exported, as its control flow depends on values; the message names the line.
     """
-    model = copy.deepcopy(model).eval()
-    name = type(model).__name__
-    parameters = by_parameter(model, examples or {INPUT: None})
     try:
-        graph = GraphModule(model, PathTracer(parameters).trace(model), name)
-    except Exception as error:  # anything may go wrong where Python code meets a proxy in place of a number
-        if examples is None:
-            raise _refusal(model, error) from error
-        try:
-            graph = GraphModule(model, SizedTracer(by_parameter(model, examples)).trace(model), name)
-            graph.meta["one_size"] = True
-        except Exception as second:
-            raise _refusal(model, second) from second
-    if getattr(model, "meta", {}).get("one_size"):  # a graph that is traced again
-        graph.meta["one_size"] = True
-    batch_norms_as_modules(graph)
-    drop_assertions(graph)
-    if examples is not None:
-        drop_float_casts(graph, examples)
+        graph = capture(model, examples)
+    except UsageError:
+        raise
+    except Exception as error:  # anything may go wrong where Python code meets a tensor without values
+        raise refusal(model, error) from error
     tidy(graph)
     return graph
-
-
-def _refusal(model: nn.Module, error: Exception) -> UsageError:
-    """Say at which line of the model's code the tracing ended."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename and not frame.filename.startswith(str(Path(__file__).parents[1]))
-    ]
-    place = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
-    return UsageError(
-        f"{type(model).__name__} cannot be traced{place} ({first_line(error)}).",
-        "An exported model cannot branch on the values of its tensors, nor turn them into Python numbers: "
-        "compute with tensors there (torch.where), or decide before the model is made.",
-    )
 
 
 def note_shapes(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> None:
@@ -85,11 +58,19 @@ class InFloat32(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.single = {name: tensor.float() for name, tensor in module.state_dict(keep_vars=True).items()}
+        self.single = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in module.state_dict(keep_vars=True).items()
+        }
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Run the module; of a tensor that layers share, each has a copy."""
-        return functional_call(self.module, self.single, tuple(x.float() for x in inputs), tie_weights=False)
+        single = tuple(x.float() if x.is_floating_point() else x for x in inputs)
+        graphs = [module for module in self.module.modules() if isinstance(module, GraphModule)]
+        with ExitStack() as stack:
+            for graph in graphs:
+                stack.enter_context(named_as(graph, torch.float32))
+            return functional_call(self.module, self.single, single, tie_weights=False)
 
 
 class _Shapes(nn.Module):
@@ -122,17 +103,24 @@ def module_of(graph: GraphModule, node: Any) -> nn.Module | None:
 
 
 def path_of(node: Node) -> str:
-    """Return the path of the module that a node calls, or in whose `forward` it stands."""
+    """Return the path of the module that a node calls, or in whose `forward` it stands.
+
+    An operator that is all of one of torch's own layers, as of nn.ReLU, has that layer's path.
+    """
     if node.op == "call_module":
         return str(node.target)
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    owner = str(stack[-1][0]) if stack else ""
-    return f"{owner}.{node.name}" if owner else node.name
+    if not stack:
+        return str(node.name)
+    owner, kind = str(stack[-1][0]), str(stack[-1][1])
+    if owner and re.match(_OF_ONE_OPERATOR, kind):
+        return owner
+    return f"{owner}.{node.name}" if owner else str(node.name)
 
 
 def input_node(node: Node) -> Node:
-    """Return the node that makes the first argument of `node`, also where it is given by name."""
-    first = node.args[0] if node.args else node.kwargs["input"]
+    """Return the node that makes the first argument of `node`."""
+    first = node.args[0]
     assert isinstance(first, Node)
     return first
 

@@ -1,132 +1,153 @@
-"""What a node of the graph computes, however the model's code writes it: as a module, a function or a method."""
+"""What a node of the graph computes: each operation has one spelling, an operator of ATen or a layer of torch's."""
 
 from __future__ import annotations
 
-import inspect
 import operator
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import module_of, path_of
 
-
-class OpSpelling(NamedTuple):
-    """The module, function and method forms of one operator."""
-
-    modules: tuple[type[nn.Module], ...] = ()
-    functions: tuple[Callable[..., Any], ...] = ()
-    methods: tuple[str, ...] = ()
+aten = torch.ops.aten
 
 
-SIGMOID = OpSpelling((nn.Sigmoid,), (torch.sigmoid, F.sigmoid, torch.special.expit), ("sigmoid", "sigmoid_"))
-HARD_SIGMOID = OpSpelling((nn.Hardsigmoid,), (F.hardsigmoid,))
-SILU = OpSpelling((nn.SiLU,), (F.silu,))
-HARD_SWISH = OpSpelling((nn.Hardswish,), (F.hardswish,))
-GELU = OpSpelling((nn.GELU,), (F.gelu,))
-RELU = OpSpelling((nn.ReLU,), (F.relu, torch.relu), ("relu", "relu_"))
-RELU6 = OpSpelling((nn.ReLU6,), (F.relu6,))
-HARDTANH = OpSpelling((nn.Hardtanh,), (F.hardtanh,))
-CLAMP = OpSpelling((), (torch.clamp, torch.clip), ("clamp", "clamp_", "clip", "clip_"))
-MULTIPLY = OpSpelling((), (operator.mul, operator.imul, torch.mul, torch.multiply), ("mul", "mul_", "multiply"))
-DIVIDE = OpSpelling((), (operator.truediv, operator.itruediv, torch.div, torch.true_divide), ("div", "div_"))
-ADD = OpSpelling((), (operator.add, operator.iadd, torch.add), ("add", "add_"))
-INTERPOLATE = OpSpelling((nn.Upsample,), (F.interpolate,))  # nn.Upsample's children are the named modes
-CONCATENATE = OpSpelling((), (torch.cat, torch.concat, torch.concatenate))
-AVERAGE_POOL = OpSpelling((nn.AvgPool2d,), (F.avg_pool2d,))
-MAX_POOL = OpSpelling((nn.MaxPool2d,), (F.max_pool2d,))
-ADAPTIVE_AVERAGE_POOL = OpSpelling((nn.AdaptiveAvgPool2d,), (F.adaptive_avg_pool2d,))
-LOG_SOFTMAX = OpSpelling((nn.LogSoftmax,), (F.log_softmax, torch.log_softmax), ("log_softmax",))
-SOFTMAX = OpSpelling((nn.Softmax,), (F.softmax, torch.softmax), ("softmax",))
-DROPOUT = OpSpelling(
-    (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
-    (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+class Op(NamedTuple):
+    """One operation: the operators that compute it, and the layers whose calls stay whole."""
+
+    targets: tuple[Any, ...] = ()
+    layers: tuple[type[nn.Module], ...] = ()
+
+
+SIGMOID = Op((aten.sigmoid.default,))
+HARD_SIGMOID = Op((aten.hardsigmoid.default,))
+SILU = Op((aten.silu.default,))
+HARD_SWISH = Op((aten.hardswish.default,))
+GELU = Op((aten.gelu.default,))
+RELU = Op((aten.relu.default,))
+CLAMP = Op((aten.clamp.default,))
+MULTIPLY = Op((aten.mul.Tensor,))
+DIVIDE = Op((aten.div.Tensor,))
+ADD = Op((aten.add.Tensor,))
+SUBTRACT = Op((aten.sub.Tensor,))
+NEAREST = Op((aten.upsample_nearest2d.vec,))
+BILINEAR = Op((aten.upsample_bilinear2d.vec,))
+INTERPOLATE = Op(
+    (
+        aten.upsample_nearest1d.vec,
+        aten.upsample_nearest2d.vec,
+        aten._upsample_nearest_exact2d.vec,
+        aten.upsample_linear1d.vec,
+        aten.upsample_bilinear2d.vec,
+        aten.upsample_bicubic2d.vec,
+    )
 )
-IDENTITY = OpSpelling((nn.Identity,))
-MATRIX_PRODUCT = OpSpelling((), (operator.matmul, torch.matmul, torch.bmm), ("matmul", "bmm"))
-TRANSPOSE = OpSpelling((), (torch.transpose, torch.swapaxes), ("transpose", "swapaxes"))
-PERMUTE = OpSpelling((), (torch.permute,), ("permute",))
-RESHAPE = OpSpelling((), (torch.reshape,), ("reshape", "view"))
-PAD = OpSpelling((nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad2d), (F.pad,))
-SUM = OpSpelling((), (torch.sum,), ("sum",))
+CONCATENATE = Op((aten.cat.default,))
+AVERAGE_POOL = Op((aten.avg_pool2d.default,))
+MAX_POOL = Op((aten.max_pool2d.default,))
+ADAPTIVE_AVERAGE_POOL = Op((aten.adaptive_avg_pool2d.default,))
+LOG_SOFTMAX = Op((aten.log_softmax.int,))
+SOFTMAX = Op((aten.softmax.int,))
+DROPOUT = Op(
+    (
+        aten.dropout.default,
+        aten.feature_dropout.default,
+        aten.alpha_dropout.default,
+        aten.feature_alpha_dropout.default,
+    ),
+    (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+MATRIX_PRODUCT = Op((aten.matmul.default, aten.bmm.default, aten.mm.default))
+TRANSPOSE = Op((aten.transpose.int,))
+PERMUTE = Op((aten.permute.default,))
+RESHAPE = Op((aten.reshape.default,))
+FLATTEN = Op((aten.flatten.using_ints,))
+UNFLATTEN = Op((aten.unflatten.int,))
+PAD = Op((aten.pad.default,))
+SUM = Op((aten.sum.dim_IntList,))
+MEAN = Op((aten.mean.dim,))
+SLICE = Op((aten.slice.Tensor,))
+WHOLE = Op((aten.alias.default,))
+"""A slice that takes all, as torch.export writes it."""
+SPLIT = Op((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default))
+PART = Op((operator.getitem,))
+"""One of the results of an operation that has several."""
+UNSQUEEZE = Op((aten.unsqueeze.default,))
+SQUEEZE = Op((aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims))
+EXPAND = Op((aten.expand.default, aten.expand_as.default))
+EXP = Op((aten.exp.default,))
+SOFTPLUS = Op((aten.softplus.default,))
+SQUARE_ROOT = Op((aten.sqrt.default,))
+LAYER_NORM = Op((aten.layer_norm.default,), (nn.LayerNorm,))
+GROUP_NORM = Op((aten.group_norm.default,), (nn.GroupNorm,))
+CHANNEL_SHUFFLE = Op((aten.channel_shuffle.default, aten.native_channel_shuffle.default))
 
-_SHAPES = OpSpelling((), (getattr,), ("size", "dim", "numel"))
+_SIZE = Op((aten.sym_size.int,))
 
-# Functions of torch that have no signature: their parameters and defaults.
-_POOL = {"input": None, "kernel_size": None, "stride": None, "padding": 0}
-_PARAMETERS: dict[Callable[..., Any], dict[str, Any]] = {
-    F.avg_pool2d: {**_POOL, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
-    F.max_pool2d: {**_POOL, "dilation": 1, "ceil_mode": False, "return_indices": False},
-    F.gelu: {"input": None, "approximate": "none"},
+_MODES = {
+    aten.upsample_nearest1d.vec: "nearest",
+    aten.upsample_nearest2d.vec: "nearest",
+    aten._upsample_nearest_exact2d.vec: "nearest-exact",
+    aten.upsample_linear1d.vec: "linear",
+    aten.upsample_bilinear2d.vec: "bilinear",
+    aten.upsample_bicubic2d.vec: "bicubic",
 }
 
 CONSTANT_TOLERANCE = 1e-12
 """Relative. A constant of a formula is right to float64's rounding, or it makes another function."""
 
 
-def is_call(graph: GraphModule, node: Any, *written: OpSpelling) -> bool:
+def is_call(graph: GraphModule, node: Any, *ops: Op) -> bool:
     """Return whether a node is a call of one of these operations."""
     if not isinstance(node, Node):
         return False
     if node.op == "call_module":
-        return isinstance(module_of(graph, node), tuple(kind for way in written for kind in way.modules))
-    if node.op == "call_function":
-        return any(node.target is function for way in written for function in way.functions)
-    return node.op == "call_method" and any(node.target in way.methods for way in written)
-
-
-def works_in_place(graph: GraphModule, node: Node) -> bool:
-    """Return whether a call overwrites its first argument."""
-    if node.op == "call_method":
-        return str(node.target).endswith("_") and not str(node.target).endswith("__")
-    if node.target in (operator.iadd, operator.imul, operator.itruediv, operator.isub):
-        return True
-    return bool(getattr(module_of(graph, node), "inplace", False) or arguments(graph, node).get("inplace"))
+        return isinstance(module_of(graph, node), tuple(kind for op in ops for kind in op.layers))
+    return node.op == "call_function" and any(node.target is target for op in ops for target in op.targets)
 
 
 def arguments(graph: GraphModule, node: Node) -> dict[str, Any]:
-    """Return what a function is called with, or a module made with, by the names of its signature.
+    """Return what an operator is called with, by the names of its schema, or what a layer was made with.
 
-    A module's parameters are the attributes of the same names. A method of tensors has none but those given by name.
+    The first argument is left out. Upsamplings have `mode`, and `size` and `scale_factor` as a user gives them.
     """
     module = module_of(graph, node)
     if module is not None:
-        kinds = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
-        names = {name for kind in kinds for name in inspect.signature(kind.__init__).parameters}  # type: ignore[misc]
-        return {name: getattr(module, name) for name in names if hasattr(module, name)}
-    if node.op == "call_function":
-        known = _PARAMETERS.get(node.target)  # type: ignore[arg-type]
-        if known is not None:
-            return known | dict(zip(known, node.args, strict=False)) | dict(node.kwargs)
-        try:
-            given = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
-        except (TypeError, ValueError):  # one of torch's own has no signature
-            return dict(node.kwargs)
-        given.apply_defaults()
-        return given.arguments
-    return dict(node.kwargs)
+        return {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return dict(node.kwargs)
+    names = [argument.name for argument in schema.arguments]
+    given = {argument.name: argument.default_value for argument in schema.arguments}
+    given |= dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    del given[names[0]]
+    if node.target in _MODES:
+        return {
+            **given,
+            "mode": _MODES[node.target],
+            "size": given.pop("output_size"),
+            "scale_factor": given.pop("scale_factors"),
+        }
+    return given
 
 
-def operands(graph: GraphModule, node: Any, written: OpSpelling) -> tuple[Any, Any] | None:
-    """Return both operands of a binary call of `written`, or None if the node is no such call."""
-    if not is_call(graph, node, written) or set(node.kwargs) - {"input", "other"}:
+def operands(graph: GraphModule, node: Any, op: Op) -> tuple[Any, Any] | None:
+    """Return both operands of a binary call of `op`, or None if the node is no such call."""
+    if not is_call(graph, node, op) or node.kwargs or len(node.args) != 2:
         return None
-    both = (*node.args, *(node.kwargs[name] for name in ("input", "other") if name in node.kwargs))
-    return (both[0], both[1]) if len(both) == 2 else None
+    return node.args[0], node.args[1]
 
 
 def value_users(graph: GraphModule, node: Node) -> list[Node]:
     """Return the users of a node's values; those that ask for its shape alone are left out."""
-    return [user for user in node.users if not is_call(graph, user, _SHAPES)]
+    return [user for user in node.users if not is_call(graph, user, _SIZE)]
 
 
 def concatenated(joined: Node) -> list[Node] | None:
     """Return the parts of a concatenation; None where the graph does not list them."""
-    parts: Any = joined.args[0] if joined.args else joined.kwargs.get("tensors")
+    parts: Any = joined.args[0]
     return list(parts) if isinstance(parts, list | tuple) and all(isinstance(part, Node) for part in parts) else None
 
 
@@ -148,7 +169,7 @@ def is_close(value: float, constant: float) -> bool:
 def shifted(graph: GraphModule, node: Any) -> tuple[Any, float] | None:
     """Return (x, c) where a node is x + c with a number c; None elsewhere."""
     both = operands(graph, node, ADD)
-    if both is None or works_in_place(graph, node):
+    if both is None:
         return None
     for x, c in (both, both[::-1]):
         constant = number(c)
@@ -160,7 +181,7 @@ def shifted(graph: GraphModule, node: Any) -> tuple[Any, float] | None:
 def factors(graph: GraphModule, node: Any) -> tuple[float, list[Any]]:
     """Return the number and the tensors whose product a node is.
 
-    Products inside that have other users stay whole, and so do those that overwrite what others see.
+    Products inside that have other users stay whole.
     """
     value = number(node)
     if value is not None:
@@ -177,40 +198,35 @@ def factors(graph: GraphModule, node: Any) -> tuple[float, list[Any]]:
 
 
 def _inner_factors(graph: GraphModule, node: Any) -> tuple[float, list[Any]]:
-    if isinstance(node, Node) and (len(node.users) > 1 or overwrites_shared(graph, node)):
+    if isinstance(node, Node) and len(node.users) > 1:
         return 1.0, [node]
     return factors(graph, node)
 
 
-def overwrites_shared(graph: GraphModule, node: Node, but: Node | None = None) -> bool:
-    """Return whether a call overwrites a tensor that others take too, and that is not `but`."""
-    if not works_in_place(graph, node):
-        return False
-    first = _first(node)
-    return len(first.users) > 1 and first is not but
-
-
 def relu6_input(graph: GraphModule, node: Any) -> Any:
     """Return x where a node is min(max(x, 0), 6), or None."""
-    if is_call(graph, node, RELU6):
-        return _first(node)
-    if is_call(graph, node, HARDTANH):
-        given = arguments(graph, node)
-        return _first(node) if (given["min_val"], given["max_val"]) == (0, 6) else None
-    if is_call(graph, node, CLAMP):
-        names = dict(zip(("min", "max"), node.args[1:], strict=False)) | dict(node.kwargs)
-        return _first(node) if (names.get("min"), names.get("max")) == (0, 6) else None
-    return None
+    if not is_call(graph, node, CLAMP):
+        return None
+    given = arguments(graph, node)
+    return node.args[0] if (given["min"], given["max"]) == (0, 6) else None
 
 
-def _first(node: Node) -> Any:
-    return node.args[0] if node.args else node.kwargs["input"]
+def least_of(graph: GraphModule, node: Any) -> float | None:
+    """Return the number that a clamp keeps its values above; None where there is none."""
+    return number(arguments(graph, node)["min"]) if is_call(graph, node, CLAMP) else None
 
 
-def replace_call(node: Node, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Node:
-    """Put a call of `function` in a node's place; return it."""
+def insert_call(node: Node, target: Any, *args: Any, **kwargs: Any) -> Node:
+    """Put a call of an operator before a node, as a part of its module; return it."""
     with node.graph.inserting_before(node):
-        new = node.graph.call_function(function, args, kwargs)
+        new = node.graph.call_function(target, args, kwargs)
+    new.meta = {key: value for key, value in node.meta.items() if key not in ("val", "tensor_meta")}
+    return new
+
+
+def replace_call(node: Node, target: Any, *args: Any, **kwargs: Any) -> Node:
+    """Put a call of an operator in a node's place; return it."""
+    new = insert_call(node, target, *args, **kwargs)
     new.meta = dict(node.meta)
     node.replace_all_uses_with(new)
     node.graph.erase_node(node)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
 
 from mobilekit.models.inputs import arguments
+from mobilekit.rewrites.fx.precision import compute_in
 
 
 def record_values(
@@ -32,7 +33,7 @@ def record_values(
     if dtype is not None:
         inputs = {name: tensor.to(dtype) for name, tensor in inputs.items()}
         if any(parameter.dtype != dtype for parameter in graph.parameters()):
-            run = copy.deepcopy(graph).to(dtype)
+            run = compute_in(copy.deepcopy(graph), dtype)
     recorder = _Recorder(run, None if nodes is None else {node.name for node in nodes})
     with torch.no_grad():
         recorder.run(*arguments(graph, inputs))
@@ -64,5 +65,5 @@ class _Recorder(Interpreter):
         result = super().run_node(n)
         is_wanted = n.op not in ("get_attr", "output") if self.names is None else n.name in self.names
         if is_wanted and isinstance(result, torch.Tensor) and result.is_floating_point():
-            self.values[n.name] = result.clone()  # the next step may work in place
+            self.values[n.name] = result
         return result

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
@@ -15,16 +13,23 @@ from mobilekit.rewrites.fx.ops import (
     AVERAGE_POOL,
     DIVIDE,
     DROPOUT,
-    IDENTITY,
+    EXPAND,
+    FLATTEN,
     INTERPOLATE,
     MAX_POOL,
+    MEAN,
     MULTIPLY,
+    PART,
     PERMUTE,
     RELU,
     RESHAPE,
+    SLICE,
+    SPLIT,
+    SQUEEZE,
     SUM,
     TRANSPOSE,
-    OpSpelling,
+    UNFLATTEN,
+    UNSQUEEZE,
     is_call,
     operands,
     value_users,
@@ -35,23 +40,25 @@ LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 
 # f(c x) = c f(x) for every c > 0.
 _HOMOGENEOUS = (
-    RELU,
-    INTERPOLATE,
-    AVERAGE_POOL,
     ADAPTIVE_AVERAGE_POOL,
-    MAX_POOL,
-    IDENTITY,
+    AVERAGE_POOL,
     DROPOUT,
+    EXPAND,
+    FLATTEN,
+    INTERPOLATE,
+    MAX_POOL,
+    MEAN,
+    PART,
     PERMUTE,
-    TRANSPOSE,
+    RELU,
     RESHAPE,
+    SLICE,
+    SPLIT,
+    SQUEEZE,
     SUM,
-    OpSpelling((), (torch.mean,), ("mean",)),
-    OpSpelling(
-        (nn.Flatten,),
-        (operator.getitem, torch.flatten, torch.unsqueeze, torch.squeeze),
-        ("flatten", "unsqueeze", "squeeze", "expand", "expand_as", "contiguous"),
-    ),
+    TRANSPOSE,
+    UNFLATTEN,
+    UNSQUEEZE,
 )
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-
-import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.fx.graph import input_node
@@ -17,55 +13,59 @@ from mobilekit.rewrites.fx.ops import (
     CONCATENATE,
     DIVIDE,
     DROPOUT,
+    EXP,
+    EXPAND,
+    FLATTEN,
     HARD_SIGMOID,
-    IDENTITY,
     INTERPOLATE,
     MATRIX_PRODUCT,
     MAX_POOL,
+    MEAN,
     MULTIPLY,
+    PART,
     PERMUTE,
     RELU,
-    RELU6,
     RESHAPE,
     SIGMOID,
+    SLICE,
     SOFTMAX,
+    SOFTPLUS,
+    SPLIT,
+    SQUARE_ROOT,
+    SQUEEZE,
     SUM,
     TRANSPOSE,
-    OpSpelling,
+    UNFLATTEN,
+    UNSQUEEZE,
     arguments,
     concatenated,
     is_call,
+    least_of,
     number,
     operands,
-    relu6_input,
     shifted,
 )
 
-_NEVER_NEGATIVE = (
-    RELU,
-    RELU6,
-    SIGMOID,
-    HARD_SIGMOID,
-    SOFTMAX,
-    OpSpelling((nn.Softplus,), (torch.exp,), ("exp", "exp_")),
-)
+_NEVER_NEGATIVE = (RELU, SIGMOID, HARD_SIGMOID, SOFTMAX, SOFTPLUS, EXP, SQUARE_ROOT)
 # What is not negative of an input that is not.
 _KEEPS = (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
     DROPOUT,
-    IDENTITY,
+    EXPAND,
+    FLATTEN,
     MAX_POOL,
+    MEAN,
+    PART,
     PERMUTE,
     RESHAPE,
+    SLICE,
+    SPLIT,
+    SQUEEZE,
     SUM,
     TRANSPOSE,
-    OpSpelling((), (torch.mean,), ("mean",)),
-    OpSpelling(
-        (nn.Flatten,),
-        (operator.getitem, torch.flatten, torch.unsqueeze, torch.squeeze, torch.chunk, torch.split),
-        ("flatten", "unsqueeze", "squeeze", "expand", "contiguous", "chunk", "split"),
-    ),
+    UNFLATTEN,
+    UNSQUEEZE,
 )
 
 
@@ -87,25 +87,28 @@ def lower_bound(graph: GraphModule, node: object) -> float | None:
         bound = lower_bound(graph, moved[0])
         return None if bound is None else bound + moved[1]
     if is_call(graph, node, CLAMP):
-        least = number(dict(zip(("min", "max"), node.args[1:], strict=False)).get("min", node.kwargs.get("min")))
-        bounds = [bound for bound in (least, lower_bound(graph, input_node(node))) if bound is not None]
+        least, most = least_of(graph, node), number(arguments(graph, node)["max"])
+        below = lower_bound(graph, input_node(node))
+        bounds = [bound for bound in (least, below) if bound is not None]
+        if most is not None and bounds and max(bounds) > most:
+            return most
         return max(bounds, default=None)
     return 0.0 if _is_nonnegative(graph, node) else None
 
 
 def _is_nonnegative(graph: GraphModule, node: Node) -> bool:
-    if is_call(graph, node, *_NEVER_NEGATIVE) or relu6_input(graph, node) is not None:
+    if is_call(graph, node, *_NEVER_NEGATIVE):
         return True
     if is_call(graph, node, *_KEEPS):
         return is_nonnegative(graph, input_node(node))
     if is_call(graph, node, INTERPOLATE):
-        is_mean = str(arguments(graph, node)["mode"]) != "bicubic"
+        is_mean = arguments(graph, node)["mode"] != "bicubic"
         return is_mean and is_nonnegative(graph, input_node(node))
     if is_call(graph, node, CONCATENATE):
         parts = concatenated(node)
         return parts is not None and all(is_nonnegative(graph, part) for part in parts)
-    for written in (ADD, MULTIPLY, DIVIDE, MATRIX_PRODUCT):
-        both = operands(graph, node, written)
+    for op in (ADD, MULTIPLY, DIVIDE, MATRIX_PRODUCT):
+        both = operands(graph, node, op)
         if both is not None:
             return all(is_nonnegative(graph, each) for each in both)
     return False

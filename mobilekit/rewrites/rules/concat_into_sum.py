@@ -17,33 +17,30 @@ from mobilekit.rewrites.fx.lowered import Lowered
 from mobilekit.rewrites.fx.ops import (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
+    CLAMP,
     CONCATENATE,
     DROPOUT,
     HARD_SIGMOID,
     HARD_SWISH,
-    IDENTITY,
     MAX_POOL,
     RELU,
-    RELU6,
     SIGMOID,
     SILU,
     add_module,
     concatenated,
     is_call,
-    works_in_place,
 )
 from mobilekit.rewrites.shared.convolutions import is_depthwise
 
 _BY_CHANNEL = (
     ADAPTIVE_AVERAGE_POOL,
     AVERAGE_POOL,
+    CLAMP,
     DROPOUT,
     HARD_SIGMOID,
     HARD_SWISH,
-    IDENTITY,
     MAX_POOL,
     RELU,
-    RELU6,
     SIGMOID,
     SILU,
 )
@@ -125,8 +122,7 @@ def _plan(graph: GraphModule, joined: Node) -> _Plan | str:
         elif _is_step(graph, node):
             plan.steps.append(node)
         else:
-            does = "overwrites it" if works_in_place(graph, node) else "takes it whole"
-            return f"{node.name} {does}"
+            return f"{node.name} takes it whole"
     # An addition reads two values and writes one, a concatenation reads and writes one.
     if 3 * plan.added >= 2 * math.prod(_shape(joined)):
         return f"the sums have {plan.added:,} values, and the concatenation {math.prod(_shape(joined)):,}"
@@ -149,7 +145,7 @@ def _parts(graph: GraphModule, node: Node) -> list[Node] | None:
     """Return the parts of a concatenation of channels of (N, C, H, W)."""
     if not is_call(graph, node, CONCATENATE):
         return None
-    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    axis = node.args[1] if len(node.args) > 1 else 0
     parts, shape = concatenated(node), shape_of(node)
     if parts is None or shape is None or len(shape) != 4 or axis not in (1, -3):
         return None
@@ -173,7 +169,7 @@ def _is_step(graph: GraphModule, node: Node) -> bool:
     conv = _conv_at(graph, node)
     if conv is not None:
         return is_depthwise(conv)
-    return is_call(graph, node, *_BY_CHANNEL) and not works_in_place(graph, node)
+    return is_call(graph, node, *_BY_CHANNEL)
 
 
 def _step(graph: GraphModule, node: Node, inputs: Sequence[Node], widths: Sequence[int]) -> list[Node]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
+from mobilekit.rewrites.fx.ops import insert_call
 from mobilekit.rewrites.shared.convolutions import with_weights
 
 
@@ -57,9 +58,7 @@ class ExplicitPadding(Rewrite[Options]):
         bare.padding = (0, 0)
         graph.set_submodule(str(node.target), bare)
         source = input_node(node)
-        with graph.graph.inserting_before(node):
-            padded = graph.graph.call_function(F.pad, (source, [left, right, top, bottom]))
-        padded.meta = {key: value for key, value in node.meta.items() if key == "nn_module_stack"}
+        padded = insert_call(node, torch.ops.aten.pad.default, source, [left, right, top, bottom])
         node.replace_input_with(source, padded)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
@@ -15,11 +15,9 @@ from mobilekit.rewrites.fx.ops import (
     factors,
     is_call,
     is_close,
-    overwrites_shared,
     relu6_input,
     replace_call,
     shifted,
-    works_in_place,
 )
 
 
@@ -77,8 +75,7 @@ class FuseHardSwish(Rewrite[Options]):
         node = node_named(graph, site.node)
         product = _product(graph, node)
         assert product is not None
-        overwrites = works_in_place(graph, node) and input_node(node) is product.x
-        replace_call(node, F.hardswish, product.x, inplace=overwrites)
+        replace_call(node, torch.ops.aten.hardswish.default, product.x)
 
 
 def _product(graph: GraphModule, node: Node) -> _Product | None:
@@ -87,14 +84,14 @@ def _product(graph: GraphModule, node: Node) -> _Product | None:
     if len(tensors) == 2:
         for x, gate in (tensors, tensors[::-1]):
             form = _gate_of(graph, gate, x)
-            if form is not None and not overwrites_shared(graph, node, but=x):
+            if form is not None:
                 return _Product(x, form[0], form[1] * constant)
     return None
 
 
 def _gate_of(graph: GraphModule, gate: Any, x: Any) -> tuple[float, float] | None:
     """Return a and b where a gate is ReLU6(x + a) b."""
-    if is_call(graph, gate, HARD_SIGMOID) and not works_in_place(graph, gate):
+    if is_call(graph, gate, HARD_SIGMOID):
         return (3.0, 1 / 6) if input_node(gate) is x else None
     inside = shifted(graph, relu6_input(graph, gate))
     return (inside[1], 1.0) if inside is not None and inside[0] is x else None

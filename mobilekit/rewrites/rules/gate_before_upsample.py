@@ -6,15 +6,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
-from mobilekit.rewrites.fx.ops import (
-    HARD_SIGMOID,
-    INTERPOLATE,
-    SIGMOID,
-    arguments,
-    is_call,
-    value_users,
-    works_in_place,
-)
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers
 
 
 class GateBeforeUpsample(Rewrite[Options]):
@@ -37,7 +29,7 @@ class GateBeforeUpsample(Rewrite[Options]):
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
-        """Refuse a bilinear upsample, one that others use, and a gate that is in place or on the small map already."""
+        """Refuse a bilinear upsample, one that others use, and a gate that is on the small map already."""
         node = node_named(graph, site.node)
         upsample = input_node(node)
         mode = _upsample_mode(graph, upsample)
@@ -47,8 +39,6 @@ class GateBeforeUpsample(Rewrite[Options]):
             return f"the upsample is {mode}, which mixes values: sigmoid of a mean is not the mean of sigmoids"
         if len(value_users(graph, upsample)) > 1:
             return "the upsampled features are used elsewhere too"
-        if works_in_place(graph, node):
-            return "the gate works in place, and would overwrite the small map"
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import input_node
 from mobilekit.rewrites.fx.ops import SIGMOID, is_call, replace_call
 from mobilekit.rewrites.shared.activations import ActivationSwap, silu_input
+
+aten = torch.ops.aten
 
 
 class HardSigmoid(ActivationSwap):
@@ -29,8 +30,5 @@ class HardSigmoid(ActivationSwap):
             return None
         return input_node(node)
 
-    def _module(self, inplace: bool) -> nn.Module:
-        return nn.Hardsigmoid(inplace)
-
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
-        return replace_call(node, F.hardsigmoid, source, inplace=inplace)
+    def _replace(self, node: Node, source: Node) -> Node:
+        return replace_call(node, aten.hardsigmoid.default, source)

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, operands, replace_call, value_users
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, insert_call, operands, replace_call, takers
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,9 @@ class MatmulOrder(Rewrite[Options]):
         triple = _triple(graph, node)
         assert triple is not None
         first = (triple.b, triple.c) if triple.is_left_first else (triple.a, triple.b)
-        with graph.graph.inserting_before(node):
-            inner = graph.graph.call_function(torch.matmul, first)
-        inner.meta = {**node.meta, "tensor_meta": None}
+        inner = insert_call(node, torch.ops.aten.matmul.default, *first)
         last = (triple.a, inner) if triple.is_left_first else (inner, triple.c)
-        replace_call(node, torch.matmul, *last)
+        replace_call(node, torch.ops.aten.matmul.default, *last)
 
 
 def _triple(graph: GraphModule, node: Node) -> _Triple | None:

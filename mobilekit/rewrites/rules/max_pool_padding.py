@@ -36,8 +36,8 @@ class MaxPoolPadding(Rewrite[Options]):
         """Refuse an input that may be negative, and windows that are not plain."""
         node = node_named(graph, site.node)
         given = arguments(graph, node)
-        if given["ceil_mode"] or given["return_indices"] or pair(given["dilation"]) != (1, 1):
-            return "its windows have gaps, reach past the padding, or their positions are used"
+        if given["ceil_mode"] or pair(given["dilation"]) != (1, 1):
+            return "its windows have gaps, or reach past the padding"
         if not is_nonnegative(graph, input_node(node)):
             return "its input may be negative, and zero is then larger"
         return None
@@ -47,7 +47,7 @@ class MaxPoolPadding(Rewrite[Options]):
         node = node_named(graph, site.node)
         given = arguments(graph, node)
         kernel, padding = pair(given["kernel_size"]), pair(given["padding"])
-        stride = kernel if given["stride"] is None else pair(given["stride"])
+        stride = pair(given["stride"]) if given["stride"] else kernel
         replace_by_module(graph, node, ZeroPaddedMaxPool(kernel, stride, padding), input_node(node))
 
 

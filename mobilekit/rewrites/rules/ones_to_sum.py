@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,9 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, arguments, is_call, operands, value_users
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, SLICE, arguments, is_call, operands, takers
+
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class OnesToSum(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse where numerator and denominator are not taken apart again."""
         chain = _chain(graph, node_named(graph, site.node))
-        if any(_part(user, chain) is None for user in value_users(graph, chain.end)):
+        if any(_part(graph, user, chain) is None for user in takers(graph, chain.end)):
             return f"{chain.end.name} is used as a whole"
         return None
 
@@ -66,13 +67,13 @@ class OnesToSum(Rewrite[Options]):
             for factor in chain.factors:
                 main = _multiply(graph, chain, factor, main)
                 total = (
-                    graph.graph.call_function(torch.sum, (factor, chain.axis), {"keepdim": True})
+                    graph.graph.call_function(aten.sum.dim_IntList, (factor, [chain.axis], True))
                     if total is None
                     else _multiply(graph, chain, factor, total)
                 )
         assert total is not None
-        for user in value_users(graph, chain.end):
-            user.replace_all_uses_with(main if _part(user, chain) == "main" else total)
+        for user in takers(graph, chain.end):
+            user.replace_all_uses_with(main if _part(graph, user, chain) == "main" else total)
             graph.graph.erase_node(user)
         for made in (main, total):
             made.meta = {**chain.end.meta, "tensor_meta": None}
@@ -84,9 +85,9 @@ def _axis(graph: GraphModule, node: Node) -> int | None:
     if not is_call(graph, node, PAD):
         return None
     given = arguments(graph, node)
-    if given.get("mode", "constant") != "constant" or given["value"] != 1:
+    if given["mode"] != "constant" or given["value"] != 1:
         return None
-    pad = given.get("pad", given.get("padding"))
+    pad = given["pad"]
     return {(0, 1): -1, (0, 1, 0, 0): -1, (0, 0, 0, 1): -2}.get(tuple(pad)) if isinstance(pad, tuple | list) else None
 
 
@@ -112,23 +113,17 @@ def _chain(graph: GraphModule, node: Node) -> _Chain:
 
 def _multiply(graph: GraphModule, chain: _Chain, factor: Any, matrix: Any) -> Node:
     pair = (factor, matrix) if chain.axis == -1 else (matrix, factor)
-    return graph.graph.call_function(torch.matmul, pair)
+    return graph.graph.call_function(aten.matmul.default, pair)
 
 
-def _part(node: Node, chain: _Chain) -> str | None:
+def _part(graph: GraphModule, node: Node, chain: _Chain) -> str | None:
     """Return whether a slice takes all but the last row or column of the products, or that one; None for all else."""
     shape = shape_of(chain.end)
-    if node.target is not operator.getitem or shape is None:
+    if not is_call(graph, node, SLICE) or shape is None:
         return None
-    index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
-    if Ellipsis in index:
-        place = index.index(Ellipsis)
-        missing = len(shape) - len(index) + 1
-        index = (*index[:place], *[slice(None)] * missing, *index[place + 1 :])
-    index = (*index, *[slice(None)] * (len(shape) - len(index)))
-    others = [part for axis, part in enumerate(index) if axis != len(shape) + chain.axis]
-    part, length = index[chain.axis], shape[chain.axis]
-    if not isinstance(part, slice) or any(other != slice(None) for other in others):
+    given = arguments(graph, node)
+    if given["dim"] % len(shape) != len(shape) + chain.axis:
         return None
-    bounds = part.indices(length)
+    length = shape[chain.axis]
+    bounds = slice(given["start"], given["end"], given["step"]).indices(length)
     return {(0, length - 1, 1): "main", (length - 1, length, 1): "total"}.get(bounds)

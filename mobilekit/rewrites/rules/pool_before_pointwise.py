@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, arguments, is_call, value_users
+from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, arguments, is_call, pair, takers
 
 
 class PoolBeforePointwise(Rewrite[Options]):
@@ -74,7 +74,7 @@ def _keeps_constants(graph: GraphModule, node: Node) -> bool:
     given = arguments(graph, node)
     if is_call(graph, node, ADAPTIVE_AVERAGE_POOL):
         return True
-    counts_padding = given["padding"] not in (0, (0, 0), [0, 0]) and given["count_include_pad"]
+    counts_padding = any(pair(given["padding"])) and given["count_include_pad"]
     return not counts_padding and given["divisor_override"] is None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch.fx import GraphModule
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
@@ -44,10 +44,8 @@ class PoolMode(SiteRewrite[PoolModeOptions]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse windows that the other pool has not, and what the recipe does not name."""
         window = arguments(graph, node_named(graph, site.node))
-        if window.get("dilation", 1) not in (1, (1, 1), [1, 1]):
+        if window.get("dilation", 1) not in (1, [1, 1]):
             return "its windows have gaps, which an average pool has not"
-        if window.get("return_indices"):
-            return "the positions of its maxima are used"
         return super().why_not(graph, site)
 
     def apply(self, graph: GraphModule, site: Site) -> None:
@@ -56,6 +54,7 @@ class PoolMode(SiteRewrite[PoolModeOptions]):
         window = arguments(graph, node)
         kept = {name: window[name] for name in ("kernel_size", "stride", "padding", "ceil_mode")}
         if self.options.to == "max":
-            replace_call(node, F.max_pool2d, input_node(node), **kept)
+            replace_call(node, torch.ops.aten.max_pool2d.default, input_node(node), **kept)
         else:
-            replace_call(node, F.avg_pool2d, input_node(node), **kept, count_include_pad=False)
+            average = torch.ops.aten.avg_pool2d.default
+            replace_call(node, average, input_node(node), **kept, count_include_pad=False)

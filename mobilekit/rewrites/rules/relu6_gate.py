@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import (
-    HARD_SIGMOID,
-    MULTIPLY,
-    is_call,
-    operands,
-    replace_call,
-    value_users,
-    works_in_place,
-)
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, MULTIPLY, insert_call, is_call, operands, replace_call, takers
 from mobilekit.rewrites.fx.scale import LINEAR, Linear, absorbers, scale_weights, shift_bias
 
 
@@ -42,14 +33,12 @@ class ReLU6Gate(Rewrite[Options]):
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
-        """Refuse one that is half of a Hard-Swish, and one that overwrites what others take."""
+        """Refuse one that is half of a Hard-Swish."""
         node = node_named(graph, site.node)
         source = input_node(node)
         for user in node.users:
             if any(each is source for each in operands(graph, user, MULTIPLY) or ()):
                 return "with its product it is a Hard-Swish; fuse-hard-swish makes one of it"
-        if works_in_place(graph, node) and len(source.users) > 1:
-            return "it works in place, on what others take too"
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:
@@ -60,10 +49,9 @@ class ReLU6Gate(Rewrite[Options]):
         if layer is not None:
             shift_bias(layer, 3.0)
         else:
-            with graph.graph.inserting_before(node):
-                source = graph.graph.call_function(torch.add, (source, 3.0))
+            source = insert_call(node, torch.ops.aten.add.Tensor, source, 3.0)
             source.meta = dict(node.meta)
-        gate = replace_call(node, F.relu6, source)
+        gate = replace_call(node, torch.ops.aten.clamp.default, source, 0, 6)
         layers = absorbers(graph, gate)
         if layers is None:
             _scale_after(graph, gate)
@@ -88,6 +76,6 @@ def _shiftable(graph: GraphModule, source: Node) -> Linear | None:
 
 def _scale_after(graph: GraphModule, gate: Node) -> None:
     with graph.graph.inserting_after(gate):
-        scaled = graph.graph.call_function(torch.mul, (gate, 1 / 6))
+        scaled = graph.graph.call_function(torch.ops.aten.mul.Tensor, (gate, 1 / 6))
     scaled.meta = dict(gate.meta)
     gate.replace_all_uses_with(scaled, lambda user: user is not scaled)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, is_call, value_users
+from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, insert_call, is_call, takers
 from mobilekit.rewrites.fx.sign import is_nonnegative
 
 _FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -56,21 +56,13 @@ class ReLUIntoConcat(Rewrite[Options]):
         new = []
         for part in parts:
             if not is_nonnegative(graph, part):
-                with graph.graph.inserting_before(joined):
-                    clipped = graph.graph.call_function(F.relu, (part,))
+                clipped = insert_call(joined, torch.ops.aten.relu.default, part)
                 clipped.meta = dict(part.meta)
                 part = clipped
             new.append(part)
-        _set_parts(joined, new)
+        joined.args = (new, *joined.args[1:])
         node.replace_all_uses_with(joined)
         graph.graph.erase_node(node)
-
-
-def _set_parts(joined: Node, parts: list[Node]) -> None:
-    if joined.args:
-        joined.args = (parts, *joined.args[1:])
-    else:
-        joined.kwargs = {**joined.kwargs, "tensors": parts}
 
 
 def _fuses(graph: GraphModule, part: Node) -> bool:

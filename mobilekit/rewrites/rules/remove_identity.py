@@ -6,7 +6,7 @@ from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
-from mobilekit.rewrites.fx.ops import DROPOUT, IDENTITY, arguments, is_call
+from mobilekit.rewrites.fx.ops import DROPOUT, arguments, is_call
 
 
 class RemoveIdentity(Rewrite[Options]):
@@ -21,12 +21,12 @@ class RemoveIdentity(Rewrite[Options]):
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the identities and dropouts."""
-        return [Site(node.name, path_of(node)) for node in graph.graph.nodes if is_call(graph, node, IDENTITY, DROPOUT)]
+        return [Site(node.name, path_of(node)) for node in graph.graph.nodes if is_call(graph, node, DROPOUT)]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse a dropout that the model asks for in evaluation too."""
         node = node_named(graph, site.node)
-        if node.op == "call_function" and arguments(graph, node)["training"]:
+        if node.op == "call_function" and arguments(graph, node)["train"]:
             return "it drops values in evaluation too"
         return None
 

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import DIVIDE, operands
+from mobilekit.rewrites.fx.ops import DIVIDE, insert_call, operands
 from mobilekit.rewrites.fx.sign import lower_bound
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
 
@@ -63,8 +63,7 @@ class SafeDenominator(SiteRewrite[SafeDenominatorOptions]):
         node = node_named(graph, site.node)
         denominator = _denominator(graph, node)
         assert denominator is not None
-        with graph.graph.inserting_before(node):
-            clamped = graph.graph.call_function(torch.clamp, (denominator,), {"min": self.options.floor})
+        clamped = insert_call(node, torch.ops.aten.clamp.default, denominator, self.options.floor, None)
         clamped.meta = dict(denominator.meta)
         node.replace_input_with(denominator, clamped)
 

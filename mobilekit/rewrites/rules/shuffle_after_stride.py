@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import RELU, RELU6, add_module, is_call, value_users
+from mobilekit.rewrites.fx.ops import RELU, add_module, is_call, relu6_input, takers
 from mobilekit.rewrites.shared.convolutions import is_depthwise, permute_kernels
 from mobilekit.rewrites.shared.shuffles import ChannelShuffle, shuffle_at
 
@@ -41,7 +41,7 @@ class ShuffleAfterStride(Rewrite[Options]):
             return f"{users[0].target} is called more than once"
         if any(isinstance(module_of(graph, user), nn.BatchNorm2d) for user in users[0].users):
             return "the batch norm behind the convolution is to be folded first"
-        if any(is_call(graph, user, RELU, RELU6) for user in users[0].users):
+        if any(is_call(graph, user, RELU) or relu6_input(graph, user) is not None for user in users[0].users):
             return "the activation behind the convolution is part of it in TFLite, and would not be any more"
         return None
 

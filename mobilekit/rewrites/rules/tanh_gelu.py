@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import input_node
 from mobilekit.rewrites.fx.ops import GELU, arguments, is_call, replace_call
 from mobilekit.rewrites.shared.activations import ActivationSwap
+
+aten = torch.ops.aten
 
 
 class TanhGelu(ActivationSwap):
@@ -28,8 +29,5 @@ class TanhGelu(ActivationSwap):
         is_exact = is_call(graph, node, GELU) and arguments(graph, node)["approximate"] == "none"
         return input_node(node) if is_exact else None
 
-    def _module(self, inplace: bool) -> nn.Module:
-        return nn.GELU(approximate="tanh")
-
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
-        return replace_call(node, F.gelu, source, approximate="tanh")
+    def _replace(self, node: Node, source: Node) -> Node:
+        return replace_call(node, aten.gelu.default, source, approximate="tanh")

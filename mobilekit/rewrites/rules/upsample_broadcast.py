@@ -24,7 +24,6 @@ from mobilekit.rewrites.fx.ops import (
     is_call,
     operands,
     replace_by_module,
-    works_in_place,
 )
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -58,7 +57,7 @@ class UpsampleBroadcast(Rewrite[UpsampleOptions]):
         return [
             Site(node.name, path_of(node), _detail(graph, node))
             for node in graph.graph.nodes
-            if is_call(graph, node, INTERPOLATE) and str(arguments(graph, node)["mode"]).startswith("nearest")
+            if is_call(graph, node, INTERPOLATE) and arguments(graph, node)["mode"].startswith("nearest")
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
@@ -112,9 +111,9 @@ def _meeting(graph: GraphModule, node: Node) -> tuple[Node, Node, Combine] | Non
     if len(node.users) != 1:
         return None
     [user] = node.users
-    for written, combine in ((MULTIPLY, torch.mul), (ADD, torch.add)):
-        both = operands(graph, user, written)
-        if both is not None and not works_in_place(graph, user):
+    for op, combine in ((MULTIPLY, torch.mul), (ADD, torch.add)):
+        both = operands(graph, user, op)
+        if both is not None:
             other = both[1] if both[0] is node else both[0]
             if isinstance(other, Node) and other is not node and shape_of(other) == shape_of(node):
                 return user, other, combine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch.fx import GraphModule
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
@@ -56,6 +56,8 @@ class UpsampleMode(SiteRewrite[UpsampleModeOptions]):
         """Call the other mode with the same size or scale."""
         node = node_named(graph, site.node)
         given = arguments(graph, node)
-        kept = {name: given[name] for name in ("size", "scale_factor", "recompute_scale_factor")}
-        centers = {"align_corners": False} if self.options.to == "bilinear" else {}
-        replace_call(node, F.interpolate, input_node(node), mode=self.options.to, **kept, **centers)
+        size, scale = given["size"], given["scale_factor"]
+        if self.options.to == "bilinear":
+            replace_call(node, torch.ops.aten.upsample_bilinear2d.vec, input_node(node), size, False, scale)
+        else:
+            replace_call(node, torch.ops.aten.upsample_nearest2d.vec, input_node(node), size, scale)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from torch import nn
+import torch
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Site
-from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import MULTIPLY, SIGMOID, SILU, is_call, operands, replace_call, works_in_place
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.ops import MULTIPLY, SIGMOID, SILU, is_call, operands, replace_call
 from mobilekit.rewrites.sites import SiteOptions, SiteRewrite
+
+aten = torch.ops.aten
 
 
 class ActivationSwap(SiteRewrite[SiteOptions]):
@@ -30,35 +31,25 @@ class ActivationSwap(SiteRewrite[SiteOptions]):
         return [Site(node.name, path_of(node)) for node in graph.graph.nodes if self._source(graph, node) is not None]
 
     def apply(self, graph: GraphModule, site: Site) -> None:
-        """Put the new activation there: a module for a module of its own, and a function for all else."""
+        """Put the new activation there."""
         node = node_named(graph, site.node)
         source = self._source(graph, node)
         assert source is not None
-        inplace = works_in_place(graph, node)
-        if module_of(graph, node) is not None and calls_of(graph, str(node.target)) == 1:
-            graph.set_submodule(str(node.target), self._module(inplace))
-        else:
-            self._replace(node, source, inplace)
+        self._replace(node, source)
 
     @abstractmethod
     def _source(self, graph: GraphModule, node: Node) -> Node | None:
         """Return what the old activation is applied to, or None where there is none."""
 
     @abstractmethod
-    def _module(self, inplace: bool) -> nn.Module: ...
-
-    @abstractmethod
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node: ...
+    def _replace(self, node: Node, source: Node) -> Node: ...
 
 
 class ToHardSwish(ActivationSwap):
     """Hard-Swish in another activation's place."""
 
-    def _module(self, inplace: bool) -> nn.Module:
-        return nn.Hardswish(inplace)
-
-    def _replace(self, node: Node, source: Node, inplace: bool) -> Node:
-        return replace_call(node, F.hardswish, source, inplace=inplace)
+    def _replace(self, node: Node, source: Node) -> Node:
+        return replace_call(node, aten.hardswish.default, source)
 
 
 def silu_input(graph: GraphModule, node: Node) -> Node | None:
@@ -74,4 +65,4 @@ def silu_input(graph: GraphModule, node: Node) -> Node | None:
 
 def is_sigmoid_of(graph: GraphModule, node: Any, x: Node) -> bool:
     """Return whether a node is sigmoid(x)."""
-    return is_call(graph, node, SIGMOID) and input_node(node) is x and not works_in_place(graph, node)
+    return is_call(graph, node, SIGMOID) and input_node(node) is x

@@ -7,20 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
-from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.graph import input_node, module_of, shape_of
 from mobilekit.rewrites.fx.lowered import Lowered
-from mobilekit.rewrites.fx.ops import PERMUTE, RESHAPE, TRANSPOSE, OpSpelling, is_call
+from mobilekit.rewrites.fx.ops import CHANNEL_SHUFFLE, FLATTEN, PERMUTE, RESHAPE, TRANSPOSE, UNFLATTEN, is_call
 
 Form = Literal["transpose", "gather"]
-
-_SHUFFLE = OpSpelling((nn.ChannelShuffle,), (F.channel_shuffle,))
-_JOIN = OpSpelling((nn.Flatten,), (torch.flatten, *RESHAPE.functions), ("flatten", *RESHAPE.methods))
-_SPLIT = OpSpelling((nn.Unflatten,), (torch.unflatten, *RESHAPE.functions), ("unflatten", *RESHAPE.methods))
-_CONTIGUOUS = OpSpelling((), (), ("contiguous",))
 
 
 @dataclass(frozen=True)
@@ -40,18 +33,18 @@ def shuffle_at(graph: GraphModule, node: Node) -> Shuffle | None:
     module = module_of(graph, node)
     if isinstance(module, ChannelShuffle):
         return Shuffle(input_node(node), module.groups)
-    if is_call(graph, node, _SHUFFLE):
-        groups = getattr(module, "groups", None) or node.kwargs.get("groups") or node.args[1]
+    if is_call(graph, node, CHANNEL_SHUFFLE):
+        groups = node.args[1]
         return Shuffle(input_node(node), groups) if isinstance(groups, int) else None
-    if not is_call(graph, node, _JOIN):
+    if not is_call(graph, node, RESHAPE, FLATTEN):
         return None
-    swapped = _before(graph, node, _CONTIGUOUS)
+    swapped = input_node(node)
     if not (is_call(graph, swapped, TRANSPOSE, PERMUTE) and _swaps_1_and_2(swapped)):
         return None
-    split = _before(graph, swapped, _CONTIGUOUS)
-    if not (is_call(graph, split, _SPLIT)):
+    split = input_node(swapped)
+    if not is_call(graph, split, RESHAPE, UNFLATTEN):
         return None
-    source = _before(graph, split, _CONTIGUOUS)
+    source = input_node(split)
     before, between, after = shape_of(source), shape_of(split), shape_of(node)
     if before is None or between is None or before != after or len(before) != 4 or len(between) not in (4, 5):
         return None
@@ -60,20 +53,12 @@ def shuffle_at(graph: GraphModule, node: Node) -> Shuffle | None:
     return Shuffle(source, groups) if fits else None
 
 
-def _before(graph: GraphModule, node: Node, skipped: OpSpelling) -> Node:
-    """Return what a node takes, past steps that change nothing."""
-    source = input_node(node)
-    while is_call(graph, source, skipped) and len(source.users) == 1:
-        source = input_node(source)
-    return source
-
-
 def _swaps_1_and_2(node: Node) -> bool:
     """Return whether a transposition or permutation swaps axes 1 and 2 and leaves the others."""
     shape = shape_of(node)
     assert shape is not None
     rank = len(shape)
-    values: list[Any] = [*node.args[1:], *(value for name, value in node.kwargs.items() if name != "input")]
+    values: list[Any] = list(node.args[1:])
     if len(values) == 1 and isinstance(values[0], list | tuple):
         values = list(values[0])
     if not all(isinstance(value, int) for value in values):

@@ -1,0 +1,77 @@
+"""One spelling for each operation: what ATen has several operators for becomes the one that rewrites look for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+aten = torch.ops.aten
+
+_RENAMED = {
+    aten.view.default: aten.reshape.default,
+    aten.view_as.default: aten.reshape_as.default,
+    aten.multiply.Tensor: aten.mul.Tensor,
+    aten.multiply.Scalar: aten.mul.Tensor,
+    aten.mul.Scalar: aten.mul.Tensor,
+    aten.true_divide.Tensor: aten.div.Tensor,
+    aten.true_divide.Scalar: aten.div.Tensor,
+    aten.divide.Tensor: aten.div.Tensor,
+    aten.div.Scalar: aten.div.Tensor,
+    aten.add.Scalar: aten.add.Tensor,
+    aten.sub.Scalar: aten.sub.Tensor,
+    aten.subtract.Tensor: aten.sub.Tensor,
+    aten.concat.default: aten.cat.default,
+    aten.concatenate.default: aten.cat.default,
+    aten.special_expit.default: aten.sigmoid.default,
+    aten.swapaxes.default: aten.transpose.int,
+    aten.swapdims.default: aten.transpose.int,
+    aten.special_softmax.default: aten.softmax.int,
+    aten.moveaxis.int: aten.movedim.int,
+}
+
+
+def one_spelling(graph: GraphModule) -> None:
+    """Give each call the operator that rewrites know it by; values stay as they are."""
+    for node in graph.graph.nodes:
+        if node.op != "call_function":
+            continue
+        if node.target in _RESHAPED:
+            node.target, node.args, node.kwargs = _RESHAPED[node.target](node)
+        elif node.target in _RENAMED:
+            node.target = _RENAMED[node.target]
+
+
+Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+def _clamp(least: Any, most: Any) -> Callable[[Node], Call]:
+    """Return what makes a clamp of a call whose bounds are arguments by place, or the constants given."""
+
+    def bound(node: Node, given: Any) -> Any:
+        return node.args[given[0]] if isinstance(given, list) and len(node.args) > given[0] else _default(given)
+
+    return lambda node: (aten.clamp.default, (node.args[0], bound(node, least), bound(node, most)), {})
+
+
+def _default(given: Any) -> Any:
+    return given[1] if isinstance(given, list) else given
+
+
+def _pad(node: Node) -> Call:
+    source, sides, *value = node.args
+    return aten.pad.default, (source, sides, "constant", value[0] if value else 0), {}
+
+
+# [place of the argument, its default], or a constant.
+_RESHAPED: dict[Any, Callable[[Node], Call]] = {
+    aten.relu6.default: _clamp(0, 6),
+    aten.hardtanh.default: _clamp([1, -1], [2, 1]),
+    aten.clip.default: _clamp([1, None], [2, None]),
+    aten.clamp.default: _clamp([1, None], [2, None]),
+    aten.clamp_min.default: _clamp([1, None], None),
+    aten.clamp_max.default: _clamp(None, [1, None]),
+    aten.constant_pad_nd.default: _pad,
+}
