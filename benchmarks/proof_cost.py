@@ -10,7 +10,6 @@ median ratio is held to that bound. Ends with 1 where it is above.
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
 import sys
 import time
@@ -20,11 +19,13 @@ from typing import Any
 import torch
 
 from mobilekit.models.build import build_reference
+from mobilekit.models.inputs import zeros
 from mobilekit.models.registry import find_model
 from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import recipe_for
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.rewrites.proof import cases_for, outputs_of
 
 MODELS = ["ghostnetv2", "efficientvit_b1", "shufflenet"]
@@ -47,7 +48,7 @@ def measure(name: str, rounds: int) -> bool:
     loaded = recipe_for(name)
     inputs: Any = {key: torch.from_numpy(array) for key, array in calibration_inputs(loaded.recipe).items()}
     model = build_reference(find_model(name), {}, None, inputs).model
-    graph = trace(copy.deepcopy(model).double())
+    graph = compute_in(trace(model, zeros(loaded.recipe.shapes)), torch.float64)
     pairs = [
         (
             seconds(lambda: rewrite(model, loaded, inputs)),

@@ -131,7 +131,8 @@ def rewrite(
     The result is a torch.fx.GraphModule in float32 and in evaluation mode; `train()` puts its batch norms and dropout
     layers to work, and every parameter takes gradients. What the model's code decided in evaluation mode, such as a
     dropout that it calls as a function, stays decided. Its parameters have the names of the model's own modules, so
-    `load_state_dict` gives a model that is rewritten again the trained weights.
+    `load_state_dict` gives a model that is rewritten again the trained weights. It takes inputs of the recipe's height
+    and width, of any batch where the model takes any: rewrite the model anew for another size.
 
     Args:
         model: The model, float32; left as it is.

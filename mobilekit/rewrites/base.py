@@ -37,9 +37,11 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 class Rewrite(ABC, Generic[OptionsType]):
     """One change of the graph, small enough to be understood and proved.
 
-    A graph is a torch.fx GraphModule in float64 and in evaluation mode, whose nodes carry `meta["tensor_meta"]` (the
-    shape) for the recipe's inputs. `find` names every place that looks like this rewrite's business, also those that
-    it then refuses: a refusal is a reason that the user reads, never silence.
+    A graph is a torch.fx GraphModule in float64 and in evaluation mode. Its calls change nothing in place: layers with
+    weights are modules, and all else is an operator of ATen, with one spelling for each operation (`fx/ops.py`). Its
+    nodes carry `meta["tensor_meta"]` (the shape) for the recipe's inputs, and it is of their height and width. `find`
+    names every place that looks like this rewrite's business, also those that it then refuses: a refusal is a reason
+    that the user reads, never silence.
 
     What it leaves must hold together and run, take the same inputs, give outputs of the same shapes, and have its
     weights in float64; that is checked at every use, and so is the promise of its `exactness`. A failure names the
@@ -49,8 +51,8 @@ class Rewrite(ABC, Generic[OptionsType]):
     name: ClassVar[str]
     exactness: ClassVar[Exactness]
     summary: ClassVar[str]
-    any_size: ClassVar[bool] = True
-    """False: a size of the recipe's input is built into what `apply` makes; the proof then leaves other sizes out."""
+    graph: ClassVar[str] = ""
+    """The form of graph that it was written for. A package's rewrite says `graph = "aten"`, or it is refused."""
     experimental: ClassVar[str] = ""
     """For a rewrite in no recipe that comes with mobilekit: what it showed, and where it is right. Else empty."""
     options_type: ClassVar[type[Options]] = Options

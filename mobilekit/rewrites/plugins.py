@@ -12,12 +12,15 @@ from mobilekit.rewrites.base import Rewrite
 from mobilekit.rewrites.names import GROUP, installed_names
 from mobilekit.store.files import sha256_of
 
+GRAPH = "aten"
+"""What a package's rewrite says of the graph that it works on."""
+
 
 def load_installed(name: str) -> type[Rewrite[Any]]:
     """Return an installed package's rewrite. The package's code runs.
 
     Raises:
-        UsageError: It cannot be loaded, two packages bring it, or it is no rewrite of this name.
+        UsageError: It cannot be loaded, two packages bring it, it is no rewrite of this name, or of older graphs.
     """
     points = sorted(metadata.entry_points(group=GROUP, name=name), key=lambda point: point.value)
     if len({point.value for point in points}) > 1:
@@ -33,6 +36,11 @@ def load_installed(name: str) -> type[Rewrite[Any]]:
     if inspect.isabstract(kind) or getattr(kind, "name", None) != name:
         fault = "abstract" if inspect.isabstract(kind) else f"named {getattr(kind, 'name', 'nothing')}"
         raise UsageError(f"{_origin(points[0])} names {name} in {GROUP}, and the class is {fault}.")
+    if kind.graph != GRAPH:
+        raise UsageError(
+            f"The rewrite {name} of {_origin(points[0])} was written for another form of graph than this mobilekit's.",
+            f'docs/rewrites.md says how to port it (Port a rewrite); its class then says graph = "{GRAPH}".',
+        )
     return kind
 
 

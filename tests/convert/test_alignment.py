@@ -118,7 +118,7 @@ def aligned(
 ) -> Alignment:
     """Align a model with a file that is made up: its ops, and the values of what they make."""
     monkeypatch.setattr(alignment, "_run_tflite", lambda _path, _inputs: (list(ops), tensors))
-    return align(trace(model), Path("made-up.tflite"), {"input": x.numpy()})
+    return align(trace(model, {"input": x}), Path("made-up.tflite"), {"input": x.numpy()})
 
 
 def noisy(value: torch.Tensor) -> Floats:

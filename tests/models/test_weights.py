@@ -250,11 +250,10 @@ def test_the_digest_changes_with_a_bit_and_not_with_the_order() -> None:
 
 
 def test_settings_tell_apart_what_code_and_weights_do_not() -> None:
-    from torch.fx import symbolic_trace
-
     from mobilekit.models.weights import settings_of
     from mobilekit.recipes.load import parse_recipe
     from mobilekit.rewrites.engine import rewrite
+    from mobilekit.rewrites.fx.graph import trace
 
     net = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ChannelShuffle(2)).eval()
     made = []
@@ -264,7 +263,8 @@ def test_settings_tell_apart_what_code_and_weights_do_not() -> None:
     assert made[0].code == made[1].code
     assert settings_of(made[0]) != settings_of(made[1])
     assert settings_of(made[0]) == settings_of(made[0])
-    strided = [symbolic_trace(nn.Sequential(nn.Conv2d(3, 6, 1, stride=stride))) for stride in (1, 2)]
+    image = {"input": torch.zeros(1, 3, 8, 8)}
+    strided = [trace(nn.Sequential(nn.Conv2d(3, 6, 1, stride=stride)), image) for stride in (1, 2)]
     assert strided[0].code == strided[1].code
     assert settings_of(strided[0]) != settings_of(strided[1])
     assert "stride=(2, 2)" in settings_of(strided[1])[-1]

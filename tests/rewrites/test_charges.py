@@ -10,7 +10,6 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError
-from mobilekit.models.dfc import DenseFullyConnected
 from mobilekit.models.inputs import Tensors
 from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.parity.ledger.result import FormatError
@@ -32,9 +31,7 @@ Register = Callable[..., None]
 def register(monkeypatch: pytest.MonkeyPatch) -> Register:
     """Put a rewrite of modules of one class, which `change` changes at a path, into the catalogue."""
 
-    def put(
-        name: str, kind: type[nn.Module], change: Change, exactness: Exactness = Exactness.EXACT, any_size: bool = True
-    ) -> None:
+    def put(name: str, kind: type[nn.Module], change: Change, exactness: Exactness = Exactness.EXACT) -> None:
         class Toy(Rewrite[Options]):
             summary = ""
 
@@ -52,7 +49,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Register:
                 with torch.no_grad():
                     change(graph, site.path, module)
 
-        Toy.name, Toy.exactness, Toy.any_size = name, exactness, any_size
+        Toy.name, Toy.exactness = name, exactness
         monkeypatch.setitem(catalogue.REWRITES, name, Toy)
 
     return put
@@ -263,24 +260,6 @@ def test_a_step_is_proved_against_what_the_step_before_it_left(register: Registe
     register("lie", nn.Conv2d, scale(1.001, "second"))
     with pytest.raises(GateError, match="The rewrite lie says exact and is not: at second"):
         rewrite(chain(), recipe("name: soften, max_drift: 9", "name: lie"), images())
-
-
-def test_a_rewrite_for_one_size_is_proved_at_that_size_and_so_is_what_follows(register: Register) -> None:
-    def fix(graph: GraphModule, path: str, module: nn.Module) -> None:
-        if path == "first":
-            size = DenseFullyConnected(4, 8, "horizontal").double()
-            size.weight.copy_(torch.eye(8).expand(4, 8, 8))
-            graph.set_submodule(path, nn.Sequential(module, size))
-
-    register("fix", nn.Conv2d, fix, any_size=False)
-    register("same", nn.Conv2d, scale(1.0))
-    fixed, same = rewrite(chain(), recipe("name: fix", "name: same")).steps
-    for report in (fixed, same):
-        assert report.proof is not None
-        assert [case.shape for case in report.proof.cases] == [(2, 3, 8, 8)]
-    register("fix", nn.Conv2d, fix)
-    with pytest.raises(GateError, match="at first the relative error is inf"):
-        rewrite(chain(), recipe("name: fix"))
 
 
 def test_the_last_image_of_a_case_shows_its_border() -> None:

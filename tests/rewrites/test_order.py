@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
-from torch.fx import GraphModule, symbolic_trace
+from torch.fx import GraphModule
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.contract import apply_at
+from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.order import Order, Paths
 
 
@@ -29,7 +31,7 @@ def order_of(*paths: list[set[str]]) -> list[str]:
     """Return the notes of two or three steps, of which each is applied and sees these paths at each moment."""
     seen = {name: iter(each) for name, each in zip(("one", "two", "three"), paths, strict=False)}
     order = Order(tuple(seen), [lambda _graph, name=name: frozenset(next(seen[name])) for name in seen])  # type: ignore[misc]
-    graph = symbolic_trace(nn.ReLU())
+    graph = trace(nn.ReLU(), {"input": torch.zeros(1, 3)})
     order.look(graph)
     for _name in seen:
         apply_at(graph, Nothing(Options()), [], None)
@@ -69,7 +71,7 @@ def test_a_graph_that_no_step_changed_is_not_looked_at_again() -> None:
         return frozenset()
 
     order = Order(("one", "two"), [look, look])
-    graph = symbolic_trace(nn.ReLU())
+    graph = trace(nn.ReLU(), {"input": torch.zeros(1, 3)})
     order.look(graph)
     order.look(graph)
     assert len(looks) == 2

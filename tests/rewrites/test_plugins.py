@@ -69,8 +69,8 @@ def test_the_example_is_found_applied_and_proved(example: Path) -> None:
     [step] = rewrite(net(), recipe(), {"input": torch.randn(3, 3, 8, 8)}).steps
     assert step.applied == ("2", "6")
     assert {(refusal.path, refusal.reason) for refusal in step.refused} == {
-        ("1", "Conv2d before it may give negative values"),
-        ("4", "Conv2d before it may give negative values"),
+        ("1", "what _0 gives may be negative"),
+        ("4", "what _3 gives may be negative"),
     }
     assert step.proof is not None
     assert step.proof.relative_error == 0.0
@@ -84,7 +84,7 @@ def test_the_command_line_lists_it(example: Path, cli_apart: Cli) -> None:
     assert json.loads(done.stdout)[-1] == {
         "name": "drop-second-relu",
         "exactness": "exact-when",
-        "summary": "ReLU after a layer whose values cannot be negative: dropped",
+        "summary": "ReLU of values that cannot be negative: dropped",
         "experimental": None,
         "options": {},
     }
@@ -104,7 +104,7 @@ def test_a_changed_package_makes_a_new_export(example: Path) -> None:
     [
         ("mine = own2:Missing", r"The rewrite mine of own2 \(own2:Missing\) cannot be loaded: AttributeError: "),
         ("mine = no_such_module:A", r"of own2 \(no_such_module:A\) cannot be loaded: ModuleNotFoundError: "),
-        ("mine = own2:NEVER_NEGATIVE", r"own2 \(own2:NEVER_NEGATIVE\) names mine in mobilekit.rewrites, which is no"),
+        ("mine = own2:RELU", r"own2 \(own2:RELU\) names mine in mobilekit.rewrites, which is no"),
         ("mine = own2:Exactness", r"which is no subclass of Rewrite"),
         ("mine = own2:Rewrite", r"own2 \(own2:Rewrite\) names mine in mobilekit.rewrites, and the class is abstract"),
         ("mine = own2:DropSecondReLU", r"and the class is named drop-second-relu"),
@@ -114,6 +114,17 @@ def test_packages_that_cannot_be_used_are_named(install: Install, entries: str, 
     install("own2", entries)
     with pytest.raises(UsageError, match=says):
         steps_of(recipe("mine"))
+
+
+def test_one_for_an_older_graph_is_refused_with_the_page_that_says_how_to_port_it(install: Install, cli: Cli) -> None:
+    site = install("old_rewrite", "drop-second-relu = old_rewrite:DropSecondReLU")
+    file = site / "old_rewrite.py"
+    file.write_text(file.read_text().replace('    graph = "aten"\n', ""))
+    (site / "r.yaml").write_text("input: {size: 8}\nrewrites: [{name: drop-second-relu}]\n")
+    done = cli("rewrites", "explain", "ghostnet", "--recipe", str(site / "r.yaml"), PYTHONPATH=f"{ROOT}:{site}")
+    assert done.returncode == 2
+    assert "was written for another form of graph" in done.stderr
+    assert "docs/rewrites.md" in done.stderr
 
 
 def test_two_packages_of_one_name_are_refused(example: Path, install: Install) -> None:

@@ -29,7 +29,7 @@ class FloatCost:
         self._sizes: dict[Node, int] = {}
         for node in graph.graph.nodes:
             shape = shape_of(node)
-            if shape is None or node.op not in ("call_module", "call_function", "call_method"):
+            if shape is None or node.op not in ("call_module", "call_function"):
                 continue
             if node.op == "call_module" and is_dense(graph, node):
                 weight = graph.get_submodule(str(node.target)).get_parameter("weight")

@@ -21,7 +21,7 @@ from mobilekit.rewrites.fx.functional_layers import raise_layers
 from mobilekit.rewrites.fx.layers import keep_layers
 from mobilekit.rewrites.fx.precision import name_dtypes
 from mobilekit.rewrites.fx.refusals import refuse_changes, refuse_free_sizes
-from mobilekit.rewrites.fx.spelling import one_spelling
+from mobilekit.rewrites.fx.spelling import drop_colons, one_spelling
 
 aten = torch.ops.aten
 
@@ -65,6 +65,7 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
     make_functional(graph)
     refuse_changes(graph)
     _drop_nothings(graph)
+    drop_colons(graph)
     one_spelling(graph)
     name_dtypes(graph)
     keep_layers(graph, model)

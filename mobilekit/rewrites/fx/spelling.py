@@ -10,6 +10,9 @@ from torch.fx import GraphModule, Node
 
 aten = torch.ops.aten
 
+_LAST = 2**63 - 1
+_INDEXED = (aten.slice.Tensor, aten.select.int)
+
 _RENAMED = {
     aten.view.default: aten.reshape.default,
     aten.view_as.default: aten.reshape_as.default,
@@ -42,6 +45,23 @@ def one_spelling(graph: GraphModule) -> None:
             node.target, node.args, node.kwargs = _RESHAPED[node.target](node)
         elif node.target in _RENAMED:
             node.target = _RENAMED[node.target]
+
+
+def drop_colons(graph: GraphModule) -> None:
+    """Drop the slices that are the `:` of an index with more in it: `x[:, 2:]` is one slice then, not two."""
+    for node in list(graph.graph.nodes):
+        around = [*node.all_input_nodes[:1], *(node.users if len(node.users) == 1 else ())]
+        if takes_all(node) and any(other.target in _INDEXED for other in around):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+
+
+def takes_all(node: Node) -> bool:
+    """Return whether a node is a slice from the first to the last, however many there are."""
+    if node.target is not aten.slice.Tensor or node.kwargs:
+        return False
+    _source, _axis, start, end, step = (*node.args, *(0, None, None, 1)[len(node.args) - 1 :])
+    return start in (0, None) and end in (None, _LAST) and step == 1
 
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]

@@ -70,8 +70,8 @@ def test_nothing_behind_the_last_map_is_in_the_module(twin: Twin) -> None:
 
 def test_the_graph_gives_the_same_maps(twin: Twin) -> None:
     backbone = twin[0]
-    graph = trace(backbone)
     x = images(65)
+    graph = trace(backbone, {"input": x})
     with torch.no_grad():
         expected, traced = backbone(x), graph(x)
     assert isinstance(traced, tuple)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from torch import nn
-from torch.fx import symbolic_trace
 
 import mobilekit.parity.ledger.format_error as noise_module
 from mobilekit.artifacts.pytorch import TorchRuntime
@@ -30,6 +29,8 @@ from mobilekit.parity.ranges.activations import record
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.rewrites.fx.graph import trace
 from tests.nets_of_several_inputs import MASKED, Masked, recipe
+
+MAP = {"input": torch.zeros(1, 2, 8, 8)}
 
 
 def _layers() -> nn.Sequential:
@@ -94,14 +95,15 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.swish, self.identity = nn.Hardswish(), nn.Identity()
+            self.swish, self.identity = nn.Hardswish(), nn.Dropout()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             twice = x * 2
             return self.swish(self.identity(twice)) + self.swish(x)
 
     inputs = {"input": np.float32([[-8, 1], [2, 3]])}
-    net, one = (record(symbolic_trace(module), inputs).ranges for module in (Net(), nn.Identity()))
+    examples = {"input": torch.from_numpy(inputs["input"])}
+    net, one = (record(trace(module, examples), inputs).ranges for module in (Net(), nn.Identity()))
     assert one["input_1"] == (-8.0, 3.0)
     assert net["x"] == (-8.0, 3.0), "the product reads it too"
     assert net["mul"] == net["identity"] == (-3.0, 6.0)
@@ -109,8 +111,8 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
     assert net["add"][1] == 9.0
 
 
-def test_int8_is_simulated_in_the_ranges_of_the_calibration() -> None:
-    graph = symbolic_trace(_layers())
+def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
+    graph = trace(_layers(), MAP)
     small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
     ranges = record(graph, {"input": small.numpy()}).ranges
     with torch.no_grad():
@@ -128,7 +130,7 @@ def test_a_relu_is_one_op_with_the_layer_or_sum_before_it(form: str) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv, self.between, self.relu = nn.Conv2d(2, 2, 1), nn.Identity(), nn.ReLU()
+            self.conv, self.between, self.relu = nn.Conv2d(2, 2, 1), nn.Dropout(), nn.ReLU()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             def relu(y: torch.Tensor) -> torch.Tensor:
@@ -138,7 +140,7 @@ def test_a_relu_is_one_op_with_the_layer_or_sum_before_it(form: str) -> None:
             pooled = relu(nn.functional.max_pool2d(x, 1))
             return relu(first + pooled)
 
-    assert {node.name for node in fused_nodes(symbolic_trace(Net()))} == {"conv", "between", "add"}
+    assert {node.name for node in fused_nodes(trace(Net(), MAP))} == {"conv", "between", "add"}
 
 
 def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:
@@ -177,7 +179,7 @@ def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:
 def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
     model, x = _layers(), torch.randn(2, 2, 8, 8)
     with torch.no_grad():
-        got = FakeQuantInt8(symbolic_trace(model))(x)
+        got = EveryTensorRounded(trace(model, MAP))(x)
         y = round_to_256_steps(model[1](model[0](round_to_256_steps(x))))
         y = round_to_256_steps(model[3](round_to_256_steps(model[2](y))))
         wanted = round_to_256_steps(model[5](round_to_256_steps(y.flatten(1))))
@@ -187,7 +189,7 @@ def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
 
 def test_noise_is_measured_on_each_format_and_leaves_the_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _layers()
-    graph = symbolic_trace(_layers())
+    graph = trace(_layers(), MAP)
     monkeypatch.setattr(noise_module, "DYNAMIC_LEAST", 1)  # these layers are small
     inputs = np.random.default_rng(0).standard_normal((4, 2, 8, 8), dtype=np.float32)
     with torch.no_grad():

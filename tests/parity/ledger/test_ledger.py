@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.fx import GraphModule, symbolic_trace
+from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
@@ -28,6 +28,7 @@ from mobilekit.parity.ledger.result import Ledger, Row
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Limit, Recipe
 from mobilekit.rewrites.base import Exactness
+from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store.stages import Stage
 from tests.snapshots import on_terminal
@@ -35,6 +36,7 @@ from tests.snapshots import on_terminal
 Array = NDArray[np.float32]
 Fault = Callable[[Array], Array]
 REAL, RANDOM = 6, 4
+MAP = {"input": torch.zeros(1, 3, 8, 8)}
 MADE = [stage for stage in Stage if stage.predecessor and not stage.is_on_device]
 CONTRACT = "stage against max_abs mean_abs relative_l2 cosine psnr_db top1_agreement verdict".split()  # noqa: SIM905
 
@@ -42,7 +44,7 @@ CONTRACT = "stage against max_abs mean_abs relative_l2 cosine psnr_db top1_agree
 def _model() -> GraphModule:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5))
-    return symbolic_trace(layers.eval())
+    return trace(layers, MAP)
 
 
 def logits_of(runtime: Runtime, images: Array) -> Array:
@@ -279,7 +281,7 @@ def test_a_broken_invariant_fails_the_stage_that_broke_it_in_every_report(stage:
 
 def test_probabilities_that_no_longer_sum_to_one_fail() -> None:
     def model() -> GraphModule:
-        return symbolic_trace(nn.Sequential(_model(), nn.Softmax(1)).eval())
+        return trace(nn.Sequential(_model(), nn.Softmax(1)), MAP)
 
     double = Faulty(lambda outputs: outputs * 2)
     double.inner = TorchRuntime(model())

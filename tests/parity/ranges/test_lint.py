@@ -276,7 +276,7 @@ def test_one_calibration_input_is_too_few() -> None:
 def test_what_is_recorded_is_what_was_there() -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(216, 5)).eval()
-    graph = trace(layers)
+    graph = trace(layers, {"input": torch.from_numpy(PICTURES[:1])})
     seen = {str(node.target): one for node, one in record(graph, {"input": PICTURES}).activations.items()}
     with torch.no_grad():
         outputs = layers[0](torch.from_numpy(PICTURES))

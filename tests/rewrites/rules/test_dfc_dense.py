@@ -230,7 +230,7 @@ def test_taps_are_fitted_to_what_flows_along_the_maps_axis(
 
     model = Mapped()
     inputs = correlated(1, 5 * 2, 8, 8).reshape(5, 2, 8, 8)  # neighbors are alike along the width, not the height
-    graph, action = trace(model), DFCDense(DFCDenseOptions(kernel_size=3, fit=fit))
+    graph, action = trace(model, {"input": inputs[:1]}), DFCDense(DFCDenseOptions(kernel_size=3, fit=fit))
     sites = action.find(graph)
     action.prepare(graph, sites, {"input": inputs})
     action.apply(graph, sites[0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -15,6 +15,7 @@ from mobilekit.rewrites.proof import relative_error
 from mobilekit.rewrites.rules.noop_slice import NoopSlice
 from tests.rewriting import (
     Model,
+    assert_exact,
     assert_kept,
     assert_refused_for_a_reason,
     normal,
@@ -37,7 +38,7 @@ def test_only_slices_that_keep_all_channels_go(c: int, stop: int, size: int, see
     kept = len(range(c)[:stop])
     assert (reason is None) == (kept == c)
     graph = rewritten(SLICE, model, x)
-    assert not any(node.target is operator.getitem for node in graph.graph.nodes)
+    assert not any(node.target is torch.ops.aten.slice.Tensor for node in graph.graph.nodes)
     if reason is None:
         assert_kept(model, graph, x)
     else:
@@ -51,11 +52,10 @@ def test_only_slices_that_keep_all_channels_go(c: int, stop: int, size: int, see
         ((slice(None), slice(None, 2)), "it keeps 2 of 3 channels"),
         ((slice(None), slice(1, None)), "it keeps 2 of 3 channels"),
         ((slice(None), slice(None, None, 2)), "it keeps 2 of 3 channels"),
-        ((slice(None), slice(None), slice(None), slice(None, 4)), "another axis than the channels"),
-        ((slice(None), slice(None), slice(2, None)), "another axis than the channels"),
-        ((slice(None, 1), slice(None, 3)), "another axis than the channels"),
-        ((slice(None), 0, slice(None)), "another axis than the channels"),
-        ((..., slice(None, 3)), "another axis than the channels"),
+        ((slice(None), slice(None), slice(None), slice(None, 4)), "it keeps 4 of 6 along axis 3"),
+        ((slice(None), slice(None), slice(2, None)), "it keeps 4 of 6 along axis 2"),
+        (slice(None, 1), "it cuts the batch"),
+        ((..., slice(None, 3)), "it keeps 3 of 6 along axis 3"),
     ],
 )
 def test_slices_that_cut_are_refused(index: Any, reason: str) -> None:
@@ -63,6 +63,19 @@ def test_slices_that_cut_are_refused(index: Any, reason: str) -> None:
     assert_refused_for_a_reason(SLICE, model, normal(4, 2, 2, 6, 6), reason)
 
 
+@pytest.mark.parametrize("index", [(slice(None), 0, slice(None)), (slice(None), slice(None), 0)])
+def test_the_colons_of_an_index_are_no_slices(index: Any) -> None:
+    model = Model({"conv": nn.Conv2d(2, 3, 1)}, lambda m, x: m.conv(x)[index])
+    assert reasons(SLICE, model, normal(4, 2, 2, 6, 6)) == []
+
+
+def test_a_slice_of_all_images_goes_and_one_of_a_batch_of_one_stays() -> None:
+    whole = Model({"conv": nn.Conv2d(2, 3, 1)}, lambda m, x: m.conv(x)[:, :3] + x.mean((1, 2, 3), keepdim=True)[:])
+    assert_exact(SLICE, whole, normal(4, 1, 2, 6, 6), normal(5, 2, 2, 6, 6), sites=2)
+    first = Model({"conv": nn.Conv2d(2, 3, 1)}, lambda m, x: m.conv(x) + m.conv(x)[:1])
+    assert reasons(SLICE, first, normal(4, 1, 2, 6, 6)) == ["it cuts the batch"]
+
+
 def test_a_slice_whose_bounds_the_model_computes_is_refused() -> None:
-    model = Model({"conv": nn.Conv2d(2, 3, 1)}, lambda m, x: m.conv(x)[:, : x.shape[1]])
+    model = Model({"conv": nn.Conv2d(2, 3, 1)}, lambda m, x: m.conv(x)[:, : x.shape[0]].sum(1))
     assert_refused_for_a_reason(SLICE, model, normal(4, 1, 2, 6, 6), "computed when the model runs")

@@ -69,7 +69,7 @@ def test_below_the_floor_the_change_is_within_the_stated_bound() -> None:
 def test_in_float16_the_floor_is_what_keeps_numbers_numbers() -> None:
     x = torch.zeros(1, 12, 2, 2)
     for eps, floor, is_finite in ((1e-15, None, False), (1e-15, 2.0**-14, True), (1e-3, None, True)):
-        graph: GraphModule = trace(Attention(eps))
+        graph: GraphModule = trace(Attention(eps), {"input": x})
         if floor:
             graph = rewritten(SAFE, Attention(eps), x)
         with torch.no_grad():
