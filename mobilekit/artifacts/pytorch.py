@@ -24,7 +24,8 @@ class TorchRuntime(Runtime):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+        state = (*model.parameters(), *model.buffers())
+        self.dtype = next((tensor.dtype for tensor in state if tensor.is_floating_point()), torch.float32)
 
     def _run(self, inputs: Arrays) -> Arrays:
         """Run the module. A float64 module computes in float64 and its result is rounded last."""

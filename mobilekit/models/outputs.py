@@ -50,7 +50,7 @@ def _walk(result: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
 def run_in_batches(model: nn.Module, inputs: Tensors, size: int) -> Tensors:
     """Run a model on inputs (N, ...) by name, at most `size` of each at once, and return its named outputs.
 
-    A model that was traced for one size (`model.meta["one_size"]`) takes one at a time.
+    A graph that takes one image alone (`model.meta["one_size"]`) gets one at a time.
     """
     if getattr(model, "meta", {}).get("one_size"):
         size = 1

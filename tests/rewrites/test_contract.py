@@ -61,7 +61,7 @@ class Toy(Rewrite[Options]):
 
 
 def net() -> Model:
-    layers = {"conv": nn.Conv2d(3, 4, 1), "nothing": nn.Identity(), "last": nn.Conv2d(4, 2, 1)}
+    layers = {"conv": nn.Conv2d(3, 4, 1), "nothing": nn.Dropout(), "last": nn.Conv2d(4, 2, 1)}
     return Model(layers, lambda m, x: m.last(m.nothing(m.conv(x))))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
+import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.fx import GraphModule
 from torch.nn import functional as F
 
 import mobilekit
 from mobilekit.models.weights import weights_digest
-from mobilekit.recipes.load import parse_recipe
+from mobilekit.recipes.load import LoadedRecipe, parse_recipe, recipe_for
+from mobilekit.rewrites.fx.graph import path_of
 from tests.conftest import ROOT
 
 GATES = ROOT / "docs" / "examples" / "hard_gates.yaml"
@@ -49,7 +54,9 @@ def test_a_rewritten_model_trains() -> None:
     original.stem[0].weight.requires_grad_(False)
     before = weights_digest(original)
     model = mobilekit.rewrite(original, RECIPE, IMAGES)
-    assert isinstance(model.get_submodule("stem.2"), nn.Hardswish)
+    assert isinstance(model, GraphModule)
+    [act] = [node for node in model.graph.nodes if node.target is torch.ops.aten.hardswish.default]
+    assert path_of(act) == "stem.2"
     assert not model.training
     assert {name for name, _ in model.named_parameters()} == {name for name, _ in original.named_parameters()}
     assert all(p.requires_grad and p.dtype == torch.float32 for p in model.parameters())
@@ -74,6 +81,77 @@ def test_a_rewritten_model_trains() -> None:
     again = mobilekit.rewrite(original, RECIPE, prove=False)
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(IMAGES), model.eval()(IMAGES))
+
+
+@pytest.fixture(scope="module")
+def trained_digits() -> tuple[nn.Module, nn.Module]:
+    """GhostNetV2 on digits with its batch norms, rewritten, before and after two steps with a batch of 8."""
+    original = mobilekit.load_model("ghostnetv2_digits")
+    model = mobilekit.rewrite(original, without_folding("ghostnetv2_digits"), prove=False)
+    start = copy.deepcopy(model)
+    images = torch.randn(8, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    model.train()
+    for _ in range(2):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), torch.arange(8)).backward()
+        optimizer.step()
+    return start, model
+
+
+def without_folding(name: str) -> LoadedRecipe:
+    loaded = recipe_for(name)
+    kept = tuple(step for step in loaded.recipe.rewrites if step.name != "fold-batch-norm")
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"rewrites": kept}))
+
+
+def test_every_parameter_and_statistic_of_a_rewritten_model_moves(trained_digits: tuple[nn.Module, nn.Module]) -> None:
+    start, model = trained_digits
+    before = start.state_dict()
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+        assert not torch.equal(parameter, before[name]), name
+    for name in norms:
+        assert not torch.equal(model.get_buffer(f"{name}.running_mean"), before[f"{name}.running_mean"])
+        assert not torch.equal(model.get_buffer(f"{name}.running_var"), before[f"{name}.running_var"])
+        assert int(model.get_buffer(f"{name}.num_batches_tracked")) == 2 + int(before[f"{name}.num_batches_tracked"])
+
+
+def test_a_rewritten_model_copies_and_pickles(trained_digits: tuple[nn.Module, nn.Module]) -> None:
+    model = trained_digits[1].eval()
+    x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301  (made here)
+            assert torch.equal(other(x), model(x))
+            assert list(other.state_dict()) == list(model.state_dict())
+            other.train()
+            assert not torch.equal(other(x), model(x))
+
+
+def test_an_unrewritten_graph_trains_and_its_state_is_the_originals() -> None:
+    """Without rewrites the module is the model: gradients, statistics and outputs are the same, step by step."""
+    nothing = parse_recipe("input: {size: 32, channels: 1}\nrewrites: []", "t", "t.yaml")
+    original = mobilekit.load_model("ghostnetv2_digits")
+    model = mobilekit.rewrite(original, nothing, prove=False)
+    assert list(model.state_dict()) == list(original.state_dict())
+    images = torch.randn(8, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    for net in (model, original):
+        torch.manual_seed(0)
+        net.train()
+        F.cross_entropy(net(images), torch.arange(8)).backward()
+    gradients = dict(original.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(parameter.grad, gradients[name].grad, rtol=1e-4, atol=1e-6), name
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.01 * parameter.grad
+    fresh = mobilekit.load_model("ghostnetv2_digits")
+    fresh.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(fresh.eval()(images), model.eval()(images))
 
 
 def test_a_model_for_one_size_can_be_rewritten_twice() -> None:

@@ -27,6 +27,9 @@ from mobilekit.parity.ledger.other_orders import FEWEST_ORDERS, run_in_other_ord
 from mobilekit.parity.ledger.result import FormatError, Metrics, StableShare
 from mobilekit.parity.ledger.task import Labels, k_for, stable_share
 from mobilekit.recipes.schema import Int8
+from mobilekit.rewrites.fx.constants import store_constants
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.bundle import INPUT
 
 FLOAT32_TOLERANCE = 8
@@ -75,11 +78,11 @@ def measure_format_errors(
         int8: What the recipe says of int8; all is rounded without.
         ranges: What `activations.record` gave for the calibration inputs; where they are not known, int8 has ranges of
             these inputs' own.
-        exact: What `run_exactly` gave; it is run without.
+        exact: What the reference gives in float64; it is run without.
         labels: Class numbers (N,), where they are known.
         top_k: The recipe's.
     """
-    exact = run_exactly(reference, inputs) if exact is None else exact
+    exact = in_float64(reference, inputs).run(inputs) if exact is None else exact
     halved, dynamic = (copy.deepcopy(rewritten) for _ in range(2))
     round_weights_to_float16(halved)
     round_weights_to_int8(dynamic, DYNAMIC_LEAST)
@@ -146,9 +149,15 @@ def _stable(
     return {word: stable_share(before, each, k, labels) for word, each in changes.items()}
 
 
-def run_exactly(reference: nn.Module, inputs: Arrays) -> Arrays:
-    """Return what a model gives for inputs (N, ...) by name in float64, each value rounded to float32 last."""
-    return TorchRuntime(copy.deepcopy(reference).double()).run(inputs)
+def in_float64(reference: nn.Module, inputs: Arrays) -> TorchRuntime:
+    """Return what runs a model in float64, float32 that its own code names included; values are rounded last.
+
+    Args:
+        reference: float32; left as it is.
+        inputs: Some that it will be run on, (N, ...) by name.
+    """
+    examples = {name: torch.from_numpy(array[:1]) for name, array in inputs.items()}
+    return TorchRuntime(compute_in(trace(reference, examples), torch.float64))
 
 
 def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
@@ -170,10 +179,16 @@ def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ran
 
 
 def round_weights_to_float16(model: nn.Module) -> None:
-    """Round every parameter to float16 and back, in place; values beyond its range saturate as in TFLite."""
+    """Round every float constant to float16 and back, in place: parameters, buffers, and what a graph makes of them.
+
+    Values beyond its range saturate as in TFLite.
+    """
     limit = torch.finfo(torch.float16).max
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clamp(-limit, limit).half().to(parameter.dtype)
+    if isinstance(model, GraphModule):
+        store_constants(model)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.clamp(-limit, limit).half().to(tensor.dtype)
 
 
 def round_weights_to_int8(model: nn.Module, least: int = 1, leave: Collection[str] = ()) -> None:

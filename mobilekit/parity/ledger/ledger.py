@@ -13,7 +13,7 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Ranges, measure_format_errors, run_exactly
+from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_noise
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row, verdict_of
@@ -69,9 +69,10 @@ def measure(
     progress("errors of the formats")
     reference, rewritten = models[Stage.REFERENCE].model, models[Stage.REWRITTEN].model
     assert isinstance(rewritten, GraphModule)
-    exact = {kind: run_exactly(reference, arrays) for kind, arrays in inputs.items()}
-    errors = {
-        kind: measure_format_errors(
+    exactly = in_float64(reference, evaluation.inputs)
+    exact = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
+    noises = {
+        kind: measure_noise(
             reference,
             rewritten,
             arrays,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,9 +20,9 @@ from torch.utils import _pytree as pytree
 from mobilekit.models.inputs import by_parameter
 from mobilekit.rewrites.fx.functional import make_functional
 from mobilekit.rewrites.fx.functional_layers import raise_layers
-from mobilekit.rewrites.fx.layers import keep_layers
+from mobilekit.rewrites.fx.layers import keep_layers, name_calls
 from mobilekit.rewrites.fx.precision import name_dtypes
-from mobilekit.rewrites.fx.refusals import refuse_changes, refuse_free_sizes
+from mobilekit.rewrites.fx.refusals import refuse_changed_state, refuse_changes, refuse_values
 from mobilekit.rewrites.fx.spelling import drop_colons, one_spelling
 
 aten = torch.ops.aten
@@ -50,9 +52,11 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
 
     Raises:
         Exception: Whatever torch.export makes of a model that it cannot export.
-        UsageError: The model's shapes depend on values, or it changes a buffer of its own.
+        UsageError: The model's shapes depend on values, or it changes its own state.
     """
     model = copy.deepcopy(model).eval()
+    if isinstance(model, GraphModule):
+        name_calls(model)
     inputs = by_parameter(model, examples)
     program = _with_free_batch(model, inputs)
     is_fixed = program is None
@@ -61,7 +65,8 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
     graph = _plain(model, program)
     if is_fixed:
         graph.meta["one_size"] = True
-    refuse_free_sizes(graph)
+    refuse_values(graph)
+    refuse_changed_state(graph)
     make_functional(graph)
     refuse_changes(graph)
     _drop_nothings(graph)
@@ -77,8 +82,20 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
 def _export(model: nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any] | None) -> ExportedProgram:
     first, *others = inputs
     keywords = {name: inputs[name] for name in others}
-    with contextlib.redirect_stderr(io.StringIO()), torch.no_grad():  # it prints whole graphs there when it refuses
+    with _silence(), torch.no_grad():
         return torch.export.export(model, (inputs[first],), keywords, strict=False, dynamic_shapes=shapes)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep torch.export from printing whole graphs where it refuses, and from logging what it cannot know."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _with_free_batch(model: nn.Module, inputs: dict[str, torch.Tensor]) -> ExportedProgram | None:

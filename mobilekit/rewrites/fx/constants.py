@@ -20,12 +20,38 @@ def constant_of(graph: GraphModule, node: Any) -> torch.Tensor | None:
         owner, _, name = str(node.target).rpartition(".")
         value = getattr(graph.get_submodule(owner), name)
         return value if isinstance(value, torch.Tensor) else None
-    if node.op != "call_function":
+    if node.op not in ("call_function", "call_module"):
         return None
     known = {source: constant_of(graph, source) for source in node.all_input_nodes}
     if any(value is None for value in known.values()):
         return None
-    target: Any = node.target
+    target: Any = node.target if node.op == "call_function" else graph.get_submodule(str(node.target))
     with torch.no_grad():
         result = target(*map_arg(node.args, known.__getitem__), **map_arg(node.kwargs, known.__getitem__))
     return result if isinstance(result, torch.Tensor) else None
+
+
+def store_constants(graph: GraphModule) -> None:
+    """Store each float tensor that a graph makes of stored ones alone, in place; its node then reads it."""
+    needs_input = _needing_input(graph)
+    made = [
+        (node, value)
+        for node in graph.graph.nodes
+        if node.op in ("call_function", "call_module") and node not in needs_input and needs_input & set(node.users)
+        if (value := constant_of(graph, node)) is not None and value.is_floating_point()
+    ]
+    for node, value in made:
+        name = f"_made_{node.name}"
+        graph.register_buffer(name, value.clone())
+        node.op, node.target, node.args, node.kwargs = "get_attr", name, (), {}
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
+def _needing_input(graph: GraphModule) -> set[Node]:
+    """Return the nodes whose values depend on an input."""
+    found: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op in ("placeholder", "output") or found & set(node.all_input_nodes):
+            found.add(node)
+    return found

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from mobilekit.rewrites.fx.refusals import is_view, refused_change
+
 aten = torch.ops.aten
 
 
@@ -82,7 +84,7 @@ def _write_back(graph: GraphModule, base: Node, view: Node, new: Node) -> Node:
     """Return base with the values of `new` where `view` takes its own from.
 
     Raises:
-        NotImplementedError: It is a view whose places are not known here.
+        UsageError: It is a view whose places are not known here.
     """
     target: Any = view.target
     if target is aten.slice.Tensor:
@@ -99,12 +101,10 @@ def _write_back(graph: GraphModule, base: Node, view: Node, new: Node) -> Node:
         shape = list(base.meta["val"].shape)
         if all(isinstance(size, int) for size in shape):
             return graph.graph.call_function(aten.reshape.default, (new, shape))
-    if target in (aten.transpose.int,):
+    if target is aten.transpose.int:
         return graph.graph.call_function(target, (new, *view.args[1:]))
-    raise NotImplementedError(f"{view.name} is changed in place, and is a view of {base.name}")
-
-
-def is_view(node: Node) -> bool:
-    """Return whether a call's result shares memory with its input."""
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and any(each.alias_info and not each.alias_info.is_write for each in schema.returns)
+    if target is aten.permute.default:
+        dims: Any = view.args[1]
+        axes = [dim % len(dims) for dim in dims]
+        return graph.graph.call_function(target, (new, [axes.index(axis) for axis in range(len(axes))]))
+    raise refused_change(view)

@@ -30,6 +30,21 @@ def keep_layers(graph: GraphModule, model: nn.Module) -> None:
         _call_instead(graph, model, nodes, path)
 
 
+def name_calls(graph: GraphModule) -> None:
+    """Let each call of a layer in a graph have the layer in its stack of modules, in place.
+
+    torch.export takes the stack from the node where it exports a graph, and a rewrite gives a new layer the stack of
+    the node that was there.
+    """
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            path = str(node.target)
+            kind = type(graph.get_submodule(path))
+            own = {f"{path}@{node.name}": (path, f"{kind.__module__}.{kind.__qualname__}")}
+            above = node.meta.get("nn_module_stack") or {}
+            node.meta["nn_module_stack"] = {key: one for key, one in above.items() if one[0] != path} | own
+
+
 def _is_layer(module: nn.Module) -> bool:
     """Return whether the call of a module stays one node: one of torch's own, with torch's own `forward`."""
     if isinstance(module, _OWN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -12,14 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional as F
 
 import mobilekit.parity.ledger.format_error as noise_module
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.models.inputs import Shapes, call, zeros
 from mobilekit.parity.ledger.float_nodes import fused_nodes
 from mobilekit.parity.ledger.format_error import (
-    FakeQuantInt8,
-    measure_format_errors,
+    EveryTensorRounded,
+    in_float64,
+    measure_noise,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -70,6 +73,44 @@ def test_float16_weights_are_numpys() -> None:
     wanted = np.clip(weight, -65504, 65504).astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(model.weight.detach().numpy(), wanted)
     assert model.weight.dtype == torch.float32
+
+
+class Places(nn.Module):
+    """A layer, a buffer, and positions that forward makes in float32 and adds to a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.linear = nn.Conv2d(2, 4, 1), nn.Linear(8, 8)
+        self.register_buffer("offset", torch.linspace(-1, 1, 8))
+        self.register_buffer("count", torch.tensor(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(1, 9, dtype=torch.float32) / 3
+        return self.conv(x) + self.linear(places) * self.count + self.offset
+
+
+def test_float16_rounds_all_constants_and_what_is_made_of_them_alone() -> None:
+    model, x = Places(), torch.randn(2, 2, 8, 8)
+    graph = trace(model, MAP)
+    with torch.no_grad():
+        made = model.linear(torch.arange(1, 9, dtype=torch.float32) / 3) * 3
+        round_weights_to_float16(graph)
+        wanted = F.conv2d(x, model.conv.weight.half().float(), model.conv.bias.half().float())
+        got = graph(x)
+    wanted = wanted + made.half().float() + model.offset.half().float()
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+    assert graph.get_buffer("offset").dtype == torch.float32
+
+
+def test_a_model_that_names_float32_is_run_in_float64() -> None:
+    model, x = Places(), np.random.default_rng(0).standard_normal((2, 2, 8, 8), dtype=np.float32)
+    exact = in_float64(model, {"input": x}).run({"input": x})["output"]
+    wide = copy.deepcopy(model).double()
+    with torch.no_grad():
+        places = torch.arange(1, 9, dtype=torch.float64) / 3
+        wanted = wide.conv(torch.from_numpy(x).double()) + wide.linear(places) * 3 + wide.offset
+    assert np.array_equal(exact, wanted.numpy().astype(np.float32))
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(-1000, 1000, width=32)))

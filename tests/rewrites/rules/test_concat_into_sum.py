@@ -51,6 +51,7 @@ FORMS: dict[str, Forward] = {
     "a depthwise one between": lambda m, x: m.end(m.deep(torch.cat([m.a(x), m.b(x)], 1))),
     "functions between": lambda m, x: m.end(F.hardswish(m.relu(m.deep(torch.cat([m.a(x), m.b(x)], 1)))).sigmoid()),
     "a window of three": lambda m, x: m.other(torch.cat([m.b(x), m.a(x)], 1)),
+    "a change in place between": lambda m, x: m.end(torch.cat([m.a(x), m.b(x)], 1).relu_()),
     "two ends": lambda m, x: F.pad(m.end(y := torch.cat([m.a(x), m.b(x)], 1)), (0, 0)).sum(1) + m.other(y).sum(1),
     "a pool and a layer": lambda m, x: m.end(m.pool(y := torch.cat([m.a(x), m.b(x)], 1))).mean(1) + m.other(y).sum(1),
 }
@@ -105,9 +106,8 @@ def test_the_new_layers_stand_beside_the_old() -> None:
             "takes it whole",
         ),
         (lambda m, x: m.end(torch.cat([m.a(x), m.b(x)], 1).mul(m.join(x))), None),
-        (lambda m, x: m.end(torch.cat([m.a(x), m.b(x)], 1).relu_()), None),
         (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() * y, "takes it whole"),
-        (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() + y.relu_(), "overwrites it"),
+        (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)).sum() + y.relu_(), "takes it whole"),
         (lambda m, x: m.end(y := torch.cat([m.a(x), m.b(x)], 1)) + m.end(y), None),
     ],
 )

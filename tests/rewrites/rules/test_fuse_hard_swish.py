@@ -57,6 +57,7 @@ HARD_SWISHES: dict[str, Forward] = {
     "nn.Hardsigmoid()(x) * x": lambda m, x: m.hardsigmoid(x) * x,
     "x.mul_(hardsigmoid(x))": lambda m, x: x.mul_(F.hardsigmoid(x)),
     "x.mul_(relu6(x + 3).div_(6))": lambda m, x: x.mul_(F.relu6(x + 3.0).div_(6.0)) + x,
+    "hardsigmoid(x).mul_(x)": lambda m, x: (y := F.hardsigmoid(x)).mul_(x) + y,
     "twice as much": lambda m, x: x * F.hardsigmoid(x) * 2,
     "two in a row": lambda m, x: (y := x * F.hardsigmoid(x)) + y * F.relu6(y + 3) / 6,
 }
@@ -101,7 +102,6 @@ def test_other_constants_are_refused(forward: Forward, reason: str) -> None:
     [
         lambda m, x: x * F.hardsigmoid(2 * x),
         lambda m, x: x.add_(3) * F.relu6(x) / 6,
-        lambda m, x: (y := F.hardsigmoid(x)).mul_(x) + y,
         lambda m, x: (y := F.relu6(x + 3) / 6) * x + y,
         lambda m, x: x * F.relu6(x + 3) ** 2 / 6,
     ],
