@@ -13,7 +13,7 @@ from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_noise
+from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_format_errors
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row, verdict_of
@@ -71,8 +71,8 @@ def measure(
     assert isinstance(rewritten, GraphModule)
     exactly = in_float64(reference, evaluation.inputs)
     exact = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
-    noises = {
-        kind: measure_noise(
+    errors = {
+        kind: measure_format_errors(
             reference,
             rewritten,
             arrays,

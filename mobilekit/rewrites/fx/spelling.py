@@ -60,8 +60,9 @@ def takes_all(node: Node) -> bool:
     """Return whether a node is a slice from the first to the last, however many there are."""
     if node.target is not aten.slice.Tensor or node.kwargs:
         return False
-    _source, _axis, start, end, step = (*node.args, *(0, None, None, 1)[len(node.args) - 1 :])
-    return start in (0, None) and end in (None, _LAST) and step == 1
+    given: list[Any] = [*node.args[1:], *(0, None, None, 1)[len(node.args) - 1 :]]
+    _axis, start, end, step = given
+    return bool(start in (0, None) and end in (None, _LAST) and step == 1)
 
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -94,4 +95,5 @@ _RESHAPED: dict[Any, Callable[[Node], Call]] = {
     aten.clamp_min.default: _clamp([1, None], None),
     aten.clamp_max.default: _clamp(None, [1, None]),
     aten.constant_pad_nd.default: _pad,
+    aten.mT.default: lambda node: (aten.transpose.int, (node.args[0], -2, -1), {}),
 }

@@ -6,7 +6,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
-from mobilekit.rewrites.fx.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, takers
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, INTERPOLATE, SIGMOID, arguments, is_call, value_users
 
 
 class GateBeforeUpsample(Rewrite[Options]):

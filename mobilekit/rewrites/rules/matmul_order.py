@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, insert_call, operands, replace_call, takers
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, insert_call, operands, replace_call, value_users
 
 
 @dataclass(frozen=True)

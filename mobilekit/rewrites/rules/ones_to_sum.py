@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, SLICE, arguments, is_call, operands, takers
+from mobilekit.rewrites.fx.ops import MATRIX_PRODUCT, PAD, SLICE, arguments, is_call, operands, value_users
 
 aten = torch.ops.aten
 
@@ -54,7 +54,7 @@ class OnesToSum(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse where numerator and denominator are not taken apart again."""
         chain = _chain(graph, node_named(graph, site.node))
-        if any(_part(graph, user, chain) is None for user in takers(graph, chain.end)):
+        if any(_part(graph, user, chain) is None for user in value_users(graph, chain.end)):
             return f"{chain.end.name} is used as a whole"
         return None
 
@@ -72,7 +72,7 @@ class OnesToSum(Rewrite[Options]):
                     else _multiply(graph, chain, factor, total)
                 )
         assert total is not None
-        for user in takers(graph, chain.end):
+        for user in value_users(graph, chain.end):
             user.replace_all_uses_with(main if _part(graph, user, chain) == "main" else total)
             graph.graph.erase_node(user)
         for made in (main, total):

@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import HARD_SIGMOID, MULTIPLY, insert_call, is_call, operands, replace_call, takers
+from mobilekit.rewrites.fx.ops import HARD_SIGMOID, MULTIPLY, insert_call, is_call, operands, replace_call, value_users
 from mobilekit.rewrites.fx.scale import LINEAR, Linear, absorbers, scale_weights, shift_bias
 
 

@@ -8,7 +8,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, module_of, node_named, path_of
-from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, insert_call, is_call, takers
+from mobilekit.rewrites.fx.ops import CONCATENATE, RELU, concatenated, insert_call, is_call, value_users
 from mobilekit.rewrites.fx.sign import is_nonnegative
 
 _FUSES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -7,7 +7,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, module_of, node_named, path_of, shape_of
-from mobilekit.rewrites.fx.ops import RELU, add_module, is_call, relu6_input, takers
+from mobilekit.rewrites.fx.ops import RELU, add_module, is_call, relu6_input, value_users
 from mobilekit.rewrites.shared.convolutions import is_depthwise, permute_kernels
 from mobilekit.rewrites.shared.shuffles import ChannelShuffle, shuffle_at
 

@@ -332,7 +332,7 @@ def test_a_bare_stem_and_log_softmax_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("options", [{}, {name: values[1] for name, values in CHOICES.items()}], ids=["paper", "other"])
 def test_the_graph_of_each_size_computes_the_same(options: dict[str, str]) -> None:
-    model = randomise(ShuffleNet(scale=0.25, num_classes=CLASSES, **options), seed=3)  # type: ignore[arg-type]
+    model = randomize(ShuffleNet(scale=0.25, num_classes=CLASSES, **options), seed=3)  # type: ignore[arg-type]
     for size, count in ((64, 1), (65, 2), (33, 3)):
         graph = trace(model, {"input": image(size, 1)})
         assert torch.equal(output(graph, image(size, count)), output(model, image(size, count)))

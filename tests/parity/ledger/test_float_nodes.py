@@ -25,9 +25,9 @@ class Quotient(nn.Module):
         return self.second(features[:, :2] / (features[:, 2:].relu() + 1)) * 0.5
 
 
-def test_the_imitation_leaves_what_leads_to_a_division() -> None:
+def test_the_simulation_leaves_what_leads_to_a_division() -> None:
     graph = trace(Quotient(), IMAGE)
-    kept = {node.name for node in EveryTensorRounded(graph, ["division"]).unrounded}
+    kept = {node.name for node in FakeQuantInt8(graph, ["division"]).unrounded}
     assert {"div", "add", "relu"} <= kept
     assert not kept & {"x", "first", "second", "mul"}
     assert FakeQuantInt8(graph).unrounded == set()
@@ -38,7 +38,7 @@ def test_a_division_by_a_number_is_no_quotient() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x / 2
 
-    assert EveryTensorRounded(trace(Halves(), IMAGE), ["division"]).unrounded == set()
+    assert FakeQuantInt8(trace(Halves(), IMAGE), ["division"]).unrounded == set()
 
 
 class Block(nn.Module):
@@ -64,7 +64,7 @@ def test_attention_is_what_leads_to_products_of_computed_matrices_and_to_softmax
     assert not kept & {"x", "embed", "flatten", "qkv", "norm1", "norm2", "mix", "layer", "act", "add", "add_1"}
 
 
-def test_normalisations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
+def test_normalizations_are_the_sums_before_them_and_what_follows_up_to_the_next_layer() -> None:
     graph = trace(Block(), IMAGE)
     kept = {node.name for node in float_nodes(graph, ["normalization"])}
     assert {"flatten", "transpose", "norm1", "add", "norm2"} <= kept

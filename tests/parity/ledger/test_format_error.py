@@ -20,9 +20,9 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.models.inputs import Shapes, call, zeros
 from mobilekit.parity.ledger.float_nodes import fused_nodes
 from mobilekit.parity.ledger.format_error import (
-    EveryTensorRounded,
+    FakeQuantInt8,
     in_float64,
-    measure_noise,
+    measure_format_errors,
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -152,7 +152,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
     assert net["add"][1] == 9.0
 
 
-def test_int8_is_imitated_in_the_ranges_of_the_calibration() -> None:
+def test_int8_is_simulated_in_the_ranges_of_the_calibration() -> None:
     graph = trace(_layers(), MAP)
     small, large = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * size for size in (1, 9))
     ranges = record(graph, {"input": small.numpy()}).ranges
@@ -220,7 +220,7 @@ def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:
 def test_int8_rounds_every_tensor_but_one_that_is_fused_with_its_relu() -> None:
     model, x = _layers(), torch.randn(2, 2, 8, 8)
     with torch.no_grad():
-        got = EveryTensorRounded(trace(model, MAP))(x)
+        got = FakeQuantInt8(trace(model, MAP))(x)
         y = round_to_256_steps(model[1](model[0](round_to_256_steps(x))))
         y = round_to_256_steps(model[3](round_to_256_steps(model[2](y))))
         wanted = round_to_256_steps(model[5](round_to_256_steps(y.flatten(1))))
