@@ -219,7 +219,8 @@ def least_of(graph: GraphModule, node: Any) -> float | None:
 def insert_call(node: Node, target: Any, *args: Any, **kwargs: Any) -> Node:
     """Put a call of an operator before a node, as a part of its module; return it."""
     with node.graph.inserting_before(node):
-        new = node.graph.call_function(target, args, kwargs)
+        name = target._schema.name.split("::")[1]
+        new = node.graph.create_node("call_function", target, args, kwargs, name=name)
     new.meta = {key: value for key, value in node.meta.items() if key not in ("val", "tensor_meta")}
     return new
 

@@ -14,6 +14,8 @@ from mobilekit.errors import UsageError, first_line
 
 aten = torch.ops.aten
 
+_HARMLESS = (aten.detach_.default, aten.batch_norm.default)
+"""What its schema says may change a tensor, and does not in evaluation."""
 _UNKNOWN = re.compile(r"\bz?u[f]?\d")
 """How torch.export names a number that it cannot know."""
 _PACKAGE = str(Path(__file__).parents[2])
@@ -82,7 +84,7 @@ def refuse_changes(graph: GraphModule) -> None:
     """
     for node in graph.graph.nodes:
         schema = getattr(node.target, "_schema", None)
-        if schema is not None and schema.is_mutable and node.target is not aten.batch_norm.default:
+        if schema is not None and schema.is_mutable and node.target not in _HARMLESS:
             raise refused_change(node)
 
 
@@ -97,7 +99,7 @@ def refused_change(node: Node) -> UsageError:
 def changes_in_place(node: Node) -> bool:
     """Return whether a call changes its first argument, and does more than detach it."""
     schema = getattr(node.target, "_schema", None)
-    if schema is None or not schema.is_mutable or node.target is aten.detach_.default or not node.args:
+    if schema is None or not schema.is_mutable or node.target in _HARMLESS or not node.args:
         return False
     first = schema.arguments[0].alias_info
     return first is not None and first.is_write and isinstance(node.args[0], Node)

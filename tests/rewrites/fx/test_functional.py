@@ -70,6 +70,21 @@ def an_input(m: Model, x: torch.Tensor) -> torch.Tensor:
     return x * 2
 
 
+def a_half(m: Model, x: torch.Tensor) -> torch.Tensor:
+    y = x * 1.0
+    first, last = y.chunk(2, 1)
+    first.mul_(last)
+    last.add_(first)
+    return y
+
+
+def what_a_reshape_copies(m: Model, x: torch.Tensor) -> torch.Tensor:
+    y = x * 1.0
+    copied, viewed = y.transpose(1, 2).reshape(2, -1), y.reshape(2, -1)
+    y += 1
+    return copied * viewed
+
+
 def by_a_mask(m: Model, x: torch.Tensor) -> torch.Tensor:
     y = x * 1.0
     y[x > 0] = 0
@@ -85,6 +100,8 @@ FORMS: dict[str, Callable[[Model, torch.Tensor], torch.Tensor]] = {
     "a view of a view": a_view_of_a_view,
     "an input": an_input,
     "by a mask": by_a_mask,
+    "a half": a_half,
+    "what a reshape copies": what_a_reshape_copies,
     "chained": lambda m, x: (x * 1.0).add_(1).mul_(x).clamp_(0, 2).sub_(x),
     "activations": lambda m, x: F.silu(x * 1.0, inplace=True) + F.hardswish(x * 1.0, inplace=True) + (x * 2).tanh_(),
     "filled": lambda m, x: change(x, lambda y: y.fill_(2.0)) + change(x, lambda y: y[:, 1].zero_()) + x,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,88 +13,92 @@ from mobilekit.rewrites.fx.graph import trace
 
 
 class Net(nn.Module):
-    """A buffer, and what to do with it."""
+    """A buffer, which the models here change or leave."""
 
-    def __init__(self, body: Callable[[Net, torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.body = body
         self.register_buffer("count", torch.zeros(3))
 
+
+class Branch(Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(self, x)
+        if x.mean() > 0:  # HERE
+            return x
+        return -x
 
 
-def branch(net: Net, x: torch.Tensor) -> torch.Tensor:
-    if x.mean() > 0:  # HERE
+class Loop(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while x.sum() < 10:  # HERE
+            x = x + 1
         return x
-    return -x
 
 
-def loop(net: Net, x: torch.Tensor) -> torch.Tensor:
-    while x.sum() < 10:  # HERE
-        x = x + 1
-    return x
+class Number(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.mean().item()  # HERE
 
 
-def number(net: Net, x: torch.Tensor) -> torch.Tensor:
-    return x * x.mean().item()  # HERE
+class Size(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, : int(x.max().item())]  # HERE
 
 
-def size(net: Net, x: torch.Tensor) -> torch.Tensor:
-    return x[:, :, : int(x.max().item())]  # HERE
+class Chosen(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[x > 0]  # HERE
 
 
-def chosen(net: Net, x: torch.Tensor) -> torch.Tensor:
-    return x[x > 0]  # HERE
+class Found(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nonzero(x)  # HERE
 
 
-def found(net: Net, x: torch.Tensor) -> torch.Tensor:
-    return torch.nonzero(x)  # HERE
+class Counted(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count += 1  # HERE
+        return x + self.count.view(3, 1, 1)
 
 
-def counted(net: Net, x: torch.Tensor) -> torch.Tensor:
-    net.count += 1  # HERE
-    return x + net.count.view(3, 1, 1)
+class Remembered(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count[1:] = x.mean()  # HERE
+        return x
 
 
-def remembered(net: Net, x: torch.Tensor) -> torch.Tensor:
-    net.count[1:] = x.mean()  # HERE
-    return x
+class InNumPy(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.from_numpy(x.numpy())  # HERE
 
 
-def in_numpy(net: Net, x: torch.Tensor) -> torch.Tensor:
-    return x + torch.from_numpy(x.numpy())  # HERE
-
-
-def in_windows(net: Net, x: torch.Tensor) -> torch.Tensor:
-    y = x * 1.0
-    y.unfold(2, 2, 2).add_(1)  # HERE
-    return y
+class InWindows(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * 1.0
+        y.unfold(2, 2, 2).add_(1)  # HERE
+        return y
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("kind", "says"),
     [
-        (branch, "asks for the value of a tensor"),
-        (loop, "asks for the value of a tensor"),
-        (number, "asks for the value of a tensor"),
-        (size, "asks for the value of a tensor"),
-        (chosen, "The shape of a tensor depends on values"),
-        (found, "The shape of a tensor depends on values"),
-        (counted, "The model changes its own count as it runs"),
-        (remembered, "The model changes its own count as it runs"),
-        (in_numpy, ".numpy() is not supported"),
-        (in_windows, "changes a tensor in place"),
+        (Branch, "asks for the value of a tensor"),
+        (Loop, "asks for the value of a tensor"),
+        (Number, "asks for the value of a tensor"),
+        (Size, "asks for the value of a tensor"),
+        (Chosen, "The shape of a tensor depends on values"),
+        (Found, "The shape of a tensor depends on values"),
+        (Counted, "The model changes its own count as it runs"),
+        (Remembered, "The model changes its own count as it runs"),
+        (InNumPy, ".numpy() is not supported"),
+        (InWindows, "changes a tensor in place"),
     ],
 )
-def test_two_lines_say_what_and_where(
-    body: Callable[[Net, torch.Tensor], torch.Tensor], says: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_two_lines_say_what_and_where(kind: type[nn.Module], says: str, capfd: pytest.CaptureFixture[str]) -> None:
     lines = Path(__file__).read_text().splitlines()
-    start = body.__code__.co_firstlineno
+    start = kind.forward.__code__.co_firstlineno
     line = next(number for number, text in enumerate(lines, 1) if number > start and "# HERE" in text)
     with pytest.raises(UsageError) as caught:
-        trace(Net(body), {"input": torch.ones(2, 3, 4, 4)})
+        trace(kind(), {"input": torch.ones(2, 3, 4, 4)})
     assert says in caught.value.what
     assert f"{Path(__file__).name}:{line}: {lines[line - 1].split('  #')[0].strip()}" in caught.value.what
     assert len(str(caught.value).splitlines()) == 2
@@ -103,14 +106,15 @@ def test_two_lines_say_what_and_where(
 
 
 def test_what_forward_makes_itself_may_be_changed() -> None:
-    def own(net: Net, x: torch.Tensor) -> torch.Tensor:
-        steps = torch.tensor([1.0, 2.0, 3.0])
-        steps += net.count
-        mask = torch.zeros(3)
-        mask[1] = 2.0
-        return x * (steps + mask).view(3, 1, 1)
+    class Own(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            steps = torch.tensor([1.0, 2.0, 3.0])
+            steps += self.count
+            mask = torch.zeros(3)
+            mask[1] = 2.0
+            return x * (steps + mask).view(3, 1, 1)
 
-    net, x = Net(own), torch.randn(2, 3, 4, 4)
+    net, x = Own(), torch.randn(2, 3, 4, 4)
     assert torch.equal(trace(net, {"input": x})(x), net(x))
 
 
