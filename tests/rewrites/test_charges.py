@@ -61,12 +61,12 @@ def recipe(*steps: str) -> LoadedRecipe:
 
 
 class Chain(nn.Module):
-    """Two convolutions with a ReLU between, and a mean over the map at the end: (N, 3, H, W) to (N, 4)."""
+    """Two convolutions with a PReLU between, and a mean over the map at the end: (N, 3, H, W) to (N, 4)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 4, 1, bias=False)
-        self.relu = nn.ReLU()
+        self.relu = nn.PReLU()
         self.second = nn.Conv2d(4, 4, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,7 +136,7 @@ def test_a_drift_that_an_earlier_step_hides_is_charged_alone(register: Register)
 
 
 def test_a_step_that_alone_matches_nothing_says_so(register: Register) -> None:
-    register("silu", nn.ReLU, put(nn.SiLU), Exactness.APPROXIMATE)
+    register("silu", nn.PReLU, put(nn.SiLU), Exactness.APPROXIMATE)
     register("swish", nn.SiLU, put(nn.Hardswish), Exactness.APPROXIMATE)
     report = rewrite(chain(), recipe("name: silu, max_drift: 9", "name: swish, max_drift: 9"), images()).steps[1]
     assert report.applied == ("relu",)
@@ -295,14 +295,14 @@ def test_a_rewrite_that_matches_nothing_says_so() -> None:
 
 def test_a_second_run_that_would_change_again_is_said(register: Register) -> None:
     register("again", nn.Conv2d, scale(1.0))
-    register("once", nn.ReLU, put(nn.ReLU6), Exactness.APPROXIMATE)
+    register("once", nn.PReLU, put(nn.ReLU6), Exactness.APPROXIMATE)
     said = notes(rewrite(chain(), recipe("name: again", "name: once, max_drift: 9"), images()))
     assert said == {"again": ("a second run would change first and another site again",), "once": ()}
 
 
 def test_an_order_that_loses_sites_is_said(register: Register) -> None:
-    register("eater", nn.ReLU, put(nn.SiLU), Exactness.APPROXIMATE)
-    register("eaten", nn.ReLU, put(nn.ReLU6), Exactness.APPROXIMATE)
+    register("eater", nn.PReLU, put(nn.SiLU), Exactness.APPROXIMATE)
+    register("eaten", nn.PReLU, put(nn.ReLU6), Exactness.APPROXIMATE)
     wrong = rewrite(chain(), recipe("name: eater, max_drift: 9", "name: eaten, max_drift: 9"), images())
     assert notes(wrong)["eaten"] == (
         "it matches nothing in this model",
@@ -312,7 +312,7 @@ def test_an_order_that_loses_sites_is_said(register: Register) -> None:
 
 
 def test_an_order_that_comes_too_early_is_said(register: Register) -> None:
-    register("maker", nn.ReLU, put(nn.SiLU), Exactness.APPROXIMATE)
+    register("maker", nn.PReLU, put(nn.SiLU), Exactness.APPROXIMATE)
     register("user", nn.SiLU, put(nn.Hardswish), Exactness.APPROXIMATE)
     steps = ["name: user, max_drift: 9", "name: maker, max_drift: 9"]
     wrong = rewrite(chain(), recipe(*steps), images())

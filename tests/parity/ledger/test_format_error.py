@@ -148,7 +148,7 @@ def test_ranges_are_those_of_all_inputs_and_begin_at_minus_3_before_hard_swishes
     assert one["input_1"] == (-8.0, 3.0)
     assert net["x"] == (-8.0, 3.0), "the product reads it too"
     assert net["mul"] == net["identity"] == (-3.0, 6.0)
-    assert net["swish"] == (pytest.approx(-1 / 3, abs=0.05), 6.0) or net["swish"][0] == 0.0
+    assert net["hardswish"] == (pytest.approx(-1 / 3, abs=0.05), 6.0) or net["hardswish"][0] == 0.0
     assert net["add"][1] == 9.0
 
 

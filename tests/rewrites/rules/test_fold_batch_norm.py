@@ -86,7 +86,7 @@ def bn_layers(**others: nn.Module) -> Layers:
     [
         (bn_layers(bn=nn.BatchNorm2d(6)), lambda m, x: m.bn(torch.cat([m.conv(x), x], 1)), "what comes before is cat"),
         (bn_layers(), lambda m, x: m.bn(F.max_pool2d(m.conv(x), 2)), "what comes before is max_pool2d"),
-        (bn_layers(pool=nn.AvgPool2d(2)), lambda m, x: m.bn(m.pool(m.conv(x))), "what comes before is AvgPool2d"),
+        (bn_layers(pool=nn.AvgPool2d(2)), lambda m, x: m.bn(m.pool(m.conv(x))), "what comes before is avg_pool2d"),
         (bn_layers(), lambda m, x: m.bn(x), "what comes before is x, not a convolution"),
         (bn_layers(), lambda m, x: (y := m.conv(x)) + m.bn(y), "the output of conv is used elsewhere too"),
         (bn_layers(), lambda m, x: m.bn(m.conv(x)) + m.conv(x.relu()), "called more than once"),

@@ -16,11 +16,11 @@ from mobilekit.rewrites.rules.gate_before_upsample import GateBeforeUpsample
 from tests.rewriting import (
     Layers,
     Model,
+    assert_exact,
     assert_refused_for_a_reason,
     normal,
     reasons,
     rewritten,
-    traced,
 )
 
 GATE = GateBeforeUpsample(Options())
@@ -59,18 +59,25 @@ def gate_layers() -> Layers:
 @pytest.mark.parametrize("gate", GATES)
 def test_moving_a_gate_keeps_every_bit(gate: str, upsample: str) -> None:
     model = Model(gate_layers(), lambda m, x: GATES[gate](m, UPSAMPLES[upsample](m, m.conv(x), x)) * 2)
-    inputs = [normal(seed, 2, 3, *size) for seed, size in enumerate([(6, 6), (7, 9), (5, 8), (1, 1)])]
-    assert reasons(GATE, model, inputs[0]) == [None]
-    graph = rewritten(GATE, model, inputs[0])
-    for x in inputs:
-        with torch.no_grad():
-            assert torch.equal(model(x), graph(x))
+    x = normal(0, 2, 3, 7, 9)
+    assert reasons(GATE, model, x) == [None]
+    graph = rewritten(GATE, model, x)
+    with torch.no_grad():
+        assert torch.equal(model(x), graph(x))
     [site] = GATE.find(graph)  # the gate is still there, and now the upsample takes its result
     moved = node_named(graph, site.node)
     assert str(moved.args[0] if moved.args else moved.kwargs["input"]) == "conv"
     [user] = moved.users
     assert "up" in user.name or "interpolate" in user.name
-    assert reasons(GATE, graph, inputs[0]) == ["the gate is on the small map already"]
+    assert [GATE.why_not(graph, site)] == ["the gate is on the small map already"]
+
+
+@pytest.mark.parametrize("size", [(6, 6), (5, 8), (1, 1)])
+@torch.no_grad()
+def test_so_it_does_at_all_sizes(size: tuple[int, int]) -> None:
+    model = Model(gate_layers(), lambda m, x: UPSAMPLES["size"](m, m.conv(x), x).sigmoid() * 2)
+    x = normal(1, 2, 3, *size)
+    assert torch.equal(model(x), rewritten(GATE, model, x)(x))
 
 
 @pytest.mark.parametrize(
@@ -80,8 +87,6 @@ def test_moving_a_gate_keeps_every_bit(gate: str, upsample: str) -> None:
         (lambda m, x: m.sigmoid(m.bilinear(m.conv(x))), "the upsample is bilinear"),
         (lambda m, x: F.interpolate(m.conv(x), None, 2, "bicubic").sigmoid(), "the upsample is bicubic"),
         (lambda m, x: (y := m.up(m.conv(x))) + m.sigmoid(y), "used elsewhere too"),
-        (lambda m, x: m.inplace(m.up(y := m.conv(x))).mean() + y, "would overwrite the small map"),
-        (lambda m, x: F.hardsigmoid(m.up(y := m.conv(x)), inplace=True).mean() + y, "would overwrite the small map"),
         (lambda m, x: m.up(m.sigmoid(m.conv(x))), "on the small map already"),
     ],
 )
@@ -89,15 +94,15 @@ def test_gates_that_must_stay_are_refused(forward: Callable[[Any, torch.Tensor],
     assert_refused_for_a_reason(GATE, Model(gate_layers(), forward), normal(3, 1, 3, 8, 8), reason)
 
 
-def test_a_positional_mode_is_read() -> None:
-    """Tracing names every argument of F.interpolate; a graph that was made otherwise may not."""
-    model = Model(gate_layers(), lambda m, x: F.interpolate(m.conv(x), scale_factor=2).sigmoid())
-    graph = traced(model, normal(3, 1, 3, 8, 8))
-    [upsample] = [node for node in graph.graph.nodes if node.target is torch.ops.aten.upsample_nearest2d.vec]
-    for mode, refused in (("nearest", False), ("bilinear", True)):
-        upsample.args, upsample.kwargs = (upsample.args[0], None, 2, mode), {}
-        [site] = GATE.find(graph)
-        assert (GATE.why_not(graph, site) is not None) == refused
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.inplace(m.up(y := m.conv(x))).mean() + y,
+        lambda m, x: F.hardsigmoid(m.up(y := m.conv(x)), inplace=True).mean() + y,
+    ],
+)
+def test_a_gate_in_place_leaves_the_small_map(forward: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+    assert_exact(GATE, Model(gate_layers(), forward), normal(3, 1, 3, 8, 8))
 
 
 def test_a_gate_without_an_upsample_is_not_this_rewrites_business() -> None:
