@@ -134,6 +134,7 @@ def _plain(model: nn.Module, program: ExportedProgram) -> GraphModule:
     assert module._out_spec is not None
     output.args = (_nested(pytree.tree_unflatten(list(results), module._out_spec)),)
     nodes.set_codegen(CodeGen())
+    nodes._tracer_cls = None  # torch.export's own needs the model to be made again from a pickle
     for node in nodes.nodes:
         if node.op == "get_attr":
             node.meta["val"] = _attribute(module, str(node.target))

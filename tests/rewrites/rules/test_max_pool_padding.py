@@ -80,8 +80,12 @@ def test_each_input_that_is_never_negative_is_seen(form: str) -> None:
         (lambda m, x: m.max(torch.cat([m.relu(x), x - 3], 1)), "its input may be negative"),
         (lambda m, x: F.max_pool2d(m.relu(x), 3, 2, 1, ceil_mode=True), "reach past the padding"),
         (lambda m, x: F.max_pool2d(m.relu(x), 3, 2, 1, dilation=2), "have gaps"),
-        (lambda m, x: m.positions(m.relu(x))[1], "positions are used"),
     ],
 )
 def test_other_max_pools_are_refused(forward: Forward, reason: str) -> None:
     assert_refused_for_a_reason(PADDING, Model(layers(), forward), X, reason)
+
+
+def test_a_pool_whose_positions_are_used_is_no_site() -> None:
+    model = Model(layers(), lambda m, x: m.positions(m.relu(x))[1].to(x.dtype))
+    assert reasons(PADDING, model, X) == []
