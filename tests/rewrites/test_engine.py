@@ -61,7 +61,7 @@ def test_shipped_recipes_find_every_site(shipped: tuple[nn.Module, str, Rewritte
     assert "blocks.3.0.ghost1.attention.vertical" in result.steps[0].applied
     leftovers = (FullyConnected, nn.BatchNorm2d)
     assert not any(isinstance(module, leftovers) for module in result.graph.modules())
-    assert not any("slice(" in str(node.args) for node in result.graph.graph.nodes)
+    assert not any(node.target is torch.ops.aten.slice.Tensor for node in result.graph.graph.nodes)
 
 
 def test_shipped_recipes_are_proved(shipped: tuple[nn.Module, str, Rewritten, torch.Tensor]) -> None:
@@ -72,7 +72,7 @@ def test_shipped_recipes_are_proved(shipped: tuple[nn.Module, str, Rewritten, to
             continue
         assert step.proof is not None
         assert step.proof.relative_error <= 1e-9
-        assert len(step.proof.cases) == 3
+        assert len(step.proof.cases) == 2
         assert step.proof.cases[0].shape[1:] == inputs.shape[1:]
         assert step.to_json()["proof"]["holds"] is True
 
