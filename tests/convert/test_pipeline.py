@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.fx import GraphModule, symbolic_trace
+from torch.fx import GraphModule
 
 from mobilekit.convert import pipeline
 from mobilekit.convert.alignment import Alignment
@@ -20,6 +20,7 @@ from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Input, Int8, Recipe
 from mobilekit.rewrites.engine import Rewritten
+from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store import bundle as bundles
 from mobilekit.store.cache import Cache, NoCache
 from mobilekit.store.stages import Stage, tflite_stage
@@ -70,7 +71,7 @@ def net(name: str) -> GraphModule:
     torch.manual_seed(0)
     model = nn.Sequential()
     model.add_module(name, nn.Sequential(nn.Conv2d(3, 4, 3)))
-    return symbolic_trace(model.eval())
+    return trace(model, {"input": torch.zeros(1, 3, 8, 8)})
 
 
 def keys_of(folder: Path, graph: GraphModule, recipe: Recipe, calibration: Calibration = CALIBRATION) -> dict[str, str]:
