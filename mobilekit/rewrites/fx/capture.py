@@ -43,6 +43,8 @@ _CHECKS = {aten._assert_tensor_metadata.default, aten._assert_async.msg, aten._a
 def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModule:
     """Return the graph of a copy of the model, in evaluation mode, for inputs of these shapes.
 
+    What was captured for these shapes before, and rewritten since, is only copied.
+
     The batch is free wherever the model takes any; where it takes one alone, `meta["one_size"]` is set. Height and
     width are the examples'.
 
@@ -55,7 +57,10 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
         UsageError: The model's shapes depend on values, or it changes its own state.
     """
     model = copy.deepcopy(model).eval()
+    shapes = {name: tensor.shape[1:] for name, tensor in examples.items()}
     if isinstance(model, GraphModule):
+        if model.meta.get("captured") == shapes:
+            return model
         name_calls(model)
     inputs = by_parameter(model, examples)
     program = _with_free_batch(model, inputs)
@@ -63,6 +68,7 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
     if program is None:
         program = _export(model, inputs, None)
     graph = _plain(model, program)
+    graph.meta["captured"] = shapes
     if is_fixed:
         graph.meta["one_size"] = True
     refuse_values(graph)

@@ -69,8 +69,9 @@ class UpsampleBroadcast(Rewrite[UpsampleOptions]):
         if len(small) != 4:
             return f"its input has {len(small)} axes, not (N, C, H, W)"
         given = arguments(graph, node)
-        if not all(scale.is_integer() for scale in _scales(given)):
-            return f"its scale factor {given['scale_factor']} is not whole"
+        for scale in _scales(given):
+            if not scale.is_integer():
+                return f"its scale factor {scale:g} is not whole"
         for length, size in zip(small[2:], large[2:], strict=True):
             if repeats(length, size, given["mode"]) is None:
                 return f"{size} from {length} in the mode {given['mode']} repeats some values more often than others"

@@ -72,7 +72,7 @@ FORMS: dict[str, tuple[Forward, type[nn.Module]]] = {
     "concatenated": (lambda m, x: torch.cat([m.conv(x), m.up(F.avg_pool2d(x, 2))], 1), NearestUpsample),
     "used twice": (lambda m, x: (y := m.up(x)) * y.mean() + m.up_2d(x).mean(), NearestUpsample),
     "smaller partner": (lambda m, x: m.up(x) * x.mean((2, 3), keepdim=True), NearestUpsample),
-    "in place": (lambda m, x: x.mul_(m.up(F.avg_pool2d(x, 2))) + x, NearestUpsample),
+    "in place": (lambda m, x: x.mul_(m.up(F.avg_pool2d(x, 2))) + x, CombineWithUpsampled),
     "scaled sum": (lambda m, x: torch.add(x, m.up(F.avg_pool2d(x, 2)), alpha=2), NearestUpsample),
     "rows": (lambda m, x: m.conv(m.up_rows(x)), NearestUpsample),
     "exact mode": (lambda m, x: m.conv(m.up_exact(x)), NearestUpsample),
