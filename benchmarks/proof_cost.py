@@ -1,10 +1,11 @@
-"""What rewriting a model and proving it costs beside the float64 runs that proofs are made of.
+"""What it costs to capture a model, to rewrite it and to prove that, beside the float64 runs that proofs are made of.
 
-    .venv/bin/python benchmarks/proof_cost.py [MODEL...] [--rounds 3]
+    .venv/bin/python -m benchmarks.proof_cost [MODEL...] [--rounds 3]
 
 Each step's proof is one run of the model on the proof's cases in float64, and all else of a step may take twice as
-long: three times the steps, and one more for the model as it was. Processor time of one thread, both in turns; the
-median ratio is held to that bound. Ends with 1 where it is above.
+long: three times the steps, and one more for the model as it was. The capture is apart: torch.export's time is its own.
+Processor time of one thread, all in turns; the median ratio is held to that bound, and ghostnetv2, with its capture, to
+12 s. Ends with 1 where a bound is passed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mobilekit.rewrites.proof import cases_for, outputs_of
 
 MODELS = ["ghostnetv2", "efficientvit_b1", "shufflenet"]
 SHARE = 3
+SECONDS = {"ghostnetv2": 12}
 
 
 def main() -> None:
@@ -44,23 +46,25 @@ def main() -> None:
 
 
 def measure(name: str, rounds: int) -> bool:
-    """Print what a model's rewriting costs, and return whether it keeps to its limit."""
+    """Print what a model's rewriting costs, and return whether it keeps to its limits."""
     loaded = recipe_for(name)
     inputs: Any = {key: torch.from_numpy(array) for key, array in calibration_inputs(loaded.recipe).items()}
     model = build_reference(find_model(name), {}, None, inputs).model
-    graph = compute_in(trace(model, zeros(loaded.recipe.shapes)), torch.float64)
-    pairs = [
+    shapes = zeros(loaded.recipe.shapes)
+    graph = compute_in(trace(model, shapes), torch.float64)
+    rows = [
         (
             seconds(lambda: rewrite(model, loaded, inputs)),
+            seconds(lambda: trace(model, shapes)),
             seconds(lambda: outputs_of(graph, cases_for(loaded.recipe))),
         )
         for _ in range(rounds)
     ]
     limit = SHARE * (1 + len(loaded.recipe.rewrites))
-    share = statistics.median(own / run for own, run in pairs)
-    own = statistics.median(own for own, _ in pairs)
-    print(f"{name:16s} {own:5.1f} s, {share:4.1f} runs of the proof's cases, at most {limit}")
-    return share <= limit
+    share = statistics.median((own - capture) / run for own, capture, run in rows)
+    own, capture, _run = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"{name:16s} {own:5.1f} s, of it {capture:.1f} s capture; the rest {share:4.1f} runs of {limit} at most")
+    return share <= limit and own <= SECONDS.get(name, own)
 
 
 def seconds(work: Callable[[], object]) -> float:
