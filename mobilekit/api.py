@@ -20,6 +20,7 @@ from mobilekit.recipes import load as recipes
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites import engine
+from mobilekit.rewrites.state import with_unused
 from mobilekit.store.bundle import INPUT, Bundle
 from mobilekit.store.bundle import open_bundle as open_folder
 from mobilekit.store.cache import Cache, NoCache
@@ -130,9 +131,12 @@ def rewrite(
 
     The result is a torch.fx.GraphModule in float32 and in evaluation mode; `train()` puts its batch norms and dropout
     layers to work, and every parameter takes gradients. What the model's code decided in evaluation mode, such as a
-    dropout that it calls as a function, stays decided. Its parameters have the names of the model's own modules, so
-    `load_state_dict` gives a model that is rewritten again the trained weights. It takes inputs of the recipe's height
-    and width, of any batch where the model takes any: rewrite the model anew for another size.
+    dropout that it calls as a function, stays decided. It takes inputs of the recipe's height and width, of any batch
+    where the model takes any: rewrite the model anew for another size.
+
+    Its state has the keys of the model's own, but for the layers that a rewrite changed: `meta["state_changes"]` lists
+    which `step` took which keys away (`gone`) and made which others of them (`new`). So `load_state_dict` gives a model
+    that is rewritten again the trained weights, and where nothing is listed, the original's class as well.
 
     Args:
         model: The model, float32; left as it is.
@@ -159,7 +163,10 @@ def rewrite(
     if calibration is None or isinstance(calibration, str | Path):
         calibration = as_tensors(read_calibration(loaded.recipe, _path(calibration)))
     inputs = {INPUT: calibration} if isinstance(calibration, torch.Tensor) else dict(calibration)
-    return engine.rewrite(model, loaded, inputs, prove=prove).graph.requires_grad_(True)
+    rewritten = engine.rewrite(model, loaded, inputs, prove=prove)
+    graph = with_unused(rewritten.graph)
+    graph.meta["state_changes"] = rewritten.state_changes
+    return graph.requires_grad_(True)
 
 
 def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | None = None) -> Ledger:

@@ -26,6 +26,7 @@ from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case
 from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
+from mobilekit.rewrites.state import StateChange, state_change
 from mobilekit.store.bundle import INPUT
 
 Progress = Callable[[str], None]
@@ -40,6 +41,8 @@ class Rewritten:
     steps: tuple[StepReport, ...] = ()
     exact: GraphModule | None = None
     """The same in float64, its weights not yet rounded; where it was asked for."""
+    state_changes: tuple[StateChange, ...] = ()
+    """What steps did to the keys of the model's state."""
 
 
 def rewrite(
@@ -75,6 +78,8 @@ def rewrite(
     """
     recipe = loaded.recipe
     graph = compute_in(trace(model, zeros(recipe.shapes)), torch.float64)
+    keys = model.state_dict().keys() - graph.meta["unused"].keys()
+    changes = [state_change("graph", keys, graph)]
     steps = steps_of(loaded)
     exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
     run = _Run(model, loaded, steps, exact, prove, enforce_limits)
@@ -88,14 +93,16 @@ def rewrite(
     reports = []
     for step in steps:
         progress(f"rewrite {step.name}")
+        keys = graph.state_dict().keys()
         reports.append(run.apply(graph, step))
+        changes.append(state_change(step.name, keys, graph))
         if prove:
             order.look(graph)
         watch(step, graph)
     if prove:
         reports = [replace(report, notes=(*report.notes, *order.notes(index))) for index, report in enumerate(reports)]
     kept = copy.deepcopy(graph) if keep_exact else None
-    return Rewritten(compute_in(graph, torch.float32), tuple(reports), kept)
+    return Rewritten(compute_in(graph, torch.float32), tuple(reports), kept, tuple(filter(None, changes)))
 
 
 class _Run:

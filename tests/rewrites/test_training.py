@@ -157,6 +157,51 @@ def test_an_unrewritten_graph_trains_and_its_state_is_the_originals() -> None:
         assert torch.equal(fresh.eval()(images), model.eval()(images))
 
 
+class Odd(nn.Module):
+    """A net with a kernel of its own, a head for training alone, and a table that nothing reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.norm, self.head, self.second = nn.BatchNorm2d(4), nn.Linear(4, 2), nn.Linear(4, 3)
+        self.register_buffer("table", torch.arange(5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run it without the second head."""
+        return self.head(self.norm(F.conv2d(x, self.kernel)).relu().mean((2, 3)))
+
+
+def test_what_a_state_lost_is_listed_with_what_came_of_it() -> None:
+    original = Odd().eval()
+    kept = parse_recipe("input: {size: 8}\nrewrites: []", "t", "t")
+    model = mobilekit.rewrite(original, kept, IMAGES)
+    [change] = model.meta["state_changes"]  # type: ignore[index,union-attr]
+    assert (change.step, change.gone, change.new) == ("graph", ("kernel",), ("conv2d.weight",))
+    assert set(model.state_dict()) == set(original.state_dict()) - {"kernel"} | {"conv2d.weight"}
+    assert torch.equal(model.state_dict()["conv2d.weight"], original.kernel)
+    assert torch.equal(model.state_dict()["second.weight"], original.second.weight)
+
+    folded = mobilekit.rewrite(
+        original, parse_recipe("input: {size: 8}\nrewrites: [{name: fold-batch-norm}]", "t", "t")
+    )
+    [_graph, fold] = folded.meta["state_changes"]  # type: ignore[index,union-attr]
+    assert fold.step == "fold-batch-norm"
+    assert fold.new == ("conv2d.bias",)
+    assert set(fold.gone) == {key for key in original.state_dict() if key.startswith("norm.")}
+
+
+def test_a_state_loads_into_the_original_class_where_nothing_was_rewritten() -> None:
+    class Head(Odd):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(x.repeat(1, 2, 1, 1)[:, :4]).mean((2, 3)))
+
+    original, fresh = Head().eval(), Head().eval()
+    model = mobilekit.rewrite(original, parse_recipe("input: {size: 8}\nrewrites: []", "t", "t"), IMAGES)
+    assert model.meta["state_changes"] == ()  # type: ignore[index]
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh(IMAGES), original(IMAGES))
+
+
 def test_a_model_for_one_size_can_be_rewritten_twice() -> None:
     """Such a model takes one image at a time in proofs and exports; so does what it was rewritten to."""
     first = mobilekit.rewrite(Net(8), RECIPE, IMAGES)
