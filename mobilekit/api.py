@@ -20,7 +20,7 @@ from mobilekit.recipes import load as recipes
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites import engine
-from mobilekit.rewrites.state import with_unused
+from mobilekit.rewrites.fx.state import with_unused
 from mobilekit.store.bundle import INPUT, Bundle
 from mobilekit.store.bundle import open_bundle as open_folder
 from mobilekit.store.cache import Cache, NoCache

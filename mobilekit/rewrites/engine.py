@@ -23,10 +23,10 @@ from mobilekit.rewrites.contract import apply_at, matches
 from mobilekit.rewrites.drift import Drift, at_once, drift_between
 from mobilekit.rewrites.fx.graph import note_shapes, trace
 from mobilekit.rewrites.fx.precision import compute_in
+from mobilekit.rewrites.fx.state import StateChange, state_change
 from mobilekit.rewrites.order import Order, Paths
 from mobilekit.rewrites.proof import Case
 from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR, Refusal, StepReport
-from mobilekit.rewrites.state import StateChange, state_change
 from mobilekit.store.bundle import INPUT
 
 Progress = Callable[[str], None]

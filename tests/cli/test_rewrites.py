@@ -137,7 +137,7 @@ def test_one_rewrite_alone_need_not_be_in_the_recipe(run: Run, net: str, few: Ca
     assert [site["path"] for site in step["sites"]] == SWAPS
     assert step["drift"] == step["drift_alone"] > 0.001
     assert (step["max_drift"], step["within_limits"]) == (None, None)
-    assert step["changed_ops"] == {"SiLU": -3, "Hardswish": 3}
+    assert step["changed_ops"] == {"silu": -3, "hardswish": 3}
     code, out, _ = run(*arguments)
     assert code == 0
     assert "  applied 0.2\n  applied 1.2\n" in out

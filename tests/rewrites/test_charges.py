@@ -249,14 +249,14 @@ def test_float32_budgets_follow_the_models_own_rounding() -> None:
 
 def test_a_step_is_proved_against_what_the_step_before_it_left(register: Register) -> None:
     """Be that another function, or the same but for rounding: 1e-9 is allowed to each."""
-    register("soften", nn.ReLU, put(nn.SiLU), Exactness.APPROXIMATE)
+    register("soften", nn.Conv2d, scale(1.05, "first"), Exactness.APPROXIMATE)
     register("near", nn.Conv2d, scale(1 + 4e-10, "first"))
     soften, *near = rewrite(chain(), recipe("name: soften, max_drift: 9", *["name: near"] * 3), images()).steps
     assert soften.drift is not None
     assert soften.drift > 0.01
     for report in near:
         assert report.proof is not None
-        assert 4e-10 < report.proof.relative_error < 1e-9
+        assert 3.5e-10 < report.proof.relative_error < 1e-9
     register("lie", nn.Conv2d, scale(1.001, "second"))
     with pytest.raises(GateError, match="The rewrite lie says exact and is not: at second"):
         rewrite(chain(), recipe("name: soften, max_drift: 9", "name: lie"), images())

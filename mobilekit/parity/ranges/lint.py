@@ -18,7 +18,7 @@ from mobilekit.parity.ranges.activations import Activation, Recording, record
 from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.schema import Int8, Recipe
-from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.fx.graph import module_path_of, path_of
 from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, MEAN, is_call
 
 HEADROOM = 2
@@ -75,9 +75,7 @@ def lint(graph: GraphModule, inputs: Arrays, recipe: Recipe) -> tuple[RangeLint,
 def _warn(
     kind: str, severity: Severity, node: Node, figure: float, threshold: float, text: str, advice: str
 ) -> RangeWarning:
-    path = path_of(node)
-    module = path if node.op == "call_module" else path.rpartition(".")[0]
-    return RangeWarning(kind, severity, module, node.name, figure, threshold, text, advice)
+    return RangeWarning(kind, severity, module_path_of(node), node.name, figure, threshold, text, advice)
 
 
 def _overflows(graph: GraphModule, recording: Recording) -> Iterator[RangeWarning]:

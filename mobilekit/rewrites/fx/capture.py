@@ -24,7 +24,7 @@ from mobilekit.rewrites.fx.layers import keep_layers, name_calls
 from mobilekit.rewrites.fx.precision import name_dtypes
 from mobilekit.rewrites.fx.refusals import refuse_changed_state, refuse_changes, refuse_values
 from mobilekit.rewrites.fx.spelling import drop_colons, one_spelling
-from mobilekit.rewrites.state import drop_unread, note_unused
+from mobilekit.rewrites.fx.state import drop_unread, note_unused
 
 aten = torch.ops.aten
 

@@ -103,19 +103,23 @@ def module_of(graph: GraphModule, node: Any) -> nn.Module | None:
 
 
 def path_of(node: Node) -> str:
-    """Return the path of the module that a node calls, or in whose `forward` it stands.
+    """Return the path of the module that a node calls, or of a call in a module's `forward`: `MODULE.NODE`.
 
     An operator that is all of one of torch's own layers, as of nn.ReLU, has that layer's path.
     """
+    owner = module_path_of(node)
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    if node.op == "call_module" or (owner and re.match(_OF_ONE_OPERATOR, str(stack[-1][1]))):
+        return owner
+    return f"{owner}.{node.name}" if owner else str(node.name)
+
+
+def module_path_of(node: Node) -> str:
+    """Return the path of the module that a node calls, or in whose `forward` it stands; empty for the whole model."""
     if node.op == "call_module":
         return str(node.target)
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    if not stack:
-        return str(node.name)
-    owner, kind = str(stack[-1][0]), str(stack[-1][1])
-    if owner and re.match(_OF_ONE_OPERATOR, kind):
-        return owner
-    return f"{owner}.{node.name}" if owner else str(node.name)
+    return str(stack[-1][0]) if stack else ""
 
 
 def input_node(node: Node) -> Node:

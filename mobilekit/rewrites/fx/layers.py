@@ -31,13 +31,17 @@ def keep_layers(graph: GraphModule, model: nn.Module) -> None:
 
 
 def name_calls(graph: GraphModule) -> None:
-    """Let each call of a layer in a graph have the layer in its stack of modules, in place.
+    """Let each call of a layer in a graph, and nothing else, have the layer in its stack of modules, in place.
 
-    torch.export takes the stack from the node where it exports a graph, and a rewrite gives a new layer the stack of
+    torch.export takes the stack from the node where it exports a graph, and a rewrite gives what it makes the stack of
     the node that was there.
     """
+    layers = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
     for node in graph.graph.nodes:
-        if node.op == "call_module":
+        if node.op == "call_function":
+            above = node.meta.get("nn_module_stack") or {}
+            node.meta["nn_module_stack"] = {key: one for key, one in above.items() if one[0] not in layers}
+        elif node.op == "call_module":
             path = str(node.target)
             kind = type(graph.get_submodule(path))
             own = {f"{path}@{node.name}": (path, f"{kind.__module__}.{kind.__qualname__}")}

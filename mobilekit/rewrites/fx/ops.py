@@ -145,10 +145,10 @@ def value_users(graph: GraphModule, node: Node) -> list[Node]:
     return [user for user in node.users if not is_call(graph, user, _SIZE)]
 
 
-def concatenated(joined: Node) -> list[Node] | None:
-    """Return the parts of a concatenation; None where the graph does not list them."""
+def concatenated(joined: Node) -> list[Node]:
+    """Return the parts of a concatenation."""
     parts: Any = joined.args[0]
-    return list(parts) if isinstance(parts, list | tuple) and all(isinstance(part, Node) for part in parts) else None
+    return list(parts)
 
 
 def number(value: Any) -> float | None:

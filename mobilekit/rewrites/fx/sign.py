@@ -105,8 +105,7 @@ def _is_nonnegative(graph: GraphModule, node: Node) -> bool:
         is_mean = arguments(graph, node)["mode"] != "bicubic"
         return is_mean and is_nonnegative(graph, input_node(node))
     if is_call(graph, node, CONCATENATE):
-        parts = concatenated(node)
-        return parts is not None and all(is_nonnegative(graph, part) for part in parts)
+        return all(is_nonnegative(graph, part) for part in concatenated(node))
     for op in (ADD, MULTIPLY, DIVIDE, MATRIX_PRODUCT):
         both = operands(graph, node, op)
         if both is not None:

@@ -147,7 +147,7 @@ def _parts(graph: GraphModule, node: Node) -> list[Node] | None:
         return None
     axis = node.args[1] if len(node.args) > 1 else 0
     parts, shape = concatenated(node), shape_of(node)
-    if parts is None or shape is None or len(shape) != 4 or axis not in (1, -3):
+    if shape is None or len(shape) != 4 or axis not in (1, -3):
         return None
     return parts if len(parts) > 1 else None
 

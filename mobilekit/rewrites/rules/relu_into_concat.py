@@ -39,10 +39,7 @@ class ReLUIntoConcat(Rewrite[Options]):
         joined = input_node(node)
         if len(value_users(graph, joined)) > 1:
             return "the concatenation is used without the ReLU too"
-        parts = concatenated(joined)
-        if parts is None:
-            return "the parts of the concatenation are not listed in the graph"
-        costs = [part for part in parts if not is_nonnegative(graph, part) and not _fuses(graph, part)]
+        costs = [part for part in concatenated(joined) if not is_nonnegative(graph, part) and not _fuses(graph, part)]
         if costs:
             return f"the ReLU of its part {costs[0].name} would be an op of its own"
         return None
@@ -51,10 +48,8 @@ class ReLUIntoConcat(Rewrite[Options]):
         """Put a ReLU before each part that may be negative, and take the one after away."""
         node = node_named(graph, site.node)
         joined = input_node(node)
-        parts = concatenated(joined)
-        assert parts is not None
         new = []
-        for part in parts:
+        for part in concatenated(joined):
             if not is_nonnegative(graph, part):
                 clipped = insert_call(joined, torch.ops.aten.relu.default, part)
                 clipped.meta = dict(part.meta)
@@ -71,6 +66,6 @@ def _fuses(graph: GraphModule, part: Node) -> bool:
 
 
 def _detail(graph: GraphModule, joined: Node) -> str:
-    parts = concatenated(joined) or []
+    parts = concatenated(joined)
     free = sum(is_nonnegative(graph, part) for part in parts)
-    return f"{free} of {len(parts)} parts are never negative" if parts else ""
+    return f"{free} of {len(parts)} parts are never negative"

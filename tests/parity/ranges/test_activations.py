@@ -73,7 +73,8 @@ def test_ranges_hold_zero_and_begin_at_minus_3_before_a_hard_swish(graph: GraphM
     ranges = record(graph, {"input": INPUTS}).ranges
     assert ranges["sub"] == (INPUTS.min() * np.float32(3) - 1, INPUTS.max() * np.float32(3) - 1)
     assert ranges["add"] == (0.0, np.abs(INPUTS).max() + np.float32(0.01))
-    (swished,) = [node.all_input_nodes[0].name for node in graph.graph.nodes if node.target is F.hardswish]
+    swish = torch.ops.aten.hardswish.default
+    (swished,) = [node.all_input_nodes[0].name for node in graph.graph.nodes if node.target is swish]
     assert INPUTS.min() * 4 < -3
     assert ranges[swished] == (-3.0, INPUTS.max() * 4)
 

@@ -25,7 +25,7 @@ from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
 from mobilekit.recipes.schema import Calibration, Input, Int8, Recipe, RewriteStep
-from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.graph import path_of, trace
 from tests.conftest import ROOT, Cli
 
 Array = NDArray[np.float32]
@@ -234,10 +234,10 @@ def test_outliers_in_a_part_that_can_stay_in_float() -> None:
     def divide(x: torch.Tensor) -> torch.Tensor:
         return x.flip(-1) / x
 
-    found = [one for one in linted(Step(divide), inputs) if one.kind == "int8-outliers" and one.step == "truediv"]
+    found = [one for one in linted(Step(divide), inputs) if one.kind == "int8-outliers" and one.step == "div"]
     assert [one.module for one in found] == ["net.body"] * len(found) and found
     assert found[0].advice == "`int8: {keep_float: [division]}` in the recipe leaves this in float."
-    assert [one for one in linted(Step(divide), inputs, ["division"]) if one.step == "truediv"] == []
+    assert [one for one in linted(Step(divide), inputs, ["division"]) if one.step == "div"] == []
 
 
 def test_an_outlier_channel() -> None:
@@ -277,7 +277,7 @@ def test_what_is_recorded_is_what_was_there() -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(216, 5)).eval()
     graph = trace(layers, {"input": torch.from_numpy(PICTURES[:1])})
-    seen = {str(node.target): one for node, one in record(graph, {"input": PICTURES}).activations.items()}
+    seen = {path_of(node): one for node, one in record(graph, {"input": PICTURES}).activations.items()}
     with torch.no_grad():
         outputs = layers[0](torch.from_numpy(PICTURES))
         logits = layers(torch.from_numpy(PICTURES))

@@ -47,7 +47,7 @@ def test_only_parts_that_may_be_negative_get_one() -> None:
     [site] = CONCAT.find(traced(model, X))
     assert site.detail == "1 of 2 parts are never negative"
     graph = rewritten(CONCAT, model, X)
-    assert sum(node.target is torch.ops.aten.relu.default for node in graph.graph.nodes) == 1
+    assert sum(node.target is torch.ops.aten.relu.default for node in graph.graph.nodes) == 2, "its own, and one more"
 
 
 def test_a_concatenation_that_others_take_stays() -> None:
@@ -64,6 +64,6 @@ def test_a_relu_that_would_stay_an_op_is_not_moved() -> None:
     assert_kept(model, rewritten(CONCAT, model, X), X)
 
 
-def test_parts_that_the_graph_does_not_list_are_refused() -> None:
+def test_parts_of_a_split_are_parts() -> None:
     model = Model(LAYERS, lambda m, x: F.relu(torch.cat(x.split(1, 1), 1)))
-    assert_refused_for_a_reason(CONCAT, model, X, "are not listed")
+    assert reasons(CONCAT, model, X) == ["the ReLU of its part getitem would be an op of its own"]
