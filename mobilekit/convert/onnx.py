@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
+import ast
+import copy
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
+from mobilekit.convert.onnx_forms import forms
 from mobilekit.convert.process import run_task
 from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
-from mobilekit.models.outputs import Flat, named_outputs
+from mobilekit.models.outputs import named_outputs
+from mobilekit.recipes.schema import Opset
+from mobilekit.rewrites.fx.capture import quiet
+from mobilekit.rewrites.fx.layers import name_calls
 from mobilekit.store.bundle import INPUT
 
-OPSET = 17
+if TYPE_CHECKING:
+    import onnx_ir
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch.onnx says of which modules a node is: a list as Python writes it, of paths and the step's own name."""
 
 
-def write_onnx(model: GraphModule, shapes: Shapes, path: Path) -> None:
+def write_onnx(model: GraphModule, shapes: Shapes, path: Path, opset: Opset | None = None) -> None:
     """Write the model as torch.onnx gives it, with the inputs of `shapes` and the outputs that `named_outputs` names.
 
-    torch's TorchScript exporter is used: it takes 3 s where the dynamo one takes 20, and names nodes by module paths.
+    A node is called `MODULE/Kind` after the path of its module, and nothing else tells where the model's code lies.
 
     Args:
         model: float32, in evaluation mode.
         shapes: Shapes of the inputs by name, images NCHW.
         path: Where to write.
+        opset: Version of ONNX's operators. Without, 20 where a GELU is in the model, which then is one operator; else
+            18, which more tools read.
 
     Raises:
         ToolError: torch.onnx cannot export the model.
@@ -36,32 +46,102 @@ def write_onnx(model: GraphModule, shapes: Shapes, path: Path) -> None:
     """
     inputs = tuple(arguments(model, zeros(shapes)))
     with torch.no_grad():
-        names = list(named_outputs(model(*inputs)))
-    said = io.StringIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        outputs = list(named_outputs(model(*inputs)))
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model if len(names) == 1 else Flat(model).eval(),
-                inputs,
-                str(path),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=input_names(model),
-                output_names=names,
+        with quiet(), torch.no_grad():
+            program = torch.export.export(_flat(model), inputs, strict=False)
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                optimize=False,  # it would fold what no rewrite has proved
+                opset_version=opset or (20 if _has_gelu(program) else 18),
+                custom_translation_table=forms(),
             )
-    except (RuntimeError, TypeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ToolError(f"torch.onnx failed: {first_line(error)}.") from error
-    _check_inputs(path, input_names(model))
+            assert made is not None
+            _name_nodes(made.model)
+            _tidy(made.model)
+            _name_values(made.model, input_names(model), outputs)
+            _strip(made.model)
+    except Exception as error:  # anything may go wrong in either exporter
+        raise ToolError(f"torch.onnx failed: {first_line(_cause(error))}.") from error
+    _check_inputs(made.model)
+    made.save(path)
 
 
-def _check_inputs(path: Path, names: list[str]) -> None:
-    """Check that all inputs arrived: torch.onnx leaves out one that no output needs."""
-    import onnx
+def _flat(model: GraphModule) -> GraphModule:
+    """Return a graph of the same weights whose outputs are one tensor or a tuple of them, in their order."""
+    graph = GraphModule(model, copy.deepcopy(model.graph))
+    name_calls(graph)
+    output, found = graph.graph.output_node(), list[Node]()
+    map_arg(output.args, found.append)
+    output.args = (tuple(found),)
+    graph.recompile()
+    return graph
 
-    kept = {value.name for value in onnx.load(path).graph.input}
-    lost = [name for name in names if name not in kept]
+
+def _has_gelu(program: torch.export.ExportedProgram) -> bool:
+    return any(node.target is torch.ops.aten.gelu.default for node in program.graph.nodes)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the first of a chain of errors: torch.onnx's own names a step of the export, and what to report to whom."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _name_nodes(model: onnx_ir.Model) -> None:
+    """Name each node after its module."""
+    for node in model.graph:
+        node.name = f"{_module(node)}/{node.op_type}".removeprefix("/")
+
+
+def _module(node: onnx_ir.Node) -> str:
+    scopes: list[str] = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+    return scopes[-2] if len(scopes) > 1 else ""
+
+
+def _tidy(model: onnx_ir.Model) -> None:
+    """Compute what depends on no input, and leave out what does nothing.
+
+    onnxsim 0.4.36 cannot read constants that are not tensors, which this makes of all, nor could a phone use sequences.
+    """
+    from onnx_ir.passes import common
+    from onnxscript.optimizer import fold_constants
+
+    fold_constants(model, onnx_shape_inference=False)
+    common.IdentityEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.OutputFixPass()(model)
+
+
+def _name_values(model: onnx_ir.Model, inputs: list[str], outputs: list[str]) -> None:
+    """Name inputs and outputs; what has such a name inside, and all nodes of one name but the first, get another."""
+    from onnx_ir.passes.common import NameFixPass
+
+    for value, name in zip(model.graph.inputs, inputs, strict=True):
+        value.name = name
+    for value, name in zip(model.graph.outputs, outputs, strict=True):
+        value.name = name
+    NameFixPass()(model)
+
+
+def _strip(model: onnx_ir.Model) -> None:
+    """Drop all metadata: torch writes where the model's code lies on this machine."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(model)
+    model.metadata_props.clear()
+    made = [value for node in model.graph for value in node.outputs]
+    for value in [*model.graph.inputs, *model.graph.initializers.values(), *made]:
+        value.metadata_props.clear()
+
+
+def _check_inputs(model: onnx_ir.Model) -> None:
+    """Check that something is computed of each input."""
+    lost = [value.name for value in model.graph.inputs if not value.uses()]
     if lost:
         if lost[0] == INPUT:
             raise UsageError(

@@ -81,12 +81,13 @@ def _write_onnx(
             **_structure(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
+            "onnx": recipe.onnx.model_dump(mode="json"),
             **_tools(),
         }
     )
     if not cache.take(key, folder):
         progress("converting to ONNX with torch.onnx")
-        write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file)
+        write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file, recipe.onnx.opset)
         progress("simplifying the ONNX file with onnxsim")
         simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
         cache.put(key, folder, [Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file])

@@ -24,6 +24,7 @@ from mobilekit.recipes.old_words import with_new_words
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.stages import PRECISIONS, Precision, Stage
 
+Opset = Literal[18, 20]
 FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
 
 
@@ -101,6 +102,16 @@ class Calibration(_Part):
     """The inputs that int8 ranges and fitted rewrites are measured on."""
 
     count: Annotated[int, Field(ge=1, le=10000)] = Field(84, description="Number of inputs.")
+
+
+class Onnx(_Part):
+    """How the ONNX file is written."""
+
+    opset: Opset | None = Field(
+        None,
+        description="Version of ONNX's operators. Without, 20 where the model has a GELU, which is one operator from "
+        "there on, and else 18, which more tools read.",
+    )
 
 
 class Int8(_Part):
@@ -194,6 +205,7 @@ class Recipe(_Part):
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
     precision: tuple[Precision, ...] = Field(PRECISIONS, min_length=1, description="TFLite artifacts to make.")
     calibration: Calibration = Field(default_factory=Calibration)
+    onnx: Onnx = Field(default_factory=Onnx)
     int8: Int8 = Field(default_factory=Int8)
     limits: dict[LimitedStage, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."

@@ -91,17 +91,22 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
 def _export(model: nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any] | None) -> ExportedProgram:
     first, *others = inputs
     keywords = {name: inputs[name] for name in others}
-    with _silence(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return torch.export.export(model, (inputs[first],), keywords, strict=False, dynamic_shapes=shapes)
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep torch.export from printing whole graphs where it refuses, and from logging what it cannot know."""
+def quiet() -> Iterator[None]:
+    """Keep torch's exporters from printing whole graphs where they refuse, and from logging what they cannot know."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        said = io.StringIO()
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            warnings.catch_warnings(action="ignore"),
+        ):
             yield
     finally:
         logging.disable(before)

@@ -7,35 +7,44 @@ from typing import Any
 import torch
 
 
-class DepthToSpace(torch.autograd.Function):
-    """Channel (i k + j) C + c of (N, k k C, H, W) becomes channel c of row i, column j of each k x k block.
+@torch.library.custom_op("mobilekit::depth_to_space", mutates_args=())
+def depth_to_space(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return (N, C, k H, k W) of (N, k k C, H, W): channel (i k + j) C + c is row i, column j of each block of c.
 
-    torch.onnx makes it ONNX's DepthToSpace in the mode DCR, which onnx2tf makes TFLite's op.
+    It is one operator, which an ONNX file has as DepthToSpace in the mode DCR: onnx2tf makes TFLite's op of that.
+
+    Args:
+        x: The map.
+        factor: k.
     """
+    batch, channels, height, width = x.shape
+    blocks = x.reshape(batch, factor, factor, channels // factor**2, height, width)
+    moved = blocks.permute(0, 3, 4, 1, 5, 2).clone(memory_format=torch.contiguous_format)  # no view may be returned
+    return moved.view(batch, channels // factor**2, height * factor, width * factor)
 
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, factor: int) -> torch.Tensor:
-        """Return (N, C, k H, k W) for the factor k."""
-        ctx.factor = factor
-        batch, channels, height, width = x.shape
-        blocks = x.reshape(batch, factor, factor, channels // factor**2, height, width)
-        return blocks.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * factor, width * factor)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Return the gradient of the input: each value's own, at its place before."""
-        batch, channels, height, width = gradients[0].shape
-        factor = ctx.factor
-        blocks = gradients[0].reshape(batch, channels, height // factor, factor, width // factor, factor)
-        return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // factor, width // factor), None
+@depth_to_space.register_fake
+def _shaped(x: torch.Tensor, factor: int) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    return x.new_empty(batch, channels // factor**2, height * factor, width * factor)
 
-    @staticmethod
-    def symbolic(graph: Any, x: Any, factor: int) -> Any:
-        """Return the ONNX op."""
-        return graph.op("DepthToSpace", x, blocksize_i=factor, mode_s="DCR")
+
+def _keep_factor(ctx: Any, inputs: tuple[torch.Tensor, int], output: torch.Tensor) -> None:
+    ctx.factor = inputs[1]
+
+
+def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    """Return the gradient of the input: each value's own, at its place before."""
+    factor = ctx.factor
+    batch, channels, height, width = gradient.shape
+    blocks = gradient.reshape(batch, channels, height // factor, factor, width // factor, factor)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // factor, width // factor), None
+
+
+depth_to_space.register_autograd(_backward, setup_context=_keep_factor)
 
 
 def repeat(x: torch.Tensor, factor: int) -> torch.Tensor:
     """Return (N, C, H, W) with each value `factor` times along H and W: copies of all channels, brought to space."""
-    repeated: torch.Tensor = DepthToSpace.apply(torch.cat([x] * factor**2, 1), factor)  # type: ignore[no-untyped-call]
+    repeated: torch.Tensor = depth_to_space(torch.cat([x] * factor**2, 1), factor)
     return repeated
