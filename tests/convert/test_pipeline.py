@@ -56,7 +56,7 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     for module in (pipeline, artifacts):
         monkeypatch.setattr(module, "align", align)
-    monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, shapes, path: path.write_text(str(shapes)))
+    monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, shapes, path, _opset: path.write_text(str(shapes)))
     monkeypatch.setattr(pipeline, "simplify", lambda path, made, _scratch: made.write_bytes(path.read_bytes()))
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
     monkeypatch.setattr(pipeline, "write_int8", lambda _float32, int8, *_others: int8.touch())
