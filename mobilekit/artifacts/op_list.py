@@ -47,7 +47,7 @@ def list_ops(path: Path) -> tuple[ListedOp, ...]:
     """Return the ops of an .onnx or .tflite file in the order in which they run.
 
     Modules are known in a TFLite file that lies in a bundle, which says where each tensor is from, and in an ONNX file
-    of those nodes whose weights are named after theirs.
+    of those nodes that are named after theirs, as in a bundle, or whose weights are.
     """
     return _onnx_ops(path) if path.suffix == ".onnx" else _tflite_ops(path)
 
@@ -126,6 +126,9 @@ def _onnx_bytes(tensor: Any) -> int:
 
 
 def _onnx_module(node: Any, weights: Collection[str]) -> str | None:
-    """Return the module whose parameter a node reads, as PyTorch's exporters name it: `MODULE.weight`."""
+    """Return the module that a node is named after, as `MODULE/Kind`, or whose parameter it reads: `MODULE.weight`."""
+    module, _, kind = node.name.rpartition("/")
+    if module and "/" not in module and kind.partition("_")[0] == node.op_type:
+        return str(module)
     names = (name.rpartition(".") for name in node.input if name in weights)
     return next((module for module, _, parameter in names if parameter in _PARAMETERS), None)

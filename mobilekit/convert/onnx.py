@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.fx import GraphModule, Node
@@ -31,7 +31,8 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 def write_onnx(model: GraphModule, shapes: Shapes, path: Path, opset: Opset | None = None) -> None:
     """Write the model as torch.onnx gives it, with the inputs of `shapes` and the outputs that `named_outputs` names.
 
-    A node is called `MODULE/Kind` after the path of its module, and nothing else tells where the model's code lies.
+    A node is called `MODULE/Kind` after the path of its module, with a number where there are several. Nothing else in
+    the file says where it is from, so that two machines write the same bytes.
 
     Args:
         model: float32, in evaluation mode.
@@ -59,9 +60,8 @@ def write_onnx(model: GraphModule, shapes: Shapes, path: Path, opset: Opset | No
                 custom_translation_table=forms(),
             )
             assert made is not None
-            _name_nodes(made.model)
             _tidy(made.model)
-            _name_values(made.model, input_names(model), outputs)
+            _name(made.model, input_names(model), outputs)
             _strip(made.model)
     except Exception as error:  # anything may go wrong in either exporter
         raise ToolError(f"torch.onnx failed: {first_line(_cause(error))}.") from error
@@ -85,21 +85,10 @@ def _has_gelu(program: torch.export.ExportedProgram) -> bool:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the first of a chain of errors: torch.onnx's own names a step of the export, and what to report to whom."""
+    """Return the first of a chain of errors: torch.onnx's own names a step of the export, and where to report it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _name_nodes(model: onnx_ir.Model) -> None:
-    """Name each node after its module."""
-    for node in model.graph:
-        node.name = f"{_module(node)}/{node.op_type}".removeprefix("/")
-
-
-def _module(node: onnx_ir.Node) -> str:
-    scopes: list[str] = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
-    return scopes[-2] if len(scopes) > 1 else ""
 
 
 def _tidy(model: onnx_ir.Model) -> None:
@@ -110,22 +99,31 @@ def _tidy(model: onnx_ir.Model) -> None:
     from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants
 
-    fold_constants(model, onnx_shape_inference=False)
+    fold_constants(model, onnx_shape_inference=True)  # CastLike goes where dtypes are known
     common.IdentityEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
 
 
-def _name_values(model: onnx_ir.Model, inputs: list[str], outputs: list[str]) -> None:
-    """Name inputs and outputs; what has such a name inside, and all nodes of one name but the first, get another."""
+def _name(model: onnx_ir.Model, inputs: list[str], outputs: list[str]) -> None:
+    """Name inputs, outputs, and each node after its module; what else has such a name gets another."""
     from onnx_ir.passes.common import NameFixPass
 
-    for value, name in zip(model.graph.inputs, inputs, strict=True):
+    for value, name in zip([*model.graph.inputs, *model.graph.outputs], [*inputs, *outputs], strict=True):
         value.name = name
-    for value, name in zip(model.graph.outputs, outputs, strict=True):
-        value.name = name
+    for node in model.graph:
+        node.name = f"{_module(node)}/{node.op_type}".removeprefix("/")
     NameFixPass()(model)
+
+
+def _module(node: onnx_ir.Node) -> str:
+    """Return the path of a node's module: of a node that computing constants made, that of what reads it."""
+    found: onnx_ir.Node | None = node
+    while found is not None and _SCOPES not in found.metadata_props:
+        found = next((use.node for value in found.outputs for use in value.uses()), None)
+    scopes: list[str] = ast.literal_eval(found.metadata_props[_SCOPES]) if found else []
+    return scopes[-2] if len(scopes) > 1 else ""
 
 
 def _strip(model: onnx_ir.Model) -> None:

@@ -41,8 +41,9 @@ def _mean(x: Any, dim: Sequence[int], keepdim: bool = False, dtype: int = -1) ->
 
     onnx2tf takes a ReduceMean for one of any layout, and puts a TRANSPOSE before it.
     """
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18  # its types are those of a file, and here it takes Python's
     axes = sorted(axis % len(x.shape) for axis in dim)
     if len(x.shape) == 4 and axes == [2, 3] and keepdim:
         made = op.GlobalAveragePool(x)

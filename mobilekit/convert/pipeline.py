@@ -16,6 +16,7 @@ from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.store import bundle as bundles
 from mobilekit.store import memory
 from mobilekit.store.cache import Cache
@@ -121,8 +122,12 @@ def _write_tflite(
 
 
 def _structure(graph: GraphModule) -> dict[str, object]:
-    """Return what a graph is but for its weights: its code, with the paths of its modules, and their settings."""
-    return {"code": graph.code, "modules": settings_of(graph)}
+    """Return what a graph is but for its weights: its code, its modules with their settings, and whose each step is."""
+    return {
+        "code": graph.code,
+        "modules": settings_of(graph),
+        "places": [path_of(node) for node in graph.graph.nodes],
+    }
 
 
 def _shapes_int8(graph: GraphModule, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:

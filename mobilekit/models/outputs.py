@@ -57,15 +57,3 @@ def run_in_batches(model: nn.Module, inputs: Tensors, size: int) -> Tensors:
     parts = zip(*(torch.split(tensor, size) for tensor in inputs.values()), strict=True)
     rows = [named_outputs(call(model, dict(zip(inputs, batch, strict=True)))) for batch in parts]
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-
-
-class Flat(nn.Module):
-    """A model that returns a tuple of its outputs, in the order of `named_outputs`."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the outputs of `model`."""
-        return tuple(named_outputs(self.model(*inputs)).values())

@@ -47,6 +47,7 @@ _PACKAGES = (
     "onnxruntime",
     "onnx2tf",
     "onnxscript",
+    "onnx-ir",
     "tensorflow",
     "ai-edge-litert",
     "numpy",

@@ -69,6 +69,26 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert (relu.op, relu.module, relu.weights_bytes) == ("Relu", None, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("blocks.0.act/Relu", "blocks.0.act"),
+        ("act/Relu_12", "act"),
+        ("Relu", None),
+        ("/act/Relu", None),
+        ("net/act/Relu", None),
+        ("act/Sigmoid", None),
+        ("", None),
+    ],
+)
+def test_an_onnx_node_that_is_named_after_its_module(name: str, module: str | None, tmp_path: Path) -> None:
+    """Other programs write paths of their own kind, which are not the model's."""
+    x, y = (helper.make_tensor_value_info(each, TensorProto.FLOAT, [1]) for each in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], name=name)], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "a.onnx")
+    assert [op.module for op in list_ops(tmp_path / "a.onnx")] == [module]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"modules": 3}', "\udcff"])
 def test_a_damaged_map_is_told(bundled: Path, text: str) -> None:
     source = bundled.parent / "stages" / "modules.json"

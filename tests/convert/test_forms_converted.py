@@ -1,4 +1,4 @@
-"""Forms of a part that no recipe of mobilekit's has, but that `tune` offers: their files pass their ledgers as well."""
+"""Forms of a part that no recipe of mobilekit's has: those that `tune` offers, and what a user's model may call."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from mobilekit.artifacts.inspect import inspect
 from mobilekit.artifacts.tflite import TFLiteGraph
 from tests.conftest import Cli
+from tests.converting import Converted
 
 NET = """
 import torch
@@ -61,3 +65,27 @@ def test_merged_kernels_and_depth_to_space_arrive_and_pass(tmp_path: Path, cli: 
         assert [tuple(shape[1:3]) for shape in weights] == [(2, 2), (5, 5)]
         assert len(graph.ops_of(["ADD"])) == len(graph.ops_of(["DEPTH_TO_SPACE"])) == 1
         assert graph.ops_of(["TRANSPOSE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"]) == []
+
+
+class Resizes(nn.Module):
+    """Enlarged maps of each way to count coordinates, after a GELU, which takes the file to opset 20."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.gelu(self.stem(x))
+        corners = F.interpolate(x, (10, 10), mode="bilinear", align_corners=True)
+        centers = F.interpolate(x, scale_factor=2, mode="bilinear")
+        return torch.cat([F.interpolate(x, (10, 10)), corners, F.interpolate(centers, (10, 10))], 1).flatten(1)
+
+
+@pytest.mark.slow
+def test_resizes_keep_their_coordinates_and_a_gelu_is_one_op(tmp_path: Path) -> None:
+    """4 from 8 and 10 from 4 tell the ways apart by tenths; 1e-6 is what rounding makes of 30 products."""
+    converted = Converted(Resizes(), (3, 8, 8), tmp_path)
+    assert converted.error(converted.float32) < 1e-6
+    kinds = inspect(converted.float32).ops
+    assert (kinds["GELU"], kinds["RESIZE_NEAREST_NEIGHBOR"], kinds["RESIZE_BILINEAR"]) == (1, 2, 2)

@@ -73,14 +73,16 @@ class Onnx2tf:
 def onnx2tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Onnx2tf:
     """A stand-in, and an empty working directory."""
     stand_in = Onnx2tf()
-    package, ops, products = (ModuleType(name) for name in ("onnx2tf", "onnx2tf.ops", "onnx2tf.ops.MatMul"))
+    names = ("onnx2tf", "onnx2tf.ops", "onnx2tf.ops.MatMul", "onnx2tf.ops.Resize")
+    package, ops, products, resizes = (ModuleType(name) for name in names)
     package.convert = stand_in.convert  # type: ignore[attr-defined]
-    ops.MatMul = products  # type: ignore[attr-defined]
+    ops.MatMul, ops.Resize = products, resizes  # type: ignore[attr-defined]
+    resizes.make_node = lambda *, opset, **_arguments: opset  # type: ignore[attr-defined]
     products.onnx_tf_tensor_validation = lambda **_arguments: {  # type: ignore[attr-defined]
         "large": [np.float32([1000, -2000]), False, 0.5],
         "small": [np.float32([0.1]), False, 0.5],
     }
-    for module in (package, ops, products):
+    for module in (package, ops, products, resizes):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
     return stand_in
@@ -144,3 +146,16 @@ def test_products_of_matrices_are_compared_by_their_share_of_the_largest_value(
     found = sys.modules["onnx2tf.ops.MatMul"].onnx_tf_tensor_validation()
     assert found["large"][2] == pytest.approx(0.5 / 2000)
     assert found["small"][2] == 0.5, "below 1 the difference counts as it is"
+
+
+@pytest.mark.parametrize(
+    ("opset", "antialias", "known"), [(11, 0, 11), (17, 0, 17), (18, 0, 17), (20, 0, 17), (18, 1, 18)]
+)
+def test_resizes_are_made_as_before_opset_18(
+    opset: int, antialias: int, known: int, onnx2tf: Onnx2tf, tmp_path: Path
+) -> None:
+    onnx2tf.loose = Model()
+    keras_model(doubled(tmp_path), {"x": SHAPE})
+    node = SimpleNamespace(attrs={"antialias": antialias})
+    made = sys.modules["onnx2tf.ops.Resize"].make_node(graph_node=node, tf_layers_dict={}, opset=opset)
+    assert made == known

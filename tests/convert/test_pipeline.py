@@ -18,7 +18,7 @@ from mobilekit.convert.pipeline import convert
 from mobilekit.convert.tflite import TFLiteFiles
 from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
-from mobilekit.recipes.schema import Input, Int8, Recipe
+from mobilekit.recipes.schema import Input, Int8, Onnx, Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store import bundle as bundles
@@ -115,6 +115,31 @@ def test_the_onnx_files_are_known_by_the_whole_graph(tmp_path: Path, change: Cal
 def test_files_are_known_by_the_input_s_shape(tmp_path: Path) -> None:
     small, large = (keys_of(tmp_path / str(size), net("part"), Recipe(input=Input(size=size))) for size in (8, 16))
     assert changed_files(small, large) == {*ONNX_FILES, *TFLITE_FILES}
+
+
+@pytest.mark.usefixtures("aligned")
+def test_the_onnx_files_are_known_by_the_opset(tmp_path: Path) -> None:
+    recipes = Recipe(), Recipe(onnx=Onnx(opset=18)), Recipe(onnx=Onnx(opset=20))
+    first, *others = (keys_of(tmp_path / str(number), net("part"), each) for number, each in enumerate(recipes))
+    assert [changed_files(first, each) for each in others] == [ONNX_FILES] * 2
+    assert changed_files(*others) == ONNX_FILES
+
+
+@pytest.mark.usefixtures("aligned")
+def test_the_onnx_files_are_known_by_the_modules_of_their_nodes(tmp_path: Path) -> None:
+    """Of a call of a function, which has the same code in another module."""
+
+    class Within(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x)
+
+    def graph(name: str) -> GraphModule:
+        model = nn.Sequential()
+        model.add_module(name, Within())
+        return trace(model, {"input": torch.zeros(1, 3, 8, 8)})
+
+    one, other = (keys_of(tmp_path / name, graph(name), Recipe()) for name in ("one", "other"))
+    assert changed_files(one, other) == ONNX_FILES
 
 
 @pytest.mark.usefixtures("aligned")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -16,7 +19,7 @@ from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.rewrites.fx.depth_to_space import DepthToSpace, repeat
+from mobilekit.rewrites.fx.depth_to_space import depth_to_space, repeat
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.fx.lowered import Lowered
 from mobilekit.rewrites.rules.upsample_broadcast import (
@@ -144,7 +147,7 @@ def test_depth_to_space_is_onnxs(tmp_path: Path) -> None:
 
     class ToSpace(Lowered):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            made: torch.Tensor = DepthToSpace.apply(x, 2)
+            made: torch.Tensor = depth_to_space(x, 2)
             return made
 
     path, x = tmp_path / "to_space.onnx", torch.arange(2 * 12 * 3 * 4, dtype=torch.float32).reshape(2, 12, 3, 4)
@@ -153,6 +156,20 @@ def test_depth_to_space_is_onnxs(tmp_path: Path) -> None:
     [made] = session.run(None, {"input": x.numpy()})
     assert made.shape == (2, 3, 6, 8)
     assert np.array_equal(made, ToSpace()(x).numpy())
+    [node] = onnx.load(path).graph.node
+    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    assert (node.op_type, attributes) == ("DepthToSpace", {"blocksize": 2, "mode": b"DCR"})
+
+
+def test_depth_to_space_copies_pickles_and_has_torchs_gradient() -> None:
+    """Torch's own check of an operator: its shapes, that it returns no view, and its gradient in float64."""
+    for channels in (4, 12):
+        x = normal(0, 2, channels, 1, 1).double().requires_grad_()
+        torch.library.opcheck(depth_to_space, (x, 2))
+        assert torch.autograd.gradcheck(lambda x: depth_to_space(x, 2), x)
+    layer = NearestUpsample("nearest", (2, 2), "depth-to-space")
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):  # noqa: S301, our own bytes
+        assert torch.equal(other(x.detach()), layer(x.detach()))
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
