@@ -22,7 +22,7 @@ from mobilekit.rewrites.fx.functional import make_functional
 from mobilekit.rewrites.fx.functional_layers import raise_layers
 from mobilekit.rewrites.fx.layers import keep_layers, name_calls
 from mobilekit.rewrites.fx.precision import name_dtypes
-from mobilekit.rewrites.fx.refusals import refuse_changed_state, refuse_changes, refuse_values
+from mobilekit.rewrites.fx.refusals import refuse_changed_state, refuse_changes, refuse_half_floats, refuse_values
 from mobilekit.rewrites.fx.spelling import drop_colons, one_spelling
 from mobilekit.rewrites.fx.state import drop_unread, note_unused
 
@@ -73,6 +73,7 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
     if is_fixed:
         graph.meta["one_size"] = True
     refuse_values(graph)
+    refuse_half_floats(graph)
     refuse_changed_state(graph)
     make_functional(graph)
     refuse_changes(graph)

@@ -33,11 +33,13 @@ def constant_of(graph: GraphModule, node: Any) -> torch.Tensor | None:
 
 def store_constants(graph: GraphModule) -> None:
     """Store each float tensor that a graph makes of stored ones alone, in place; its node then reads it."""
-    needs_input = _needing_input(graph)
+    needs_input = needing_input(graph)
     made = [
         (node, value)
         for node in graph.graph.nodes
-        if node.op in ("call_function", "call_module") and node not in needs_input and needs_input & set(node.users)
+        if node.op in ("call_function", "call_module")
+        and node not in needs_input
+        and needs_input.keys() & set(node.users)
         if (value := constant_of(graph, node)) is not None and value.is_floating_point()
     ]
     for node, value in made:
@@ -48,10 +50,10 @@ def store_constants(graph: GraphModule) -> None:
     graph.recompile()
 
 
-def _needing_input(graph: GraphModule) -> set[Node]:
-    """Return the nodes whose values depend on an input."""
-    found: set[Node] = set()
+def needing_input(graph: GraphModule) -> dict[Node, None]:
+    """Return the nodes whose values depend on an input, in their order."""
+    found: dict[Node, None] = {}
     for node in graph.graph.nodes:
-        if node.op in ("placeholder", "output") or found & set(node.all_input_nodes):
-            found.add(node)
+        if node.op in ("placeholder", "output") or any(source in found for source in node.all_input_nodes):
+            found[node] = None
     return found

@@ -11,6 +11,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.errors import UsageError, first_line
+from mobilekit.rewrites.fx.constants import needing_input
 
 aten = torch.ops.aten
 
@@ -55,6 +56,22 @@ def refuse_values(graph: GraphModule) -> None:
                 f"The shape of a tensor depends on values{place_of(node)}.",
                 "A file for phones has fixed shapes: keep all values and mask them (torch.where), or leave this step "
                 "to the app.",
+            )
+
+
+def refuse_half_floats(graph: GraphModule) -> None:
+    """Refuse what is computed in half floats: no sum order is right to the last bit there, and no budget holds.
+
+    Raises:
+        UsageError: With the line.
+    """
+    for node in needing_input(graph):
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+            name = str(value.dtype).removeprefix("torch.")
+            raise UsageError(
+                f"The model computes in {name}{place_of(node)}.",
+                "Let it compute in float32 (model.float(), no autocast): `--precision float16` makes the smaller file.",
             )
 
 

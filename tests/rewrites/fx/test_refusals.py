@@ -71,6 +71,11 @@ class InNumPy(Net):
         return x + torch.from_numpy(x.numpy())  # HERE
 
 
+class InHalf(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.half().float()  # HERE
+
+
 class InWindows(Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x * 1.0
@@ -90,6 +95,7 @@ class InWindows(Net):
         (Counted, "The model changes its own count as it runs"),
         (Remembered, "The model changes its own count as it runs"),
         (InNumPy, ".numpy() is not supported"),
+        (InHalf, "The model computes in float16"),
         (InWindows, "changes a tensor in place"),
     ],
 )
@@ -115,6 +121,16 @@ def test_what_forward_makes_itself_may_be_changed() -> None:
             return x * (steps + mask).view(3, 1, 1)
 
     net, x = Own(), torch.randn(2, 3, 4, 4)
+    assert torch.equal(trace(net, {"input": x})(x), net(x))
+
+
+def test_a_table_may_be_stored_in_half_floats() -> None:
+    class Table(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.table.float().view(3, 1, 1)
+
+    net, x = Table(), torch.randn(2, 3, 4, 4)
+    net.register_buffer("table", torch.randn(3).half())
     assert torch.equal(trace(net, {"input": x})(x), net(x))
 
 
