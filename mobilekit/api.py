@@ -140,8 +140,8 @@ def rewrite(
 
     Args:
         model: The model, float32; left as it is.
-        recipe: A recipe, its name, or its file. Leave `fold-batch-norm` to the export: a model trains better with its
-            batch norms.
+        recipe: A recipe, its name, or its file. Leave `fold-batch-norm` and `merge-branches` to the export: a model
+            trains better with its batch norms and its branches.
         calibration: float32 images (N, C, H, W), inputs (N, ...) by name, or a folder or .npz of them, for fits and
             drifts; the recipe's built-in data without.
         prove: Prove what is exact, and hold what is approximate to the recipe's limits.

@@ -11,9 +11,14 @@ import pytest
 import torch
 
 from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.graph_cost import cost_of
 from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms
+from mobilekit.rewrites.engine import rewrite
+from mobilekit.rewrites.fx.graph import note_shapes
+from mobilekit.rewrites.proof import relative_error
+from mobilekit.rewrites.report import EXACT_RELATIVE_ERROR
 from mobilekit.store.cache import NoCache
 from tests.conftest import Cli
 from tests.other_hands import run_litert
@@ -78,3 +83,37 @@ def test_timms_model_has_the_sites_of_the_reference(model: str, cli: Cli) -> Non
         assert found == expected
         assert (other["proof_error"] or 0.0) <= 1e-9
     assert theirs["after"]["macs"] == ours["after"]["macs"]
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model == "ghostnet"])
+@pytest.mark.parametrize("name", ["mobileone_s0", "repvgg_a0", "repvit_m0_9", "fastvit_t8", "repghostnet_050"])
+def test_training_forms_become_timms_own_inference_forms(model: str, name: str) -> None:
+    """In float64 outputs are those of timm's `reparameterize_model`, and there are about as many steps."""
+    timm = import_timm()
+    net = timm.create_model(name).eval()
+    size = net.default_cfg["input_size"][-1]
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    calibrate_batch_norms(net, [{"input": images}])
+    for path, parameter in net.named_parameters():
+        if path.endswith("gamma"):  # timm starts with 1e-5, at which a wrong branch is not seen
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    recipe = recipe_of_model(f"timm:{name}")
+    done = rewrite(net, recipe, {"input": images}, keep_exact=True)
+    merging = next(step for step in done.steps if step.name == "merge-branches")
+    assert len(merging.applied) >= 20
+    assert merging.refused == ()
+    torch.set_default_dtype(torch.float64)  # for what timm makes anew, as a kernel of ones
+    try:
+        theirs = timm.utils.reparameterize_model(net.double())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        assert done.exact is not None
+        assert relative_error(theirs(images.double()), done.exact(images.double())) <= EXACT_RELATIVE_ERROR
+    plain = rewrite(theirs.float(), recipe, {"input": images}, prove=False)
+    for graph in (done.graph, plain.graph):
+        note_shapes(graph, {"input": images})
+    ours, timms = (cost_of(graph, recipe.recipe.shapes) for graph in (done.graph, plain.graph))
+    assert ours.ops <= 1.1 * timms.ops
+    assert ours.macs <= 1.001 * timms.macs  # repvit's two classifiers are not convolutions, and stay two
+    assert ours.kinds["Conv2d"] == timms.kinds["Conv2d"]

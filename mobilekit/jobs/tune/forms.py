@@ -13,7 +13,7 @@ from mobilekit.rewrites.base import Exactness, Rewrite
 from mobilekit.rewrites.catalogue import find_rewrite, rewrite_names
 
 # They only take work away, and other rewrites build on them: there is no second form to weigh them against.
-_NO_CHOICE = ("remove-identity", "fold-batch-norm", "noop-slice")
+_NO_CHOICE = ("remove-identity", "fold-batch-norm", "merge-branches", "noop-slice")
 AS_WRITTEN = "as written"
 
 

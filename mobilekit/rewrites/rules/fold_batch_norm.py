@@ -12,6 +12,7 @@ from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import calls_of, input_node, module_of, node_named, shape_of
 from mobilekit.rewrites.fx.ops import value_users
 from mobilekit.rewrites.fx.scale import LINEAR, Linear
+from mobilekit.rewrites.shared.norms import BatchNorm, scale_and_shift
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -67,15 +68,10 @@ class FoldBatchNorm(Rewrite[Options]):
         graph.graph.erase_node(node)
 
 
-def _fold(layer: Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> nn.Module:
+def _fold(layer: Linear, norm: BatchNorm) -> nn.Module:
     """Return a layer that computes scale (W x + b) + shift, with the batch norm's scale and shift."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    scale, shift = scale_and_shift(norm)
     with torch.no_grad():
-        scale = torch.rsqrt(norm.running_var + norm.eps)
-        scale = scale if norm.weight is None else scale * norm.weight
-        shift = -norm.running_mean * scale
-        shift = shift if norm.bias is None else shift + norm.bias
         folded = copy.deepcopy(layer)
         folded.weight = nn.Parameter(_scaled(layer, scale))
         folded.bias = nn.Parameter(shift if layer.bias is None else layer.bias * scale + shift)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
 from mobilekit.rewrites.fx.ops import AVERAGE_POOL, arguments, is_call, pair, replace_by_module
+from mobilekit.rewrites.shared.pools import averaging, uneven
 
 
 class PoolAsDepthwise(Rewrite[Options]):
@@ -36,14 +34,10 @@ class PoolAsDepthwise(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse windows whose means are not all of equally many values."""
         node = node_named(graph, site.node)
-        given, shape = arguments(graph, node), shape_of(input_node(node))
+        shape = shape_of(input_node(node))
         if shape is None or len(shape) != 4:
             return "its input is not (N, C, H, W)"
-        if given["ceil_mode"]:
-            return "its last windows reach past the input, and are means of fewer values"
-        if any(pair(given["padding"])) and not given["count_include_pad"] and given["divisor_override"] is None:
-            return "its windows at the border leave the padding out, and are means of fewer values"
-        return None
+        return uneven(arguments(graph, node))
 
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Put a depthwise convolution there."""
@@ -58,13 +52,3 @@ def _macs(graph: GraphModule, node: Node) -> int:
     shape = shape_of(node)
     assert shape is not None
     return math.prod(shape) * math.prod(pair(arguments(graph, node)["kernel_size"]))
-
-
-def averaging(channels: int, pool: dict[str, Any]) -> nn.Conv2d:
-    """Return the depthwise convolution, in float64, that an average pool with these arguments is."""
-    kernel = pair(pool["kernel_size"])
-    stride = kernel if pool["stride"] in (None, []) else pair(pool["stride"])
-    conv = nn.Conv2d(channels, channels, kernel, stride, pair(pool["padding"]), groups=channels, bias=False)
-    weight = torch.full(conv.weight.shape, 1 / (pool["divisor_override"] or kernel[0] * kernel[1]), dtype=torch.float64)
-    conv.weight = nn.Parameter(weight)
-    return conv

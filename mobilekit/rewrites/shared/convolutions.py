@@ -35,12 +35,27 @@ def dense_macs(node: Node, conv: nn.Conv2d) -> int:
 
 def dense_weight(conv: nn.Conv2d) -> torch.Tensor:
     """Return the weights of the dense convolution, (out, in, kH, kW)."""
-    out, per_group = conv.out_channels // conv.groups, conv.in_channels // conv.groups
-    dense = conv.weight.new_zeros(conv.out_channels, conv.in_channels, *conv.kernel_size)
-    for group in range(conv.groups):
-        rows, columns = slice(group * out, (group + 1) * out), slice(group * per_group, (group + 1) * per_group)
-        dense[rows, columns] = conv.weight.detach()[rows]
-    return dense
+    return regrouped(conv.weight.detach(), conv.groups, 1)
+
+
+def regrouped(weight: torch.Tensor, groups: int, fewer: int) -> torch.Tensor:
+    """Return the weights (out, in / fewer, kH, kW) of the same convolution with fewer groups, which divide its groups.
+
+    Between its own groups there are zeros.
+
+    Args:
+        weight: (out, in / groups, kH, kW).
+        groups: Its number of groups.
+        fewer: The number of groups to have.
+    """
+    if groups == fewer:
+        return weight
+    out, inner = weight.shape[0] // groups, weight.shape[1]
+    wide = weight.new_zeros(len(weight), inner * groups // fewer, *weight.shape[2:])
+    for group in range(groups):
+        rows, first = slice(group * out, (group + 1) * out), group * inner % wide.shape[1]
+        wide[rows, first : first + inner] = weight[rows]
+    return wide
 
 
 def with_weights(conv: nn.Conv2d, weight: torch.Tensor, groups: int, bias: torch.Tensor | None = None) -> nn.Conv2d:
