@@ -38,7 +38,8 @@ class Converted:
         write_onnx(self.graph, {"input": (1, *shape)}, folder / "raw.onnx")
         simplify(folder / "raw.onnx", folder / "net.onnx", folder / "scratch")
         self.float32 = folder / "float32.tflite"
-        write_tflite(folder / "net.onnx", {"float32": self.float32}, None, folder / "scratch")
+        made = write_tflite(folder / "net.onnx", {"float32": self.float32}, None, folder / "scratch")
+        self.layouts = made.layouts
 
     def int8(self, keep_float: Sequence[str] = (), count: int = 12) -> Path:
         """Return an int8 file calibrated on normal inputs, with these words' ops in float."""

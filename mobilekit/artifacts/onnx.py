@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
 from mobilekit.errors import ToolError, first_line
@@ -67,6 +68,23 @@ def open_session(model: Path | bytes) -> Any:
     options.log_severity_level = 3
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def all_values(content: bytes, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the value of each tensor that a graph takes or makes, by name.
+
+    Args:
+        content: An ONNX file.
+        arrays: Its inputs by name.
+    """
+    import onnx
+
+    model = onnx.load_from_string(content)
+    names = [name for node in model.graph.node for name in node.output if name]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    results = open_session(model.SerializeToString()).run(names, dict(arrays))
+    return {**arrays, **dict(zip(names, results, strict=True))}
 
 
 class OnnxRuntime(Runtime):

@@ -75,7 +75,8 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
     graph = onnx.load(onnx_path).graph
     inputs, outputs = _shapes(graph.input), _shapes(graph.output)
     with named("onnx2tf"):
-        model = keras_model(Path(onnx_path), inputs)
+        made = keras_model(Path(onnx_path), inputs)
+    model = made.model
     specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
@@ -87,10 +88,9 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
     holder.frozen = frozen
     signature = tf.function(serve, input_signature=specs).get_concrete_function()
     tf.saved_model.save(holder, str(folder), signatures={"serving_default": signature})
-    known = getattr(model, "onnx_output_layouts", {})
     layouts = {
-        name: _layout(shape, list(result.shape), bool(known.get(name)))
-        for (name, shape), result in zip(outputs.items(), model.outputs, strict=True)
+        name: _layout(shape, list(result.shape), *errors)
+        for (name, shape), result, errors in zip(outputs.items(), model.outputs, made.errors, strict=True)
         if len(shape) == 4
     }
     return inputs, outputs, layouts
@@ -101,12 +101,11 @@ def _shapes(values: Iterable[Any]) -> Shapes:
     return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
 
 
-def _layout(onnx_shape: list[int], shape: list[int], is_nhwc: bool) -> str:
-    """Tell an output's layout by its shape, or by onnx2tf's own word where all axes have one length."""
+def _layout(onnx_shape: list[int], shape: list[int], error_as_is: float, error_moved: float) -> str:
+    """Tell an output's layout by its shape, or by its values where all axes have one length."""
     moved = [onnx_shape[0], *onnx_shape[2:], onnx_shape[1]]
-    if onnx_shape == moved:
-        return "NHWC" if is_nhwc else "NCHW"
-    return "NHWC" if shape == moved else "NCHW"
+    is_nhwc = error_moved < error_as_is if onnx_shape == moved else shape == moved
+    return "NHWC" if is_nhwc else "NCHW"
 
 
 def _convert(saved: Path, precision: str) -> bytes:
