@@ -1,76 +1,112 @@
-"""The padding of a max pool as zeros, where its input is never negative."""
+"""The padding of a max pool, and what its windows reach past, as values that change no maximum."""
 
 from __future__ import annotations
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
-from mobilekit.rewrites.fx.graph import input_node, node_named, path_of
+from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
 from mobilekit.rewrites.fx.lowered import Lowered
 from mobilekit.rewrites.fx.ops import MAX_POOL, arguments, is_call, pair, replace_by_module
 from mobilekit.rewrites.fx.sign import is_nonnegative
 
+Pair = tuple[int, int]
+
 
 class MaxPoolPadding(Rewrite[Options]):
-    """Exact where no value is negative: a zero is then no larger than any, as the -inf that pads a max pool.
+    """Exact: zeros where no value is negative, and else the values at the edge, which each such window has anyway.
 
-    TFLite pads with -inf through PADV2, which XNNPACK leaves; zeros are concatenated instead, and only on the sides
-    that a window reaches. (Converters fold a plain padding with zeros back into the pool.)
+    A max pool is padded with -inf. TFLite does that through PADV2, which XNNPACK leaves, and in int8 the lowest float
+    becomes the range of the map: the file cannot be opened. What is concatenated instead stands only on the sides that
+    a window reaches, as it does past the last value in ceil mode. (Converters fold a plain padding with zeros back into
+    the pool.)
     """
 
     name = "max-pool-padding"
     exactness = Exactness.EXACT_WHEN
-    summary = "Padding of max pools after a ReLU by zeros instead of -inf"
+    summary = "Padding of max pools, also in ceil mode, by zeros after a ReLU and else by edge values, instead of -inf"
 
     def find(self, graph: GraphModule) -> list[Site]:
-        """Return the padded max pools."""
+        """Return the max pools that are padded, and those in ceil mode."""
         return [
-            Site(node.name, path_of(node))
+            Site(node.name, path_of(node), "zeros" if is_nonnegative(graph, input_node(node)) else "edge values")
             for node in graph.graph.nodes
-            if is_call(graph, node, MAX_POOL) and any(pair(arguments(graph, node)["padding"]))
+            if is_call(graph, node, MAX_POOL) and _reaches_out(arguments(graph, node))
         ]
 
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
-        """Refuse an input that may be negative, and windows that are not plain."""
+        """Refuse windows with gaps, which need not have the edge, and a padding that TFLite has itself."""
         node = node_named(graph, site.node)
         given = arguments(graph, node)
-        if given["ceil_mode"] or pair(given["dilation"]) != (1, 1):
-            return "its windows have gaps, or reach past the padding"
-        if not is_nonnegative(graph, input_node(node)):
-            return "its input may be negative, and zero is then larger"
+        if pair(given["dilation"]) != (1, 1):
+            return "its windows have gaps"
+        if not is_nonnegative(graph, input_node(node)) and _is_same(node, _pool_of(graph, node, by_zeros=False)):
+            return "TFLite's SAME pads as it does, with nothing"
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:
-        """Put a pool of concatenated zeros there."""
+        """Put a pool of concatenated values there."""
         node = node_named(graph, site.node)
-        given = arguments(graph, node)
-        kernel, padding = pair(given["kernel_size"]), pair(given["padding"])
-        stride = pair(given["stride"]) if given["stride"] else kernel
-        replace_by_module(graph, node, ZeroPaddedMaxPool(kernel, stride, padding), input_node(node))
+        pool = _pool_of(graph, node, is_nonnegative(graph, input_node(node)))
+        replace_by_module(graph, node, pool, input_node(node))
 
 
-class ZeroPaddedMaxPool(Lowered):
-    """Max pool of (N, C, H, W), padded with zeros."""
+def _reaches_out(given: dict[str, object]) -> bool:
+    return any(pair(given["padding"])) or bool(given["ceil_mode"])
 
-    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> None:
+
+def _pool_of(graph: GraphModule, node: Node, by_zeros: bool) -> PaddedMaxPool:
+    given = arguments(graph, node)
+    kernel = pair(given["kernel_size"])
+    stride = pair(given["stride"]) if given["stride"] else kernel
+    return PaddedMaxPool(kernel, stride, pair(given["padding"]), bool(given["ceil_mode"]), by_zeros)
+
+
+def _is_same(node: Node, pool: PaddedMaxPool) -> bool:
+    """Return whether TFLite's SAME pads the sides that a pool out of ceil mode pads.
+
+    onnx2tf then writes SAME. Source: tensorflow/lite/kernels/padding.h, ComputePaddingWithOffset.
+    """
+    shape = shape_of(input_node(node))
+    assert shape is not None
+    for length, kernel, stride, padding in zip(shape[-2:], pool.kernel, pool.stride, pool.padding, strict=True):
+        needed = max(0, (-(-length // stride) - 1) * stride + kernel - length)
+        if pool.ceil_mode or (needed // 2, needed - needed // 2) != (padding, padding):
+            return False
+    return True
+
+
+class PaddedMaxPool(Lowered):
+    """Max pool of (N, C, H, W), padded with zeros or with the values at the edge."""
+
+    def __init__(self, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool, by_zeros: bool) -> None:
         super().__init__()
         self.kernel = kernel
         self.stride = stride
         self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.by_zeros = by_zeros
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the maxima."""
         for axis, kernel, stride, padding in zip((2, 3), self.kernel, self.stride, self.padding, strict=True):
             length = int(x.shape[axis])
-            steps = (length + 2 * padding - kernel) // stride
+            steps = self._steps(length + 2 * padding - kernel, stride, length + padding)
             after = max(0, steps * stride + kernel - length - padding)
-            parts = [_zeros(x, axis, padding), x, _zeros(x, axis, after)]
-            x = torch.cat([part for part in parts if part.shape[axis]], axis)
+            parts = [*self._beside(x, axis, 0, padding), x, *self._beside(x, axis, length - 1, after)]
+            x = torch.cat(parts, axis) if len(parts) > 1 else x
         return F.max_pool2d(x, self.kernel, self.stride)
 
+    def _steps(self, room: int, stride: int, end: int) -> int:
+        """Return how many steps the windows take; in ceil mode each still starts at a value or before."""
+        steps = -(-room // stride) if self.ceil_mode else room // stride
+        return steps - 1 if self.ceil_mode and steps * stride >= end else steps
 
-def _zeros(x: torch.Tensor, axis: int, count: int) -> torch.Tensor:
-    shape = [count if each == axis else int(length) for each, length in enumerate(x.shape)]
-    return x.new_zeros(shape)
+    def _beside(self, x: torch.Tensor, axis: int, place: int, count: int) -> list[torch.Tensor]:
+        """Return what is padded with: so many zeros, or copies of the value at a place."""
+        if not self.by_zeros:
+            return [x.narrow(axis, place, 1)] * count
+        shape = [count if each == axis else int(length) for each, length in enumerate(x.shape)]
+        return [x.new_zeros(shape)] if count else []
