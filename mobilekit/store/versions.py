@@ -47,7 +47,7 @@ _PACKAGES = (
     "onnxruntime",
     "onnx2tf",
     "onnxscript",
-    "onnx-ir",
+    "onnx_ir",
     "tensorflow",
     "ai-edge-litert",
     "numpy",
