@@ -12,8 +12,9 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.jobs.quantize_search.float_cost import FloatCost
-from mobilekit.parity.ledger.format_error import FakeQuantInt8, Ranges, round_weights_to_int8
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, Ranges
 from mobilekit.parity.ledger.metrics import compare
+from mobilekit.parity.ledger.rounding import round_weights_to_int8
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import FloatPart, Int8
 

@@ -15,14 +15,10 @@ from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.parity.bisect.onnx_steps import OnnxSteps
 from mobilekit.parity.bisect.steps import Steps, TorchSteps
 from mobilekit.parity.bisect.tolerance import Yardstick
-from mobilekit.parity.ledger.format_error import (
-    DYNAMIC_LEAST,
-    round_to_256_steps,
-    round_weights_to_float16,
-    round_weights_to_int8,
-)
+from mobilekit.parity.ledger.format_error import DYNAMIC_LEAST
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import FormatError
+from mobilekit.parity.ledger.rounding import round_to_256_steps, round_weights_to_float16, round_weights_to_int8
 from mobilekit.store.stages import Precision
 
 _ROUNDED_FORMATS = ("dynamic", "int8")

@@ -10,15 +10,9 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.parity.ledger.format_error import (
-    DYNAMIC_LEAST,
-    Ranges,
-    fake_quantize_int8,
-    round_layer_inputs,
-    round_weights_to_float16,
-    round_weights_to_int8,
-)
+from mobilekit.parity.ledger.format_error import DYNAMIC_LEAST, Ranges, fake_quantize_int8
 from mobilekit.parity.ledger.ledger import Opener
+from mobilekit.parity.ledger.rounding import round_as_dynamic, round_weights_to_float16
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.stages import Precision, Stage
@@ -45,8 +39,7 @@ def simulations(
 
     def dynamic() -> nn.Module:
         model = copy.deepcopy(graph)
-        round_weights_to_int8(model, DYNAMIC_LEAST)
-        round_layer_inputs(model, DYNAMIC_LEAST)
+        round_as_dynamic(model, DYNAMIC_LEAST)
         return model
 
     makers: dict[Precision, Callable[[], nn.Module]] = {

@@ -8,7 +8,6 @@ to the outputs is the yardstick for the artifact.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -25,9 +24,15 @@ from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fuse
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.other_orders import FEWEST_ORDERS, run_in_other_orders
 from mobilekit.parity.ledger.result import FormatError, Metrics, StableShare
+from mobilekit.parity.ledger.rounding import (
+    hold_products,
+    round_as_dynamic,
+    round_to_256_steps,
+    round_weights_to_float16,
+    round_weights_to_int8,
+)
 from mobilekit.parity.ledger.task import Labels, k_for, stable_share
 from mobilekit.recipes.schema import Int8
-from mobilekit.rewrites.fx.constants import store_constants
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.bundle import INPUT
@@ -85,8 +90,7 @@ def measure_format_errors(
     exact = in_float64(reference, inputs).run(inputs) if exact is None else exact
     halved, dynamic = (copy.deepcopy(rewritten) for _ in range(2))
     round_weights_to_float16(halved)
-    round_weights_to_int8(dynamic, DYNAMIC_LEAST)
-    round_layer_inputs(dynamic, DYNAMIC_LEAST)
+    round_as_dynamic(dynamic, DYNAMIC_LEAST)
 
     def run(model: nn.Module) -> Arrays:
         return TorchRuntime(model).run(inputs)
@@ -172,80 +176,11 @@ def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ran
         UsageError: A module that is to stay in float is not in the graph.
     """
     int8 = int8 or Int8()
-    kept = nodes_inside(graph, int8.float_modules)
     rounded = copy.deepcopy(graph)
+    hold_products(rounded)
+    kept = nodes_inside(rounded, int8.float_modules)
     round_weights_to_int8(rounded, leave={str(node.target) for node in kept if node.op == "call_module"})
     return FakeQuantInt8(rounded, int8.keep_float, ranges, int8.float_modules)
-
-
-def round_weights_to_float16(model: nn.Module) -> None:
-    """Round every float constant to float16 and back, in place: parameters, buffers, and what a graph makes of them.
-
-    Values beyond its range saturate as in TFLite.
-    """
-    limit = torch.finfo(torch.float16).max
-    if isinstance(model, GraphModule):
-        store_constants(model)
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            tensor.data = tensor.data.clamp(-limit, limit).half().to(tensor.dtype)
-
-
-def round_weights_to_int8(model: nn.Module, least: int = 1, leave: Collection[str] = ()) -> None:
-    """Round convolutions' and linear layers' weights to -127..127 steps, a scale for each output channel, in place.
-
-    Source: TensorFlow Lite 8-bit quantization specification.
-
-    Args:
-        model: What is changed.
-        least: Weights with fewer values are left.
-        leave: Paths of modules that are left.
-    """
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() >= least and path not in leave:
-            weight = module.weight.data
-            scale = (weight.abs().flatten(1).amax(1) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
-            scale = scale.reshape(-1, *([1] * (weight.dim() - 1)))
-            module.weight.data = (weight / scale).round() * scale
-
-
-def round_layer_inputs(model: nn.Module, least: int = 1) -> None:
-    """Make layers round their inputs as TFLite's dynamic-range kernels do, each image by its own range, in place.
-
-    Depthwise convolutions keep float inputs there, and so do layers whose weights are in float.
-
-    Args:
-        model: What is changed.
-        least: Layers whose weights have fewer values are left.
-    """
-
-    def rounded(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (torch.stack([round_to_256_steps(image) for image in inputs[0]]), *inputs[1:])
-
-    for module in model.modules():
-        is_depthwise = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
-        is_layer = isinstance(module, nn.Conv2d | nn.Linear) and not is_depthwise
-        if is_layer and module.get_parameter("weight").numel() >= least:
-            module.register_forward_pre_hook(rounded)
-
-
-def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | None = None) -> torch.Tensor:
-    """Round a tensor to 256 even steps, of which 0 is one, and what lies outside to the first or last.
-
-    Source: the same specification.
-
-    Args:
-        x: Any values.
-        low: Lowest value to carry; the tensor's own without.
-        high: Highest value to carry; the tensor's own without.
-    """
-    low = min(float(x.amin()) if low is None else low, 0.0)
-    high = max(float(x.amax()) if high is None else high, 0.0)
-    scale = max((high - low) / 255, torch.finfo(x.dtype).tiny)
-    if not math.isfinite(scale):
-        return torch.full_like(x, math.nan)
-    zero = round(-low / scale)
-    return ((x / scale).round().clamp(-zero, 255 - zero)) * scale
 
 
 class EachStep(nn.Module):

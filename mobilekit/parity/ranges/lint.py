@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.parity.ledger.float_nodes import float_nodes, fused_nodes, nodes_inside
-from mobilekit.parity.ledger.format_error import round_to_256_steps
+from mobilekit.parity.ledger.rounding import round_to_256_steps
 from mobilekit.parity.ranges.activations import Activation, Recording, record
 from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity

@@ -29,8 +29,9 @@ from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_v
 from mobilekit.parity.layers.result import Counterpart, Layers, StageLayers
 from mobilekit.parity.layers.simulated import simulations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
-from mobilekit.parity.ledger.format_error import FakeQuantInt8, round_weights_to_int8
+from mobilekit.parity.ledger.format_error import FakeQuantInt8
 from mobilekit.parity.ledger.result import Ledger, MeasuredOn
+from mobilekit.parity.ledger.rounding import round_weights_to_int8
 from mobilekit.parity.ranges.activations import record
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.stages import Stage

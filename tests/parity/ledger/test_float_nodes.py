@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results
-from mobilekit.parity.ledger.format_error import FakeQuantInt8, round_to_256_steps
+from mobilekit.parity.ledger.format_error import FakeQuantInt8
+from mobilekit.parity.ledger.rounding import round_to_256_steps
 from mobilekit.rewrites.fx.graph import trace
 
 IMAGE = {"input": torch.zeros(1, 3, 8, 8)}

@@ -23,6 +23,8 @@ from mobilekit.parity.ledger.format_error import (
     FakeQuantInt8,
     in_float64,
     measure_format_errors,
+)
+from mobilekit.parity.ledger.rounding import (
     round_layer_inputs,
     round_to_256_steps,
     round_weights_to_float16,
@@ -184,7 +186,7 @@ def test_a_relu_is_one_op_with_the_layer_or_sum_before_it(form: str) -> None:
     assert {node.name for node in fused_nodes(trace(Net(), MAP))} == {"conv", "between", "add"}
 
 
-def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:
+def test_dynamic_rounds_the_inputs_of_layers_image_by_image() -> None:
     model, x = _layers(), torch.randn(3, 2, 8, 8) * torch.tensor([1.0, 100.0, 0.01]).reshape(3, 1, 1, 1)
     seen: dict[int, torch.Tensor] = {}
     round_layer_inputs(model)
@@ -192,18 +194,28 @@ def test_dynamic_rounds_the_inputs_of_dense_layers_image_by_image() -> None:
         model[index].register_forward_hook(lambda _m, inputs, _o, index=index: seen.__setitem__(index, inputs[0]))
     with torch.no_grad():
         model(x)
+        depthwise = seen[2]
+        wanted = torch.stack([round_to_256_steps(image) for image in model[1](model[0](x))])
     for image, exact in zip(seen[0], x, strict=True):
         assert len(image.unique()) <= 128, "256 steps for 128 values, of its own range"
         assert (image - exact).abs().max() <= (exact.max() - exact.min()) / 255 * 0.501
+        torch.testing.assert_close(image, round_to_256_steps(exact))
         assert not torch.equal(image, exact)
+    torch.testing.assert_close(depthwise, wanted)
     assert all(len(row.unique()) <= 256 for row in seen[5])
-    assert torch.equal(seen[2], model[1](model[0](x))), "depthwise kernels keep float inputs"
 
 
-def test_dynamic_rounds_the_inputs_of_grouped_convolutions_and_not_of_depthwise_ones() -> None:
-    convs = nn.ModuleList([nn.Conv2d(6, 6, 3, groups=2), nn.Conv2d(6, 12, 3, groups=6), nn.Conv2d(1, 6, 3)])
-    round_layer_inputs(convs)
-    assert [bool(conv._forward_pre_hooks) for conv in convs] == [True, False, True]
+def test_dynamic_rounds_each_vector_that_a_matrix_multiplies() -> None:
+    """Each pixel's channels, where a convolution has one tap and steps of 1, and each row before a linear layer."""
+    x = torch.randn(2, 6, 5, 5)
+    for layer, values in ((nn.Conv2d(6, 4, 1), x), (nn.Linear(6, 4), x.permute(0, 2, 3, 1))):
+        round_layer_inputs(layer)
+        seen: list[torch.Tensor] = []
+        layer.register_forward_hook(lambda _m, inputs, _o, seen=seen: seen.append(inputs[0]))
+        layer(values)
+        axis = 1 if isinstance(layer, nn.Conv2d) else -1
+        vectors = zip(values.movedim(axis, -1).reshape(-1, 6), seen[0].movedim(axis, -1).reshape(-1, 6), strict=True)
+        assert all(torch.allclose(rounded, round_to_256_steps(exact), atol=1e-6) for exact, rounded in vectors)
 
 
 def test_dynamic_leaves_layers_with_few_weights_in_float() -> None:
