@@ -40,7 +40,8 @@ def load_model(
 
     Args:
         name: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
-        weights: A checkpoint; without one, the weights that come with the model, or seeded random ones.
+        weights: A checkpoint; without one, the weights that come with the model or that FACTORY gives it, or seeded
+            random ones; "none" for seeded random ones in any case.
         recipe: A recipe, its name, or its file: what the model's inputs are; the model's own without.
         calibration: Folder of images, or an .npz with arrays by the names of the inputs, that the batch norms of random
             weights are set on; the recipe's built-in data without.
@@ -95,7 +96,7 @@ def export(
     Args:
         model: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
         recipe: A recipe, its name, or its file; the model's own without.
-        weights: A checkpoint.
+        weights: A checkpoint, or "none", as in `load_model`.
         input_size: Height and width in pixels.
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.

@@ -50,5 +50,5 @@ def open_candidate(request: DiffRequest) -> Pair:
     loaded = choose_recipe(reference, request.recipe)
     size = None if request.recipe else input_size_of(candidate)
     loaded = adjust(loaded, size) if size and size != loaded.recipe.input.size else loaded
-    source = Source(reference, loaded, request.weights, request.calibration, keeps_factory_weights=True)
+    source = Source(reference, loaded, request.weights, request.calibration)
     return open_pair(source, candidate, request.inputs)

@@ -22,7 +22,9 @@ _CALIBRATION = (
 )
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
 _PRECISIONS = "Of float32, float16, dynamic, int8, separated by commas; {without} without."
-_WEIGHTS = "Checkpoint: .safetensors, or PyTorch's without code."
+_WEIGHTS = (
+    "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms."
+)
 _RECIPE = "Name or YAML file of a recipe; the model's own without."
 _INPUTS = (
     "Folder of images, or of a folder for each class; CSV of files and labels; or .npz with arrays by input names, "
@@ -68,7 +70,9 @@ def _known_rewrite(name: str | None) -> str | None:
 
 
 def _weights_file(path: Path | None) -> Path | None:
-    if path is not None and not path.is_file():
+    from mobilekit.models.names import NO_WEIGHTS
+
+    if path is not None and path != NO_WEIGHTS and not path.is_file():
         raise UsageError(f"There is no weights file {path}.")
     return path
 

@@ -47,4 +47,4 @@ def ranges(
     for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
         out.print(line)
     if not found.is_trained:
-        err.print(f"note: no weights were given: {found.weights}.")
+        err.print(f"note: the model has {found.weights}.")

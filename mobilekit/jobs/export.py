@@ -17,7 +17,7 @@ from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.measure import inspect_files, measure_folder
 from mobilekit.jobs.source import Opened, Source, open_source
 from mobilekit.models.build import save_state
-from mobilekit.models.names import file_spec
+from mobilekit.models.names import NO_WEIGHTS, file_spec
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.recipes.inputs.user_data import own_files
@@ -158,8 +158,9 @@ def _fill(
 def request_digest(request: ExportRequest) -> str:
     """Return the digest of all that decides what the bundle holds."""
     source, recipe = request.source, request.source.recipe.recipe
-    if source.weights and not source.weights.is_file():
-        raise UsageError(f"There is no weights file {source.weights}.")
+    checkpoint = None if source.weights == NO_WEIGHTS else source.weights
+    if checkpoint and not checkpoint.is_file():
+        raise UsageError(f"There is no weights file {checkpoint}.")
     files = own_files(source.calibration) if source.calibration else []
     code = file_spec(source.model)
     return sha256_of_json(
@@ -169,7 +170,7 @@ def request_digest(request: ExportRequest) -> str:
             "recipe_name": source.recipe.name,
             "inputs": list(recipe.shapes),  # in their order, which the digest of the recipe leaves out
             "code": sha256_of(code[0]) if code else None,
-            "weights": sha256_of(source.weights) if source.weights else None,
+            "weights": sha256_of(checkpoint) if checkpoint else str(source.weights),
             "calibration": [sha256_of(path) for path in files[: recipe.calibration.count]],
             "installed_rewrites": sources_of([step.name for step in recipe.rewrites]),
             "tools": tool_versions(),

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit.models.build import Reference, build_reference, effective_options, factory_weights, probe_model
-from mobilekit.models.names import file_spec
+from mobilekit.models.build import Reference, build_reference, effective_options, probe_model
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
@@ -35,11 +34,10 @@ class Source:
     """A registered name, `timm:NAME`, or `FILE.py:FACTORY`, whose code runs."""
     recipe: LoadedRecipe
     weights: Path | None = None
-    """A checkpoint; without one, the weights that come with the model, or seeded random ones."""
+    """A checkpoint; without one, the weights that come with the model or that its factory gives it, or seeded random
+    ones; `models.names.NO_WEIGHTS` for seeded random ones in any case."""
     calibration: Path | None = None
     """Folder of images, or .npz; without one, the recipe's built-in data."""
-    keeps_factory_weights: bool = False
-    """Whether a FACTORY of the user's without a checkpoint keeps the weights that it gives its model."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,7 @@ class Opened:
         source = self.source
         progress("reading calibration inputs")
         calibration = read_calibration(source.recipe.recipe, source.calibration)
-        if source.keeps_factory_weights and source.weights is None and file_spec(source.model):
-            reference = Reference(self.model, factory_weights(source.model))
-        else:
-            tensors = as_tensors(calibration)
-            reference = build_reference(self.entry, self.options, source.weights, tensors, self.model)
+        reference = build_reference(self.entry, self.options, source.weights, as_tensors(calibration), self.model)
         return Built(source, self.entry, self.options, reference, calibration)
 
 

@@ -13,10 +13,16 @@ from torch import nn
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
-from mobilekit.models.names import file_spec
+from mobilekit.models.names import NO_WEIGHTS, file_spec
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
-from mobilekit.models.weights import calibrate_batch_norms, load_weights, packaged_weights
+from mobilekit.models.weights import (
+    calibrate_batch_norms,
+    draw_weights,
+    has_fresh_batch_norms,
+    load_weights,
+    packaged_weights,
+)
 from mobilekit.store.bundle import INPUT
 
 SEED = 0
@@ -36,7 +42,8 @@ class Reference:
     model: nn.Module
     weights_source: str
     is_trained: bool = True
-    """Whether the weights were given, or come with the model; else they are seeded random ones."""
+    """Whether the weights may mean something: they were given, or come with the model. Seeded random ones do not, nor
+    do a factory's whose batch norms were never trained."""
 
 
 def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> dict[str, Any]:
@@ -90,8 +97,9 @@ def build_reference(
     Args:
         entry: Which model.
         options: Override the entry's options.
-        weights: A checkpoint; without one, the weights that come with the model, or else seeded random ones whose
-            batch norms are set on `calibration`.
+        weights: A checkpoint; without one, the weights that come with the model, or that a factory of the user's gives
+            it, as they are; or else, and with `NO_WEIGHTS`, seeded random ones whose batch norms are set on
+            `calibration`.
         calibration: float32 inputs (N, ...) by name.
         model: What `probe_model` made with these options; it is filled. Without, one is built.
 
@@ -99,32 +107,50 @@ def build_reference(
         UsageError: The options or the checkpoint do not fit.
     """
     model = _create(entry, options) if model is None else model
-    if weights is not None:
+    is_factory = file_spec(entry.name) is not None
+    if weights is not None and weights != NO_WEIGHTS:
         load_weights(model, weights)
         return Reference(model, f"checkpoint {weights.name}")
-    if entry.weights is not None:
+    if weights is None and entry.weights is not None:
         load_weights(model, packaged_weights(entry.weights))
         return Reference(model, f"trained weights that come with mobilekit ({entry.weights})")
+    if weights is None and is_factory:
+        return _as_given(model, entry.name)
+    left = _drawn_anew(model) if is_factory else []
+    _calibrate(model, entry.name, calibration)
+    kept = f" (but for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''})" if left else ""
+    source = f"seeded random weights (seed {SEED}){kept}, batch norms calibrated; accuracy means nothing"
+    return Reference(model, source, is_trained=False)
+
+
+def _as_given(model: nn.Module, name: str) -> Reference:
+    """Return a model with the weights and the batch norms that a factory of the user's gives it."""
+    source = f"the weights that {name} gives it"
+    if not has_fresh_batch_norms(model):
+        return Reference(model, source)
+    fresh = "its batch norms were never trained (mean 0, variance 1), and accuracy means nothing"
+    return Reference(model, f"{source}; {fresh}", is_trained=False)
+
+
+def _drawn_anew(model: nn.Module) -> list[str]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return draw_weights(model)
+
+
+def _calibrate(model: nn.Module, name: str, calibration: Tensors) -> None:
+    """Set a model's batch norms on calibration inputs.
+
+    Raises:
+        UsageError: There are too few.
+    """
     # A few at a time: where a map is 1x1, one image alone has no variance.
     count = max(1, len(calibration[INPUT]) // _IMAGES_A_BATCH)
     parts = zip(*(tensor.tensor_split(count) for tensor in calibration.values()), strict=True)
     try:
         calibrate_batch_norms(model, (dict(zip(calibration, batch, strict=True)) for batch in parts))
     except ValueError as error:
-        raise UsageError(f"{entry.name}: {error}.", "Give more calibration inputs.") from error
-    return Reference(model, _made_weights(entry.name), is_trained=False)
-
-
-def factory_weights(name: str) -> str:
-    """Say where weights are from that a factory of the user's sets."""
-    return f"the weights that {name} gives it"
-
-
-def _made_weights(name: str) -> str:
-    """Say where weights are from that no checkpoint gave."""
-    if file_spec(name):
-        return f"{factory_weights(name)}, batch norms measured on the calibration inputs; --weights gives others"
-    return f"seeded random weights (seed {SEED}), batch norms calibrated; accuracy means nothing"
+        raise UsageError(f"{name}: {error}.", "Give more calibration inputs.") from error
 
 
 def save_state(model: nn.Module, path: Path) -> None:

@@ -13,6 +13,8 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.models import families
 
 TIMM = "timm:"
+NO_WEIGHTS = Path("none")
+"""In the place of a checkpoint: weights are drawn anew, also where a model comes with some or its factory sets them."""
 
 
 def family_names() -> list[str]:

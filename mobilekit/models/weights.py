@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Tensors, call
@@ -97,6 +98,30 @@ def _settings(module: nn.Module) -> list[str]:
     found = {name: repr(value) for name, value in public.items() if isinstance(value, plain)}
     found |= {name: value.__name__ for name, value in public.items() if hasattr(value, "__name__")}
     return [f"{name}={value}" for name, value in sorted(found.items())]
+
+
+def draw_weights(model: nn.Module) -> list[str]:
+    """Draw the weights of each layer anew, as torch does where it makes one.
+
+    Returns:
+        The names of the parameters that stay as they are: their module has no `reset_parameters`.
+    """
+    left = []
+    for path, module in model.named_modules():
+        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        if callable(reset):
+            reset()
+        else:
+            left += [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
+    return left
+
+
+def has_fresh_batch_norms(model: nn.Module) -> bool:
+    """Return whether a model has batch norms, and all have the statistics that they begin with: mean 0, variance 1."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    means = [norm.running_mean for norm in norms if norm.running_mean is not None]
+    variances = [norm.running_var for norm in norms if norm.running_var is not None]
+    return bool(means) and not any(bool(mean.any()) for mean in means) and all(bool((v == 1).all()) for v in variances)
 
 
 def calibrate_batch_norms(model: nn.Module, batches: Iterable[Tensors]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import mobilekit
@@ -18,9 +19,12 @@ from mobilekit.jobs import export as exporter
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.export import ExportRequest
 from mobilekit.jobs.source import Source, build, choose_recipe, open_source, recipe_of_model
-from mobilekit.models.build import save_state
+from mobilekit.models.build import Reference, save_state
+from mobilekit.models.names import NO_WEIGHTS
 from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import load_recipe
+from mobilekit.recipes.schema import Input
 from mobilekit.rewrites import engine
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import NoCache
@@ -196,22 +200,84 @@ def test_a_model_is_built_once(given: dict[str, Path], monkeypatch: pytest.Monke
     assert len(made) == 1
 
 
-def test_a_factory_of_the_users_keeps_its_weights_where_that_is_asked_for(tmp_path: Path) -> None:
-    code = tmp_path / "net.py"
-    code.write_text(
-        "import torch\nfrom torch import nn\n"
-        "def make():\n"
-        "    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 2))\n"
-        "    net[1].running_mean += 3\n"
-        "    return net\n"
-    )
+OWN = """
+import torch
+from torch import nn
+
+class Scaled(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.gamma = net, nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        return self.gamma * self.net(x)
+
+def fresh():
+    return Scaled(nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 2)))
+
+def trained():
+    torch.manual_seed(3)
+    model = fresh()
+    model.net[1].running_mean += 3
+    return model
+
+def without():
+    return nn.Conv2d(3, 2, 3)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Reference]:
+    """Build a reference of one of these factories, with or without weights."""
+    (tmp_path / "net.py").write_text(OWN)
     (tmp_path / "r.yaml").write_text("input: {size: 8}\ncalibration: {count: 4}")
-    source = Source(f"{code}:make", choose_recipe("", tmp_path / "r.yaml"))
-    kept = build(replace(source, keeps_factory_weights=True)).reference
-    assert kept.model.get_buffer("1.running_mean").tolist() == [3, 3]
+
+    def make(factory: str, weights: Path | None = None) -> Reference:
+        source = Source(f"{tmp_path / 'net.py'}:{factory}", choose_recipe("", tmp_path / "r.yaml"), weights)
+        return build(source).reference
+
+    return make
+
+
+def test_what_a_factory_of_the_users_returns_is_kept(own: Callable[..., Reference]) -> None:
+    kept = own("trained")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        weight = nn.Conv2d(3, 2, 3).weight
+    assert torch.equal(kept.model.get_parameter("net.0.weight"), weight)
+    assert kept.model.get_buffer("net.1.running_mean").tolist() == [3, 3]
+    assert kept.model.get_buffer("net.1.running_var").tolist() == [1, 1]
     assert kept.is_trained
-    assert not build(source).reference.is_trained
-    assert build(source).reference.model.get_buffer("1.running_mean").tolist() != [3, 3]
+    assert kept.weights_source.endswith("net.py:trained gives it")
+    assert own("without").is_trained
+
+
+def test_batch_norms_that_were_never_trained_are_kept_and_told(own: Callable[..., Reference]) -> None:
+    fresh = own("fresh")
+    assert fresh.model.get_buffer("net.1.running_mean").tolist() == [0, 0]
+    assert not fresh.is_trained
+    assert "never trained (mean 0, variance 1), and accuracy means nothing" in fresh.weights_source
+
+
+def test_no_weights_are_drawn_and_calibrated(own: Callable[..., Reference]) -> None:
+    drawn, given = own("trained", NO_WEIGHTS), own("trained")
+    assert not torch.equal(drawn.model.get_parameter("net.0.weight"), given.model.get_parameter("net.0.weight"))
+    assert weights_digest(drawn.model) == weights_digest(own("trained", NO_WEIGHTS).model)
+    assert drawn.model.get_parameter("gamma").item() == 0.5
+    assert drawn.weights_source.startswith("seeded random weights (seed 0) (but for gamma), batch norms calibrated")
+    seen: list[torch.Tensor] = []
+    drawn.model.get_submodule("net.1").register_forward_hook(lambda _norm, _taken, made: seen.append(made))
+    images = read_calibration(load_recipe("default").recipe.model_copy(update={"input": Input(size=8)}), None).arrays
+    drawn.model(torch.from_numpy(images["input"][:4]))
+    assert seen[0].mean((0, 2, 3)).abs().max() < 1e-5  # as on what they were calibrated on
+    assert not drawn.is_trained
+
+
+def test_no_weights_of_a_model_that_comes_with_some_are_drawn_too() -> None:
+    source = Source("ghostnetv2_digits", load_recipe("ghostnetv2_digits"))
+    drawn = build(replace(source, weights=NO_WEIGHTS)).reference
+    assert "accuracy means nothing" in drawn.weights_source and not drawn.is_trained
+    assert build(source).reference.is_trained
 
 
 def test_a_recipe_is_the_one_given_or_the_models_own(given: dict[str, Path]) -> None:

@@ -338,10 +338,16 @@ def test_a_bundle_has_its_warnings_and_gives_them_again(digits_bundle: Path, cli
 
 
 def test_weights_that_mean_nothing_are_noted(tmp_path: Path, cli: Cli) -> None:
-    (tmp_path / "net.py").write_text("from torch import nn\n\ndef make():\n    return nn.Conv2d(3, 4, 3)\n")
-    done = cli("ranges", "net.py:make", cwd=tmp_path)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef fresh():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))\n"
+        "\ndef trained():\n    net = fresh()\n    net[1].running_mean += 1\n    return net\n"
+    )
+    done = cli("ranges", "net.py:fresh", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "note: no weights were given: the weights that net.py:make gives it, batch norms measured" in done.stderr
+    assert "note: the model has the weights that net.py:fresh gives it; its batch norms were never" in done.stderr
+    assert "note" not in cli("ranges", "net.py:trained", cwd=tmp_path).stderr
+    drawn = cli("ranges", "net.py:trained", "--weights", "none", cwd=tmp_path).stderr
+    assert "note: the model has seeded random weights (seed 0), batch norms calibrated" in drawn
 
 
 def test_rubbish_is_refused(tmp_path: Path) -> None:
