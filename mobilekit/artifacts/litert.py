@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
+from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, is_label
 from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import ToolError, first_line
 
@@ -61,14 +61,14 @@ class LiteRTRuntime(Runtime):
             raise ToolError(f"LiteRT cannot open {path.name}: {first_line(error)}.", _hint(path)) from error
         self.name = path.name
         self.output_layouts = output_layouts or {}
-        names_in, names_out = self._signature_names()
-        self.inputs: list[LiteRTTensor] = [_info(d, names_in) for d in self.interpreter.get_input_details()]
-        self.outputs = [_info(d, names_out) for d in self.interpreter.get_output_details()]
+        signature: dict[str, dict[str, int]] = next(iter(self.interpreter._get_full_signature_list().values()), {})
+        self.inputs: list[LiteRTTensor] = _named(self.interpreter.get_input_details(), signature.get("inputs", {}))
+        self.outputs = _named(self.interpreter.get_output_details(), signature.get("outputs", {}))
 
     def _run(self, inputs: Arrays) -> Arrays:
         """Run the model; images go in as NHWC where it has them so."""
         count = len(next(iter(inputs.values())))
-        rows: list[list[NDArray[np.float32]]] = []
+        rows: list[list[NDArray[Any]]] = []
         for i in range(count):
             try:
                 for info, array in zip(self.inputs, self.encoded(inputs, i), strict=True):
@@ -86,7 +86,7 @@ class LiteRTRuntime(Runtime):
 
     def tensors(self) -> list[LiteRTTensor]:
         """Return all tensors of the file, constants included, by the names that they have in it."""
-        return [_info(detail, {}) for detail in self.interpreter.get_tensor_details()]
+        return [_info(detail) for detail in self.interpreter.get_tensor_details()]
 
     def value_of(self, info: LiteRTTensor) -> NDArray[np.float32]:
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
@@ -97,22 +97,10 @@ class LiteRTRuntime(Runtime):
         parts = [(info, inputs[info.name][number : number + 1]) for info in self.inputs]
         return [encode(_to_layout(array, info.shape), info) for info, array in parts]
 
-    def decoded(self, array: NDArray[Any], info: LiteRTTensor) -> NDArray[np.float32]:
-        """Return an output of the model as callers have it: float32, images NCHW."""
+    def decoded(self, array: NDArray[Any], info: LiteRTTensor) -> NDArray[Any]:
+        """Return an output of the model as callers have it: (1, ...), images NCHW."""
         array = decode(array, info)
-        return array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
-
-    def _signature_names(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the signature's name for each tensor name, of inputs and of outputs."""
-        signatures = self.interpreter._get_full_signature_list()
-        if not signatures:
-            return {}, {}
-        signature = next(iter(signatures.values()))
-        tensors = {d["index"]: d["name"] for d in self.interpreter.get_tensor_details()}
-        return (
-            {tensors[index]: name for name, index in signature["inputs"].items()},
-            {tensors[index]: name for name, index in signature["outputs"].items()},
-        )
+        return as_output(array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array)
 
 
 def _check_whole(path: Path) -> None:
@@ -138,11 +126,21 @@ def _hint(path: Path) -> str:
     )
 
 
-def _info(detail: dict[str, Any], names: dict[str, str]) -> LiteRTTensor:
+def _named(details: Sequence[dict[str, Any]], signature: Mapping[str, int]) -> list[LiteRTTensor]:
+    """Return inputs or outputs in the file's order, each by all names that the signature has for it."""
+    by_index = {int(detail["index"]): detail for detail in details}
+    named = []
+    for index, detail in by_index.items():
+        names = [name for name, number in signature.items() if int(number) == index] or [detail["name"]]
+        named += [_info(detail, name) for name in names]
+    return named
+
+
+def _info(detail: dict[str, Any], name: str | None = None) -> LiteRTTensor:
     scale, zero_point = detail["quantization"]
     quantized = bool(scale)
     return LiteRTTensor(
-        name=names.get(detail["name"], detail["name"]),
+        name=name or detail["name"],
         index=int(detail["index"]),
         shape=tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,
@@ -168,10 +166,10 @@ def encode(array: NDArray[np.float32], info: LiteRTTensor) -> NDArray[Any]:
     return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(info.dtype))
 
 
-def decode(array: NDArray[Any], info: LiteRTTensor) -> NDArray[np.float32]:
-    """Return the values that a tensor's numbers stand for."""
+def decode(array: NDArray[Any], info: LiteRTTensor) -> NDArray[Any]:
+    """Return the values that a tensor's numbers stand for: float32, but for integers and booleans without a scale."""
     if info.scale is None or info.zero_point is None:
-        return array.astype(np.float32)
+        return array if is_label(array) else array.astype(np.float32)
     return (array.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo
+from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output
 from mobilekit.errors import ToolError, first_line
 
 GRAPH_OPTIMIZATION = "ORT_DISABLE_ALL"
@@ -109,7 +109,7 @@ class OnnxRuntime(Runtime):
             ]
         except Exception as error:  # as above
             raise ToolError(f"ONNX Runtime failed while running {self.name}: {first_line(error)}.") from error
-        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        columns = [np.concatenate(list(map(as_output, column))) for column in zip(*rows, strict=True)]
         return dict(zip(self.output_names, columns, strict=True))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mobilekit.artifacts.runtime import Arrays, Runtime
@@ -32,4 +33,9 @@ class TorchRuntime(Runtime):
         tensors = {name: torch.from_numpy(array).to(self.dtype) for name, array in inputs.items()}
         with torch.inference_mode():
             outputs = run_in_batches(self.model, tensors, batch_size(inputs))
-        return {name: tensor.numpy().astype(np.float32) for name, tensor in outputs.items()}
+        return {name: as_array(tensor) for name, tensor in outputs.items()}
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return an output as runtimes give it: float32, or int64 where it has labels."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).numpy()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.errors import UsageError
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[Any]]
+"""float32 by name; outputs that are integers or booleans are int64, and so are told apart as labels."""
 Size = int | str | None
 """A length of an axis; a name, None or a number below 1 stands for any length."""
 
@@ -44,7 +46,7 @@ class Runtime(ABC):
             inputs: float32 by name, images as (N, C, H, W). A model of one input takes it under any name.
 
         Returns:
-            float32 by name, first axis N.
+            Outputs by name, first axis N: float32, or int64 where they are labels.
 
         Raises:
             UsageError: The model takes other inputs.
@@ -77,6 +79,17 @@ class Runtime(ABC):
             counts = " and ".join(f"{len(array)} of {name}" for name, array in inputs.items())
             raise UsageError(f"{self.name} takes as many of one input as of another, and was given {counts}.")
         return inputs
+
+
+def is_label(array: NDArray[Any]) -> bool:
+    """Return whether an output has labels in it, integers or booleans, and no quantities."""
+    return array.dtype.kind in "iub"
+
+
+def as_output(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an output of one input as callers have it: (1, ...), float32, or int64 where it has labels."""
+    row = array if array.ndim and len(array) == 1 else array[None]
+    return row.astype(np.int64 if is_label(array) else np.float32, copy=False)
 
 
 def fits(shape: Sequence[int], other: Sequence[Size]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class ToolRuntime(Runtime):
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self._here.outputs, columns, strict=True)}
 
-    def _run_one(self, graph: str, arrays: list[NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+    def _run_one(self, graph: str, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         with TemporaryDirectory(prefix="mobilekit-") as scratch:
             places = []
             for number, array in enumerate(arrays):
@@ -87,7 +88,7 @@ class ToolRuntime(Runtime):
             f"--output_filepath={_OUTPUTS}",
         ]
 
-    def _decode(self, content: bytes) -> list[NDArray[np.float32]]:
+    def _decode(self, content: bytes) -> list[NDArray[Any]]:
         """Take the outputs apart, which follow one another without anything between.
 
         Raises:

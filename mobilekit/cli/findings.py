@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from mobilekit.cli.render.format import count, figure, missed_words
+from mobilekit.cli.render.format import count, figure, limit_words, missed_words
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, Row
@@ -23,6 +23,10 @@ _BISECT = "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts
 _UNJUDGED = (
     "Hold it to a limit of your own, such as `limits: {{{}: {{relative_l2: 0.3}}}}` in the recipe. Random weights are "
     "more sensitive than trained ones."
+)
+_FEW_LABELS = (
+    "So few labels, or so many that the format changes, tell nothing. Measure on more inputs (`mobilekit diff BUNDLE "
+    "--inputs DIR`), or hold it to a limit of your own, such as `limits: {{{}: {{equal_labels: 0.8}}}}` in the recipe."
 )
 _GATE_ADVICE = {
     "max_partitions": "`mobilekit inspect FILE` names each op outside the delegate, with the reason.",
@@ -120,8 +124,10 @@ def _unjudged(row: Row) -> Iterator[Finding]:
         for limit in (each for each in limits if each.is_lax):
             on = " on random inputs" if kind == "random" else ""
             words = text.format(figure(limit.limit), MOST_RELATIVE_L2, figure(limit.value), on)
+            if row.has_labels:
+                words = f"unjudged: {limit_words(limit)} is the limit{on} and says nothing; it is {limit.value:.4g}"
             found = replace(_missed(_where(row), limit, kind), level="warning", text=words)
-            yield replace(found, advice=_UNJUDGED.format(row.stage))
+            yield replace(found, advice=(_FEW_LABELS if row.has_labels else _UNJUDGED).format(row.stage))
 
 
 def _where(row: Row) -> Finding:

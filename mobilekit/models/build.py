@@ -155,7 +155,9 @@ def _calibrate(model: nn.Module, name: str, calibration: Tensors) -> None:
 
 def save_state(model: nn.Module, path: Path) -> None:
     """Write parameters and buffers as safetensors."""
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    state = model.state_dict()
+    # A layer under two names has its tensors twice: safetensors takes none that share memory.
+    save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}, path)
 
 
 def load_state(model: nn.Module, path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -17,43 +20,108 @@ def named_outputs(result: Any) -> dict[str, torch.Tensor]:
     """Return the tensors of a model's result under names that stay the same from call to call.
 
     A single tensor is `logits` if it is (N, classes), else `output`. Members of a tuple or list are numbered, those of
-    a dict keep their keys, and the names of nested ones are joined: `features_0`, `features_1`, `mask`.
+    a dict keep their keys, and the names of nested ones are joined: `features_0`, `features_1`, `mask`. A name has
+    letters and digits of ASCII and underscores, as files need it; where two meet, as `p/3` and `p.3`, the later one
+    gets a number: `p_3`, `p_3_1`. Where a member is None, there is none.
 
     Raises:
         UsageError: Something in the result is no tensor.
     """
     if isinstance(result, torch.Tensor):
         return {"logits" if result.dim() == 2 else "output": result}
-    named = dict(_walk(result, ""))
-    if not named:
+    found = list(_walk(result, ""))
+    if not found:
         raise UsageError("The model returns no tensor.")
-    return named
+    return dict(zip(_apart([name for name, _ in found]), (tensor for _, tensor in found), strict=True))
 
 
-def _walk(result: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
+def _walk(result: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(result, torch.Tensor):
-        return [(re.sub(r"\W", "_", prefix), result)]
+        yield _plain(prefix), result
+        return
     if isinstance(result, Mapping):
         members = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, tuple | list):
         fields = getattr(result, "_fields", None) or [str(index) for index in range(len(result))]
         members = list(zip(fields, result, strict=True))
+    elif result is None:
+        return
     else:
         raise UsageError(
             f"The model's result has {type(result).__name__} at {prefix or 'its top'}, which is no tensor.",
             "Wrap the model so that it returns tensors, or tuples, lists and dicts of tensors.",
         )
     joiner = f"{prefix}_" if prefix else ("" if isinstance(result, Mapping) else "output_")
-    return [pair for key, value in members for pair in _walk(value, f"{joiner}{key}")]
+    for key, value in members:
+        yield from _walk(value, f"{joiner}{key}")
+
+
+def _plain(name: str) -> str:
+    """Return a name in letters, digits and underscores, without accents."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    return re.sub(r"\W", "_", "".join(letters), flags=re.ASCII) or "output"
+
+
+def _apart(names: list[str]) -> list[str]:
+    """Return names of which no two are the same: the second of two gets a number."""
+    apart: list[str] = []
+    for place, name in enumerate(names):
+        others = {*apart, *names[place + 1 :]} if name in apart else set()
+        numbered = (f"{name}_{number}" for number in count(1))
+        apart.append(next(one for one in numbered if one not in others) if others else name)
+    return apart
 
 
 def run_in_batches(model: nn.Module, inputs: Tensors, size: int) -> Tensors:
-    """Run a model on inputs (N, ...) by name, at most `size` of each at once, and return its named outputs.
+    """Run a model on inputs (N, ...) by name, at most `size` of each at once, and return its named outputs (N, ...).
 
-    A graph that takes one image alone (`model.meta["one_size"]`) gets one at a time.
+    A model that takes one image alone gets one at a time; see `takes_batches`.
     """
-    if getattr(model, "meta", {}).get("one_size"):
+    if size > 1 and not takes_batches(model, inputs):
         size = 1
     parts = zip(*(torch.split(tensor, size) for tensor in inputs.values()), strict=True)
     rows = [named_outputs(call(model, dict(zip(inputs, batch, strict=True)))) for batch in parts]
+    if size == 1:
+        rows = [{name: as_row(tensor) for name, tensor in row.items()} for row in rows]
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def as_row(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what a model gave for one image as a row of what it gives for several: (1, ...)."""
+    return tensor if tensor.dim() and len(tensor) == 1 else tensor[None]
+
+
+_TAKES_BATCHES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def takes_batches(model: nn.Module, inputs: Tensors) -> bool:
+    """Return whether a model that is given several images gives an output for each of them, along the first axis.
+
+    One that was written for one image may well run for two, and join them. A graph knows it (`meta["one_size"]`); of
+    another model one image and two are tried, once.
+
+    Args:
+        model: In evaluation mode.
+        inputs: Some that it takes, (N, ...) by name.
+    """
+    meta = getattr(model, "meta", None)
+    if isinstance(meta, dict) and "one_size" in meta:
+        return not meta["one_size"]
+    if model not in _TAKES_BATCHES:
+        _TAKES_BATCHES[model] = _is_free(model, inputs)
+    return _TAKES_BATCHES[model]
+
+
+def _is_free(model: nn.Module, inputs: Tensors) -> bool:
+    names = []
+    for number in (1, 2):
+        images = {name: torch.cat([tensor[:1]] * number) for name, tensor in inputs.items()}
+        try:
+            with torch.no_grad():
+                row = named_outputs(call(model, images))
+        except Exception:  # of any kind; an image by itself tells again what is wrong with the model
+            return False
+        if not all(tensor.dim() and len(tensor) == number for tensor in row.values()):
+            return False
+        names.append(list(row))
+    return names[0] == names[1]

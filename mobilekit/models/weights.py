@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Tensors, call
+from mobilekit.models.outputs import takes_batches
 
 State = dict[str, torch.Tensor]
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")
@@ -132,6 +133,9 @@ def calibrate_batch_norms(model: nn.Module, batches: Iterable[Tensors]) -> None:
         batches: float32 inputs (N, ...) by name.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    batches = list(batches)
+    if not takes_batches(model, batches[0]):
+        batches = [image for batch in batches for image in _singles(batch)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -143,6 +147,11 @@ def calibrate_batch_norms(model: nn.Module, batches: Iterable[Tensors]) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+
+
+def _singles(batch: Tensors) -> list[Tensors]:
+    count = len(next(iter(batch.values())))
+    return [{name: tensor[place : place + 1] for name, tensor in batch.items()} for place in range(count)]
 
 
 def _unwrap(content: object, path: Path) -> State:

@@ -143,6 +143,9 @@ class Limit(_Part):
     max_error_eps: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Distance from the reference's float64 run, in units of 2^-24 of the largest output."
     )
+    equal_labels: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Share of equal values, of outputs that are integers or booleans; the others are for numbers."
+    )
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
         None, description="Why a limit is looser than the derived one."
     )

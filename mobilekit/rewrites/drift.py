@@ -32,14 +32,26 @@ class Drift:
 
 def drift_between(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> Drift:
     """Measure the outputs (N, ...) after a change against those before it; a figure that is not a number stays one."""
-    norm = torch.linalg.vector_norm
-    changes = [float(norm(after[name] - old) / norm(old)) for name, old in before.items()]
-    same = [
-        float((after[name].flatten(1).argmax(1) == old.flatten(1).argmax(1)).double().mean())
-        for name, old in before.items()
-    ]
+    changes = [_change(old, after[name]) for name, old in before.items()]
+    same = [_same(old, after[name]) for name, old in before.items()]
     worst = float(torch.tensor(changes, dtype=torch.float64).max())  # Python's max would lose a NaN
     return Drift(worst, min(same))
+
+
+def _change(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Return the relative L2 norm of a change; of labels, the share that differs."""
+    if not before.is_floating_point():
+        return float((after != before).double().mean())
+    change, own = torch.linalg.vector_norm(after - before), torch.linalg.vector_norm(before)
+    return float(change / own) if bool(change != 0) else 0.0
+
+
+def _same(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Return the share of inputs whose largest output is the same one; of labels, the share of equal ones."""
+    if not before.is_floating_point():
+        return float((after == before).double().mean())
+    rows = (tensor.reshape(len(tensor), -1).argmax(1) for tensor in (before, after))
+    return float((next(rows) == next(rows)).double().mean())
 
 
 def finite(value: float | None) -> float | None:

@@ -10,7 +10,7 @@ import torch
 from torch.fx import GraphModule
 
 from mobilekit.models.inputs import Tensors, arguments, resized
-from mobilekit.models.outputs import named_outputs
+from mobilekit.models.outputs import named_outputs, takes_batches
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.report import Proof, ProofCase
 from mobilekit.store.bundle import INPUT
@@ -83,12 +83,20 @@ def _case(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Case:
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:
-    """Run the cases that the model can take; dense maps, for one, take a single size."""
-    outputs = {}
+    """Run the cases that the model can take, image by image where it takes one alone.
+
+    Dense maps, for one, take a single size.
+    """
+    outputs: dict[Case, Any] = {}
     for case in cases:
         inputs = arguments(graph, case.make())
         with contextlib.suppress(RuntimeError, ValueError), torch.no_grad():
-            outputs[case] = graph.forward(*inputs)  # calling the graph prints a traceback where it fails
+            # Calling the graph prints a traceback where it fails.
+            if takes_batches(graph, {}):
+                outputs[case] = graph.forward(*inputs)
+            else:
+                images = zip(*(torch.split(tensor, 1) for tensor in inputs), strict=True)
+                outputs[case] = tuple(graph.forward(*image) for image in images)
     return outputs
 
 
@@ -105,7 +113,7 @@ def is_finite(output: Any) -> bool:
 
 
 def relative_error(before: Any, after: Any) -> float:
-    """Return max |after - before| / max |before|, of several outputs the worst.
+    """Return max |after - before| / max |before|, of several outputs the worst; of labels, the share that differs.
 
     Infinite where shapes differ or a value is not finite.
     """
@@ -114,6 +122,8 @@ def relative_error(before: Any, after: Any) -> float:
         return max(relative_error(old[name], new[name]) for name in old)
     if before.shape != after.shape or not bool(torch.isfinite(after).all()):
         return float("inf")
+    if not before.is_floating_point():
+        return float((after != before).double().mean())
     scale = before.abs().max().item()
     error = (after - before).abs().max().item()
     return error / scale if scale else (float("inf") if error else 0.0)

@@ -17,9 +17,17 @@ METRICS = {
     "topk_agreement": "top-k agreement",
     "top1": "top-1",
     "max_error_eps": "largest error",
+    "equal_labels": "share of equal labels",
 }
 """Metrics in words."""
-_SHORT = {**METRICS, "max_abs": "abs", "relative_l2": "L2", "top1_agreement": "same", "max_error_eps": "eps"}
+_SHORT = {
+    **METRICS,
+    "max_abs": "abs",
+    "relative_l2": "L2",
+    "top1_agreement": "same",
+    "max_error_eps": "eps",
+    "equal_labels": "same",
+}
 
 
 def figure(value: float | None, form: str = ".1e", nothing: str = NOTHING) -> str:

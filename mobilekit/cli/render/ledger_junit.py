@@ -10,7 +10,16 @@ from mobilekit.cli.render.junit import Case, to_junit
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.ledger.result import Row
 
-_FIGURES = ("max_abs", "relative_l2", "cosine", "top1_agreement", "topk_agreement", "top1", "max_error_eps")
+_FIGURES = (
+    "max_abs",
+    "relative_l2",
+    "cosine",
+    "top1_agreement",
+    "topk_agreement",
+    "top1",
+    "max_error_eps",
+    "equal_labels",
+)
 
 
 def diff_junit(result: DiffResult, name: str) -> str:

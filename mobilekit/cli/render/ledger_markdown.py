@@ -9,6 +9,7 @@ from mobilekit.cli.render.markdown import marked, plain, table
 from mobilekit.cli.render.terminal import loosened
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.baseline import BaselineReport
+from mobilekit.parity.ledger.result import Row
 
 
 def diff_markdown(result: DiffResult, name: str) -> str:
@@ -40,9 +41,7 @@ def _stages(result: DiffResult) -> list[str]:
         (
             row.stage,
             row.output,
-            figure(row.max_abs, nothing=""),
-            figure(row.relative_l2, nothing=""),
-            figure(row.cosine, ".6f", ""),
+            *([""] * 3 if row.has_labels else _errors(row)),
             percent(row.top1_agreement, nothing=""),
             *([percent(row.topk_agreement, nothing="")] if k else []),
             *([percent(row.top1, nothing="")] if labeled else []),
@@ -54,6 +53,10 @@ def _stages(result: DiffResult) -> list[str]:
     head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict")
     rows += [(failed.stage, *[""] * (len(head) - 2), marked("fail")) for failed in result.failed_stages]
     return table(head, rows)
+
+
+def _errors(row: Row) -> list[str]:
+    return [figure(row.max_abs, nothing=""), figure(row.relative_l2, nothing=""), figure(row.cosine, ".6f", "")]
 
 
 def _baseline(report: BaselineReport) -> list[str]:

@@ -47,7 +47,8 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
 def ledger_table(ledger: Ledger) -> Table:
     """Return a line for each stage and output.
 
-    Figures are against the reference; `step` is the relative L2 against the stage that this one was made from.
+    Figures are against the reference; `step` is the relative L2 against the stage that this one was made from. Labels
+    have the share of equal ones alone.
     """
     before = ledger.steps_from_before
     several = len({row.output for row in ledger.rows}) > 1
@@ -58,12 +59,10 @@ def ledger_table(ledger: Ledger) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for place, row in ledger.totals.items():
+        errors = (figure(row.max_abs), figure(row.relative_l2), figure(before[place].relative_l2))
         table.add_row(
             " ".join(place) if several else row.stage,
-            figure(row.max_abs),
-            figure(row.relative_l2),
-            figure(before[place].relative_l2),
-            figure(row.cosine, ".6f"),
+            *([NOTHING] * 4 if row.has_labels else [*errors, figure(row.cosine, ".6f")]),
             percent(row.top1_agreement),
             *([percent(row.top1, 2)] if labeled else []),
             short_limit(row.limits[0]) if row.limits else "-",

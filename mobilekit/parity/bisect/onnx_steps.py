@@ -71,6 +71,11 @@ class OnnxSteps(Steps):
             ) from error
         return result
 
+    def at(self, name: str) -> NDArray[Any]:
+        """Return a tensor for the inputs that the graph was opened with; it may be a constant."""
+        value: NDArray[Any] = self.cached[name] if name in self.cached else self._constants[name]
+        return value
+
     def module(self, step: str) -> str:
         """Return the name of the node that makes a tensor, or its kind and the tensor's name."""
         node = self._nodes.get(step)

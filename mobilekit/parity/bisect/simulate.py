@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.fx import GraphModule
 
-from mobilekit.artifacts.runtime import Arrays
+from mobilekit.artifacts.runtime import Arrays, as_output, is_label
 from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.parity.bisect.onnx_steps import OnnxSteps
-from mobilekit.parity.bisect.steps import Steps, TorchSteps
+from mobilekit.parity.bisect.steps import TorchSteps
 from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.format_error import DYNAMIC_LEAST
 from mobilekit.parity.ledger.metrics import compare
@@ -88,6 +88,7 @@ def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
             dynamic_relative_l2=metrics["dynamic"].relative_l2,
             int8_relative_l2=metrics["int8"].relative_l2,
             int8_fitted_relative_l2=metrics["int8"].relative_l2,
+            labels=truth.size if is_label(truth) else None,
         )
     return errors
 
@@ -96,10 +97,8 @@ def _outputs(model: Any, inputs: Arrays, output_hook: Callable[[Floats], Floats]
     """Return the outputs for each of N inputs."""
     rows = []
     for number in range(len(next(iter(inputs.values())))):
-        steps: Steps = OnnxSteps(
-            model, {name: array[number : number + 1] for name, array in inputs.items()}, output_hook
-        )
-        rows.append([steps.cached[name] for name in steps.outputs])
+        steps = OnnxSteps(model, {name: array[number : number + 1] for name, array in inputs.items()}, output_hook)
+        rows.append([as_output(steps.at(name)) for name in steps.outputs])
     return {name: np.concatenate(column) for name, column in zip(steps.outputs, zip(*rows, strict=True), strict=True)}
 
 

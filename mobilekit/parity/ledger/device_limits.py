@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE
+from mobilekit.parity.ledger.labels import device_label_bound
 from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.parity.ledger.result import Bound, FormatError
 from mobilekit.store.stages import Stage
@@ -19,6 +20,8 @@ def device_bounds(stage: Stage, error: FormatError) -> tuple[Bound, ...]:
     neighboring step is off by step^2: were one value in twelve rounded the other way, the outputs would change by as
     much as rounding itself changes them. No sound kernel comes near to that, and a wrong one goes beyond.
     """
+    if stage.is_quantized and error.labels:
+        return (device_label_bound(stage, error),)
     if not stage.is_quantized:
         bounds = bounds_for(Stage.TFLITE_FLOAT32, error, 0.0, None)
         # The budget against float64 is for comparisons with the reference alone.

@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.artifacts.runtime import Arrays
+from mobilekit.artifacts.runtime import Arrays, is_label
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
 from mobilekit.parity.ledger.metrics import Floats, compare
@@ -115,6 +115,7 @@ def measure_format_errors(
             int8_fitted_relative_l2=compare(before, fitted[name]).relative_l2,
             float32_orders_max_abs=max(one.max_abs for one in by_orders),
             float32_orders_relative_l2=max(one.relative_l2 for one in by_orders),
+            labels=before.size if is_label(before) else None,
             stable=_stable((exact[name], reference_outputs[name]), before, made, top_k, labels),
         )
 
@@ -146,7 +147,7 @@ def _stable(
         top_k: The recipe's.
         labels: Class numbers.
     """
-    if before.ndim != 2 or before.shape[1] < 2:
+    if before.ndim != 2 or before.shape[1] < 2 or is_label(before):
         return {}
     k, rounding = k_for(before.shape[1], top_k), (FLOAT32_TOLERANCE, *rounded)
     changes = {"float32": [rounding], **{word: [rounding, (FORMAT_SHARE, before, one)] for word, one in made.items()}}

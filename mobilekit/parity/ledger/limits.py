@@ -13,6 +13,7 @@ from mobilekit.parity.ledger.format_error import (
     FORMAT_SHARE,
     ORDERS_TOLERANCE,
 )
+from mobilekit.parity.ledger.labels import label_bound
 from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, FormatError, JudgedBound, Metrics
 from mobilekit.recipes.schema import Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
@@ -63,6 +64,8 @@ def bounds_for(
     derived = [] if drift is None else _derived(stage, error, drift, is_trained)
     bounds = {bound.metric: bound for bound in derived}
     for metric, value in (override.figures() if override else {}).items():
+        if (metric == "equal_labels") != bool(error.labels):
+            continue
         own = Bound(metric, value, "set by the recipe", _advice(stage, metric, error))
         bounds[metric] = _chosen(stage, own, bounds.get(metric), override.reason if override else None, asks_why)
     return tuple(bounds.values())
@@ -136,6 +139,8 @@ def _advice(stage: Stage, metric: str, error: FormatError) -> str:
 
 
 def _derived(stage: Stage, error: FormatError, drift: float, is_trained: bool) -> list[Bound]:
+    if error.labels:
+        return [label_bound(stage, error, drift)]
     if stage.precision in _CHANGES:
         change, own = _CHANGES[stage.precision], error.relative_l2(stage.precision)
         allowed = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.runtime import is_label
+from mobilekit.parity.ledger.labels import compare_labels
 from mobilekit.parity.ledger.result import Metrics
 from mobilekit.parity.ledger.task import topk_agreement
 
 Floats = NDArray[np.float32]
+Outputs = NDArray[Any]
+"""float32, or int64 where they are labels."""
 
 
 def compare(
-    reference: Floats, candidate: Floats, labels: NDArray[np.int64] | None = None, k: int | None = None
+    reference: Outputs, candidate: Outputs, labels: NDArray[np.int64] | None = None, k: int | None = None
 ) -> Metrics:
     """Measure outputs of shape (N, ...) against each other, in float64; class numbers (N,) and k of top-k perhaps.
+
+    Where those of the reference are labels, they are counted.
 
     Raises:
         ValueError: The shapes differ.
     """
     if reference.shape != candidate.shape:
         raise ValueError(f"outputs have the shapes {reference.shape} and {candidate.shape}")
+    if is_label(reference):
+        return compare_labels(reference, candidate, labels)
     count = len(reference)
     truth = reference.reshape(count, -1).astype(np.float64)
     other = candidate.reshape(count, -1).astype(np.float64)

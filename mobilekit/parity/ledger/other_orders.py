@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mobilekit.artifacts.pytorch import batch_size
+from mobilekit.artifacts.pytorch import as_array, batch_size
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.models.outputs import run_in_batches
 
@@ -48,7 +48,7 @@ def run_in_other_orders(model: nn.Module, inputs: Arrays) -> Iterator[Arrays]:
     for seed in range(ORDERS):
         with torch.no_grad(), OtherOrder(seed):
             outputs = run_in_batches(model, tensors, batch_size(inputs))
-        yield {name: tensor.numpy().astype(np.float32) for name, tensor in outputs.items()}
+        yield {name: as_array(tensor) for name, tensor in outputs.items()}
 
 
 class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -18,11 +18,12 @@ from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Precision, Stage
 
-HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1")
+HIGHER_IS_BETTER = ("cosine", "top1_agreement", "topk_agreement", "top1", "equal_labels")
 
 MOST_RELATIVE_L2 = 0.5
 """A limit above this is none: outputs without any relation to the reference's, of the same size, are sqrt(2) of it off,
-and such as miss half of each value are 0.5. A stage that has no other limit is unjudged."""
+and such as miss half of each value are 0.5. A stage that has no other limit is unjudged. So is one of whose labels more
+than this share may differ."""
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 """`inconclusive` where nothing failed, and a stage is unjudged."""
@@ -37,7 +38,11 @@ def _todays_name(metric: object) -> object:
 
 @dataclass(frozen=True)
 class Metrics(Result):
-    """The distance of a candidate's outputs from a reference's, over all inputs."""
+    """The distance of a candidate's outputs from a reference's, over all inputs.
+
+    Labels, integers and booleans, are counted: `mean_abs` and `relative_l2` are the share that differs, `max_abs` is 1
+    where any does, and `cosine` is the smallest share of an input's that are equal.
+    """
 
     max_abs: Figure
     """Largest absolute difference."""
@@ -63,6 +68,9 @@ class Metrics(Result):
     """Largest error in float32 roundings of the largest output: the distance from the reference's float64 run, in units
     of 2^-24 of its largest output; of float32 stages against the reference."""
 
+    equal_labels: Figure | None = None
+    """Share of labels that are the reference's; None of outputs that are quantities."""
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def float64_ulps(self) -> Figure | None:
@@ -85,7 +93,8 @@ class Bound(Result):
     @property
     def is_lax(self) -> bool:
         """Whether it is too large to say anything."""
-        return self.metric == "relative_l2" and not self.limit <= MOST_RELATIVE_L2
+        allowed = 1 - self.limit if self.metric == "equal_labels" else self.limit
+        return self.metric in ("relative_l2", "equal_labels") and not allowed <= MOST_RELATIVE_L2
 
     def judge(self, metrics: Metrics) -> JudgedBound:
         """Hold metrics to the limit; a figure that is not a number is beyond it."""
@@ -154,6 +163,11 @@ class Row(Metrics):
     def place(self) -> str:
         """Which comparison it is, in words."""
         return f"{self.stage} against {self.against} ({self.output})"
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the output has labels, which are counted."""
+        return self.equal_labels is not None
 
     @property
     def is_total(self) -> bool:
@@ -236,6 +250,9 @@ class FormatError(Result):
     orders; 0 where that was not measured."""
     float32_orders_relative_l2: Figure = 0.0
     """Largest change of the outputs from float64 to that."""
+    labels: int | None = None
+    """How many labels the output has on these inputs, where it has integers or booleans: each change of the outputs is
+    then the share of them that changes. None of quantities."""
 
     def relative_l2(self, precision: Precision) -> float:
         """Return the change of the outputs in a format."""

@@ -18,6 +18,7 @@ from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
 from mobilekit.models.inputs import by_parameter
+from mobilekit.models.outputs import takes_batches
 from mobilekit.rewrites.fx.functional import make_functional
 from mobilekit.rewrites.fx.functional_layers import raise_layers
 from mobilekit.rewrites.fx.layers import keep_layers, name_calls
@@ -46,8 +47,8 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
 
     What was captured for these shapes before, and rewritten since, is only copied.
 
-    The batch is free wherever the model takes any; where it takes one alone, `meta["one_size"]` is set. Height and
-    width are the examples'.
+    The batch is free wherever the model takes any; `meta["one_size"]` tells where it takes one image alone. Height
+    and width are the examples'.
 
     Args:
         model: Left as it is.
@@ -64,14 +65,13 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
             return model
         name_calls(model)
     inputs = by_parameter(model, examples)
-    program = _with_free_batch(model, inputs)
+    program = _with_free_batch(model, inputs) if takes_batches(model, dict(examples)) else None
     is_fixed = program is None
     if program is None:
-        program = _export(model, inputs, None)
+        program = _export(model, {name: tensor[:1] for name, tensor in inputs.items()}, None)
     graph = _plain(model, program)
     graph.meta["captured"] = shapes
-    if is_fixed:
-        graph.meta["one_size"] = True
+    graph.meta["one_size"] = is_fixed
     refuse_values(graph)
     refuse_half_floats(graph)
     refuse_changed_state(graph)

@@ -58,9 +58,11 @@ class InFloat32(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        # Of a module under two names one is named: the other is the same module.
         self.single = {
-            name: tensor.float() if tensor.is_floating_point() else tensor
-            for name, tensor in module.state_dict(keep_vars=True).items()
+            f"{path}.{name}".lstrip("."): tensor.float() if tensor.is_floating_point() else tensor
+            for path, owner in module.named_modules()
+            for name, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False))
         }
 
     def forward(self, *inputs: torch.Tensor) -> Any:
