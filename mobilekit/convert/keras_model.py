@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.onnx import open_session
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.convert.axes_by_value import AxesByValue, error_of, in_order, run
 from mobilekit.errors import ToolError
 
 Shapes = dict[str, list[int]]
+Order = tuple[int, ...] | None
 
 # onnx2tf looks for this file in its working directory before it downloads one, for every 4-D input of 3 channels.
 SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -35,6 +38,9 @@ class KerasModel:
     """Its inputs of four axes are NHWC, others as they are in ONNX."""
     errors: list[tuple[float, float]]
     """Of each output as it is in ONNX, and with its channels last: the error, as a share of the largest value."""
+    orders: list[Order]
+    """Of each output, the order of its axes in which it is as in ONNX. None where it is, and of maps of four axes, which
+    stay NHWC."""
 
     @property
     def error(self) -> float:
@@ -69,7 +75,7 @@ def keras_model(onnx_path: Path, inputs: Shapes) -> KerasModel:
         onnx_path.write_bytes(content)
         try:
             model = way()
-            made = KerasModel(model, _errors(model, arrays, content))
+            made = _compared(model, arrays, content)
         except (Exception, SystemExit) as raised:  # onnx2tf leaves through sys.exit, too
             failure = raised
             continue
@@ -120,6 +126,8 @@ def _compare_products_by_share() -> None:
     from onnx2tf.ops import MatMul
 
     compare = MatMul.onnx_tf_tensor_validation
+    if hasattr(compare, "__wrapped__"):  # by an earlier conversion of this process
+        return
 
     @wraps(compare)
     def by_share(**arguments: Any) -> Any:
@@ -139,12 +147,15 @@ def _resize_by_coordinates() -> None:
     from onnx2tf.ops import Resize
 
     make_node = Resize.make_node
+    if hasattr(make_node, "by_coordinates"):  # by an earlier conversion of this process
+        return
 
     @wraps(make_node)
     def by_coordinates(*, graph_node: Any, opset: int, **arguments: Any) -> Any:
         known = opset if graph_node.attrs.get("antialias") else min(opset, 17)
         return make_node(graph_node=graph_node, opset=known, **arguments)
 
+    by_coordinates.by_coordinates = True  # type: ignore[attr-defined]
     Resize.make_node = by_coordinates
 
 
@@ -164,7 +175,30 @@ def _convert(onnx_path: Path, inputs: Shapes, is_strict: bool) -> Any:
     )
 
 
-def _errors(model: Any, arrays: dict[str, NDArray[np.float32]], content: bytes) -> list[tuple[float, float]]:
-    """Return the errors of a model's outputs, of as many as the ONNX file has."""
-    pairs = zip(run(model, arrays), open_session(content).run(None, arrays), strict=True)
-    return [(error_of(made, expected), error_of(made, in_order(expected, True))) for made, expected in pairs]
+def _compared(model: Any, arrays: dict[str, NDArray[np.float32]], content: bytes) -> KerasModel:
+    """Return a model with the errors of its outputs, of as many as the ONNX file has."""
+    pairs = list(zip(run(model, arrays), open_session(content).run(None, arrays), strict=True))
+    orders = [_order(made, expected) for made, expected in pairs]
+    moved = [
+        (made if order is None else made.transpose(order), made, expected)
+        for (made, expected), order in zip(pairs, orders, strict=True)
+    ]
+    errors = [(_error(made, expected), _error(as_is, in_order(expected, True))) for made, as_is, expected in moved]
+    return KerasModel(model, errors, orders)
+
+
+def _order(made: NDArray[Any], expected: NDArray[Any]) -> Order:
+    """Return the order of axes in which an output is as expected; None where it is so, or is a map of four axes."""
+    if made.ndim == 4 or made.ndim != expected.ndim or _error(made, expected) <= _TOLERANCE:
+        return None
+    orders = [order for order in permutations(range(made.ndim)) if made.transpose(order).shape == expected.shape]
+    return min(orders, key=lambda order: _error(made.transpose(order), expected), default=None)
+
+
+def _error(made: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the error of an output; of labels the share that differs, as one next to a border may go either way."""
+    if not is_label(expected) or made.shape != expected.shape:
+        return error_of(made, expected)
+    share = float((made != expected).mean())
+    return share if share > _TOLERANCE else 0.0
+

@@ -20,9 +20,11 @@ def named_outputs(result: Any) -> dict[str, torch.Tensor]:
     """Return the tensors of a model's result under names that stay the same from call to call.
 
     A single tensor is `logits` if it is (N, classes), else `output`. Members of a tuple or list are numbered, those of
-    a dict keep their keys, and the names of nested ones are joined: `features_0`, `features_1`, `mask`. A name has
-    letters and digits of ASCII and underscores, as files need it; where two meet, as `p/3` and `p.3`, the later one
-    gets a number: `p_3`, `p_3_1`. Where a member is None, there is none.
+    a dict or namedtuple keep their keys, and the names of nested ones are joined: `features_0`, `features_1`, `mask`.
+    A member that is None is no output.
+
+    A name has letters and digits of ASCII and underscores, as files need it, and begins with no digit; where two meet,
+    as `p/3` and `p.3`, the later one gets a number: `p_3`, `p_3_1`.
 
     Raises:
         UsageError: Something in the result is no tensor.
@@ -39,11 +41,12 @@ def _walk(result: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(result, torch.Tensor):
         yield _plain(prefix), result
         return
+    if isinstance(result, tuple) and hasattr(result, "_asdict"):  # a namedtuple
+        result = result._asdict()
     if isinstance(result, Mapping):
         members = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, tuple | list):
-        fields = getattr(result, "_fields", None) or [str(index) for index in range(len(result))]
-        members = list(zip(fields, result, strict=True))
+        members = [(str(index), value) for index, value in enumerate(result)]
     elif result is None:
         return
     else:
@@ -59,7 +62,8 @@ def _walk(result: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
 def _plain(name: str) -> str:
     """Return a name in letters, digits and underscores, without accents."""
     letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    return re.sub(r"\W", "_", "".join(letters), flags=re.ASCII) or "output"
+    plain = re.sub(r"\W", "_", "".join(letters), flags=re.ASCII)
+    return plain if re.match(r"[^\W\d]", plain) else f"output_{plain}".rstrip("_")
 
 
 def _apart(names: list[str]) -> list[str]:

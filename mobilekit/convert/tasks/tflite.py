@@ -14,6 +14,7 @@ from typing import Any
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import ordered
 from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.constant_outputs import take_constant_outputs
 from mobilekit.convert.depthwise import with_depthwise
 from mobilekit.convert.keras_model import Shapes, keras_model
 from mobilekit.convert.tasks.quantize import load_calibration, quantize
@@ -74,6 +75,8 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
 
     graph = onnx.load(onnx_path).graph
     inputs, outputs = _shapes(graph.input), _shapes(graph.output)
+    constants = take_constant_outputs(Path(onnx_path), inputs)
+    computed = [name for name in outputs if name not in constants]
     with named("onnx2tf"):
         made = keras_model(Path(onnx_path), inputs)
     model = made.model
@@ -82,17 +85,21 @@ def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str,
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
 
     def serve(*inputs: Any) -> dict[str, Any]:
-        return dict(zip(outputs, frozen(*inputs), strict=True))
+        results = zip(computed, frozen(*inputs), made.orders, strict=True)
+        values = {name: value if order is None else tf.transpose(value, order) for name, value, order in results}
+        values |= {name: tf.constant(value) for name, value in constants.items()}
+        return {name: values[name] for name in outputs}
 
     holder = tf.Module()
     holder.frozen = frozen
     signature = tf.function(serve, input_signature=specs).get_concrete_function()
     tf.saved_model.save(holder, str(folder), signatures={"serving_default": signature})
     layouts = {
-        name: _layout(shape, list(result.shape), *errors)
-        for (name, shape), result, errors in zip(outputs.items(), model.outputs, made.errors, strict=True)
-        if len(shape) == 4
+        name: _layout(outputs[name], list(result.shape), *errors)
+        for name, result, errors in zip(computed, model.outputs, made.errors, strict=True)
+        if len(outputs[name]) == 4
     }
+    layouts |= {name: "NCHW" for name, value in constants.items() if value.ndim == 4}
     return inputs, outputs, layouts
 
 
