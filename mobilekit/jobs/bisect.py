@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.compare import Pair, find_faults
 from mobilekit.parity.bisect.bisect import MOST_FAULTS, Fault, Findings
@@ -83,6 +84,7 @@ class Bisection:
             limit=fault.limit,
             alone=ErrorAlone(cut.error, cut.limit) if cut else None,
             certain=fault.is_anchored,
+            counts_labels=is_label(seen.values[fault.tensor]),
         )
 
 
@@ -157,6 +159,7 @@ def _text(found: Bisection) -> str:
     pair, shown, seen = found.pair, found.local[0], found.islands.candidate
     fault = shown.fault
     ops = ", ".join(seen.ops[place].kind for place in fault.island.ops)
+    measure = "share of labels that differ" if is_label(shown.expected) else "relative L2 error"
     shapes = " and ".join("x".join(map(str, array.shape)) for array in shown.inputs)
     runtime = "ONNX Runtime, its graph optimization off," if shown.file.endswith(".onnx") else "LiteRT"
     lines = [
@@ -169,7 +172,7 @@ def _text(found: Bisection) -> str:
         f"- in the candidate: {ops}, which makes `{seen.name(fault.tensor)}`",
         f"- {shown.file} holds these ops alone; it takes {shapes} (inputs.npz, the reference's own values there) and "
         f"should give expected.npy, {'x'.join(map(str, shown.expected.shape))}",
-        f"- relative L2 error {shown.error:.3g}; rounding in {pair.precision} explains {shown.limit:.3g}",
+        f"- {measure} {shown.error:.3g}; rounding in {pair.precision} explains {shown.limit:.3g}",
         f"- {found.findings.known} of {found.findings.of} tensors of {pair.path.name} follow the reference",
     ]
     others = ["; ".join(cut.fault.modules) for cut in found.local[1:]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.cli.render.format import figure
-from mobilekit.parity.bisect.result import BisectionReport
+from mobilekit.parity.bisect.result import BisectionReport, FaultReport
 
 
 def fault_lines(report: BisectionReport) -> list[str]:
@@ -15,10 +15,10 @@ def fault_lines(report: BisectionReport) -> list[str]:
     lines = [
         f"At fault: {' and '.join(first.modules)}",
         f"  in the candidate: {', '.join(first.ops)}, which makes {first.output}",
-        f"  relative L2 {_error(first.relative_l2)} on the values before it; rounding explains {_error(first.limit)}",
+        f"  {_error(first, first.relative_l2)} on the values before it; rounding explains {_figure(first.limit)}",
     ]
     if first.alone:
-        lines.append(f"  cut out, on the reference's values: relative L2 {_error(first.alone.relative_l2)}")
+        lines.append(f"  cut out, on the reference's values: {_error(first, first.alone.relative_l2)}")
     lines += [f"  {report.message}"] if report.message else []
     lines += [f"Also: {' and '.join(one.modules)} ({', '.join(one.ops)})" for one in report.faults[1:]]
     lines.append(aligned)
@@ -30,5 +30,9 @@ def fault_lines(report: BisectionReport) -> list[str]:
     return lines
 
 
-def _error(value: float) -> str:
+def _error(fault: FaultReport, value: float) -> str:
+    return f"{'share of labels that differ' if fault.counts_labels else 'relative L2'} {_figure(value)}"
+
+
+def _figure(value: float) -> str:
     return figure(value, ".2g", "without bound")

@@ -47,7 +47,12 @@ def layouts_between(reference: Shape, candidate: Shape) -> list[Layout]:
 
 
 def distance(truth: Floats, other: Floats) -> float:
-    """Return the L2 norm of the difference over that of `truth`, in float64; infinite where it is not a number."""
+    """Return the L2 norm of the difference over that of `truth`, in float64; infinite where it is not a number.
+
+    Of labels it is the share that differs.
+    """
+    if truth.dtype.kind in "iub":
+        return float((truth.ravel() != other.ravel()).mean())
     exact = truth.ravel().astype(np.float64)
     error = float(np.linalg.norm(other.ravel().astype(np.float64) - exact))
     scale = float(np.linalg.norm(exact))

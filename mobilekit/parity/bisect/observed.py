@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import open_session
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 
@@ -36,7 +37,8 @@ class Observed:
     ops: Sequence[Op]
     """Those that depend on the inputs, in the order in which they run."""
     values: Mapping[str, Floats]
-    """Of each tensor that is an input or is made, float32; quantized ones as the numbers that they stand for."""
+    """Of each tensor that is an input or is made, float32, or int64 where it has labels; quantized ones as the numbers
+    that they stand for."""
     inputs: Mapping[str, str]
     """The tensor of each input, by the reference's name for it."""
     outputs: Sequence[str]
@@ -82,7 +84,7 @@ def _observe_tflite(path: Path, inputs: Mapping[str, tuple[str, Floats]], output
     taken = {name: numbers[own] for name, (own, _) in inputs.items()}
     ops = computing(ops, taken.values())
     keys = [*taken.values(), *(tensor for op in ops for tensor in op.outputs)]
-    values = {key: runtime.value_of(infos[int(key)]) for key in keys}
+    values = {key: _as_values(runtime.value_of(infos[int(key)])) for key in keys}
     steps = {key: scale for key in keys if (scale := infos[int(key)].scale)}
     names = {key: infos[int(key)].name for key in keys}
     return Observed(ops, values, taken, [numbers[name] for name in outputs], steps, names)
@@ -106,12 +108,13 @@ def _observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs:
         arrays = open_session(model.SerializeToString()).run(made, feeds)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
         raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first_line(error)}.") from error
-    values = {**feeds, **dict(zip(made, map(_as_floats, arrays), strict=True))}
+    values = {**feeds, **dict(zip(made, map(_as_values, arrays), strict=True))}
     return Observed(ops, values, taken, list(outputs), _onnx_steps(model))
 
 
-def _as_floats(array: NDArray[Any]) -> Floats:
-    return np.asarray(array).astype(np.float32)
+def _as_values(array: NDArray[Any]) -> NDArray[Any]:
+    values = np.asarray(array)
+    return values.astype(np.int64 if is_label(values) else np.float32, copy=False)
 
 
 def computing(ops: Sequence[Op], inputs: Any) -> list[Op]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.onnx import open_session
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.parity.bisect.steps import Steps, Values, dependent
@@ -81,13 +82,15 @@ class OnnxSteps(Steps):
         node = self._nodes.get(step)
         return step if node is None else node.name or f"{node.op_type} {step}"
 
-    def value(self, array: Floats) -> Floats:
-        """Return the array itself."""
-        return array
+    def value(self, step: str, array: NDArray[Any]) -> NDArray[Any]:
+        """See `Steps.value`."""
+        return array.astype(self.cached[step].dtype, copy=False)
 
-    def array(self, value: Any) -> Floats | None:
+    def array(self, value: Any) -> NDArray[Any] | None:
         """See `Steps.array`."""
-        return value if isinstance(value, np.ndarray) and value.dtype == np.float32 else None
+        if not isinstance(value, np.ndarray):
+            return None
+        return value.astype(np.int64, copy=False) if is_label(value) else value if value.dtype == np.float32 else None
 
 
 def _session(model: Any, node: Any, output: str, arrays: Values, constants: Values) -> Any:

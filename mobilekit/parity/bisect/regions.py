@@ -86,7 +86,7 @@ class Islands:
         values: Values = {}
         for tensor, match in island.borders.items():  # the nearest first
             array = match.layout.to_reference(self.candidate.values[tensor])
-            values.setdefault(match.step, self.reference.value(array))
+            values.setdefault(match.step, self.reference.value(match.step, array))
         return values
 
     def find(self, tensor: str, known: Mapping[str, Match] | None = None) -> Match | None:

@@ -15,6 +15,7 @@ from mobilekit.artifacts.analysis.cut_onnx import cut_onnx
 from mobilekit.artifacts.analysis.cut_tflite import cut_tflite
 from mobilekit.artifacts.litert import LiteRTRuntime, decode, encode
 from mobilekit.artifacts.onnx import GRAPH_OPTIMIZATION, open_session
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.artifacts.tflite import unpack
 from mobilekit.errors import ToolError, first_line
 from mobilekit.parity.bisect.bisect import Fault
@@ -35,10 +36,17 @@ inputs, want = np.load(here / "inputs.npz"), np.load(here / "expected.npy")
 {run}
 if got.shape != want.shape:
     sys.exit(f"wrong: the output has the shape {{got.shape}}, and {{want.shape}} is right")
-error = np.linalg.norm(got - want) / np.linalg.norm(want)
-print(f"largest difference {{np.abs(got - want).max():.3g}}, relative L2 {{error:.3g}}; rounding explains {limit:.3g}")
+{measure}
 sys.exit("wrong" if not error <= {limit:.3g} else 0)
 '''
+_MEASURE_QUANTITIES = """
+error = np.linalg.norm(got - want) / np.linalg.norm(want)
+print(f"largest difference {{np.abs(got - want).max():.3g}}, relative L2 {{error:.3g}}; rounding explains {limit:.3g}")
+"""
+_MEASURE_LABELS = """
+error = (got != want).mean()
+print(f"{{error:.1%}} of the labels differ; rounding explains {limit:.1%}")
+"""
 _TFLITE_IMPORT = "from ai_edge_litert.interpreter import Interpreter{resolver}"
 _TFLITE_RUN = """model = Interpreter(str(here / "{file}"){options})
 model.allocate_tensors()
@@ -139,7 +147,7 @@ def _reproduce_onnx(islands: Islands, fault: Fault, path: Path) -> Reproduction:
     arrays = {tensor: _right(islands, fault, tensor) for tensor in borders}
     expected, limit = _expected(islands, fault, arrays)
     try:
-        got = np.asarray(open_session(content).run(None, arrays)[0], np.float32)
+        got = np.asarray(open_session(content).run(None, arrays)[0])
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
         raise ToolError(f"ONNX Runtime cannot run the part that was cut out: {first_line(error)}.") from error
     inputs = tuple(arrays.values())
@@ -166,7 +174,7 @@ def _expected(islands: Islands, fault: Fault, borders: dict[str, Floats]) -> tup
     given: dict[str, Any] = {}
     for tensor, array in borders.items():
         match = fault.island.borders[tensor]
-        given.setdefault(match.step, islands.reference.value(match.layout.to_reference(array)))
+        given.setdefault(match.step, islands.reference.value(match.step, match.layout.to_reference(array)))
     replay = islands.yardstick.replay(given, len(fault.island.ops))
     if fault.match is None:
         return replay.exact(next(step for step in fault.steps if step in islands.shapes)), fault.limit
@@ -202,4 +210,5 @@ def _script(made: Reproduction, title: str) -> str:
         imports = _TFLITE_IMPORT.format(resolver=", OpResolverType" if bare else "")
         kernels = ", experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES"
         run = _TFLITE_RUN.format(file=made.file, options=kernels if bare else "")
-    return _HEAD.format(title=title, imports=imports, run=run, limit=made.limit)
+    measure = (_MEASURE_LABELS if is_label(made.expected) else _MEASURE_QUANTITIES).strip().format(limit=made.limit)
+    return _HEAD.format(title=title, imports=imports, run=run, limit=made.limit, measure=measure)

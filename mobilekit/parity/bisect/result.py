@@ -37,6 +37,8 @@ class FaultReport(Result):
     """None where it does not show by itself."""
     certain: bool
     """Whether what comes after agrees with the reference again."""
+    counts_labels: bool = False
+    """Whether the output has labels: its errors are then the share of them that differs."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,4 @@ class BisectionReport(Result):
     limit: Figure | None = None
     alone: ErrorAlone | None = None
     certain: bool | None = None
+    counts_labels: bool = False

@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
+from mobilekit.artifacts.pytorch import as_array
 from mobilekit.models.inputs import input_names
 from mobilekit.parity.bisect.layouts import Floats
 from mobilekit.rewrites.fx.graph import path_of
@@ -45,12 +48,12 @@ class Steps(ABC):
         """Return the module or node that a step belongs to."""
 
     @abstractmethod
-    def value(self, array: Floats) -> Any:
-        """Return an array as a value of this graph."""
+    def value(self, step: str, array: NDArray[Any]) -> Any:
+        """Return an array as the value of a step."""
 
     @abstractmethod
-    def array(self, value: Any) -> Floats | None:
-        """Return a value as an array; None where it is no tensor of floating point numbers."""
+    def array(self, value: Any) -> NDArray[Any] | None:
+        """Return a value as an array, int64 where it has labels; None where it is no tensor."""
 
     def between(self, borders: Collection[str], step: str) -> list[str]:
         """Return the steps that make `step` of the borders, in order, itself the last."""
@@ -71,7 +74,7 @@ class Steps(ABC):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor of floating point numbers."""
+        """The shape of each tensor."""
         arrays = {name: self.array(value) for name, value in self.cached.items()}
         return {name: array.shape for name, array in arrays.items() if array is not None}
 
@@ -100,8 +103,9 @@ class TorchSteps(Steps):
         taken = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
         self.inputs = dict(zip(input_names(graph), taken, strict=True))
         returned = next(node for node in graph.graph.nodes if node.op == "output")
-        self.outputs = [node.name for node in returned.all_input_nodes]
-        values: Values = {self.inputs[name]: self.value(array) for name, array in inputs.items()}
+        self.outputs = []
+        map_arg(returned.args, lambda node: self.outputs.append(node.name))
+        values: Values = {self.inputs[name]: torch.from_numpy(array) for name, array in inputs.items()}
         for name in self._nodes:
             if name not in values:
                 values[name] = self._hooked(self._call(name, values))
@@ -136,14 +140,14 @@ class TorchSteps(Steps):
         path = path_of(self._nodes[step])
         return path.removesuffix(f".{step}")
 
-    def value(self, array: Floats) -> torch.Tensor:
-        """Return an array as a tensor."""
-        return torch.from_numpy(array)
+    def value(self, step: str, array: NDArray[Any]) -> torch.Tensor:
+        """See `Steps.value`."""
+        dtype: torch.dtype = self.cached[step].dtype
+        return torch.from_numpy(array).to(dtype)
 
-    def array(self, value: Any) -> Floats | None:
+    def array(self, value: Any) -> NDArray[Any] | None:
         """See `Steps.array`."""
-        is_floating = isinstance(value, torch.Tensor) and value.is_floating_point()
-        return value.detach().numpy() if is_floating else None
+        return as_array(value.detach()) if isinstance(value, torch.Tensor) else None
 
 
 def _has_tensor(value: Any) -> bool:

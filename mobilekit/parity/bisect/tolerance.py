@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.runtime import is_label
 from mobilekit.parity.bisect.layouts import Floats, distance
 from mobilekit.parity.bisect.steps import Steps, Values
 from mobilekit.parity.ledger.format_error import FORMAT_SHARE
@@ -43,9 +44,12 @@ class Yardstick:
             ops: How many ops of the candidate do it, each of which may round.
         """
         rounds = self.round_given
-        return Replay(
-            self, dict(given), {step: rounds(value) if rounds else value for step, value in given.items()}, ops
-        )
+        rounded = {step: rounds(value) if rounds and _is_floating(value) else value for step, value in given.items()}
+        return Replay(self, dict(given), rounded, ops)
+
+
+def _is_floating(value: Any) -> bool:
+    return "float" in str(value.dtype)
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Replay:
         return array
 
     def limit(self, step: str, step_size: float = 0.0) -> float:
-        """Return how far a tensor may be from this step: relative L2.
+        """Return how far a tensor may be from this step: relative L2, or the share of labels that differs.
 
         The change when weights and what a step makes are rounded as the format does, and that of rounding to the
         tensor's own steps, twice as both are draws (`limits.FORMAT_SHARE`), and float32's noise.
@@ -80,7 +84,7 @@ class Replay:
             other = self.yardstick.rounded.array(self.yardstick.rounded.run(self._rounded, step))
             assert other is not None
             self._noise[step] = distance(self.exact(step), other)
-        own = rounding(self.exact(step), step_size) * math.sqrt(max(self.ops, 1))
+        own = 0.0 if is_label(self.exact(step)) else rounding(self.exact(step), step_size) * math.sqrt(max(self.ops, 1))
         return min(self.yardstick.floor + FORMAT_SHARE * math.hypot(self._noise[step], own), MOST)
 
 

@@ -72,6 +72,8 @@ class Tap:
 def find_taps(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> list[Tap]:
     """Return the values to look at, in the order in which they are computed, the model's own outputs among them.
 
+    Labels are no quantities, and left out.
+
     A tap must not keep a converter from fusing, or the copy would be another model. So a convolution's value is looked
     at after its batch norm and activation, and so is every other one after the elementwise steps that take nothing
     else; what only moves values is left out.
@@ -85,9 +87,11 @@ def find_taps(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> list[
     outputs = {_origin(graph, node): name for name, node in _named_outputs(graph, examples).items()}
     chosen: dict[Node, str] = {}
     for node, root in roots.items():
+        if not _is_float(node):
+            continue
         if node in outputs:
             chosen[node] = outputs[node]
-        elif _is_computed(graph, root) and _is_float(node) and not ops.is_call(graph, node, *_SAME):
+        elif _is_computed(graph, root) and not ops.is_call(graph, node, *_SAME):
             readers = _readers(graph, node)
             if any(roots[reader] is not root for reader in readers):
                 chosen[node] = f"{PREFIX}{len(chosen)}"

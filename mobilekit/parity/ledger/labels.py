@@ -64,7 +64,8 @@ def label_bound(stage: Stage, error: FormatError, drift: float) -> Bound:
     assert error.labels
     allowed, text = _allowed(stage, error)
     added = f" + {drift:g} of the approximate rewrites' max_drift" if drift else ""
-    return Bound("equal_labels", max(0.0, 1 - allowed - drift), f"all but {text}{added}")
+    why = f"all but {text}{added}" if allowed + drift else "all, as rounding changes none of them in simulation"
+    return Bound("equal_labels", max(0.0, 1 - allowed - drift), why)
 
 
 def _allowed(stage: Stage, error: FormatError) -> tuple[float, str]:

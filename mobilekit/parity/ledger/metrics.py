@@ -39,11 +39,12 @@ def compare(
     rms = float(np.sqrt(np.mean(error**2)))
     norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(other, axis=1)
     cosines = np.divide((truth * other).sum(1), norms, out=np.full(count, float("nan")), where=norms > 0)
+    cosines[~error.any(1)] = 1.0  # zeros, too
     scale = float(np.abs(truth).max())
     return Metrics(
         max_abs=float(np.abs(error).max()),
         mean_abs=float(np.abs(error).mean()),
-        relative_l2=float(np.linalg.norm(error) / np.linalg.norm(truth)) if scale else math.inf,
+        relative_l2=float(np.linalg.norm(error) / np.linalg.norm(truth)) if scale else math.inf if error.any() else 0.0,
         cosine=float(np.nan_to_num(cosines, nan=-1.0).min()),
         psnr_db=20 * math.log10(scale / rms) if rms > 0 and scale > 0 and math.isfinite(rms) else None,
         top1_agreement=float((truth.argmax(1) == other.argmax(1)).mean()),
