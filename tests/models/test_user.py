@@ -11,7 +11,6 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.names import file_spec, folder_name
-from mobilekit.models.outputs import named_outputs
 from mobilekit.models.user import resolve
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
@@ -22,17 +21,6 @@ def write(folder: Path, code: str) -> Path:
     path = folder / "mine.py"
     path.write_text("import torch\nfrom torch import nn\n" + textwrap.dedent(code))
     return path
-
-
-def test_names_of_outputs_are_stable() -> None:
-    one, two = torch.zeros(1, 5), torch.zeros(1, 3, 4, 4)
-    assert list(named_outputs(one)) == ["logits"]
-    assert list(named_outputs(two)) == ["output"]
-    assert list(named_outputs((one, two))) == ["output_0", "output_1"]
-    assert list(named_outputs({"p3": two, "boxes": [one, one]})) == ["p3", "boxes_0", "boxes_1"]
-    assert list(named_outputs({"a b": one})) == ["a_b"]
-    with pytest.raises(UsageError, match="int at output_1"):
-        named_outputs((one, 3))
 
 
 def test_the_name_of_the_bundle() -> None:
