@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class LiteRTRuntime(Runtime):
 
     def tensors(self) -> list[LiteRTTensor]:
         """Return all tensors of the file, constants included, by the names that they have in it."""
-        return [_info(detail) for detail in self.interpreter.get_tensor_details()]
+        return [_info(detail, detail["name"]) for detail in self.interpreter.get_tensor_details()]
 
     def value_of(self, info: LiteRTTensor) -> NDArray[np.float32]:
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
@@ -127,20 +128,18 @@ def _hint(path: Path) -> str:
 
 
 def _named(details: Sequence[dict[str, Any]], signature: Mapping[str, int]) -> list[LiteRTTensor]:
-    """Return inputs or outputs in the file's order, each by all names that the signature has for it."""
-    by_index = {int(detail["index"]): detail for detail in details}
-    named = []
-    for index, detail in by_index.items():
-        names = [name for name, number in signature.items() if int(number) == index] or [detail["name"]]
-        named += [_info(detail, name) for name in names]
-    return named
+    """Return inputs or outputs in the file's order; one tensor may be several outputs, and has a name for each."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, index in signature.items():
+        names[int(index)].append(name)
+    return [_info(detail, names[int(detail["index"])].pop(0) if signature else detail["name"]) for detail in details]
 
 
-def _info(detail: dict[str, Any], name: str | None = None) -> LiteRTTensor:
+def _info(detail: dict[str, Any], name: str) -> LiteRTTensor:
     scale, zero_point = detail["quantization"]
     quantized = bool(scale)
     return LiteRTTensor(
-        name=name or detail["name"],
+        name=name,
         index=int(detail["index"]),
         shape=tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,

@@ -38,4 +38,4 @@ class TorchRuntime(Runtime):
 
 def as_array(tensor: torch.Tensor) -> NDArray[Any]:
     """Return an output as runtimes give it: float32, or int64 where it has labels."""
-    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).numpy()
+    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else torch.int64).numpy()

@@ -173,7 +173,7 @@ def test_pytorch_splits_a_large_batch() -> None:
     model.register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
     large = np.zeros((5, 1, 512, 1024), np.float32)
     assert _first(TorchRuntime(model), large).shape == (5, 1, 512, 1024)
-    assert sizes == [2, 2, 1]
+    assert sizes == [1, 2, 2, 2, 1]  # one and two are tried, whether it takes several at once
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x1c\0\0\0TFL3" + b"\xff" * 200], ids=["empty", "text", "header"])
@@ -226,3 +226,29 @@ def test_inputs_of_free_sizes_several_names_and_other_formats(tmp_path: Path) ->
         runtime.run({"image": image})
     with pytest.raises(UsageError, match=r"as many of one input as of another.* 2 of image and 1 of steps"):
         runtime.run({"image": image, "steps": steps[:1]})
+
+
+def test_each_input_has_a_row_and_labels_are_integers(tmp_path: Path) -> None:
+    """A scalar, a truth value and a class number for each image; the oracle is numpy."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "zero"], ["above"]),
+        helper.make_node("ArgMax", ["input"], ["classes"], axis=1, keepdims=0),
+    ]
+    kinds = {
+        "mean": (TensorProto.FLOAT, ()),
+        "above": (TensorProto.BOOL, ()),
+        "classes": (TensorProto.INT64, (1, 6, 7)),
+    }
+    outputs = [helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()]
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, SHAPE)
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    graph = helper.make_graph(nodes, "labels", [image], outputs, [zero])
+    path = tmp_path / "labels.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    given = OnnxRuntime(path).run({"input": INPUTS})
+    means = INPUTS.mean((1, 2, 3))
+    np.testing.assert_allclose(given["mean"], means, atol=1e-7)
+    assert given["above"].dtype == given["classes"].dtype == np.int64
+    assert given["above"].tolist() == (means > 0).astype(int).tolist()
+    assert (given["classes"] == INPUTS.argmax(1)).all()

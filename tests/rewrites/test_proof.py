@@ -12,7 +12,9 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites.engine import rewrite
-from mobilekit.rewrites.proof import Case, cases_for, compare, relative_error, smallest_case
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.precision import compute_in
+from mobilekit.rewrites.proof import Case, cases_for, compare, outputs_of, relative_error, smallest_case
 from mobilekit.rewrites.report import Proof
 from tests.nets_of_several_inputs import MASKED, Masked, recipe
 
@@ -86,3 +88,23 @@ class DividesByZero(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return infinities."""
         return x / (x - x)
+
+
+def test_labels_that_change_are_counted() -> None:
+    before = torch.tensor([[1, 2], [3, 4]])
+    assert relative_error(before, before) == 0
+    assert relative_error(before, before + torch.tensor([[0, 9], [0, 0]])) == 0.25
+    assert relative_error({"mask": before > 2}, {"mask": before > 3}) == 0.25
+
+
+def test_a_model_of_one_image_is_proved_image_by_image() -> None:
+    class OneImage(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(1, 3, -1).sum(2)
+
+    graph = trace(OneImage(), {"input": torch.zeros(1, 3, 8, 8)})
+    case = Case((2, 3, 8, 8), 0)
+    outputs = outputs_of(compute_in(graph, torch.float64), (case,))[case]
+    assert len(outputs) == 2
+    for image, output in zip(case.make()["input"], outputs, strict=True):
+        torch.testing.assert_close(output, image.sum((1, 2))[None])

@@ -147,7 +147,7 @@ class TorchSteps(Steps):
 
     def array(self, value: Any) -> NDArray[Any] | None:
         """See `Steps.array`."""
-        return as_array(value.detach()) if isinstance(value, torch.Tensor) else None
+        return as_array(value) if isinstance(value, torch.Tensor) else None
 
 
 def _has_tensor(value: Any) -> bool:
