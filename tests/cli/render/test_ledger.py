@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
@@ -24,6 +25,7 @@ from mobilekit.cli.results import DiffResult, ExportResult, result_of
 from mobilekit.cli.schema import schema_of
 from mobilekit.parity.baseline import against_baseline
 from mobilekit.parity.layers.result import LayerRow, Layers, Observer, StageLayers, TappedValue, TensorError
+from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import (
     ArtifactSummary,
     Bound,
@@ -110,6 +112,22 @@ def ledger(onnx: float = 5e-7, int8: float = 0.02, random: float = 5e-7, size: f
     return Ledger(on, {"logits": NOISE}, rows, steps, (gate,), artifacts, 0.875 if labeled else None, "ab" * 32)
 
 
+def of_labels() -> Ledger:
+    """A ledger of an output that is labels: one stage passes, one has a limit that says nothing, and one fails."""
+    truth = np.arange(200).reshape(4, 50)
+    rows = []
+    for stage, wrong, allowed in ((Stage.ONNX, 0, 0.0), (Stage.TFLITE_DYNAMIC, 40, 0.6), (Stage.TFLITE_INT8, 30, 0.1)):
+        found = compare(truth, np.where(truth < wrong, 99, truth))
+        limits = (Bound("equal_labels", 1 - allowed, "by hand").judge(found),)
+        random_limits = () if stage.is_quantized else limits
+        verdict, against = verdict_of(limits), Stage.REFERENCE
+        more: dict[str, Any] = {"limits": limits, "random": found, "random_limits": random_limits, "verdict": verdict}
+        rows.append(Row(**vars(found), stage=stage, against=against, output="classes", **more))
+        rows.append(replace(rows[-1], against=Stage.REWRITTEN if stage is Stage.ONNX else Stage.ONNX))
+    noise = replace(NOISE, labels=200)
+    return Ledger(MeasuredOn("photos", 4), {"classes": noise}, tuple(rows))
+
+
 def inside() -> Layers:
     """Values inside, of which one jumps."""
     error = TensorError(0.5, 0.25, 12.0, 9.0, 3, 64)
@@ -137,6 +155,7 @@ CASES: dict[str, DiffResult] = {
     "invariant": result_of(ledger(findings=(DEAD,)), layers=inside()),
     "gate": result_of(ledger(size=2.5)),
     "unjudged": result_of(ledger(int8=0.3, most=1.2)),
+    "labels": result_of(of_labels()),
     "failed": result_of(replace(ledger(), rows=ledger().rows[:3], gates=(), failed_stages=FAILED)),
     "baseline": result_of(ledger(int8=0.039), baseline=against_baseline(ledger(int8=0.039), ledger(int8=0.001))),
 }

@@ -34,7 +34,10 @@ def test_metrics_are_their_formulas(pair: tuple[NDArray[np.float32], NDArray[np.
     if np.any(a):
         assert got.relative_l2 == pytest.approx(math.sqrt(((a - b) ** 2).sum()) / math.sqrt((a**2).sum()))
     rows = list(zip(a, b, strict=True))
-    cosines = [x @ y / (math.sqrt(x @ x) * math.sqrt(y @ y)) if x.any() and y.any() else -1.0 for x, y in rows]
+    cosines = [
+        x @ y / (math.sqrt(x @ x) * math.sqrt(y @ y)) if x.any() and y.any() else 1.0 if (x == y).all() else -1.0
+        for x, y in rows
+    ]
     assert got.cosine == pytest.approx(min(cosines), abs=1e-9)
     error = math.sqrt(((a - b) ** 2).mean())
     if error > 0 and np.any(a):
