@@ -39,8 +39,8 @@ class KerasModel:
     errors: list[tuple[float, float]]
     """Of each output as it is in ONNX, and with its channels last: the error, as a share of the largest value."""
     orders: list[Order]
-    """Of each output, the order of its axes in which it is as in ONNX. None where it is, and of maps of four axes, which
-    stay NHWC."""
+    """Of each output, the order of its axes in which it is as in ONNX. None where it is so already, and of maps of four
+    axes, which stay NHWC."""
 
     @property
     def error(self) -> float:
@@ -191,8 +191,8 @@ def _order(made: NDArray[Any], expected: NDArray[Any]) -> Order:
     """Return the order of axes in which an output is as expected; None where it is so, or is a map of four axes."""
     if made.ndim == 4 or made.ndim != expected.ndim or _error(made, expected) <= _TOLERANCE:
         return None
-    orders = [order for order in permutations(range(made.ndim)) if made.transpose(order).shape == expected.shape]
-    return min(orders, key=lambda order: _error(made.transpose(order), expected), default=None)
+    orders = permutations(range(made.ndim))
+    return next((order for order in orders if _error(made.transpose(order), expected) <= _TOLERANCE), None)
 
 
 def _error(made: NDArray[Any], expected: NDArray[Any]) -> float:
@@ -201,4 +201,3 @@ def _error(made: NDArray[Any], expected: NDArray[Any]) -> float:
         return error_of(made, expected)
     share = float((made != expected).mean())
     return share if share > _TOLERANCE else 0.0
-
