@@ -67,7 +67,7 @@ CASES = {
     "label_output": Case(("output",)),
     "boxes_and_scores": Case(("output",)),
     "response_norm": Case(("output",)),
-    "bilinear_by_one_and_a_half": Case(("output",)),
+    "bilinear_by_one_and_a_half": Case(("output",), COORDINATES),
     "nearest_down_by_seven": Case(("output",)),
     "mish_and_softplus": Case(("output",)),
     "flow_warp": Case(("output",), COORDINATES),
