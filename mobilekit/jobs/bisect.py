@@ -85,6 +85,7 @@ class Bisection:
             alone=ErrorAlone(cut.error, cut.limit) if cut else None,
             certain=fault.is_anchored,
             counts_labels=is_label(seen.values[fault.tensor]),
+            missing=fault.is_missing,
         )
 
 
@@ -158,7 +159,6 @@ def _text(found: Bisection) -> str:
     """Return the description for a bug report."""
     pair, shown, seen = found.pair, found.local[0], found.islands.candidate
     fault = shown.fault
-    ops = ", ".join(seen.ops[place].kind for place in fault.island.ops)
     measure = "share of labels that differ" if is_label(shown.expected) else "relative L2 error"
     shapes = " and ".join("x".join(map(str, array.shape)) for array in shown.inputs)
     runtime = "ONNX Runtime, its graph optimization off," if shown.file.endswith(".onnx") else "LiteRT"
@@ -169,7 +169,7 @@ def _text(found: Bisection) -> str:
         "",
         f"- at fault in the reference: {', '.join(f'`{one}`' for one in fault.modules)} "
         f"(steps {', '.join(f'`{step}`' for step in fault.steps)})",
-        f"- in the candidate: {ops}, which makes `{seen.name(fault.tensor)}`",
+        f"- in the candidate: {found._fault(fault).in_candidate}, which makes `{seen.name(fault.tensor)}`",
         f"- {shown.file} holds these ops alone; it takes {shapes} (inputs.npz, the reference's own values there) and "
         f"should give expected.npy, {'x'.join(map(str, shown.expected.shape))}",
         f"- {measure} {shown.error:.3g}; rounding in {pair.precision} explains {shown.limit:.3g}",

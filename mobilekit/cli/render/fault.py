@@ -14,13 +14,13 @@ def fault_lines(report: BisectionReport) -> list[str]:
     first = report.faults[0]
     lines = [
         f"At fault: {' and '.join(first.modules)}",
-        f"  in the candidate: {', '.join(first.ops)}, which makes {first.output}",
+        f"  in the candidate: {first.in_candidate}, which makes {first.output}",
         f"  {_error(first, first.relative_l2)} on the values before it; rounding explains {_figure(first.limit)}",
     ]
     if first.alone:
         lines.append(f"  cut out, on the reference's values: {_error(first, first.alone.relative_l2)}")
     lines += [f"  {report.message}"] if report.message else []
-    lines += [f"Also: {' and '.join(one.modules)} ({', '.join(one.ops)})" for one in report.faults[1:]]
+    lines += [f"Also: {' and '.join(one.modules)} ({one.in_candidate})" for one in report.faults[1:]]
     lines.append(aligned)
     if report.folder:
         lines += [

@@ -11,6 +11,7 @@ import numpy as np
 
 from mobilekit.parity.bisect.layouts import layouts_between
 from mobilekit.parity.bisect.regions import Island, Islands, Match
+from mobilekit.parity.bisect.steps import Values
 
 Progress = Callable[[str], None]
 
@@ -39,6 +40,8 @@ class Fault:
     limit: float
     is_anchored: bool = True
     """Whether what follows agrees with the reference again, so that the end of the island is known."""
+    is_missing: bool = False
+    """Whether the ops are right, and the steps after them are done by none."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,11 @@ def _fault_at(islands: Islands, place: int) -> Fault:
         return _unanchored(islands, place)
     taken = islands.island(made)
     for tensor in filter(islands.makers.__contains__, taken.borders):  # a step may be missing after one of them
-        missed = islands.known[tensor].step
+        done = islands.known[tensor].step
         before = islands.values_at(islands.island(tensor, _without(islands, tensor)))
-        for match in _candidates(islands, tensor, {**before, missed: None}):
-            if _is_confirmed(islands, tensor, match):
-                return _fault(islands, tensor, match, after=missed)
+        for match in _candidates(islands, tensor, {**before, done: None}):
+            if _changes(islands, tensor, before, match.step) and _is_confirmed(islands, tensor, match):
+                return _fault(islands, tensor, match, after=done)
     for tensor in _following(islands, place):
         confirmed = [
             _fault(islands, tensor, match)
@@ -129,6 +132,11 @@ def _fault_at(islands: Islands, place: int) -> Fault:
         if confirmed:  # what follows may take it for a sum as well as for the ReLU of it
             return min(confirmed, key=lambda fault: fault.error)
     return _unanchored(islands, place)
+
+
+def _changes(islands: Islands, tensor: str, before: Values, step: str) -> bool:
+    """Return whether a step does more than order the axes of what a right tensor holds: else that is there already."""
+    return islands.is_new(tensor, islands.yardstick.replay(before).exact(step))
 
 
 def _following(islands: Islands, place: int) -> Iterator[str]:
@@ -191,7 +199,7 @@ def _fault(islands: Islands, tensor: str, match: Match, after: str | None = None
         steps = _without_moves(islands, island, steps)
     modules = tuple(dict.fromkeys(islands.reference.module(step) for step in steps))
     error, limit = islands.error(tensor, match)
-    return Fault(tensor, match, island, tuple(steps), modules, error, limit, is_anchored)
+    return Fault(tensor, match, island, tuple(steps), modules, error, limit, is_anchored, is_missing=after is not None)
 
 
 def _without(islands: Islands, tensor: str) -> dict[str, Match]:

@@ -39,6 +39,13 @@ class FaultReport(Result):
     """Whether what comes after agrees with the reference again."""
     counts_labels: bool = False
     """Whether the output has labels: its errors are then the share of them that differs."""
+    missing: bool = False
+    """Whether the ops are right, and the steps, which follow them in the reference, are done by none."""
+
+    @property
+    def in_candidate(self) -> str:
+        """What the candidate has there."""
+        return f"{'nothing after ' if self.missing else ''}{', '.join(self.ops)}"
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,4 @@ class BisectionReport(Result):
     alone: ErrorAlone | None = None
     certain: bool | None = None
     counts_labels: bool = False
+    missing: bool | None = None

@@ -110,7 +110,28 @@ def test_two_faults_are_told_apart(tmp_path: Path) -> None:
 def test_a_step_that_is_missing_is_named_alone(tmp_path: Path) -> None:
     net: Any = make()
     net.act = nn.Identity()
-    assert found(beside_torch(write(net, tmp_path / "missing.onnx"))) == [("act",)]
+    (fault,) = bisect(beside_torch(write(net, tmp_path / "missing.onnx"))).faults
+    assert (fault.modules, fault.is_missing) == (("act",), True)
+
+
+class OverAxes(nn.Module):
+    """A map with its channels last, all axes of one length, by its norm over two of them."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.axes, self.conv, self.head = axes, nn.Conv2d(3, SIZE // 2, 3, 2, 1), nn.Linear(SIZE // 2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x).permute(0, 2, 3, 1)
+        return self.head(y / torch.norm(y, dim=self.axes, keepdim=True)).mean((1, 2))
+
+
+def test_an_op_that_is_right_is_not_accused_for_what_reads_it(tmp_path: Path) -> None:
+    """Sums over other axes could as well be those of a map that was turned: but that map holds what it should."""
+    path = write(OverAxes((1, 3)), tmp_path / "axes.onnx")
+    first = bisect(beside_torch(path, OverAxes((1, 2)))).faults[0]
+    assert not first.is_missing and first.modules[0] == "linalg_vector_norm"
 
 
 def test_a_fault_at_the_end_is_found(tmp_path: Path) -> None:
