@@ -43,12 +43,14 @@ class Case:
     Attributes:
         outputs: The names, in the order in which the module returns the tensors.
         tolerance: How far float32 may be off, in units of the largest output. Integers and booleans must be equal.
-        not_yet: What is known to be wrong.
+        not_yet: What is known to be wrong in float32.
+        int8: What is said of an int8 file that fails; nothing of one that passes.
     """
 
     outputs: tuple[str, ...]
     tolerance: float = FLOAT32
     not_yet: str = ""
+    int8: str = ""
 
 
 CASES = {

@@ -68,7 +68,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
             any file could not be made, opened or run.
     """
     opened = open_source(request.source)
-    digest = request_digest(request)
+    digest = request_digest(request, opened.model)
     existing = _existing(request, digest)
     if existing:
         if request.strict:
@@ -155,8 +155,13 @@ def _fill(
     return made.failed
 
 
-def request_digest(request: ExportRequest) -> str:
-    """Return the digest of all that decides what the bundle holds."""
+def request_digest(request: ExportRequest, model: nn.Module | None = None) -> str:
+    """Return the digest of all that decides what the bundle holds.
+
+    Args:
+        request: The request.
+        model: What a factory of the user's made, whose weights may come from anywhere.
+    """
     source, recipe = request.source, request.source.recipe.recipe
     checkpoint = None if source.weights == NO_WEIGHTS else source.weights
     if checkpoint and not checkpoint.is_file():
@@ -171,6 +176,7 @@ def request_digest(request: ExportRequest) -> str:
             "inputs": list(recipe.shapes),  # in their order, which the digest of the recipe leaves out
             "code": sha256_of(code[0]) if code else None,
             "weights": sha256_of(checkpoint) if checkpoint else str(source.weights),
+            "given": weights_digest(model) if code and model is not None and source.weights is None else None,
             "calibration": [sha256_of(path) for path in files[: recipe.calibration.count]],
             "installed_rewrites": sources_of([step.name for step in recipe.rewrites]),
             "tools": tool_versions(),

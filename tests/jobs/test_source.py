@@ -17,7 +17,7 @@ from mobilekit.cli import app
 from mobilekit.errors import UsageError
 from mobilekit.jobs import export as exporter
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.export import ExportRequest
+from mobilekit.jobs.export import ExportRequest, request_digest
 from mobilekit.jobs.source import Source, build, choose_recipe, open_source, recipe_of_model
 from mobilekit.models.build import Reference, save_state
 from mobilekit.models.names import NO_WEIGHTS
@@ -288,3 +288,23 @@ def test_a_recipe_is_the_one_given_or_the_models_own(given: dict[str, Path]) -> 
     assert (
         choose_recipe("ghostnetv2_digits", None).recipe == recipe_of_model("ghostnetv2_digits").recipe == loaded.recipe
     )
+
+
+def test_what_a_factory_loads_makes_another_export(tmp_path: Path) -> None:
+    """Its code stays the same, and the file that it reads does not."""
+    (tmp_path / "net.py").write_text(
+        "from pathlib import Path\nimport torch\nfrom torch import nn\n"
+        "def make():\n"
+        "    net = nn.Conv2d(3, 2, 3)\n"
+        "    net.load_state_dict(torch.load(Path(__file__).with_name('net.pth')))\n"
+        "    return net\n"
+    )
+    (tmp_path / "r.yaml").write_text("input: {size: 8}")
+    digests = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        torch.save(nn.Conv2d(3, 2, 3).state_dict(), tmp_path / "net.pth")
+        source = Source(f"{tmp_path / 'net.py'}:make", choose_recipe("", tmp_path / "r.yaml"))
+        request = ExportRequest(source, tmp_path / "out")
+        digests.append(request_digest(request, open_source(source).model))
+    assert digests[0] == digests[1] != digests[2]
