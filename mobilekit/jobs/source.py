@@ -49,7 +49,7 @@ class Opened:
     options: dict[str, Any]
     """Those that it was built with."""
     model: nn.Module
-    """With weights that mean nothing yet."""
+    """With the weights that it was made with."""
 
     def fill(self, progress: Progress = lambda _message: None) -> Built:
         """Read the calibration inputs, and fill the model with its weights.

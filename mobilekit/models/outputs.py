@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -71,7 +71,7 @@ def _apart(names: list[str]) -> list[str]:
     apart: list[str] = []
     for place, name in enumerate(names):
         others = {*apart, *names[place + 1 :]} if name in apart else set()
-        numbered = (f"{name}_{number}" for number in count(1))
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
         apart.append(next(one for one in numbered if one not in others) if others else name)
     return apart
 
@@ -112,20 +112,19 @@ def takes_batches(model: nn.Module, inputs: Tensors) -> bool:
     if isinstance(meta, dict) and "one_size" in meta:
         return not meta["one_size"]
     if model not in _TAKES_BATCHES:
-        _TAKES_BATCHES[model] = _is_free(model, inputs)
+        one = {name: tensor[:1] for name, tensor in inputs.items()}
+        names = rows_given(model, one)
+        twice = {name: torch.cat([tensor, tensor]) for name, tensor in one.items()}
+        _TAKES_BATCHES[model] = names is not None and rows_given(model, twice) == names
     return _TAKES_BATCHES[model]
 
 
-def _is_free(model: nn.Module, inputs: Tensors) -> bool:
-    names = []
-    for number in (1, 2):
-        images = {name: torch.cat([tensor[:1]] * number) for name, tensor in inputs.items()}
-        try:
-            with torch.no_grad():
-                row = named_outputs(call(model, images))
-        except Exception:  # of any kind; an image by itself tells again what is wrong with the model
-            return False
-        if not all(tensor.dim() and len(tensor) == number for tensor in row.values()):
-            return False
-        names.append(list(row))
-    return names[0] == names[1]
+def rows_given(model: nn.Module, inputs: Tensors) -> list[str] | None:
+    """Return the names of a model's outputs, where each has a row for each of the inputs (N, ...); else None."""
+    try:
+        with torch.no_grad():
+            outputs = named_outputs(call(model, inputs))
+    except Exception:  # of any kind; an image by itself tells again what is wrong with the model
+        return None
+    count = len(next(iter(inputs.values())))
+    return list(outputs) if all(tensor.dim() and len(tensor) == count for tensor in outputs.values()) else None

@@ -18,7 +18,7 @@ from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
 from mobilekit.models.inputs import by_parameter
-from mobilekit.models.outputs import takes_batches
+from mobilekit.models.outputs import rows_given
 from mobilekit.rewrites.fx.functional import make_functional
 from mobilekit.rewrites.fx.functional_layers import raise_layers
 from mobilekit.rewrites.fx.layers import keep_layers, name_calls
@@ -65,10 +65,11 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
             return model
         name_calls(model)
     inputs = by_parameter(model, examples)
-    program = _with_free_batch(model, inputs) if takes_batches(model, dict(examples)) else None
+    one = {name: tensor[:1] for name, tensor in examples.items()}
+    program = _with_free_batch(model, inputs) if rows_given(model, one) else None
     is_fixed = program is None
     if program is None:
-        program = _export(model, {name: tensor[:1] for name, tensor in inputs.items()}, None)
+        program = _export(model, by_parameter(model, one), None)
     graph = _plain(model, program)
     graph.meta["captured"] = shapes
     graph.meta["one_size"] = is_fixed
