@@ -127,11 +127,12 @@ def _module(node: onnx_ir.Node) -> str:
 
 
 def _strip(model: onnx_ir.Model) -> None:
-    """Drop all metadata: torch writes where the model's code lies on this machine."""
+    """Drop what another machine would write otherwise: where the model's code lies, and torch's build for a GPU."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
+    model.producer_version = torch.__version__.partition("+")[0]
     made = [value for node in model.graph for value in node.outputs]
     for value in [*model.graph.inputs, *model.graph.initializers.values(), *made]:
         value.metadata_props.clear()
