@@ -65,5 +65,5 @@ class _Recorder(Interpreter):
         result = super().run_node(n)
         is_wanted = n.op not in ("get_attr", "output") if self.names is None else n.name in self.names
         if is_wanted and isinstance(result, torch.Tensor) and result.is_floating_point():
-            self.values[n.name] = result
+            self.values[n.name] = result.detach()  # what is done to a parameter may give it back as it is
         return result

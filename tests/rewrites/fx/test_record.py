@@ -52,6 +52,20 @@ def test_another_format_leaves_the_graph_and_its_steps() -> None:
         torch.testing.assert_close(single[node].double(), value, rtol=1e-5, atol=1e-6)
 
 
+def test_a_step_that_gives_a_parameter_back_has_its_value() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.full((3, 1, 1), 2.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.dropout(self.scale, 0.5, train=False)
+
+    values = record_values(trace(Scaled(), {"input": X}), {"input": X})
+    assert not any(value.requires_grad for value in values.values())
+    assert np.array_equal(list(values.values())[-1].numpy(), 2 * X.numpy())
+
+
 def test_some_steps_alone() -> None:
     graph = trace(InPlace().eval(), INPUTS)
     wanted = {node for node in graph.graph.nodes if node.name in ("add", "offset", "sym_size_int")}
