@@ -87,6 +87,37 @@ def all_values(content: bytes, arrays: Mapping[str, NDArray[Any]]) -> dict[str, 
     return {**arrays, **dict(zip(names, results, strict=True))}
 
 
+def by_definition(content: bytes, values: Mapping[str, NDArray[Any]], output: str) -> list[NDArray[Any]]:
+    """Return the results of one node as ONNX's own reference computes them, in numpy.
+
+    Args:
+        content: An ONNX file.
+        values: What its nodes take, by name.
+        output: One of the results.
+    """
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnx.load_from_string(content)
+    (node,) = [each for each in model.graph.node if output in each.output]
+    taken = [name for name in dict.fromkeys(node.input) if name in values]
+    graph = onnx.helper.make_graph(
+        [node],
+        "node",
+        [onnx.helper.make_tensor_value_info(name, _element_type(values[name]), values[name].shape) for name in taken],
+        [onnx.ValueInfoProto(name=name) for name in node.output],
+        [each for each in model.graph.initializer if each.name in node.input],
+    )
+    alone = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return list(ReferenceEvaluator(alone).run(None, {name: values[name] for name in taken}))
+
+
+def _element_type(array: NDArray[Any]) -> int:
+    import onnx
+
+    return int(onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+
+
 class OnnxRuntime(Runtime):
     """An ONNX model on the CPU; see `open_session`."""
 

@@ -85,3 +85,12 @@ def test_an_input_as_deep_as_it_is_wide_is_not_mistaken(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = net(torch.from_numpy(x)).numpy()
     assert np.abs(given - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_a_file_is_made_where_onnx_runtime_is_off_and_not_onnx2tf(tmp_path: Path) -> None:
+    """ONNX Runtime 1.23 takes row 6 for row 7; ONNX's own reference is asked, and the file has PyTorch's rows."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Upsample((2, 2)), nn.Conv2d(4, 4, 1), nn.Flatten())
+    converted = Converted(net, (3, 14, 14), tmp_path)
+    assert converted.error(converted.float32) < 1e-6

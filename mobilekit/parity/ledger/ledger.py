@@ -12,6 +12,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime, is_label
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
+from mobilekit.parity.ledger.blame import with_blame
 from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_format_errors
 from mobilekit.parity.ledger.limits import bounds_for, judge
@@ -102,7 +103,7 @@ def measure(
     return Ledger(
         MeasuredOn(evaluation.name, evaluation.count),
         errors[InputSet.REAL],
-        tuple(rows),
+        tuple(with_blame(rows)),
         tuple(steps),
         reference_top1=top1,
         inputs_sha256=digest,
