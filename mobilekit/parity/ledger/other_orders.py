@@ -52,7 +52,7 @@ def run_in_other_orders(model: nn.Module, inputs: Arrays) -> Iterator[Arrays]:
 
 
 class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds the terms of means, sums, products of matrices and convolutions in an order of its own.
+    """Adds the terms of means, sums, normalizations, products of matrices and convolutions in an order of its own.
 
     Args:
         seed: Which order: 0 is the terms' own, in which most kernels add them, 1 is from the last to the first, and
@@ -70,7 +70,7 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = self._reordered(func, args) if is_plain else None
         return func(*args, **(kwargs or {})) if result is None else result
 
-    def _reordered(self, func: Any, args: Any) -> torch.Tensor | None:
+    def _reordered(self, func: Any, args: Any) -> torch.Tensor | tuple[torch.Tensor, ...] | None:
         """Return an operator's result; None where its sums are left as they are."""
         if func in (_aten.mean.dim, _aten.sum.dim_IntList) and args[1]:
             return self._reduce(args[0], args[1], keeps=len(args) > 2 and args[2], is_mean=func is _aten.mean.dim)
@@ -81,6 +81,10 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._product(args[0][None], args[1][None])[0]
         if func is _aten.bmm.default:
             return self._product(args[0], args[1])
+        if func is _aten.native_layer_norm.default:
+            return self._layer_norm(*args)
+        if func is _aten.native_group_norm.default:
+            return self._group_norm(*args)
         is_convolution = func is _aten.convolution.default and args[0].dim() == 4
         return self._convolve(*args) if is_convolution and not args[6] and args[8] == 1 else None
 
@@ -91,6 +95,26 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         terms = x.permute(*added, *others).reshape(math.prod(x.shape[dim] for dim in added), -1)
         total = _add_in_a_row(terms[self._order(len(terms))].numpy())
         return torch.from_numpy(total).reshape(shape) / (len(terms) if is_mean else 1)
+
+    def _layer_norm(self, x: torch.Tensor, shape: Sequence[int], *how: Any) -> tuple[torch.Tensor, ...]:
+        weight, bias, eps = how
+        dims = list(range(x.dim() - len(shape), x.dim()))
+        normal, mean, scale = self._normalized(x, dims, eps)
+        return _scaled(normal, weight, bias), mean, scale
+
+    def _group_norm(self, x: torch.Tensor, *how: Any) -> tuple[torch.Tensor, ...]:
+        weight, bias, count, channels, _places, groups, eps = how
+        normal, mean, scale = self._normalized(x.reshape(count, groups, -1), [2], eps)
+        own = (channels, *[1] * (x.dim() - 2))
+        weight, bias = (None if one is None else one.reshape(own) for one in (weight, bias))
+        return _scaled(normal.reshape(x.shape), weight, bias), mean.squeeze(2), scale.squeeze(2)
+
+    def _normalized(self, x: torch.Tensor, dims: list[int], eps: float) -> tuple[torch.Tensor, ...]:
+        """Return values with a mean of 0 and a variance of 1 along axes; the mean, and the factor."""
+        mean = self._reduce(x, dims, keeps=True, is_mean=True)
+        centered = x - mean
+        scale = (self._reduce(centered * centered, dims, keeps=True, is_mean=True) + eps).rsqrt()
+        return centered * scale, mean, scale
 
     def _product(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """Multiply (B, M, K) and (B, K, N)."""
@@ -120,6 +144,11 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.seed > 1:
             return torch.randperm(count, generator=self.random)
         return torch.arange(count).flip(0) if self.seed else torch.arange(count)
+
+
+def _scaled(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
 
 
 def _add_in_a_row(terms: NDArray[np.float32]) -> NDArray[np.float32]:

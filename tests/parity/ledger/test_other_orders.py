@@ -38,11 +38,16 @@ def flattened() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 4))
 
 
+def group_norm() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.GroupNorm(2, 8), nn.MaxPool2d(32), nn.Flatten())
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "wide mean of 64": (wide_mean, 64),
     "wide mean of 224": (wide_mean, 224),
     "two clamps": (TwoClamps, 32),
     "flattened": (flattened, 32),
+    "group norm": (group_norm, 64),
 }
 
 
@@ -136,3 +141,22 @@ def test_operators_keep_their_shapes(call: str) -> None:
         with OtherOrder(0):
             found = calls[call]()
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [(nn.GroupNorm(2, 8), (2, 8, 64, 64)), (nn.LayerNorm(4096), (2, 3, 4096)), (nn.LayerNorm((64, 64)), (2, 64, 64))],
+    ids=["groups", "vectors", "maps"],
+)
+def test_normalizations_add_in_a_row(norm: nn.Module, shape: tuple[int, ...]) -> None:
+    """After a ReLU half the squares are the same number, so that one after the other is rounded to the same side."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).relu()
+    for parameter in norm.parameters():
+        nn.init.uniform_(parameter, 0.5, 2)
+    with torch.no_grad():
+        exact = copy.deepcopy(norm).double()(x.double())
+        own = (norm(x) - exact).norm() / exact.norm()
+        with OtherOrder(0):
+            other = (norm(x) - exact).norm() / exact.norm()
+    assert own < 2e-7
+    assert 4 * own < other < 1e-4
