@@ -1,6 +1,8 @@
 """A small detector-like network of one's own: three feature maps by name.
 
-mobilekit export docs/examples/detector.py:make_detector --input-size 160
+It is untrained: `--weights none` draws its weights, and sets its batch norms on the calibration inputs.
+
+mobilekit export docs/examples/detector.py:make_detector --input-size 160 --weights none
 """
 
 import torch
