@@ -69,7 +69,7 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
     program = _with_free_batch(model, inputs) if rows_given(model, one) else None
     is_fixed = program is None
     if program is None:
-        program = _export(model, by_parameter(model, one), None)
+        program = _export(model, inputs, None)
     graph = _plain(model, program)
     graph.meta["captured"] = shapes
     graph.meta["one_size"] = is_fixed
