@@ -43,7 +43,8 @@ def phases(purpose: str) -> list[tuple[str, list[str]]]:
     if purpose == "development":
         return [("timm, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["dev"]])]
     own = {requirement: requirement.split(">")[0] for requirement in project["dependencies"]}
-    rest = [requirement for requirement, name in own.items() if name not in (*WITHOUT_DEPENDENCIES, "tensorflow", "torch")]
+    apart = (*WITHOUT_DEPENDENCIES, "tensorflow", "torch")
+    rest = [requirement for requirement, name in own.items() if name not in apart]
     return [
         ("TensorFlow", [tensorflow()]),
         ("PyTorch", ["torch"]),
