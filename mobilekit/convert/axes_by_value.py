@@ -63,10 +63,7 @@ class AxesByValue:
     @contextmanager
     def guiding(self) -> Iterator[None]:
         """Within the block onnx2tf converts with the orders that are told here."""
-        import onnx2tf.ops
-
-        names = [each.name for each in pkgutil.iter_modules(onnx2tf.ops.__path__, "onnx2tf.ops.")]
-        modules: list[Any] = [each for each in map(importlib.import_module, names) if hasattr(each, "make_node")]
+        modules = _makers_of_ops()
         makers = [module.make_node for module in modules]
         for module in modules:
             module.make_node = self._guided(module.make_node)
@@ -283,6 +280,17 @@ def error_of(made: Array, expected: Array, least: float = 0.0) -> float:
     if np.isnan(difference):
         return np.inf
     return difference / (max(_largest(expected), least) or 1.0)
+
+
+def _makers_of_ops() -> list[Any]:
+    """Return onnx2tf's modules that make an op each, but those that need packages that are not installed."""
+    import onnx2tf.ops
+
+    modules: list[Any] = []
+    for each in pkgutil.iter_modules(onnx2tf.ops.__path__, "onnx2tf.ops."):
+        with suppress(ImportError):
+            modules.append(importlib.import_module(each.name))
+    return [module for module in modules if hasattr(module, "make_node")]
 
 
 def _largest(array: Array) -> float:
