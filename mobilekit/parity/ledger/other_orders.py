@@ -75,8 +75,7 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in (_aten.mean.dim, _aten.sum.dim_IntList) and args[1]:
             return self._reduce(args[0], args[1], keeps=len(args) > 2 and args[2], is_mean=func is _aten.mean.dim)
         if func is _aten.addmm.default:
-            product: torch.Tensor = self._product(args[1][None], args[2][None])[0] + args[0]
-            return product
+            return self._with_bias(args[1][None], args[2][None], args[0].expand(1, 1, -1))[0]
         if func is _aten.mm.default:
             return self._product(args[0][None], args[1][None])[0]
         if func is _aten.bmm.default:
@@ -116,15 +115,31 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         scale = (self._reduce(centered * centered, dims, keeps=True, is_mean=True) + eps).rsqrt()
         return centered * scale, mean, scale
 
-    def _product(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """Multiply (B, M, K) and (B, K, N)."""
+    def _with_bias(self, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Multiply (B, M, K) and (B, K, N), and add (1, M or 1, N or 1)."""
+        product = self._product(left, right)
+        return self._product(left, right, bias) if self._starts_with(bias, product) else product + bias
+
+    def _starts_with(self, bias: torch.Tensor | None, sums: torch.Tensor) -> bool:
+        """Return whether a sum is tried that starts with its bias, as XNNPACK's do.
+
+        Where the bias is the largest, each term that is added to it loses as much as the bias is rounded by, and a sum
+        to which the bias comes last loses that once.
+        """
+        return self.seed == 0 and bias is not None and bool(bias.abs().max() > sums.abs().max())
+
+    def _product(self, left: torch.Tensor, right: torch.Tensor, first: torch.Tensor | None = None) -> torch.Tensor:
+        """Multiply (B, M, K) and (B, K, N); where there is a first term, the products are added to it one by one."""
         order = self._order(left.shape[2])
         left, right = left[:, :, order], right[:, order]
-        if left.shape[2] < MANY_TERMS or left.numel() * right.shape[2] > _MOST_PRODUCTS:
-            return torch.matmul(left, right)
+        is_short = left.shape[2] < MANY_TERMS and first is None
+        if is_short or left.numel() * right.shape[2] > _MOST_PRODUCTS:
+            return torch.matmul(left, right) if first is None else torch.matmul(left, right) + first
         columns, rows = left.permute(2, 0, 1)[..., None].numpy(), right.permute(1, 0, 2)[:, :, None].numpy()
         step = max(1, _BLOCK // (columns[0].size * rows.shape[-1]))
         total = np.zeros((left.shape[0], left.shape[1], right.shape[2]), np.float32)
+        if first is not None:
+            total += first.numpy()
         for start in range(0, len(columns), step):
             terms = columns[start : start + step] * rows[start : start + step]
             total = _add_in_a_row(np.concatenate([total[None], terms]).reshape(len(terms) + 1, -1)).reshape(total.shape)
@@ -135,9 +150,12 @@ class OtherOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         terms = weight[0].numel()
         order = self._order(x.shape[1])
         result = F.conv2d(x[:, order], weight[:, order], None, stride, padding, dilation)
-        if terms >= MANY_TERMS and result[:, 0].numel() * weight.numel() <= _MOST_PRODUCTS:
+        first = bias[None, :, None] if bias is not None and self._starts_with(bias, result) else None
+        is_affordable = result[:, 0].numel() * weight.numel() <= _MOST_PRODUCTS
+        if is_affordable and (terms >= MANY_TERMS or first is not None):
             patches = F.unfold(x, weight.shape[2:], dilation, padding, stride)
-            result = self._product(weight.flatten(1)[None].expand(len(x), -1, -1), patches).reshape(result.shape)
+            result = self._product(weight.flatten(1)[None].expand(len(x), -1, -1), patches, first).reshape(result.shape)
+            bias = None if first is not None else bias
         return result if bias is None else result + bias[:, None, None]
 
     def _order(self, count: int) -> torch.Tensor:

@@ -160,3 +160,23 @@ def test_normalizations_add_in_a_row(norm: nn.Module, shape: tuple[int, ...]) ->
             other = (norm(x) - exact).norm() / exact.norm()
     assert own < 2e-7
     assert 4 * own < other < 1e-4
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(40, 6, 1), nn.Linear(40, 6)], ids=["convolution", "linear"])
+def test_a_sum_can_start_with_its_bias(layer: nn.Conv2d | nn.Linear) -> None:
+    """As XNNPACK's do: beside a large bias each of 40 small terms is rounded, not their sum alone."""
+    draw = np.random.default_rng(0)
+    x = (draw.standard_normal((5, 40)) * 1e-3).astype(np.float32)
+    with torch.no_grad():
+        layer.bias.fill_(0.7)
+        weight, bias = layer.weight.reshape(6, 40).numpy(), layer.bias.numpy()
+        total = np.broadcast_to(bias, (5, 6)).copy()
+        for term in range(40):
+            total += x[:, term, None] * weight[None, :, term]
+        given = torch.from_numpy(x.reshape(5, 40, 1, 1) if isinstance(layer, nn.Conv2d) else x)
+        with OtherOrder(0):
+            made = layer(given).reshape(5, 6).numpy()
+        plain = layer(given).reshape(5, 6).numpy()
+    np.testing.assert_array_equal(made, total)
+    exact = x.astype(np.float64) @ weight.astype(np.float64).T + bias
+    assert np.abs(made - exact).max() > 2 * np.abs(plain - exact).max()
