@@ -1,4 +1,5 @@
 # Every target sets itself up: an environment in .venv from exact pins, made again only when the pins change.
+# PYTHON=python3.12 takes that one; without, the newest on PATH that fits.
 MODEL ?= ghostnetv2
 ARGS ?=
 VENV := .venv
@@ -12,6 +13,14 @@ PROCESSES := -n 2 --dist worksteal
 ZOO ?=
 ZOO_SIZE ?=
 
+# Another Python makes the environment anew.
+version = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>&1)
+ifneq ($(PYTHON),)
+ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
+.PHONY: $(EXPORT)
+endif
+endif
+
 .PHONY: help export test test-fast test-zoo check format setup clean
 
 help:
@@ -22,6 +31,7 @@ help:
 	@echo "make check                     run lint, types and layer contracts"
 	@echo "make format                    format the code, as make check wants it"
 	@echo "make setup                     make .venv with what an export needs; the others do it themselves"
+	@echo "PYTHON=python3.12              with any of them: the Python to take, else the newest that fits"
 
 export: $(if $(filter timm:%,$(MODEL)),$(TIMM),$(EXPORT))
 	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
@@ -49,8 +59,8 @@ format: $(DEVELOPMENT)
 
 setup: $(EXPORT)
 
-$(EXPORT): pyproject.toml constraints.txt
-	@sh .ci/setup $(VENV) export
+$(EXPORT): pyproject.toml $(wildcard constraints/*.txt)
+	@PYTHON="$(PYTHON)" sh .ci/setup $(VENV) export
 	@touch $@
 
 $(TIMM): $(EXPORT)

@@ -1,4 +1,4 @@
-"""Install mobilekit's packages, in the exact versions of constraints.txt, into the environment that runs this.
+"""Install mobilekit's packages, in the exact versions of constraints/, into the environment that runs this.
 
 The argument says what for: `export`, `timm` (models of timm besides), or `development` (tests and checks besides).
 `export` leaves out what onnx2tf asks for and mobilekit's use of it never imports: some 40 packages, and the CUDA build
@@ -6,6 +6,8 @@ of TensorFlow where there is one for processors alone, which makes the same file
 """
 
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Each asks for more than mobilekit's use of it needs.
 WITHOUT_DEPENDENCIES = ("onnx2tf", "tf-keras")
-ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon", "psutil", "requests", "sng4onnx")
+ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon; python_version < '3.12'", "psutil", "requests", "sng4onnx")
 SIZES = {
     "export": "about 95 packages, 2.9 GB with a CPU build of PyTorch",
     "timm": "about 10 packages more",
@@ -42,29 +44,45 @@ def phases(purpose: str) -> list[tuple[str, list[str]]]:
         return [("timm and torchvision", extras["timm"])]
     if purpose == "development":
         return [("timm, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["dev"]])]
-    own = {requirement: requirement.split(">")[0] for requirement in project["dependencies"]}
+    wanted = [*project["dependencies"], *extras["convert"]]
+    alone = [each for each in wanted if name_of(each) in WITHOUT_DEPENDENCIES]
     apart = (*WITHOUT_DEPENDENCIES, "tensorflow", "torch")
-    rest = [requirement for requirement, name in own.items() if name not in apart]
+    rest = [each for each in wanted if name_of(each) not in apart]
     return [
         ("TensorFlow", [tensorflow()]),
         ("PyTorch", ["torch"]),
-        ("onnx2tf", ["--no-deps", *WITHOUT_DEPENDENCIES]),
+        ("onnx2tf", ["--no-deps", *alone]),
         ("ONNX, LiteRT and the rest", [*rest, *ONNX2TF_IMPORTS]),
         ("mobilekit", ["--no-deps", "--editable", str(ROOT)]),
     ]
 
 
+def name_of(requirement: str) -> str:
+    """Return the name of the package that a requirement asks for."""
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
+def installer() -> list[str]:
+    """Return the command that installs: uv's where there is one, which is faster, or else pip's."""
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    return [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-warn-conflicts"]
+
+
 def main(purpose: str) -> int:
     """Install phase by phase; each is a line before it starts. Return the exit code."""
     began = time.monotonic()
-    print(f"Setting up {sys.prefix} for {purpose}, once: {SIZES[purpose]}.", flush=True)
-    steps = phases(purpose)
-    pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-warn-conflicts"]
+    steps, install = phases(purpose), installer()
+    version, tool = platform.python_version(), "uv" if install[1] == "pip" else "pip"
+    print(
+        f"Setting up {sys.prefix} with Python {version} and {tool}, for {purpose}, once: {SIZES[purpose]}.", flush=True
+    )
+    pins = ROOT / "constraints" / "python{}.{}.txt".format(*sys.version_info)
     for number, (name, arguments) in enumerate(steps, start=1):
         print(f"[{number}/{len(steps)}] {name} ...", flush=True)
-        done = subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), *arguments], check=False)
+        done = subprocess.run([*install, "-c", str(pins), *arguments], check=False)
         if done.returncode:
-            print(f"{name} could not be installed; pip says why above. `make` goes on from there.", file=sys.stderr)
+            print(f"{name} could not be installed; {tool} says why above. `make` goes on from there.", file=sys.stderr)
             return done.returncode
     count = len({found.name for found in metadata.distributions()})
     size = sum(path.lstat().st_size for path in Path(sys.prefix).rglob("*") if path.is_file())

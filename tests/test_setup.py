@@ -12,12 +12,15 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 
+from mobilekit.convert.installed import PYTHONS
 from mobilekit.store.bundle import find_changes
 from tests.conftest import ROOT
 from tests.tiny import TINY, TINY_RECIPE
@@ -27,8 +30,9 @@ MAKE = shutil.which("make") or "make"
 
 def fake_checkout(folder: Path) -> None:
     """Copy what the set-up reads, with a set-up script that only notes what it ran for."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "constraints", folder / "constraints")
     (folder / ".ci").mkdir()
     (folder / ".ci" / "setup").write_text('echo "$2" >> log\nmkdir -p "$1/bin"\n')
 
@@ -43,7 +47,7 @@ def test_set_up_runs_once_and_again_only_when_pins_change(tmp_path: Path) -> Non
     fake_checkout(tmp_path)
     assert ran(tmp_path, "setup") == ["export"]
     assert ran(tmp_path, "setup") == ["export"]
-    os.utime(tmp_path / "constraints.txt", (2**31, 2**31))
+    os.utime(tmp_path / "constraints" / "python3.11.txt", (2**31, 2**31))
     assert ran(tmp_path, "setup") == ["export", "export"]
 
 
@@ -96,11 +100,26 @@ def test_each_phase_is_told_before_it_starts(
     assert "onnx2tf could not be installed" in said.err
 
 
-def test_every_dependency_is_installed_for_an_export(installer: ModuleType) -> None:
-    named = {re.split(r"[^\w.-]", word)[0] for _, words in installer.phases("export") for word in words}
+def here(requirements: Iterable[str]) -> set[str]:
+    """Names of the packages that these ask for on this Python."""
+    wanted = map(Requirement, requirements)
+    return {canonical_name(each.name) for each in wanted if each.marker is None or each.marker.evaluate()}
+
+
+def asked_for() -> list[str]:
+    """What an export needs, as pyproject.toml says it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for requirement in project["dependencies"]:
-        name = re.split(r"[^\w.-]", requirement)[0]
+    return [*project["dependencies"], *project["optional-dependencies"]["convert"]]
+
+
+def installed_for_an_export(installer: ModuleType) -> set[str]:
+    words = [word for _, words in installer.phases("export") for word in words]
+    return here(word for word in words if word[0] not in "-/")
+
+
+def test_every_dependency_is_installed_for_an_export(installer: ModuleType) -> None:
+    named = installed_for_an_export(installer)
+    for name in here(asked_for()):
         assert name in named or f"{name}-cpu" in named
 
 
@@ -114,10 +133,9 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
             elif isinstance(statement, ast.ImportFrom):
                 imported.add(str(statement.module).partition(".")[0])
     packages = metadata.packages_distributions()
-    needed = {packages[name][0].lower().replace("_", "-") for name in imported if name in packages}
-    there = {re.split(r"[^\w.-]", word)[0].lower() for _, words in installer.phases("export") for word in words}
+    needed = {canonical_name(packages[name][0]) for name in imported if name in packages}
     # What TensorFlow brings; an op that decodes pictures, which no graph of ours has.
-    assert needed - there <= {"absl-py", "opencv-python", "tensorflow"}
+    assert needed - installed_for_an_export(installer) <= {"absl-py", "onnx2tf", "opencv-python", "tensorflow"}
 
 
 def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
@@ -129,23 +147,71 @@ def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
     tops = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"mobilekit"}
     names = {packages[top][0].lower().replace("_", "-") for top in tops}
     needed = {name.removesuffix("-cpu") for name in names}  # TensorFlow's build for processors alone is TensorFlow
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    own = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in project["dependencies"]}
-    assert needed - own <= {"timm", "torchvision", "pydantic-core", "protobuf"}
+    assert needed - here(asked_for()) <= {"timm", "torchvision", "pydantic-core", "protobuf"}
 
 
-def test_a_machine_without_python_3_11_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")  # a Python of another version
-    (tmp_path / "python3").chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", str(ROOT / ".ci" / "setup"), str(tmp_path / "venv"), "export"],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+def program(path: Path, answers: str) -> None:
+    """Write a shell script in place of a Python."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{answers}\n")
+    path.chmod(0o755)
+
+
+def fake_python(path: Path, version: str) -> None:
+    """Write a Python that says its version, and where it is when it is to make an environment, and makes none."""
+    program(path, f'case "$1 $2" in *version_info*) echo {version} ;; "-m venv") echo {path} ;; esac')
+
+
+def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the set-up where PATH has no Python but the folder's."""
+    for tool in ("dirname", "rm"):
+        if not (folder / tool).exists():
+            (folder / tool).symlink_to(str(shutil.which(tool)))
+    words = ["/bin/sh", str(ROOT / ".ci" / "setup"), str(folder / "venv"), "export"]
+    return subprocess.run(words, env={"PATH": str(folder), **variables}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHON": "python3"}])
+def test_a_machine_without_a_python_that_converts_is_told_so(tmp_path: Path, variables: dict[str, str]) -> None:
+    fake_python(tmp_path / "python3", "3.14")
+    done = set_up(tmp_path, **variables)
     assert done.returncode == 2
-    assert "needs Python 3.11" in done.stderr
+    assert "needs Python 3.11, 3.12 or 3.13" in done.stderr and "found 3.14" in done.stderr
+    assert "All but exports works with 3.14" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_the_newest_python_that_converts_is_taken(tmp_path: Path) -> None:
+    for version in ("3.11", "3.12", "3.14"):
+        fake_python(tmp_path / f"python{version}", version)
+    program(tmp_path / "python3.13", "exit 127")  # as pyenv has it for a version that is not chosen
+    assert set_up(tmp_path).stdout.splitlines() == [str(tmp_path / "python3.12")]
+    assert set_up(tmp_path, PYTHON="python3.11").stdout.splitlines() == [str(tmp_path / "python3.11")]
+
+
+def test_an_environment_keeps_its_python_until_another_is_asked_for(tmp_path: Path) -> None:
+    fake_python(tmp_path / "python3.13", "3.13")
+    fake_python(tmp_path / "venv" / "bin" / "python", "3.11")
+    assert set_up(tmp_path).stdout == ""
+    assert (tmp_path / "venv").exists()
+    assert set_up(tmp_path, PYTHON="python3.13").stdout.splitlines() == [str(tmp_path / "python3.13")]
+    assert not (tmp_path / "venv").exists()
+
+
+def test_another_python_makes_a_set_up_environment_anew(tmp_path: Path) -> None:
+    fake_checkout(tmp_path)
+    fake_python(tmp_path / "other", "3.12")
+    assert ran(tmp_path, "setup") == ["export"]
+    fake_python(tmp_path / ".venv" / "bin" / "python", "3.11")
+    assert ran(tmp_path, "setup", f"PYTHON={tmp_path / '.venv' / 'bin' / 'python'}") == ["export"]
+    assert ran(tmp_path, "setup", f"PYTHON={tmp_path / 'other'}") == ["export", "export"]
+
+
+def test_uv_installs_where_there_is_one(installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert installer.installer()[:4] == [sys.executable, "-m", "pip", "install"]
+    program(tmp_path / "uv", "exit 0")
+    assert installer.installer() == [str(tmp_path / "uv"), "pip", "install", "--quiet", "--python", sys.executable]
 
 
 def canonical_name(name: str) -> str:
@@ -153,27 +219,24 @@ def canonical_name(name: str) -> str:
 
 
 def test_a_machine_without_the_venv_module_is_told_so(tmp_path: Path) -> None:
-    python = tmp_path / "python3.11"
-    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n')
-    python.chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", str(ROOT / ".ci" / "setup"), str(tmp_path / "venv"), "export"],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    program(tmp_path / "python3.11", 'case "$2" in *version_info*) echo 3.11 ;; *ensurepip*) exit 1 ;; esac')
+    done = set_up(tmp_path)
     assert done.returncode == 2
-    assert "its venv module is missing" in done.stderr
+    assert "its venv module is missing" in done.stderr and "apt install python3.11-venv" in done.stderr
     assert not (tmp_path / "venv").exists()
 
 
-def test_every_pin_is_exact_and_every_dependency_pinned() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert all(line.count("==") == 1 for line in lines)
-    pinned = {canonical_name(line.partition("==")[0]) for line in lines}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["timm"]]
-    assert {canonical_name(re.match(r"[\w.-]+", each)[0]) for each in wanted} <= pinned  # type: ignore[index]
+@pytest.mark.parametrize("python", [f"{major}.{minor}" for major, minor in PYTHONS])
+def test_every_pin_is_exact_and_every_dependency_pinned(python: str) -> None:
+    text = (ROOT / "constraints" / f"python{python}.txt").read_text()
+    pins = [Requirement(line) for line in text.splitlines() if not line.startswith("#")]
+    assert all(str(pin.specifier).startswith("==") for pin in pins)
+    pinned = {canonical_name(pin.name): pin for pin in pins}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for wanted in map(Requirement, [*asked_for(), *extras["timm"], *extras["dev"]]):
+        if wanted.marker is None or wanted.marker.evaluate({"python_version": python}):
+            [exact] = pinned[canonical_name(wanted.name)].specifier
+            assert wanted.specifier.contains(exact.version), f"{wanted} is pinned to {exact}"
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
+from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,8 @@ def _resize_by_coordinates() -> None:
 def _convert(onnx_path: Path, inputs: Shapes, is_strict: bool) -> Any:
     import onnx2tf
 
+    # From version 2 on it writes files itself, without TensorFlow, where it is not told to make a model.
+    back_end = {"tflite_backend": "tf_converter"} if int(version("onnx2tf").partition(".")[0]) >= 2 else {}
     return onnx2tf.convert(
         input_onnx_file_path=str(onnx_path),
         output_folder_path="onnx2tf",
@@ -172,6 +175,7 @@ def _convert(onnx_path: Path, inputs: Shapes, is_strict: bool) -> Any:
         # TFLite has no Erf; onnx2tf has a formula that is off by 1.5e-7 at most (Abramowitz and Stegun 7.1.26).
         replace_to_pseudo_operators=["erf"],
         non_verbose=True,
+        **back_end,
     )
 
 

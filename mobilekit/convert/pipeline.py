@@ -9,6 +9,7 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from mobilekit.convert.alignment import Alignment, align
+from mobilekit.convert.installed import check_installed
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
 from mobilekit.errors import FullDiskError, ToolError
@@ -67,8 +68,10 @@ def convert(
         progress: Is told what goes on.
 
     Raises:
-        ToolError: The ONNX file, of which all others are made, cannot be made, or the disk is full.
+        ToolError: The ONNX file, of which all others are made, cannot be made, the disk is full, or a converter is not
+            installed.
     """
+    check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
     return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
 

@@ -11,12 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from mobilekit.bench.devices.discovery import list_devices
+from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.cache import default_folder
 from mobilekit.store.versions import installed_version
 
-PYTHON = (3, 11)
 _NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
 
 
@@ -46,45 +48,54 @@ def examine() -> list[Check]:
 
 
 def locked_versions() -> dict[str, str]:
-    """Return the version of each package that mobilekit is tested with; nothing where the list is not installed."""
-    here = Path(__file__).parents[1]
-    path = next((path for path in (here / "constraints.txt", here.parent / "constraints.txt") if path.exists()), None)
+    """Return the version of each package that mobilekit is tested with on this Python; nothing where there is none."""
+    here, name = Path(__file__).parents[1], "python{}.{}.txt".format(*sys.version_info)
+    path = next((path for folder in (here, here.parent) if (path := folder / "constraints" / name).exists()), None)
     lines = path.read_text().splitlines() if path else []
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {_plain(name): version for name, version in pairs}
 
 
 def _python() -> Check:
-    found, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, PYTHON))
-    good = sys.version_info[:2] == PYTHON
-    cost = "" if good else "onnx2tf and TensorFlow in the versions that work together exist for no other Python"
-    return Check("Python", "ok" if good else "differs", found, True, cost, "" if good else f"install Python {wanted}")
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] in PYTHONS:
+        return Check("Python", "ok", found, True)
+    cost = "nothing can be exported: onnx2tf and TensorFlow exist for no such Python"
+    return Check("Python", "differs", found, False, cost, "install Python {}.{}".format(*PYTHONS[-1]))
 
 
 def _packages() -> Iterator[Check]:
-    """Check the packages that mobilekit itself asks for."""
-    locked = locked_versions()
+    """Check the packages that mobilekit itself asks for, and those that convert where one of them is there."""
     try:
-        requirements = metadata.requires("mobilekit") or []
+        wanted = [Requirement(each) for each in metadata.requires("mobilekit") or []]
     except metadata.PackageNotFoundError:  # it runs from its sources
         cost = "which packages it needs is not known"
         yield Check("mobilekit", "missing", "not installed", True, cost, "pip install . in its folder")
         return
-    for requirement in requirements:
-        if "extra ==" in requirement:
-            continue
-        name = re.split(r"[^\w.-]", requirement)[0]
-        wanted = locked.get(_plain(name))
-        exact = f"{name}=={wanted}" if wanted else name
-        found = installed_version(name)
-        if found is None:
-            yield Check(name, "missing", "-", True, "mobilekit does not work", f"pip install '{exact}'")
-            continue
-        if wanted and found.split("+")[0] != wanted:
-            cost = f"mobilekit is tested with {wanted}: artifacts may differ, or not convert"
-            yield Check(name, "differs", found, True, cost, f"pip install '{exact}'")
-        else:
-            yield Check(name, "ok", found, True)
+    own = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    convert = [
+        each for each in wanted if each not in own and each.marker and each.marker.evaluate({"extra": "convert"})
+    ]
+    locked = locked_versions()
+    yield from (_package(each, locked) for each in own)
+    if any(installed_version(each.name) for each in convert if each.name in CONVERTERS):
+        yield from (_package(each, locked) for each in convert)
+    else:
+        yield Check("converters", "missing", "-", False, "nothing can be exported", to_get_them())
+
+
+def _package(wanted: Requirement, locked: dict[str, str]) -> Check:
+    """Check one package. Another version than the tested one is told; one that mobilekit does not take is a fault."""
+    name, tested = wanted.name, locked.get(_plain(wanted.name))
+    exact = f"{name}=={tested}" if tested else f"{name}{wanted.specifier}"
+    found = installed_version(name)
+    if found is None:
+        return Check(name, "missing", "-", True, "mobilekit does not work", f"pip install '{exact}'")
+    is_taken = wanted.specifier.contains(found, prereleases=True)
+    if is_taken and (tested is None or found.split("+")[0] == tested):
+        return Check(name, "ok", found, True)
+    cost = f"mobilekit is tested with {tested or wanted.specifier}: artifacts may differ, or not convert"
+    return Check(name, "differs", found, not is_taken, cost, f"pip install '{exact}'")
 
 
 def _programs() -> Iterator[Check]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from mobilekit.artifacts.inspect import artifact_entries, extra_input_entries, input_entry
+from mobilekit.convert.installed import check_installed
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.measure import inspect_files, measure_folder
@@ -64,8 +65,8 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
     Raises:
         UsageError: The request cannot be carried out.
         GateError: A rewrite's proof failed.
-        ToolError: The ONNX file, of which all others are made, could not be made, or the disk is full; with `strict`,
-            any file could not be made, opened or run.
+        ToolError: The ONNX file, of which all others are made, could not be made, the disk is full, or a converter is
+            not installed; with `strict`, any file could not be made, opened or run.
     """
     opened = open_source(request.source)
     digest = request_digest(request, opened.model)
@@ -74,6 +75,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
         if request.strict:
             _check_whole(existing)
         return Exported(existing, up_to_date=True)
+    check_installed()
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mobilekit.convert import installed
 from mobilekit.jobs import doctor
 from tests.bench_cli import Bench, Said
 from tests.conftest import ROOT
@@ -137,7 +138,7 @@ def test_doctor(bench: Bench) -> None:
     assert checks["adb server"]["found"] == f"{bench.fake.serial} (ready)"
     assert "disk of the cache" in checks and "disk of this folder" in checks
     shown = bench.run("doctor")
-    assert shown.code == 0 and re.search(r"^Python +ok +3\.11", shown.out, re.MULTILINE)
+    assert shown.code == 0 and re.search(r"^Python +ok +3\.1[123]", shown.out, re.MULTILINE)
 
 
 def test_doctor_without_adb(bench: Bench, no_adb: None) -> None:
@@ -188,10 +189,27 @@ def test_doctor_with_other_versions(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 
 def test_doctor_with_another_python(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PYTHON", (3, 99))
+    monkeypatch.setattr(doctor, "PYTHONS", ((3, 99),))
     said, checks = examine(bench)
-    assert said.code == 1
+    assert said.code == 0, "what was exported elsewhere can be used"
     assert checks["Python"]["state"] == "differs" and checks["Python"]["fix"] == "install Python 3.99"
+
+
+def test_doctor_without_converters(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = metadata.version
+
+    def version(name: str) -> str:
+        if name.removesuffix("-cpu") in installed.CONVERTERS:
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "requires", lambda _name: ["numpy>=1", "onnx2tf>=1; extra == 'convert'"])
+    said, checks = examine(bench)
+    assert said.code == 0, "what was exported elsewhere can be used"
+    assert (checks["converters"]["state"], checks["converters"]["needed"]) == ("missing", False)
+    assert checks["converters"]["fix"] == "pip install 'mobilekit[convert]'"
+    assert "numpy" in checks and "onnx2tf" not in checks
 
 
 def test_doctor_where_mobilekit_is_not_installed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +237,9 @@ def test_the_wheel_carries_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    installed = tmp_path / "site" / "mobilekit"
-    assert (installed / "constraints.txt").read_bytes() == (ROOT / "constraints.txt").read_bytes()
+    folder = tmp_path / "site" / "mobilekit"
+    pins = sorted((ROOT / "constraints").iterdir())
+    assert [(folder / "constraints" / path.name).read_bytes() for path in pins] == [path.read_bytes() for path in pins]
     here = doctor.locked_versions()
-    monkeypatch.setattr(doctor, "__file__", str(installed / "jobs" / "doctor.py"))
+    monkeypatch.setattr(doctor, "__file__", str(folder / "jobs" / "doctor.py"))
     assert doctor.locked_versions() == here and here["torch"] == "2.13.0"

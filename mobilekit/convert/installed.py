@@ -1,0 +1,33 @@
+"""Whether the converters are installed: they are an extra of the package, and exist for some versions of Python."""
+
+from __future__ import annotations
+
+import sys
+
+from mobilekit.errors import ToolError
+from mobilekit.store.versions import installed_version
+
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+"""The versions of Python for which there are converters, the newest last."""
+CONVERTERS = ("onnx2tf", "onnxscript", "onnxsim", "tensorflow", "tf-keras")
+
+
+def check_installed() -> None:
+    """See that all converters are installed.
+
+    Raises:
+        ToolError: One is not; the message says how to get them.
+    """
+    missing = [name for name in CONVERTERS if installed_version(name) is None]
+    if missing:
+        way = to_get_them()
+        hint = f"`{way}` brings them; in a checkout, `make setup` does." if way.startswith("pip") else f"{way}."
+        raise ToolError(f"The converters are not installed: {', '.join(missing)}.", hint)
+
+
+def to_get_them() -> str:
+    """Return the command that installs them, or where to export instead if there are none for this Python."""
+    if sys.version_info[:2] in PYTHONS:
+        return "pip install 'mobilekit[convert]'"
+    first, last, here = ("{}.{}".format(*version) for version in (PYTHONS[0], PYTHONS[-1], sys.version_info))
+    return f"Export with Python {first} to {last}, for which there are converters; all else works with {here}"
