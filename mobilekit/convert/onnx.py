@@ -92,13 +92,16 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _tidy(model: onnx_ir.Model) -> None:
-    """Compute what depends on no input, and leave out what does nothing.
+    """Put functions in their places, compute what depends on no input, and leave out what does nothing.
+
+    Some of ATen's operators come as functions of the file, more with onnxscript 0.6; onnx2tf does not read these.
 
     onnxsim 0.4.36 cannot read constants that are not tensors, which this makes of all, nor could a phone use sequences.
     """
     from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants
 
+    common.InlinePass()(model)
     fold_constants(model, onnx_shape_inference=True)  # CastLike goes where dtypes are known
     common.IdentityEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
