@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def test_all_precisions_agree_on_every_op(digits_bundle: Path) -> None:
     assert told["float16"] == told["int8"] == told["float32"]
     others = {(one, another) for one, another in zip(told["dynamic"], told["float32"], strict=True) if one != another}
     kinds = {(one[0], another[0]) for one, another in others}
-    assert kinds == {("CONV_2D", "DEPTHWISE_CONV_2D")}  # a dynamic-range file keeps groups, which XNNPACK takes
+    # In a dynamic-range file convolutions stay as onnx2tf 1 makes some of them; 2 makes none with single channels.
+    assert kinds == ({("CONV_2D", "DEPTHWISE_CONV_2D")} if version("onnx2tf").startswith("1.") else set())
     assert all(one[1] == another[1] for one, another in others)
 
 
