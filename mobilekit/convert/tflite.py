@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mobilekit.convert.process import explain, run_task
 from mobilekit.errors import FullDiskError, ToolError
+from mobilekit.store.files import save_arrays
 from mobilekit.store.stages import Precision
 from mobilekit.store.worker import WorkerError
 
@@ -58,7 +59,7 @@ def write_tflite(
         "keep_float": list(keep_float),
     }
     if calibration is not None:
-        np.savez(scratch / "calibration.npz", **calibration)
+        save_arrays(scratch / "calibration.npz", calibration)
         request["calibration"] = str((scratch / "calibration.npz").absolute())
     return _converted(request, files, scratch)
 
@@ -113,7 +114,7 @@ def write_int8(
     Raises:
         ToolError: The quantizer failed.
     """
-    np.savez(scratch / "calibration.npz", **calibration)
+    save_arrays(scratch / "calibration.npz", calibration)
     request: dict[str, Any] = {
         "float32": str(float32.absolute()),
         "int8": str(int8.absolute()),

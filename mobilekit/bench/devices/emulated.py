@@ -12,6 +12,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.bench.devices.emulator_setup import command, find_problem, folder
 from mobilekit.errors import DeviceError, ToolError
+from mobilekit.store.files import save_arrays
 from mobilekit.store.worker import Worker, WorkerError
 
 _WORKER = ("-m", "mobilekit.bench.devices.emulated_worker")
@@ -59,7 +60,7 @@ class Emulator:
             ToolError: LiteRT refused.
         """
         given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
-        np.savez(given, **inputs)
+        save_arrays(given, inputs)
         request = {"path": str(path.absolute()), "layouts": layouts, "inputs": str(given), "outputs": str(made)}
         try:
             partitions: int = self._worker.ask(request)["delegates"]

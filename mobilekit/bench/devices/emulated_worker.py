@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.store.files import save_arrays
 from mobilekit.store.worker_loop import serve
 
 _open: dict[str, LiteRTRuntime] = {}  # the last file, as one is asked for time and again
@@ -25,7 +26,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         _open[path] = LiteRTRuntime(Path(path), request["layouts"])
     runtime = _open[path]
     with np.load(request["inputs"]) as inputs:
-        np.savez(request["outputs"], **runtime.run(dict(inputs)))
+        save_arrays(Path(request["outputs"]), runtime.run(dict(inputs)))
     return {"delegates": runtime.partitions()}
 
 

@@ -22,6 +22,7 @@ from mobilekit.parity.bisect.bisect import Fault
 from mobilekit.parity.bisect.layouts import Floats, distance
 from mobilekit.parity.bisect.observed import Observed
 from mobilekit.parity.bisect.regions import Islands
+from mobilekit.store.files import save_arrays
 
 _HEAD = '''"""{title}"""
 
@@ -196,7 +197,7 @@ def write_reproduction(folder: Path, made: Reproduction, title: str, text: str) 
         text: A description, Markdown.
     """
     (folder / made.file).write_bytes(made.model)
-    np.savez(folder / "inputs.npz", **{f"input_{number}": array for number, array in enumerate(made.inputs)})
+    save_arrays(folder / "inputs.npz", {f"input_{number}": array for number, array in enumerate(made.inputs)})
     np.save(folder / "expected.npy", made.expected)
     (folder / "reproduce.py").write_text(_script(made, title))
     (folder / "README.md").write_text(text)

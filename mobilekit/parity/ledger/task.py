@@ -71,7 +71,8 @@ def stable_share(
 def _reach(before: Floats, after: Floats) -> NDArray[np.float64]:
     change = after.astype(np.float64) - before.astype(np.float64)
     reach: NDArray[np.float64] = change.max(1) - change.min(1)
-    return np.maximum(reach, reach.mean())
+    least: np.float64 = reach.mean()
+    return np.maximum(reach, least)
 
 
 def _first(outputs: NDArray[np.float64], k: int) -> NDArray[np.intp]:
