@@ -20,14 +20,12 @@ def check_installed() -> None:
     """
     missing = [name for name in CONVERTERS if installed_version(name) is None]
     if missing:
-        way = to_get_them()
-        hint = f"`{way}` brings them; in a checkout, `make setup` does." if way.startswith("pip") else f"{way}."
-        raise ToolError(f"The converters are not installed: {', '.join(missing)}.", hint)
+        raise ToolError(f"The converters are not installed: {', '.join(missing)}.", f"{to_get_them()}.")
 
 
 def to_get_them() -> str:
-    """Return the command that installs them, or where to export instead if there are none for this Python."""
+    """Return what installs them, or where to export instead if there are none for this Python."""
     if sys.version_info[:2] in PYTHONS:
-        return "pip install 'mobilekit[convert]'"
+        return "In mobilekit's folder: pip install '.[convert]', or make setup"
     first, last, here = ("{}.{}".format(*version) for version in (PYTHONS[0], PYTHONS[-1], sys.version_info))
     return f"Export with Python {first} to {last}, for which there are converters; all else works with {here}"

@@ -107,6 +107,16 @@ def _tidy(model: onnx_ir.Model) -> None:
     common.RemoveUnusedNodesPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
+    _say_kernels(model)
+
+
+def _say_kernels(model: onnx_ir.Model) -> None:
+    """Give each transposed convolution its kernel's shape, which torch leaves out: onnx2tf 2.6.9 counts axes by it."""
+    import onnx_ir
+
+    for node in model.graph:
+        if node.op_type == "ConvTranspose" and (kernel := node.inputs[1]) is not None and kernel.shape is not None:
+            node.attributes.add(onnx_ir.AttrInt64s("kernel_shape", kernel.shape.numpy()[2:]))
 
 
 def _name(model: onnx_ir.Model, inputs: list[str], outputs: list[str]) -> None:

@@ -208,7 +208,7 @@ def test_doctor_without_converters(bench: Bench, monkeypatch: pytest.MonkeyPatch
     said, checks = examine(bench)
     assert said.code == 0, "what was exported elsewhere can be used"
     assert (checks["converters"]["state"], checks["converters"]["needed"]) == ("missing", False)
-    assert checks["converters"]["fix"] == "pip install 'mobilekit[convert]'"
+    assert checks["converters"]["fix"] == "In mobilekit's folder: pip install '.[convert]', or make setup"
     assert "numpy" in checks and "onnx2tf" not in checks
 
 

@@ -35,7 +35,7 @@ def test_an_export_without_them_ends_at_once_with_two_lines(without_onnx2tf: Non
     assert said.returncode == 4
     assert said.stderr.splitlines()[-2:] == [
         "error: The converters are not installed: onnx2tf, tensorflow.",
-        "`pip install 'mobilekit[convert]'` brings them; in a checkout, `make setup` does.",
+        "In mobilekit's folder: pip install '.[convert]', or make setup.",
     ]
     assert not (tmp_path / "out").exists()
 

@@ -178,6 +178,14 @@ def test_all_constants_are_tensors_that_onnxsim_reads(tmp_path: Path) -> None:
     simplify(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path)
 
 
+def test_a_transposed_convolution_says_its_kernel(tmp_path: Path) -> None:
+    """The attribute is optional, and onnx2tf 2.6.9 cannot do without."""
+    model = write(nn.ConvTranspose2d(X.shape[1], 4, (2, 3), stride=2), tmp_path / "m.onnx")
+    [node] = model.graph.node
+    given = {attribute.name: list(attribute.ints) for attribute in node.attribute}
+    assert (node.op_type, given["kernel_shape"]) == ("ConvTranspose", [2, 3])
+
+
 def test_batch_norms_that_no_rewrite_folded_stay(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = write(nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)), tmp_path / "a.onnx")
