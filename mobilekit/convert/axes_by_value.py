@@ -82,10 +82,8 @@ class AxesByValue:
                 taken = arguments["graph_input"]
                 self._tell_of(_Op(taken, layers, lambda: None), taken.name)
             elif not self._tell(op := _Op(node, layers, lambda: make(**arguments))):
-                if self._is_by_definition(
-                    op
-                ):  # ONNX Runtime is off: what it makes of this says nothing of what follows
-                    self._values.clear()
+                if self._is_by_definition(op):
+                    self._values.clear()  # ONNX Runtime is off: what it makes of this says nothing of what follows
                 else:
                     self._mend(op)
             return made

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from mobilekit.rewrites.fx.constants import store_constants
+from mobilekit.rewrites.fx.constants import constant_of, store_constants
 from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.rewrites.shared.norms import scale_and_shift
 
@@ -138,8 +138,8 @@ def hold_products(graph: GraphModule) -> None:
         operands, equation = _operands(node)
         if len(operands) != 2 or operands[0].op == "get_attr" or operands[1].op != "get_attr":
             continue
-        stored = _stored(graph, operands[1])
-        if stored is not None and stored.ndim > 1:
+        stored = constant_of(graph, operands[1])
+        if stored is not None and stored.is_floating_point() and stored.ndim > 1:
             path = path_of(node)
             while any(name == path for name, _module in graph.named_modules()):
                 path += "_"
@@ -156,12 +156,6 @@ def _operands(node: Node) -> tuple[list[Node], str]:
     if node.target is aten.einsum.default and re.fullmatch("[a-z]+,[a-z]+->[a-z]*", str(node.args[0])):
         return list(node.all_input_nodes), str(node.args[0])
     return [], ""
-
-
-def _stored(graph: GraphModule, node: Node) -> torch.Tensor | None:
-    owner, _, name = str(node.target).rpartition(".")
-    value = getattr(graph.get_submodule(owner), name)
-    return value if isinstance(value, torch.Tensor) and value.is_floating_point() else None
 
 
 def round_weights_to_int8(model: nn.Module, least: int = 1, leave: Collection[str] = ()) -> None:

@@ -8,6 +8,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -153,7 +154,7 @@ def _plain(model: nn.Module, program: ExportedProgram) -> GraphModule:
     nodes._tracer_cls = None  # torch.export's own needs the model to be made again from a pickle
     for node in nodes.nodes:
         if node.op == "get_attr":
-            node.meta["val"] = _attribute(module, str(node.target))
+            node.meta["val"] = attrgetter(str(node.target))(module)
     return GraphModule(module, nodes, type(model).__name__)
 
 
@@ -166,11 +167,6 @@ def _nested(result: Any) -> Any:
     if isinstance(result, tuple | list):
         return tuple(_nested(value) for value in result)
     return result
-
-
-def _attribute(module: nn.Module, path: str) -> Any:
-    owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name)
 
 
 def _drop_nothings(graph: GraphModule) -> None:

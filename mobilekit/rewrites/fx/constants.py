@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,8 +18,7 @@ def constant_of(graph: GraphModule, node: Any) -> torch.Tensor | None:
     if not isinstance(node, Node):
         return None
     if node.op == "get_attr":
-        owner, _, name = str(node.target).rpartition(".")
-        value = getattr(graph.get_submodule(owner), name)
+        value = attrgetter(str(node.target))(graph)
         return value if isinstance(value, torch.Tensor) else None
     if node.op not in ("call_function", "call_module"):
         return None

@@ -8,6 +8,7 @@ import torch
 from torch.fx import Graph, Node
 
 from mobilekit.rewrites.fx.refusals import refused_change
+from mobilekit.rewrites.fx.spelling import takes_all
 
 aten = torch.ops.aten
 
@@ -29,7 +30,6 @@ _SAME = (
     aten.to.dtype,
     aten.lift_fresh_copy.default,
 )
-_LAST = 2**63 - 1
 
 
 def written_back(graph: Graph, source: Node, view: Node, new: Node) -> Node:
@@ -58,11 +58,11 @@ def written_back(graph: Graph, source: Node, view: Node, new: Node) -> Node:
             index %= shape[axis]
             return _between(graph, source, row, axis, (index, index + 1), shape[axis])
     if target is aten.slice.Tensor:
+        if takes_all(view):
+            return new
         given += [0, None, None, 1][len(given) :]
         axis, start, end, step = given
         axis %= len(shape)
-        if start in (0, None) and end in (None, _LAST) and step == 1:
-            return new
         if isinstance(shape[axis], int) and step == 1:
             first, last, _step = slice(start, end).indices(shape[axis])
             return _between(graph, source, new, axis, (first, last), shape[axis])
