@@ -18,6 +18,7 @@ X = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 4, 4), dtyp
 class InPlace(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        torch.manual_seed(0)  # one draw in eleven has no negative sum
         self.conv = nn.Conv2d(3, 3, 1)
         self.register_buffer("offset", torch.ones(1))
 
