@@ -83,6 +83,11 @@ def export(
     num_classes: int | None = None,
     precision: Sequence[str] | None = None,
     calibration: PathLike | None = None,
+    inputs: PathLike | None = None,
+    color: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    crop: float | None = None,
     rewrites: bool = True,
     output: PathLike | None = None,
     force: bool = False,
@@ -101,6 +106,11 @@ def export(
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.
         calibration: Folder of pictures for int8, or an .npz with arrays by the names of the inputs.
+        inputs: What stages are measured on, likewise, with labels where there are any; built-in data without.
+        color: Order of a picture's channels: rgb, bgr or gray.
+        mean: Of values in 0..1, for each channel, or one for all.
+        std: As `mean`.
+        crop: Share of a picture's shorter side that is kept.
         rewrites: Whether the recipe's rewrites are applied.
         output: Folder to make; `artifacts/MODEL` without.
         force: Replace a bundle that exists.
@@ -112,9 +122,10 @@ def export(
         GateError: A rewrite's proof failed.
         ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
-    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites)
+    picture = {"color": color, "mean": mean, "std": std, "crop": crop}
+    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture)
     request = exporter.ExportRequest(
-        Source(model, loaded, _path(weights), _path(calibration)),
+        Source(model, loaded, _path(weights), _path(calibration), _path(inputs)),
         output=Path(output) if output else Path("artifacts") / folder_name(model),
         force=force,
         strict=strict,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import out, print_json, working
+from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
 
 if TYPE_CHECKING:
     from mobilekit.cli.results import ExportResult
     from mobilekit.jobs.export import Exported
+    from mobilekit.store.manifest import Given
 
 
 def export(
@@ -23,7 +24,12 @@ def export(
     weights: options.Weights = None,
     input_size: options.InputSize = None,
     precision: options.Precisions = None,
+    color: options.Color = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    crop: options.Crop = None,
     calibration: options.Calibration = None,
+    inputs: options.Inputs = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Number of classes of the model.")] = None,
     rewrites: Annotated[str, typer.Option(help="`on`, or `off` to convert the model as it is.")] = "on",
     output: Annotated[
@@ -41,7 +47,9 @@ def export(
     written, but for --strict. With --strict it is 1 also where a stage is unjudged.
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
-    `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export nets/mine.py:make --input-size 160`
+    `mobilekit export timm:mobilenetv3_large_100` ·
+    `mobilekit export nets/mine.py:make --weights mine.pth --input-size 160 --mean 0.5 --std 0.5 --calibration photos
+    --inputs test`
     """
     rewritten = _is_on(rewrites)
     from mobilekit.jobs.adjust import adjust
@@ -51,11 +59,17 @@ def export(
     from mobilekit.models.names import folder_name
 
     base = choose_recipe(model, recipe)
-    loaded = adjust(base, input_size, num_classes, options.split_words(precision), rewritten)
+    picture = {
+        "color": color,
+        "mean": options.split_numbers(mean, "--mean"),
+        "std": options.split_numbers(std, "--std"),
+        "crop": crop,
+    }
+    loaded = adjust(base, input_size, num_classes, options.split_words(precision), rewritten, picture)
     target = output or Path("artifacts") / folder_name(model)
-    request = ExportRequest(Source(model, loaded, weights, calibration), target, force, strict)
+    request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict)
     with working(f"exporting {model}") as tell:
-        exported = run(request, NoCache() if no_cache else Cache.default(), tell)
+        exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
     result = _result(exported)
     if as_json:
         print_json(result.to_json())
@@ -63,6 +77,16 @@ def export(
         _print(result, exported.bundle.manifest, verbose)
     if result.verdict == "fail" or (strict and result.verdict != "pass"):
         raise typer.Exit(1)
+
+
+def _tell(model: str, given: tuple[Given, ...]) -> None:
+    """Say as work starts what the export of a model without a recipe of ours is given, and what it assumes."""
+    from mobilekit.cli.render.given import given_block
+    from mobilekit.models.names import is_registered
+
+    if not is_registered(model):
+        for line in given_block(model, given):
+            err.print(line)
 
 
 def _is_on(word: str) -> bool:

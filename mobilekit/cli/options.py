@@ -182,6 +182,13 @@ ApproximateRewrite = Annotated[
     ),
 ]
 InputSize = Annotated[int | None, typer.Option(min=8, max=4096, help="Height and width in pixels.")]
+Color = Annotated[str | None, typer.Option(help="Order of a picture's channels: rgb, bgr or gray.")]
+Crop = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1, help="Share of a picture's shorter side that is kept; 1 is the whole side."),
+]
+Mean = Annotated[str | None, typer.Option(help="Of values in 0..1, a channel each, 0.485,0.456,0.406; or one for all.")]
+Std = Annotated[str | None, typer.Option(help="Likewise: 0.229,0.224,0.225; or one for all.")]
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists there; an export is made anew.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]
@@ -245,6 +252,22 @@ RebuildCalibration = Annotated[
     typer.Option("--calibration", help=only_with("--rebuild", _CALIBRATION)),
 ]
 RebuildReference = Annotated[str | None, typer.Option("--reference", help=only_with("--rebuild", _REFERENCE))]
+
+
+def split_numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """Return the numbers of a list that is separated by commas; None where it is not given.
+
+    Raises:
+        UsageError: A word is no number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text} is no list of numbers.", f"Separate them by commas: {option} 0.5,0.5,0.5"
+        ) from error
 
 
 def split_words(text: str | None) -> list[str] | None:

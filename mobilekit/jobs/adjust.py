@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Recipe
+from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
 
@@ -19,18 +22,33 @@ def adjust(
     num_classes: int | None = None,
     precision: Sequence[str] | None = None,
     rewrites: bool = True,
+    picture: Mapping[str, Any] | None = None,
 ) -> LoadedRecipe:
     """Return a recipe with some of its parts set anew; None leaves a part as it is.
+
+    Args:
+        loaded: The recipe.
+        input_size: Height and width in pixels.
+        num_classes: Number of classes of the model.
+        precision: Of float32, float16, dynamic, int8.
+        rewrites: Whether the recipe's rewrites stay.
+        picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
 
     Raises:
         UsageError: A value is wrong.
     """
     recipe = loaded.recipe
     changes: dict[str, Any] = {}
+    chosen = {key: value for key, value in (picture or {}).items() if value is not None}
+    if chosen:
+        recipe = recipe.model_copy(update={"input": _picture(recipe.input, chosen)})
+        changes["input"] = recipe.input
+    set_by = {**loaded.set_by, **dict.fromkeys(chosen, OPTION)}
     if input_size is not None:
         if not 8 <= input_size <= 4096:
             raise UsageError(f"The input size is {input_size}, not between 8 and 4096.")
         changes |= _resize(recipe, input_size)
+        set_by["size"] = OPTION
     if num_classes is not None:
         if num_classes < 1:
             raise UsageError(f"The number of classes is {num_classes}, not positive.")
@@ -40,7 +58,24 @@ def adjust(
         changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
     if not rewrites:
         changes["rewrites"] = ()
-    return replace(loaded, recipe=recipe.model_copy(update=changes))
+    return replace(loaded, recipe=recipe.model_copy(update=changes), set_by=set_by)
+
+
+def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
+    """Return how a picture becomes the input, with keys set anew; one value of mean or std stands for all channels."""
+    content = {**spec.model_dump(), **chosen}
+    channels = 1 if content["color"] == "gray" else 3
+    for key in ("mean", "std"):
+        if len(content[key]) == 1:
+            content[key] = (*content[key],) * channels
+    try:
+        return Input.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = f"--{problem['loc'][0]}: " if problem["loc"] else ""
+        told = problem["msg"].removeprefix("Value error, ")
+        options = ", ".join(f"--{key}" for key in chosen)
+        raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
 
 
 def _resize(recipe: Recipe, size: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.diff import load_evaluation
 from mobilekit.jobs.source import Source, build
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import file_spec
@@ -34,7 +33,8 @@ from mobilekit.parity.ledger.ledger import measure
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import Ledger, MeasuredOn, Row, verdict_of
-from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.recipes.inputs.builtin import Evaluation
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import read_arrays
 from mobilekit.recipes.load import LoadedRecipe
@@ -102,7 +102,7 @@ def _pair_with_torch(source: Source, path: Path, runtime: Runtime, inputs: Path 
     paired = pair_inputs(runtime, recipe.shapes)
     built = build(source).reference
     graph = trace(built.model, zeros(recipe.shapes))
-    evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
+    evaluation = read_evaluation(recipe, inputs)
     code = file_spec(source.model)
     name = f"{code[0].name}:{code[1]}" if code else source.model
     note = [] if built.is_trained else [f"the reference has {built.weights_source}; --weights F gives it others"]
@@ -240,7 +240,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     graph = rewritten.graph
     runtime = open_artifact(path)
     paired = pair_inputs(runtime, loaded.recipe.shapes)
-    evaluation = load_evaluation(inputs, loaded.recipe) if inputs else evaluation_inputs(loaded.recipe)
+    evaluation = read_evaluation(loaded.recipe, inputs)
     return _torch_pair("the rewritten model", path, paired, loaded, graph, graph, evaluation, True, [])
 
 

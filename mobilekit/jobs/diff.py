@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
+from mobilekit.jobs.given import assumed
 from mobilekit.jobs.measure import OpenOnDevice, measure_folder
 from mobilekit.parity.ledger.result import Ledger
-from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
-from mobilekit.recipes.inputs.user_data import load_own
-from mobilekit.recipes.schema import Recipe
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.store.bundle import Bundle
+from mobilekit.store.manifest import CalibrationSource, Given, was_own
 
 Progress = Callable[[str], None]
 
@@ -40,11 +41,11 @@ def diff(
     """
     loaded = recipe_of_bundle(bundle)
     recipe = loaded.recipe
-    evaluation = load_evaluation(inputs, recipe) if inputs else evaluation_inputs(recipe)
+    evaluation = read_evaluation(recipe, inputs)
     progress("rebuilding the model")
     model, rewritten = models_of_bundle(bundle, loaded, reference)
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
-    return measure_folder(
+    ledger = measure_folder(
         bundle.path,
         recipe,
         model,
@@ -56,13 +57,16 @@ def diff(
         device,
         failed=bundle.failed_stages,
     )
+    written = bundle.manifest["calibration"]
+    calibration = replace(CalibrationSource.from_json(written), is_own=was_own(written))
+    return replace(
+        ledger,
+        assumed=_assumed(bundle, inputs),
+        calibration=calibration if "int8" in recipe.precision else None,
+    )
 
 
-def load_evaluation(path: Path, recipe: Recipe) -> Evaluation:
-    """Read the user's own inputs: pictures in folders or in a CSV, or an .npz file.
-
-    Raises:
-        UsageError: The file is no .npz, an input is missing or does not fit, or labels do not belong to the inputs.
-    """
-    own = load_own(path, recipe)
-    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True)
+def _assumed(bundle: Bundle, inputs: Path | None) -> tuple[str, ...]:
+    """Return what an export had to assume, but for the inputs where these are given now."""
+    given = (Given.from_json(each) for each in bundle.manifest.get("given", ()))
+    return assumed(each for each in given if inputs is None or each.what != "evaluation")

@@ -16,7 +16,6 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.diff import load_evaluation
 from mobilekit.jobs.measure import file_stages
 from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import find_counterparts
@@ -25,14 +24,16 @@ from mobilekit.parity.layers.result import Counterpart, Layers
 from mobilekit.parity.layers.simulated import simulations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
 from mobilekit.parity.ledger.result import MeasuredOn
-from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
+from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
+from mobilekit.store.manifest import was_own
 from mobilekit.store.stages import Stage
 
 MOST_INPUTS = 16
@@ -67,7 +68,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
     loaded = recipe_of_bundle(bundle)
     notes: list[str] = []
     calibration, recipe = _prepare(request, loaded.recipe, notes)
-    evaluation = _few(load_evaluation(request.inputs, recipe) if request.inputs else evaluation_inputs(recipe), notes)
+    evaluation = _few(read_evaluation(recipe, request.inputs), notes)
     progress("rebuilding the model")
     models = _tap(bundle, loaded, recipe, evaluation, request.reference)
     with TemporaryDirectory(prefix="mobilekit-layers-") as name:
@@ -165,8 +166,7 @@ def _calibration(request: LayersRequest, recipe: Recipe, notes: list[str]) -> Ca
         UsageError: The inputs given are others.
     """
     written = request.bundle.manifest["calibration"]
-    is_built_in = str(written["source"]).startswith("built-in ")
-    if request.calibration is None and not is_built_in:
+    if request.calibration is None and was_own(written):
         notes.append(
             f"int8 is left out: it was calibrated on {written['source']}, which a bundle does not hold; "
             "give it with --calibration."

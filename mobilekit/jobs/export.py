@@ -15,19 +15,22 @@ from mobilekit.artifacts.inspect import artifact_entries, extra_input_entries, i
 from mobilekit.convert.installed import check_installed
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
+from mobilekit.jobs.given import assumed, given_of
 from mobilekit.jobs.measure import inspect_files, measure_folder
-from mobilekit.jobs.source import Opened, Source, open_source
+from mobilekit.jobs.source import Built, Opened, Source, open_source
 from mobilekit.models.build import save_state
 from mobilekit.models.names import NO_WEIGHTS, file_spec
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
-from mobilekit.recipes.inputs.user_data import own_files
+from mobilekit.parity.ledger.ledger import check_evaluation
+from mobilekit.recipes.inputs.evaluation import read_evaluation
+from mobilekit.recipes.inputs.user_data import digest_of_own, own_files
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
-from mobilekit.store.manifest import FailedStage
+from mobilekit.store.manifest import CalibrationSource, FailedStage, Given
 from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
@@ -55,12 +58,23 @@ class Exported:
     from_cache: bool = False
 
 
-def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _message: None) -> Exported:
+def export(
+    request: ExportRequest,
+    cache: Cache,
+    progress: Progress = lambda _message: None,
+    tell_given: Callable[[tuple[Given, ...]], None] = lambda _given: None,
+) -> Exported:
     """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
 
     A bundle whose parity failed is closed too, with the verdict in its ledger, so that it can be looked into; and so is
     one without a TFLite file that could not be made, opened or run, with the reason in its ledger. Anything else that
     fails leaves nothing behind.
+
+    Args:
+        request: What to export, and how.
+        cache: Of earlier exports.
+        progress: Is told what goes on.
+        tell_given: Is told, as work starts, what the export is given and what it has to assume.
 
     Raises:
         UsageError: The request cannot be carried out.
@@ -76,6 +90,7 @@ def export(request: ExportRequest, cache: Cache, progress: Progress = lambda _me
             _check_whole(existing)
         return Exported(existing, up_to_date=True)
     check_installed()
+    tell_given(given_of(request.source))
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:
@@ -108,6 +123,8 @@ def _fill(
     built = opened.fill(progress)
     source, recipe = built.source, built.source.recipe.recipe
     reference, calibration = built.reference, built.calibration
+    evaluation = read_evaluation(recipe, source.inputs)
+    check_evaluation(evaluation, reference.model)
     rewritten = built.rewritten(progress=progress)
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
@@ -116,6 +133,7 @@ def _fill(
     made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, strict)
 
     artifacts = inspect_files(folder, recipe, made.failed)
+    given, calibrated_on = given_of(source), _calibrated_on(built)
     content = {
         "format": 1,
         "request": digest,
@@ -130,31 +148,38 @@ def _fill(
         },
         "recipe": {"name": source.recipe.name, "content": recipe.model_dump(mode="json")},
         "precision": list(recipe.precision),
-        "calibration": {
-            "source": str(source.calibration.name) if source.calibration else f"built-in {recipe.data}",
-            "count": len(calibration.arrays[INPUT]),
-            "sha256": calibration.digest,
-        },
+        "calibration": calibrated_on.to_json(),
         "tools": tool_versions(),
         "input": input_entry(recipe.input),
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
         "artifacts": artifact_entries(artifacts, bundles.output_layouts(folder)),
         **({"failed_stages": [each.to_json() for each in made.failed]} if made.failed else {}),
+        "given": [each.to_json() for each in given],
     }
     ledger = measure_folder(
         folder,
         recipe,
         reference.model,
         rewritten.graph,
+        evaluation,
         steps=rewritten.steps,
         progress=progress,
         is_trained=reference.is_trained,
         artifacts=artifacts,
         failed=made.failed,
     )
-    write_json(folder / bundles.LEDGER, replace(ledger, ranges=made.ranges).to_json())
+    used = calibrated_on if "int8" in recipe.precision else None
+    ledger = replace(ledger, ranges=made.ranges, assumed=assumed(given), calibration=used)
+    write_json(folder / bundles.LEDGER, ledger.to_json())
     write_manifest(folder, content)
     return made.failed
+
+
+def _calibrated_on(built: Built) -> CalibrationSource:
+    source, calibration = built.source, built.calibration
+    path = source.calibration
+    name = path.name if path else f"built-in {source.recipe.recipe.data}"
+    return CalibrationSource(name, len(calibration.arrays[INPUT]), calibration.digest, path is not None)
 
 
 def request_digest(request: ExportRequest, model: nn.Module | None = None) -> str:
@@ -180,6 +205,8 @@ def request_digest(request: ExportRequest, model: nn.Module | None = None) -> st
             "weights": sha256_of(checkpoint) if checkpoint else str(source.weights),
             "given": weights_digest(model) if code and model is not None and source.weights is None else None,
             "calibration": [sha256_of(path) for path in files[: recipe.calibration.count]],
+            "inputs_measured_on": digest_of_own(source.inputs) if source.inputs else None,
+            "origins": [[each.what, each.origin] for each in given_of(source)],
             "installed_rewrites": sources_of([step.name for step in recipe.rewrites]),
             "tools": tool_versions(),
             "source": source_digest(BUNDLE_ROOMS),

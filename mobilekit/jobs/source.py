@@ -22,6 +22,7 @@ from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_fo
 from mobilekit.recipes.schema import Input
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.store.manifest import TIMM_CONFIG
 
 Progress = Callable[[str], None]
 
@@ -38,6 +39,8 @@ class Source:
     ones; `models.names.NO_WEIGHTS` for seeded random ones in any case."""
     calibration: Path | None = None
     """Folder of images, or .npz; without one, the recipe's built-in data."""
+    inputs: Path | None = None
+    """What an export is measured on, likewise; without, the recipe's built-in evaluation data."""
 
 
 @dataclass(frozen=True)
@@ -134,4 +137,5 @@ def recipe_of_model(model: str) -> LoadedRecipe:
     if loaded.name != DEFAULT or not own:
         return loaded
     spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}))
+    set_by = dict.fromkeys([*own, "color"], TIMM_CONFIG)
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}), set_by=set_by)

@@ -20,6 +20,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import NoCache
 from mobilekit.store.files import sha256_of
+from mobilekit.store.manifest import was_own
 from mobilekit.store.stages import Stage
 from mobilekit.store.versions import tool_versions
 
@@ -107,7 +108,7 @@ def rebuild(
 def _calibration(bundle: Bundle, recipe: Recipe, path: Path | None) -> Calibration:
     written = bundle.manifest["calibration"]
     source = written["source"]
-    if path is None and not source.startswith("built-in "):
+    if path is None and was_own(written):
         raise UsageError(
             f"{bundle.path} was calibrated on {written['count']} inputs of yours, {source}, which it does not hold.",
             "Give them again: --calibration PATH.",

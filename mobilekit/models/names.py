@@ -34,6 +34,11 @@ def file_spec(spec: str) -> tuple[Path, str] | None:
     return (Path(path), factory) if path.endswith(".py") else None
 
 
+def is_registered(spec: str) -> bool:
+    """Return whether a model's name is that of a reference model, for which mobilekit has a recipe."""
+    return not spec.startswith(TIMM) and file_spec(spec) is None
+
+
 def folder_name(spec: str) -> str:
     """Return a name for the bundle of a model: `timm:resnet18` is resnet18, `nets/mine.py:small` is mine_small."""
     code = file_spec(spec)

@@ -16,6 +16,7 @@ from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.old_words import Renamed, with_new_words
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.manifest import ASSUMED
 
 DEFAULT = "default"
 Options = TypeVar("Options", bound=BaseModel)
@@ -29,6 +30,20 @@ class LoadedRecipe:
     recipe: Recipe
     source: str = "the default recipe"
     lines: dict[yaml_positions.Path, int] = field(default_factory=dict, repr=False)
+    set_by: dict[str, str] = field(default_factory=dict, repr=False)
+    """What else set keys of `input`, such as `option` or `timm's config`, by the key."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the recipe of all models without one: nobody chose what it says."""
+        return self.name == DEFAULT and self.source in ("the default recipe", f"export_recipes/{DEFAULT}.yaml")
+
+    def origin_of(self, key: str) -> str:
+        """Return what says a key of `input`, as a manifest's `given` has it."""
+        if key in self.set_by:
+            return self.set_by[key]
+        is_said = not self.is_default and key in self.recipe.input.model_fields_set
+        return f"recipe {self.name}" if is_said else ASSUMED
 
     def where(self, path: yaml_positions.Path) -> str:
         """Return `file:line` of a part, for error messages."""

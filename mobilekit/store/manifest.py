@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,38 @@ class CalibrationSource(Result):
     count: int
     sha256: str
     """Of the preprocessed inputs' bytes."""
+    is_own: bool = False
+    """Whether the user brought them; of bundles up to 0.1, see `was_own`."""
+
+
+def was_own(calibration: Mapping[str, Any]) -> bool:
+    """Return whether a manifest's `calibration` is of inputs that the user brought."""
+    return bool(calibration.get("is_own", not str(calibration["source"]).startswith("built-in ")))
+
+
+ASSUMED = "assumed"
+OPTION = "option"
+NOT_USED = "not used"
+TIMM_CONFIG = "timm's config"
+
+
+@dataclass(frozen=True)
+class Given(Result):
+    """One thing that decides what an export means, and where it is from."""
+
+    what: str
+    """`size`, `color`, `normalization`, `crop`, `calibration`, `evaluation` or `weights`."""
+    value: str
+    """In words."""
+    origin: str
+    """`option`, `recipe NAME`, `timm's config`, `the model's code`, `not used`, or `assumed`: nobody said it."""
+    option: str
+    """What sets it on the command line."""
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether nobody said it."""
+        return self.origin == ASSUMED
 
 
 @dataclass(frozen=True)
@@ -114,3 +147,5 @@ class Manifest(Result):
     """How further inputs come about, by name."""
     failed_stages: tuple[FailedStage, ...] = ()
     """Stages that the export had to leave out."""
+    given: tuple[Given, ...] = ()
+    """What decides what the export means, and where each is from."""

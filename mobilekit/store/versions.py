@@ -24,6 +24,7 @@ BUNDLE_ROOMS = (
     "parity/ranges/*.py",
     "jobs/artifacts.py",
     "jobs/export.py",
+    "jobs/given.py",
     "jobs/measure.py",
     "jobs/source.py",
 )

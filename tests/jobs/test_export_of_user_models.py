@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mobilekit.models.user import resolve
 from tests.conftest import ROOT, Cli
+from tests.tiny import TINY
 
 DETECTOR = ROOT / "docs" / "examples" / "detector.py"
 
@@ -45,3 +47,78 @@ def test_a_detector_of_three_outputs_goes_all_the_way(tmp_path: Path, cli: Cli) 
     assert refused.returncode == 2
     assert "not run unless you name it" in refused.stderr
     assert cli("diff", out, "--reference", spec).returncode == 0
+
+
+BLOCK = ("model", "size", "color", "normalization", "crop", "calibration", "evaluation", "weights")
+
+
+def block_of(lines: list[str]) -> dict[str, str]:
+    """What a block of 8 lines says, by the words at its left."""
+    found = {line[:13].strip(): line[14:] for line in lines[:8]}
+    assert tuple(found) == BLOCK
+    return found
+
+
+@pytest.mark.slow
+def test_nothing_is_assumed_in_silence(tmp_path: Path, cli: Cli) -> None:
+    """The block is told as work starts and after the verdict, and the ledger, the manifest and a report know of it."""
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    done = cli("export", TINY, "--input-size", "32", "--precision", "float32,int8", "-o", out)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("pass, on assumed inputs: ")
+    told, before = block_of(lines[1:]), block_of(done.stderr.splitlines())
+    assert {**told, "weights": ""} == {**before, "weights": ""}
+    assert told["size"] == "32x32 (--input-size)"
+    assert told["color"] == "rgb (assumed; set it by --color)"
+    assert told["calibration"] == "84 built-in photos (assumed; set it by --calibration)"
+
+    ledger = json.loads((out / "ledger.json").read_text())
+    names = ["color", "normalization", "crop", "calibration", "evaluation"]
+    assert ledger["assumed"] == names and ledger["verdict"] == "pass"
+    assert (ledger["calibration"]["source"], ledger["calibration"]["is_own"]) == ("built-in photos", False)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert [each["what"] for each in manifest["given"] if each["origin"] == "assumed"] == names
+    assert manifest["calibration"]["is_own"] is False
+    assert cli("report", out, "-o", page).returncode == 0
+    sentence = "int8 is calibrated on 84 inputs (built-in photos), none of them yours."
+    assert sentence in page.read_text()
+    again = cli("diff", out, "--reference", TINY)
+    assert again.stdout.startswith("pass, on assumed inputs: ") and sentence in again.stdout
+    assert cli("export", TINY, "--input-size", "32", "--precision", "float32,int8", "-o", out).returncode == 0
+
+
+@pytest.mark.slow
+def test_an_export_is_measured_on_the_users_pictures(tmp_path: Path, cli: Cli) -> None:
+    """With their labels; and with all said, nothing is assumed."""
+    noise = np.random.default_rng(0)
+    for number in range(8):
+        folder = tmp_path / "photos" / f"class{number % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / f"{number}.png")
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    said = ("--input-size", "32", "--color", "rgb", "--mean", "0.5", "--std", "0.25", "--crop", "1")
+    words = ("export", TINY, *said, "--calibration", photos, "--inputs", photos, "--precision", "float32,int8")
+    done = cli(*words, "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads(done.stdout)["ledger"]
+    assert ledger["assumed"] == []
+    assert ledger["inputs"] == {"real": str(photos), "count": 8, "is_own": True}
+    assert ledger["calibration"]["is_own"] is True
+    totals = [row for row in ledger["stages"] if row["against"] == "reference"]
+    assert all(row["top1"] is not None for row in totals) and ledger["reference_top1"] in (0, 0.125, 0.25, 0.375, 0.5)
+
+    assert "was there already" in cli(*words, "-o", out).stdout
+    (photos / "class0").rename(photos / "class9")  # the same files, with other labels
+    assert "another export" in cli(*words, "-o", out).stderr
+
+
+def test_labels_that_do_not_fit_are_refused_before_the_work(tmp_path: Path, cli: Cli) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name / "0.png")
+    out = tmp_path / "out"
+    done = cli("export", TINY, "--input-size", "32", "--inputs", tmp_path / "photos", "-o", out)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'photos'} has folders of 3 classes, and the model has 4." in done.stderr
+    assert "converting" not in done.stderr and not out.exists()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from shlex import quote
 from textwrap import wrap
 from typing import Any
 
 from rich.console import RenderableType
 
-from mobilekit.cli.render.format import count, megabytes, percent
+from mobilekit.cli.render.format import WIDTH, count, indented, megabytes, percent
+from mobilekit.cli.render.given import given_block
 from mobilekit.cli.render.ranges import range_lines
 from mobilekit.cli.render.steps import step_lines
 from mobilekit.cli.render.terminal import finding_lines, ledger_table, limit_lines, loosened, verdict_line
 from mobilekit.cli.results import ExportResult
-from mobilekit.models.names import file_spec
+from mobilekit.models.names import file_spec, is_registered
+from mobilekit.store.manifest import Given
 
-_WIDTH = 110
 _PLACES = 6
 """How many lines of what is wrong are shown; `--verbose` shows all."""
 
@@ -32,7 +34,7 @@ def export_report(result: ExportResult, manifest: Mapping[str, Any], verbose: bo
     ledger = result.ledger
     yield verdict_line(ledger, result.findings, str(manifest["model"]["name"]))
     yield from given_lines(result, manifest)
-    yield from _indented("rewrites", step_lines(ledger.steps, in_full=verbose) or ["none"])
+    yield from indented("rewrites", step_lines(ledger.steps, in_full=verbose) or ["none"])
     yield ledger_table(ledger)
     wrong = finding_lines(result.findings, in_full=verbose)
     yield from wrong if verbose else _first(wrong)
@@ -46,16 +48,30 @@ def export_report(result: ExportResult, manifest: Mapping[str, Any], verbose: bo
 def given_lines(result: ExportResult, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was taken as given, at most 8 lines."""
     model, calibration, ledger = manifest["model"], manifest["calibration"], result.ledger
+    given = [Given.from_json(each) for each in manifest.get("given", ())]
+    if given and not is_registered(model["name"]):
+        yield from given_block(model["name"], [_measured(each, result) for each in given])
+        return
     options = ", ".join(f"{name} {value}" for name, value in model["options"].items())
     on = f"{count(ledger.inputs.count, 'input')} ({ledger.inputs.real}), and random ones for float stages"
     if ledger.reference_top1 is not None:
         on += f"; top-1 of the reference {percent(ledger.reference_top1, 2)} %"
-    yield from _indented("model", [f"{model['name']} ({options})" if options else model["name"]])
-    yield from _indented("weights", [model["weights"]["source"]])
-    yield from _indented("recipe", [f"{manifest['recipe']['name']}, to {', '.join(manifest['precision'])}"])
-    yield from _indented("input", [_input(manifest)])
-    yield from _indented("calibrated on", [f"{count(calibration['count'], 'input')} ({calibration['source']})"])
-    yield from _indented("measured on", [on])
+    yield from indented("model", [f"{model['name']} ({options})" if options else model["name"]])
+    yield from indented("weights", [model["weights"]["source"]])
+    yield from indented("recipe", [f"{manifest['recipe']['name']}, to {', '.join(manifest['precision'])}"])
+    yield from indented("input", [_input(manifest)])
+    yield from indented("calibrated on", [f"{count(calibration['count'], 'input')} ({calibration['source']})"])
+    yield from indented("measured on", [on])
+
+
+def _measured(each: Given, result: ExportResult) -> Given:
+    """Return what was given, with what only the work told."""
+    if each.what == "weights":
+        return replace(each, value=result.weights.source)
+    top1 = result.ledger.reference_top1
+    if each.what == "evaluation" and top1 is not None:
+        return replace(each, value=f"{each.value}, top-1 of the reference {percent(top1, 2)} %")
+    return each
 
 
 def file_lines(result: ExportResult) -> Iterator[str]:
@@ -67,7 +83,7 @@ def file_lines(result: ExportResult) -> Iterator[str]:
         made = "comes out of the cache, of the same model, recipe and versions (--force makes it anew)"
     yield f"{result.bundle} {made}:"
     files = ", ".join(f"{name} {megabytes(size)}" for name, size in result.files.items())
-    yield from wrap(files, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    yield from wrap(files, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
@@ -95,13 +111,6 @@ def _input(manifest: Mapping[str, Any]) -> str:
     others = [f"and {name}" for name in manifest.get("extra_inputs", {})]
     image = f"{given['size']}x{given['size']} {given['color']}, 0 to 1, mean {figures['mean']}, std {figures['std']}"
     return " ".join([image, *others])
-
-
-def _indented(heading: str, lines: list[str]) -> Iterator[str]:
-    """Yield lines with a heading beside the first."""
-    for number, line in enumerate(lines):
-        head = f"{heading if number == 0 else '':13s} "
-        yield from wrap(line, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
 
 
 def _first(lines: list[str]) -> list[str]:

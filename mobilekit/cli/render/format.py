@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, JudgedBound
 
+WIDTH = 110
 NOTHING = "-"
 """What stands for a figure that is not there."""
 METRICS = {
@@ -91,3 +93,10 @@ def missed_words(limit: JudgedBound) -> str:
     return (
         f"{METRICS[limit.metric]} is {metric_value(limit.metric, limit.value)}, and {limit_words(limit)} is the limit"
     )
+
+
+def indented(heading: str, lines: list[str]) -> Iterator[str]:
+    """Yield lines with a heading beside the first."""
+    for number, line in enumerate(lines):
+        head = f"{heading if number == 0 else '':13s} "
+        yield from wrap(line, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)

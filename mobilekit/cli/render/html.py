@@ -12,6 +12,7 @@ from mobilekit.cli.render.format import NOTHING, figure, limit_words, percent
 from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_channel
 from mobilekit.cli.render.layers_chart import layers_svg
 from mobilekit.cli.render.steps import step_line
+from mobilekit.cli.render.terminal import calibration_lines
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.ledger.result import worst
 
@@ -56,6 +57,7 @@ def bundle_html(
         worst=worst,
         places=by_place(result.findings),
         advice=advice_of(result.findings),
+        calibration=calibration_lines(result),
         sizes=sizes,
         changes=changes,
         layers=result.layers,

@@ -6,7 +6,7 @@ from mobilekit.cli.findings import by_place, gate_words, texts_of
 from mobilekit.cli.render.baseline import artifact_change, within_format_error
 from mobilekit.cli.render.format import count, figure, percent
 from mobilekit.cli.render.markdown import marked, plain, table
-from mobilekit.cli.render.terminal import loosened
+from mobilekit.cli.render.terminal import calibration_lines, loosened
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.ledger.result import Row
@@ -19,6 +19,7 @@ def diff_markdown(result: DiffResult, name: str) -> str:
         f"## Parity of {plain(name)}: {marked(result.verdict)}",
         "",
         f"Each stage against the PyTorch reference, on {plain(on)}.",
+        *map(plain, calibration_lines(result)),
         "",
         *_stages(result),
         "",

@@ -27,7 +27,8 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
         return f"inconclusive: {name}: {len(unjudged)} of {count(len(stages), 'stage')} unjudged, first {unjudged[0]}"
     if not errors:
         gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
-        return f"pass: {name}: {count(len(stages), 'stage')} within the limits{gates}"
+        on = ", on assumed inputs" if ledger.assumed else ""
+        return f"pass{on}: {name}: {count(len(stages), 'stage')} within the limits{gates}"
     parts = []
     absent = [failed.stage for failed in ledger.failed_stages]
     if absent:
@@ -80,7 +81,7 @@ def _marked(verdict: Verdict) -> Text:
 def measured_lines(ledger: Ledger) -> list[str]:
     """Return what a ledger was measured on, and how the task fares."""
     on = f"Measured on {count(ledger.inputs.count, 'input')} ({ledger.inputs.real})"
-    lines = [f"{on}; float stages on random inputs as well."]
+    lines = [f"{on}; float stages on random inputs as well.", *calibration_lines(ledger)]
     if ledger.reference_top1 is not None:
         lines.append(f"The reference's own top-1 is {percent(ledger.reference_top1, 2)} %.")
     ranked = [row for row in ledger.totals.values() if row.topk_agreement is not None]
@@ -88,6 +89,16 @@ def measured_lines(ledger: Ledger) -> list[str]:
         worst = min(ranked, key=lambda row: row.topk_agreement or 0.0)
         agreement = f"{percent(worst.topk_agreement)} %"
         lines.append(f"The lowest top-{worst.top_k} agreement with the reference is {agreement} ({worst.stage}).")
+    return lines
+
+
+def calibration_lines(ledger: Ledger) -> list[str]:
+    """Return a sentence where int8 is calibrated on pictures that are not the user's, and one on what is assumed."""
+    lines, used = [], ledger.calibration
+    if used and not used.is_own:
+        lines.append(f"int8 is calibrated on {count(used.count, 'input')} ({used.source}), none of them yours.")
+    if ledger.assumed:
+        lines.append(f"Assumed, as nobody said it: {', '.join(ledger.assumed)}.")
     return lines
 
 

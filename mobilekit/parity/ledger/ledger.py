@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
@@ -101,13 +102,23 @@ def measure(
     top1 = compare(truth, truth, evaluation.labels).top1
     digest = digest_of(evaluation.inputs)
     return Ledger(
-        MeasuredOn(evaluation.name, evaluation.count),
+        MeasuredOn(evaluation.name, evaluation.count, evaluation.is_own),
         errors[InputSet.REAL],
         tuple(with_blame(rows)),
         tuple(steps),
         reference_top1=top1,
         inputs_sha256=digest,
     )
+
+
+def check_evaluation(evaluation: Evaluation, reference: nn.Module) -> None:
+    """Run a reference on one input, and check that the labels number its classes: before the work that needs them.
+
+    Raises:
+        UsageError: They do not.
+    """
+    one = {name: array[:1] for name, array in evaluation.inputs.items()}
+    check_labels(evaluation, next(iter(TorchRuntime(reference).run(one).values())))
 
 
 def check_labels(evaluation: Evaluation, outputs: Floats) -> None:

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, computed_field, model
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store.bundle import LEDGER, Bundle, read_part
-from mobilekit.store.manifest import FailedStage
+from mobilekit.store.manifest import CalibrationSource, FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Precision, Stage
 
@@ -272,6 +272,8 @@ class MeasuredOn(Result):
     real: str
     """What they are, or where they are from."""
     count: int
+    is_own: bool = False
+    """Whether the user brought them."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +307,11 @@ class Ledger(Result):
     """What the activations warn of, in the ledger of an export."""
     failed_stages: tuple[FailedStage, ...] = ()
     """Stages that could not be made, opened or run, and were left out."""
+    assumed: tuple[str, ...] = ()
+    """What nobody said of a model that is not mobilekit's own, such as `size` or `calibration`: as in `given` of the
+    manifest."""
+    calibration: CalibrationSource | None = None
+    """What int8 is calibrated on, where there is such a file."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

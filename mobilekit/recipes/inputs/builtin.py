@@ -43,6 +43,8 @@ _LIGHT = 0.2
 _PRIMES = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
 
 DIGITS_TEST_COUNT = 360
+EVALUATION_COUNT = 8
+"""Of photos that stages are measured on."""
 _DIGITS_SEED = 0
 
 
@@ -74,7 +76,7 @@ def calibration_inputs(recipe: Recipe) -> Arrays:
     return with_extras(stack(varied_views(CALIBRATION_PHOTOS, count), recipe.input), recipe)
 
 
-def evaluation_inputs(recipe: Recipe, photos: int = 8) -> Evaluation:
+def evaluation_inputs(recipe: Recipe, photos: int = EVALUATION_COUNT) -> Evaluation:
     """Return the recipe's built-in evaluation inputs: photos, or the digits' test split with its labels."""
     if recipe.data == "digits":
         images, labels = digits("test")

@@ -18,6 +18,7 @@ from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import Array, Arrays, load_pictures
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
+from mobilekit.store.files import sha256_of, sha256_of_json
 
 LABELS = "labels"
 Labels = NDArray[np.int64]
@@ -46,6 +47,18 @@ def own_files(path: Path) -> list[Path]:
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     return [path]
+
+
+def digest_of_own(path: Path) -> str:
+    """Return a digest of the files that hold inputs and of their labels.
+
+    Raises:
+        UsageError: There is no such file, folder or picture.
+    """
+    if path.suffix == ".npz":
+        return sha256_of_json([sha256_of(each) for each in own_files(path)])
+    found = find_pictures(path)
+    return sha256_of_json([[sha256_of(each) for each in found.files], found.labels, found.classes])
 
 
 def load_own(path: Path, recipe: Recipe, count: int | None = None) -> Own:

@@ -41,7 +41,7 @@ from mobilekit.parity.ledger.result import (
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning
 from mobilekit.rewrites.exactness import Exactness
 from mobilekit.rewrites.report import Float32Check, Proof, Refusal, StepReport
-from mobilekit.store.manifest import FailedStage, Weights
+from mobilekit.store.manifest import CalibrationSource, FailedStage, Weights
 from mobilekit.store.stages import Stage
 from tests.cli.render.test_ci import check_junit
 from tests.snapshots import check_snapshot, on_terminal
@@ -149,6 +149,11 @@ FAILED = (
 )
 CASES: dict[str, DiffResult] = {
     "pass": result_of(replace(ledger(), ranges=RANGES)),
+    "assumed": result_of(
+        replace(
+            ledger(), assumed=("size", "calibration"), calibration=CalibrationSource("built-in photos", 84, "cd" * 32)
+        )
+    ),
     "labeled": result_of(ledger(labeled=True)),
     "stage": result_of(ledger(onnx=0.5)),
     "random": result_of(ledger(random=0.5)),
@@ -275,6 +280,7 @@ def test_the_advice_is_that_of_the_first_stage_that_failed() -> None:
 def test_an_export_fits_a_screen(case: str) -> None:
     lines = RENDERINGS["export.txt"](CASES[case]).splitlines()
     assert len(lines) <= 30
-    assert lines[0].startswith(f"{CASES[case].verdict}: ")
+    on = ", on assumed inputs" if case == "assumed" else ""
+    assert lines[0].startswith(f"{CASES[case].verdict}{on}: ")
     given = [line for line in lines if line[:13].rstrip() in ("model", "weights", "recipe", "input", "measured on")]
     assert len(given) == 5

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilekit.errors import UsageError
-from mobilekit.jobs.diff import load_evaluation
 from mobilekit.recipes.inputs import builtin
 from mobilekit.recipes.inputs.builtin import (
     CALIBRATION_PHOTOS,
@@ -22,6 +21,7 @@ from mobilekit.recipes.inputs.builtin import (
     photo_views,
     varied_views,
 )
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import Array, list_pictures, open_picture, preprocess, stack
 from mobilekit.recipes.inputs.user_data import load_own
@@ -258,20 +258,20 @@ GOOD = np.random.default_rng(0).random((3, 3, 8, 8), dtype=np.float32)
 
 def test_an_npz_is_taken_as_it_is(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", labels=np.array([4, 0, 9], np.uint8), input=GOOD)
-    evaluation = load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
+    evaluation = read_evaluation(Recipe(input=RGB), tmp_path / "a.npz")
     np.testing.assert_array_equal(evaluation.inputs["input"], GOOD)
     np.testing.assert_array_equal(evaluation.labels, [4, 0, 9])
     assert evaluation.labels is not None
     assert (evaluation.name, evaluation.labels.dtype) == (str(tmp_path / "a.npz"), np.int64)
     np.savez_compressed(tmp_path / "b.npz", anything=GOOD.astype(np.float64))
-    other = load_evaluation(tmp_path / "b.npz", Recipe(input=RGB))
+    other = read_evaluation(Recipe(input=RGB), tmp_path / "b.npz")
     np.testing.assert_array_equal(other.inputs["input"], GOOD)
     assert (other.inputs["input"].dtype, other.labels) == (np.float32, None)
 
 
 def test_a_folder_of_pictures_is_taken_as_well(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (255, 51, 102)).save(tmp_path / "a.png")
-    evaluation = load_evaluation(tmp_path, Recipe(input=RGB))
+    evaluation = read_evaluation(Recipe(input=RGB), tmp_path)
     np.testing.assert_array_equal(evaluation.inputs["input"], load_folder(tmp_path, RGB))
 
 
@@ -299,7 +299,7 @@ WRONG_ARRAYS = {
 def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, NDArray[np.float32]], says: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UsageError, match=says) as caught:
-        load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
+        read_evaluation(Recipe(input=RGB), tmp_path / "a.npz")
     assert str(tmp_path / "a.npz") in caught.value.what
 
 
@@ -329,6 +329,6 @@ BROKEN_FILES = {
 def test_files_that_are_no_npz(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(UsageError, match=r"a.npz is not an .npz file that can be read"):
-        load_evaluation(tmp_path / "a.npz", Recipe(input=RGB))
+        read_evaluation(Recipe(input=RGB), tmp_path / "a.npz")
     with pytest.raises(UsageError, match="that can be read"):
-        load_evaluation(tmp_path / "missing.npz", Recipe(input=RGB))
+        read_evaluation(Recipe(input=RGB), tmp_path / "missing.npz")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mobilekit.errors import UsageError
-from mobilekit.jobs.diff import load_evaluation
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.user_data import load_own, own_files
 from mobilekit.recipes.schema import Input, Recipe
@@ -32,7 +32,7 @@ def _brightness(path: Path) -> list[int]:
 def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
     _tree(tmp_path, ["dog/b.png", "cat/a.png", "dog/a.jpg.png", "ant/z.png", "dog/c.png"])
     (tmp_path / "notes").mkdir()
-    evaluation = load_evaluation(tmp_path, GRAY)
+    evaluation = read_evaluation(GRAY, tmp_path)
     assert [path.parent.name for path in find_pictures(tmp_path).files] == ["ant", "cat", "dog", "dog", "dog"]
     assert (evaluation.labels is not None, evaluation.classes, evaluation.is_own) == (True, 3, True)
     np.testing.assert_array_equal(evaluation.labels, [0, 1, 2, 2, 2])
@@ -82,7 +82,7 @@ def test_a_table_of_files_and_labels(tmp_path: Path, head: str) -> None:
     _tree(tmp_path / "pictures", ["a.png", "b,c.png"])
     text = f'{head}"pictures/b,c.png",7\n\npictures/a.png , 2\n'
     (tmp_path / "mine.csv").write_text(text)
-    evaluation = load_evaluation(tmp_path / "mine.csv", GRAY)
+    evaluation = read_evaluation(GRAY, tmp_path / "mine.csv")
     np.testing.assert_array_equal(evaluation.labels, [7, 2])
     assert _brightness(tmp_path / "mine.csv") == [1, 0]
     assert evaluation.classes is None

@@ -1,0 +1,86 @@
+"""What decides what an export means, and where each part is from: an option, a recipe, timm's config, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from mobilekit.jobs.source import Source
+from mobilekit.models.build import SEED
+from mobilekit.models.names import NO_WEIGHTS, file_spec, is_registered
+from mobilekit.models.registry import find_model
+from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
+from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
+
+
+def given_of(source: Source) -> tuple[Given, ...]:
+    """Return what an export of this source is given. Of a reference model nothing is assumed: its recipe is its own."""
+    loaded = source.recipe
+    recipe, spec = loaded.recipe, loaded.recipe.input
+    figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
+    others = "".join(f", and {name}" for name in recipe.extra_inputs)
+    arrays = all(path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs))
+    found = (
+        Given("size", f"{spec.size}x{spec.size}{others}", loaded.origin_of("size"), "--input-size"),
+        _of_picture("color", spec.color, loaded, arrays, "color"),
+        _of_picture(
+            "normalization",
+            f"0 to 1, mean {figures['mean']}, std {figures['std']}",
+            loaded,
+            arrays,
+            "mean",
+            "std",
+        ),
+        _of_picture("crop", f"{spec.crop:g} of the shorter side", loaded, arrays, "crop"),
+        _of_data("calibration", source.calibration, recipe.calibration.count, loaded, "--calibration"),
+        _of_data("evaluation", source.inputs, _evaluation_count(loaded), loaded, "--inputs"),
+        _of_weights(source),
+    )
+    return tuple(map(_by_recipe(loaded), found)) if is_registered(source.model) else found
+
+
+def assumed(given: Iterable[Given]) -> tuple[str, ...]:
+    """Return the names of what nobody said."""
+    return tuple(each.what for each in given if each.is_assumed)
+
+
+def _by_recipe(loaded: LoadedRecipe) -> Callable[[Given], Given]:
+    return lambda each: replace(each, origin=f"recipe {loaded.name}") if each.is_assumed else each
+
+
+def _of_picture(what: str, value: str, loaded: LoadedRecipe, arrays: bool, *keys: str) -> Given:
+    """Return how a picture becomes the input; arrays are taken as they are."""
+    origins = [loaded.origin_of(key) for key in keys]
+    origin = ASSUMED if ASSUMED in origins else origins[0]
+    return Given(what, value, NOT_USED if arrays else origin, ", ".join(f"--{key}" for key in keys))
+
+
+def _of_data(what: str, path: Path | None, count: int, loaded: LoadedRecipe, option: str) -> Given:
+    """Return what int8 is calibrated on, or what stages are measured on."""
+    recipe = loaded.recipe
+    if path is not None:
+        return Given(what, path.resolve().name, OPTION, option)
+    said = not loaded.is_default and "data" in recipe.model_fields_set
+    origin = f"recipe {loaded.name}" if said else ASSUMED
+    if what == "calibration" and "int8" not in recipe.precision:
+        return Given(what, "none for int8, which is not made", NOT_USED, option)
+    return Given(what, f"{count} built-in {recipe.data}", origin, option)
+
+
+def _evaluation_count(loaded: LoadedRecipe) -> int:
+    return DIGITS_TEST_COUNT if loaded.recipe.data == "digits" else EVALUATION_COUNT
+
+
+def _of_weights(source: Source) -> Given:
+    drawn = f"drawn anew (seed {SEED})"
+    if source.weights is not None:
+        is_none = source.weights == NO_WEIGHTS
+        return Given("weights", drawn if is_none else source.weights.name, OPTION, "--weights")
+    if file_spec(source.model):
+        return Given("weights", f"those that {source.model} gives it", "the model's code", "--weights")
+    packaged = find_model(source.model).weights if is_registered(source.model) else None
+    if packaged:
+        return Given("weights", packaged, "mobilekit", "--weights")
+    return Given("weights", drawn, ASSUMED, "--weights")
