@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -10,12 +11,68 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+
+@dataclass(frozen=True)
+class Int8:
+    """A quantized tensor; one with an array is constant."""
+
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+    array: NDArray[np.int8] | None = None
+
+
+def make_int8_op(kind: str, takes: Sequence[Int8 | NDArray[np.int32]], makes: Int8, **options: Any) -> bytes:
+    """Return a file of one int8 op; what it takes that is no constant is the file's input.
+
+    Args:
+        kind: Of the op, such as `MEAN`.
+        takes: Its inputs; an array is a constant of int32.
+        makes: Its output.
+        options: Of the op, by the schema's names.
+    """
+    model, graph, op, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.OperatorCodeT()
+    model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [graph], [schema.BufferT()], [code]
+    code.builtinCode = getattr(schema.BuiltinOperator, kind)
+    code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 2
+    graph.tensors, graph.operators, graph.outputs = [], [op], [len(takes)]
+    for number, each in enumerate((*takes, makes)):
+        graph.tensors.append(_int8_tensor(f"t{number}", each, model.buffers))
+    graph.inputs = [number for number in range(len(takes)) if graph.tensors[number].buffer == 0]
+    op.inputs, op.outputs = list(range(len(takes))), [len(takes)]
+    if kind in _OPTIONS:
+        op.builtinOptionsType, op.builtinOptions = _OPTIONS[kind][0], _OPTIONS[kind][1]()
+    for name, value in options.items():
+        setattr(op.builtinOptions, name, value)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _int8_tensor(name: str, like: Int8 | NDArray[np.int32], buffers: list[Any]) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape = name.encode(), np.array(like.shape, np.int32)
+    tensor.type = schema.TensorType.INT8 if isinstance(like, Int8) else schema.TensorType.INT32
+    array = like.array if isinstance(like, Int8) else like
+    if isinstance(like, Int8):
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [like.scale], [like.zero_point]
+    if array is not None:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+        tensor.buffer = len(buffers)
+        buffers.append(buffer)
+    return tensor
+
+
 _OPTIONS: Mapping[str, tuple[int, Any]] = {
     "ADD": (schema.BuiltinOptions.AddOptions, schema.AddOptionsT),
     "MUL": (schema.BuiltinOptions.MulOptions, schema.MulOptionsT),
     "DIV": (schema.BuiltinOptions.DivOptions, schema.DivOptionsT),
     "SOFTMAX": (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT),
     "CONV_2D": (schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT),  # of stride 1, padded to the same size
+    "BATCH_MATMUL": (schema.BuiltinOptions.BatchMatMulOptions, schema.BatchMatMulOptionsT),
+    "MEAN": (schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT),
     "FULLY_CONNECTED": (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT),
 }
 

@@ -145,6 +145,10 @@ class TFLiteGraph:
         """Return the tensors that the graph takes or makes: all but constants."""
         return [*map(int, self._graph.inputs), *(tensor for made in self.results for tensor in made)]
 
+    def options(self, number: int) -> Any:
+        """Return an op's options, as the schema has them for its kind."""
+        return self._graph.operators[number].builtinOptions
+
     def name(self, tensor: int) -> str:
         """Return a tensor's name."""
         name: str = (self.tensors[tensor].name or b"").decode()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mobilekit.artifacts.analysis.runtime_faults import FileFault, faults_in
 from mobilekit.bench.artifacts import Artifact, printable
 from mobilekit.bench.devices.base import DeviceFacts, DeviceState
 from mobilekit.bench.engine import EngineFacts, Run, RunSettings
@@ -94,6 +95,8 @@ class BenchResult(Jsonable):
     baseline: tuple[Change, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """None where none was given, and so with budgets."""
     budgets: tuple[BudgetVerdict, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    runtime_faults: tuple[FileFault, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Known faults of the engine's version that touch a file, with the delegate; None where none is known."""
 
     @property
     def accepted_rounds(self) -> int:
@@ -145,7 +148,15 @@ def result_of(
             for each in outcome.rounds
         ),
         notes=tuple(note for note in notes if note),
+        runtime_faults=tuple(_runtime_faults(engine, artifacts)) or None,
     )
+
+
+def _runtime_faults(engine: EngineFacts, artifacts: Sequence[Artifact]) -> Iterator[FileFault]:
+    if engine.version is not None:
+        for artifact in artifacts:
+            for fault in faults_in(artifact.path, engine.version, without_delegates=False):
+                yield replace(fault, file=artifact.name)
 
 
 def _file_result(artifact: Artifact, plan: Plan, outcome: Outcome) -> FileResult:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def measure_bundle(request: DiffRequest) -> DiffResult:
     """Return a bundle's ledger, with `layers` and `bisect` where these are asked for."""
     from mobilekit.bench.devices.select import open_device
-    from mobilekit.cli.results import result_of
+    from mobilekit.cli.results import faults_of, result_of
     from mobilekit.jobs.diff import diff
 
     bundle = open_bundle(request.measured)
@@ -31,7 +31,15 @@ def measure_bundle(request: DiffRequest) -> DiffResult:
         ledger = diff(bundle, request.inputs, tell, request.reference, opener)
         fault = _bisect(request, bundle, ledger, tell) if request.bisect else None
     bisected = fault.report() if fault else None
-    return result_of(ledger, layers=layers, bisect=bisected, is_bisected=request.bisect is not None)
+    files = sorted(each for each in bundle.path.iterdir() if each.suffix in (".onnx", ".tflite"))
+    is_bisected = request.bisect is not None
+    return result_of(
+        ledger,
+        layers=layers,
+        bisect=bisected,
+        is_bisected=is_bisected,
+        runtime_faults=faults_of(files, request.layers or is_bisected),
+    )
 
 
 def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None]) -> Layers:

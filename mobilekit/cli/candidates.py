@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def measure_candidate(request: DiffRequest) -> DiffResult:
     """Return a candidate's ledger, with `bisect` where a folder for a reproduction is given."""
-    from mobilekit.cli.results import result_of
+    from mobilekit.cli.results import faults_of, result_of
     from mobilekit.jobs.bisect import bisect_to
 
     with working("opening the artifacts") as tell:
@@ -26,7 +26,10 @@ def measure_candidate(request: DiffRequest) -> DiffResult:
         ledger = pair.measure()
         fault = bisect_to(request.bisect, pair, tell) if request.bisect and ledger.verdict == "fail" else None
     bisected = fault.report() if fault else None
-    return result_of(ledger, bisect=bisected, is_bisected=request.bisect is not None)
+    is_bisected = request.bisect is not None
+    files = [path for path in (Path(request.reference or ""), request.candidate) if path and path.is_file()]
+    faults = faults_of(files, is_bisected)
+    return result_of(ledger, bisect=bisected, is_bisected=is_bisected, runtime_faults=faults)
 
 
 def open_candidate(request: DiffRequest) -> Pair:

@@ -19,12 +19,19 @@ def doctor(as_json: options.Json = False) -> None:
 
     Example: `mobilekit doctor`
     """
+    from mobilekit.artifacts.analysis.runtime_faults import installed_faults
     from mobilekit.jobs.doctor import examine
 
-    checks = examine()
+    checks, faults = examine(), installed_faults()
     bad = any(check.needed and check.state != "ok" for check in checks)
     if as_json:
-        print_json({"verdict": "fail" if bad else "pass", "checks": [check.to_json() for check in checks]})
+        print_json(
+            {
+                "verdict": "fail" if bad else "pass",
+                "checks": [check.to_json() for check in checks],
+                "runtime_faults": [{"version": version, **fault.to_json()} for version, fault in faults],
+            }
+        )
     else:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
         for column in ("piece", "", "found"):
@@ -35,5 +42,9 @@ def doctor(as_json: options.Json = False) -> None:
         for check in checks:
             if check.state != "ok":
                 out.print(f"{check.name}: {check.cost}. Fix: {check.fix}")
+        for version, fault in faults:
+            out.print(
+                f"known fault of {fault.runtime} {version}: {fault.op} ({fault.form}): {fault.text}.", markup=False
+            )
     if bad:
         raise typer.Exit(1)

@@ -20,17 +20,22 @@ def inspect(
 ) -> None:
     """Show an artifact's ops, inputs and outputs, and what the delegate leaves, with the reason.
 
+    Known faults of the installed LiteRT or ONNX Runtime that touch the file are named.
+
     Examples: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite` ·
     `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite --ops`
     """
     from mobilekit.artifacts.analysis.probe import check_survives
+    from mobilekit.artifacts.analysis.runtime_faults import InspectResult, faults_in
     from mobilekit.artifacts.inspect import inspect as look_into
     from mobilekit.cli.render.inspect import inspect_lines
+    from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 
     check_survives(file)
     found = look_into(file, ops)
+    faults = faults_in(file)
     if as_json:
-        print_json(found.to_json())
+        print_json(InspectResult(**vars(found), runtime_faults=faults).to_json())
         return
-    for line in inspect_lines(file, found):
+    for line in (*inspect_lines(file, found), *runtime_fault_lines(faults)):
         out.print(line, emoji=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, computed_field
 
+from mobilekit.artifacts.analysis.runtime_faults import FileFault, faults_in
 from mobilekit.cli.findings import Finding, findings_of
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.bisect.result import BisectionReport
@@ -28,6 +30,8 @@ class DiffResult(Ledger):
     bisect: BisectionReport | None = None
     """What is at fault; null where nothing is outside its limit."""
     is_bisected: Annotated[bool, Field(exclude=True)] = False
+    runtime_faults: tuple[FileFault, ...] = ()
+    """Known faults of the runtimes on this machine that touch a measured file."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -52,6 +56,11 @@ class DiffResult(Ledger):
 def result_of(ledger: Ledger, **more: Any) -> DiffResult:
     """Return a ledger with what was asked for beside it."""
     return DiffResult(**{**vars(ledger), **more})
+
+
+def faults_of(files: Iterable[Path], without_delegates: bool) -> tuple[FileFault, ...]:
+    """Return the known faults of this machine's runtimes that touch the files; see `faults_in`."""
+    return tuple(each for file in files for each in faults_in(file, without_delegates=without_delegates))
 
 
 @dataclass(frozen=True)

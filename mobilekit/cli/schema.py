@@ -15,7 +15,7 @@ TYPES = {
     "bench": "mobilekit.bench.result:AnyBench",
     "diff": "mobilekit.cli.results:DiffResult",
     "export": "mobilekit.cli.results:ExportResult",
-    "inspect": "mobilekit.artifacts.inspect:Inspection",
+    "inspect": "mobilekit.artifacts.analysis.runtime_faults:InspectResult",
     "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",
     "models": "mobilekit.models.analysis.summary:ModelSummaries",

@@ -13,6 +13,7 @@ from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.statistics import CONFIDENCE, Comparison, Latency
 from mobilekit.bench.verdicts import BudgetVerdict, Change
 from mobilekit.cli.render.format import count, ms, percent
+from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 
 _STYLES = {
     "faster": "green",
@@ -39,6 +40,7 @@ def bench_report(bench: BenchResult) -> Group:
     if bench.budgets:
         parts += [Text("\nBudgets:"), _limits(bench.budgets)]
     parts += [Text(f"note: {note}") for note in bench.notes]
+    parts += map(Text, runtime_fault_lines(bench.runtime_faults or ()))
     return Group(*parts)
 
 

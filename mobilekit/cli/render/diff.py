@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.cli.render.fault import fault_lines
 from mobilekit.cli.render.layers import layers_table
+from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 from mobilekit.cli.render.terminal import (
     finding_lines,
     ledger_table,
@@ -33,6 +35,7 @@ def diff_report(result: DiffResult, name: str, verbose: bool = False) -> Iterato
     yield from measured_lines(result)
     yield from (f"Loosened: {text}" for text in loosened(result))
     yield from finding_lines([each for each in result.findings if each.rule in ("stage", "parity", "gate")])
+    yield from map(Text, runtime_fault_lines(result.runtime_faults))
     yield from limit_lines(result) if verbose else ()
     yield from baseline_lines(result.baseline) if result.baseline else ()
     if result.layers:

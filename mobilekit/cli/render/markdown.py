@@ -9,6 +9,7 @@ from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.verdicts import BudgetVerdict, Change
 from mobilekit.cli.render.bench import engine_words, interval_words, limit_and_figure, ratio_and_interval
 from mobilekit.cli.render.format import count, ms
+from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 
 _MARKS = {"pass": "✅", "fail": "❌", "regressed": "❌", "improved": "✅", "same": "✅", "faster": "✅"}
 
@@ -36,7 +37,8 @@ def _bench(bench: BenchResult) -> str:
     if bench.budgets:
         lines += ["", "### Budgets", ""]
         lines += table(("file", "limit on", "limit", "figure", "verdict", "why"), map(_budget_row, bench.budgets))
-    lines += ["", *(f"- {plain(note)}" for note in bench.notes)]
+    faults = (line.strip() for line in runtime_fault_lines(bench.runtime_faults or ()))
+    lines += ["", *(f"- {plain(note)}" for note in (*bench.notes, *faults))]
     return "\n".join(lines).rstrip() + "\n"
 
 
