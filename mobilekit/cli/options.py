@@ -6,6 +6,7 @@ with another (`only_with`), whether it belongs there is asked first.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from mobilekit.cli import complete
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import OldWordWarning, UsageError, nearest
 from mobilekit.store.stages import check_precisions
 
 _MODEL = "A registered model, timm:NAME, or FILE.py:FACTORY"
@@ -152,6 +153,7 @@ CandidateWeights = Annotated[
     typer.Option("--weights", help=only_with("--candidate", _WEIGHTS)),
 ]
 Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_images))]
+InputsOrCount = Annotated[str | None, typer.Option("--inputs", metavar="PATH", help=_INPUTS)]
 LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("--layers", _INPUTS))]
 Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_images))]
 Precisions = Annotated[
@@ -252,6 +254,28 @@ RebuildCalibration = Annotated[
     typer.Option("--calibration", help=only_with("--rebuild", _CALIBRATION)),
 ]
 RebuildReference = Annotated[str | None, typer.Option("--reference", help=only_with("--rebuild", _REFERENCE))]
+
+
+def split_inputs(given: str | None, count: int | None) -> tuple[Path | None, int | None]:
+    """Return pictures and a count; an integer in place of the pictures is the count, as it was up to 0.1.
+
+    Raises:
+        UsageError: There are no such pictures.
+
+    Warns:
+        OldWordWarning: The count is given by its old name.
+    """
+    if given is None or not given.isdecimal() or Path(given).exists():
+        return _images(None if given is None else Path(given)), count
+    text = f"`--inputs {given}` is `--count {given}` now; write that, as the next version takes pictures alone there."
+    warnings.warn(text, OldWordWarning, stacklevel=2)
+    return None, _positive(int(given)) if count is None else count
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise UsageError(f"--inputs {count} counts nothing.", "Give --count 1 or more.")
+    return count
 
 
 def split_numbers(text: str | None, option: str) -> tuple[float, ...] | None:

@@ -10,11 +10,12 @@ import typer
 
 from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, working
+from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
 
 
 def quantize_search(
-    model: options.Model,
+    model: options.ModelOrBundle,
     recipe: options.Recipe = None,
     weights: options.Weights = None,
     calibration: options.Calibration = None,
@@ -22,7 +23,9 @@ def quantize_search(
         float, typer.Option(min=0, max=1, help="Smallest cosine of an input's outputs that is good enough.")
     ] = 0.99,
     most: Annotated[int, typer.Option(min=1, help="Largest number of parts to add in float.")] = 6,
-    inputs: Annotated[int, typer.Option(min=1, help="Number of calibration inputs to search on.")] = 4,
+    inputs: options.InputsOrCount = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of calibration inputs to search on; 4.")] = None,
+    reference: options.Reference = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the recipe with them here, YAML.")
     ] = None,
@@ -36,30 +39,33 @@ def quantize_search(
     files are made and measured on evaluation inputs until one holds the limit. Exit code 1 if none does.
 
     Examples: `mobilekit quantize-search ghostnetv2 -o mixed.yaml` · `mobilekit quantize-search nets/mine.py:make
-    --cosine 0.995 --plot trade-off.svg`
+    --cosine 0.995 --plot trade-off.svg` · `mobilekit quantize-search artifacts/mine_make --calibration photos --inputs
+    test --reference nets/mine.py:make`
     """
     from mobilekit.cli.render.float_search_chart import draw_search
     from mobilekit.cli.render.quantize_search import search_report
     from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.quantize_search.job import as_yaml, search
-    from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.store.cache import Cache
     from mobilekit.store.files import write_atomic
 
     for path in (output, plot):
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")
-    loaded = choose_recipe(model, recipe)
+    pictures, searched = options.split_inputs(inputs, count)
+    source, note = source_of(model, recipe, weights, calibration, pictures, reference)
     with TemporaryDirectory() as scratch, working(f"searching {model}") as tell:
-        request = ExportRequest(Source(model, loaded, weights, calibration), Path(scratch) / "bundle")
-        found = search(request, cosine, most, inputs, Cache.default(), tell)
+        request = ExportRequest(source, Path(scratch) / "bundle")
+        found = search(request, cosine, most, searched or 4, Cache.default(), tell)
     if output:
         write_atomic(output, as_yaml(found.recipe).encode())
     if plot:
         draw_search(found, plot)
     if as_json:
-        print_json(found.to_json())
+        print_json({**found.to_json(), "notes": [note] if note else []})
     else:
+        if note:
+            out.print(note)
         out.print(search_report(found))
         if not found.holds:
             err.print("--most allows more parts; --calibration takes more images, where ranges are what fails.")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from mobilekit.cli import options
 from mobilekit.cli.output import err, out, print_json, working
-from mobilekit.errors import UsageError
-from mobilekit.store.bundle import MANIFEST
+from mobilekit.cli.sources import check_source, is_bundle
 
 
 def ranges(
@@ -29,21 +28,17 @@ def ranges(
     from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
     from mobilekit.jobs.source import Source, choose_recipe
 
-    is_bundle = (Path(model) / MANIFEST).is_file()
-    if is_bundle and (recipe or weights):
-        raise UsageError(
-            f"{model} is a bundle, with a recipe and weights of its own.", "Leave --recipe and --weights out."
-        )
-    if reference and not is_bundle:
-        raise UsageError("--reference names the code of a bundle's model.", "Name the code in place of the model.")
+    check_source(model, recipe, weights, reference)
     with working(f"reading {model}") as tell:
-        if is_bundle:
+        if is_bundle(model):
             found = ranges_of_bundle(Path(model), calibration, reference, tell)
         else:
             found = ranges_of_model(Source(model, choose_recipe(model, recipe), weights, calibration), tell)
     if as_json:
         print_json(found.to_json())
         return
+    if found.note:
+        out.print(found.note)
     for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
         out.print(line)
     if not found.is_trained:

@@ -95,13 +95,15 @@ def rank(
     max_drift: Annotated[
         float | None, typer.Option(min=0, help="Print the step of a recipe that swaps as many sites as this allows.")
     ] = None,
-    inputs: Annotated[
-        int | None, typer.Option(min=1, help="Number of calibration inputs to measure on; all of the recipe's without.")
+    inputs: options.InputsOrCount = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of inputs to measure on; all of them without.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Rank the sites of an approximate rewrite by what each costs, each swapped alone, in float64.
 
+    Costs are measured on the calibration inputs, which fits see, or on --inputs, which they do not.
     The cumulative drift is of a site and all before it in the list. Steps that the recipe has before this rewrite are
     applied first.
 
@@ -111,15 +113,18 @@ def rank(
     from mobilekit.cli.render.rewrites import ranking
     from mobilekit.jobs.rank_rewrites import cheapest, step_for
     from mobilekit.jobs.rank_rewrites import rank as measure
-    from mobilekit.jobs.source import Source, build, choose_recipe
+    from mobilekit.jobs.source import Source, build, choose_recipe, evaluation_tensors
 
+    pictures, measured = options.split_inputs(inputs, count)
     loaded = choose_recipe(model, recipe)
     if max_drift is not None:
         step_for(loaded, rewrite, [], max_drift)  # to refuse before the work
     with working(f"building {model}") as tell:
         built = build(Source(model, loaded, weights, calibration), tell)
-        chosen = {name: tensor[:inputs] for name, tensor in built.tensors.items()}
-        ranked = measure(built.reference.model, loaded, rewrite, chosen, tell)
+        pool = evaluation_tensors(loaded.recipe, pictures) if pictures else built.tensors
+        chosen = {name: tensor[:measured] for name, tensor in pool.items()}
+        fitted = built.tensors if pictures else chosen
+        ranked = measure(built.reference.model, loaded, rewrite, fitted, tell, chosen)
     step = step_for(loaded, rewrite, cheapest(ranked, max_drift), max_drift) if max_drift is not None else None
     content = {
         **_heading(built),

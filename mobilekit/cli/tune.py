@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from mobilekit.cli import complete, options
 from mobilekit.cli.output import err, out, print_json, working
+from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
 from mobilekit.store.stages import tflite_stage
@@ -25,13 +27,15 @@ class PrecisionWord(StrEnum):
 
 
 def tune(
-    model: options.Model,
+    model: options.ModelOrBundle,
     device: Annotated[
         str, typer.Option(help="`local`, `adb` or `adb:SERIAL`.", autocompletion=complete.tune_devices)
     ] = "local",
     recipe: options.Recipe = None,
     weights: options.Weights = None,
     calibration: options.Calibration = None,
+    inputs: options.Inputs = None,
+    reference: options.Reference = None,
     input_size: options.InputSize = None,
     precision: Annotated[PrecisionWord, typer.Option(help="The file that is timed.")] = PrecisionWord.FLOAT32,
     max_drift: Annotated[
@@ -69,15 +73,14 @@ def tune(
     from mobilekit.bench.engine import RunSettings
     from mobilekit.cli.render.tune import tune_report
     from mobilekit.jobs.adjust import adjust
-    from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.jobs.tune.job import tune as run
     from mobilekit.jobs.tune.result import TuneRequest
     from mobilekit.models.names import folder_name
 
-    base = adjust(choose_recipe(model, recipe), input_size)
+    source, note = source_of(model, recipe, weights, calibration, inputs, reference)
     request = TuneRequest(
-        Source(model, base, weights, calibration),
-        output or Path(f"{folder_name(model)}.tuned.yaml"),
+        replace(source, recipe=adjust(source.recipe, input_size)),
+        output or Path(f"{folder_name(source.model)}.tuned.yaml"),
         tflite_stage(precision).precision,
         rounds,
         seed,
@@ -90,7 +93,9 @@ def tune(
         [found] = find_devices(device, adb_server).devices
         tuned = run(request, found, NoCache() if no_cache else Cache.default(), tell)
     if as_json:
-        print_json(tuned.to_json())
+        print_json({**tuned.to_json(), "notes": [note] if note else []})
         return
+    if note:
+        out.print(note)
     out.print(tune_report(tuned))
     err.print(f"{request.output} is written.")

@@ -13,6 +13,7 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.store.bundle import Bundle
+from mobilekit.store.manifest import Given
 from mobilekit.store.stages import Stage
 
 
@@ -53,12 +54,7 @@ def reference_of_bundle(bundle: Bundle, name: str | None) -> nn.Module:
         UsageError: The model is code that was not named, or is another one.
     """
     spec = bundle.manifest["model"]
-    if name is None and file_spec(spec["name"]):
-        raise UsageError(
-            f"{bundle.path} was exported from the code {spec['name']}, which is not run unless you name it.",
-            f"Add --reference {spec['name']}",
-        )
-    entry = resolve(name or spec["name"])
+    entry = resolve(name_in_bundle(bundle, name))
     try:
         model = entry.create(**spec["options"])
         load_state(model, bundle.path / Stage.REFERENCE.file)
@@ -70,6 +66,25 @@ def reference_of_bundle(bundle: Bundle, name: str | None) -> nn.Module:
     return model
 
 
+def name_in_bundle(bundle: Bundle, name: str | None) -> str:
+    """Return what to build a bundle's model by: `name`, or else the name in its manifest.
+
+    Raises:
+        UsageError: That is code, which opening a folder must not run.
+    """
+    written = str(bundle.manifest["model"]["name"])
+    if name is None and file_spec(written):
+        raise UsageError(
+            f"{bundle.path} was exported from the code {written}, which is not run unless you name it.",
+            f"Add --reference {written}",
+        )
+    return name or written
+
+
+_KEYS = {"size": ("size",), "color": ("color",), "normalization": ("mean", "std"), "crop": ("crop",)}
+"""Keys of `input` by what a manifest's `given` calls them."""
+
+
 def recipe_of_bundle(bundle: Bundle) -> LoadedRecipe:
     """Return the recipe in a bundle's manifest.
 
@@ -78,7 +93,9 @@ def recipe_of_bundle(bundle: Bundle) -> LoadedRecipe:
     """
     written = bundle.manifest.get("recipe", {})
     try:
-        return LoadedRecipe(str(written.get("name")), Recipe.model_validate(written.get("content")))
+        given = [Given.from_json(each) for each in bundle.manifest.get("given", ())]
+        set_by = {key: each.origin for each in given for key in _KEYS.get(each.what, ())}
+        return LoadedRecipe(str(written.get("name")), Recipe.model_validate(written.get("content")), set_by=set_by)
     except ValidationError as error:
         version = bundle.manifest.get("tools", {}).get("mobilekit", "another version")
         raise UsageError(

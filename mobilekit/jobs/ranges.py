@@ -9,11 +9,11 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from mobilekit.jobs.bundle_inputs import calibration_of_bundle
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.source import Source, build
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint
-from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.bundle import open_bundle
@@ -32,10 +32,13 @@ class Ranges:
     is_trained: bool
     """Whether they mean something."""
     lint: RangeLint
+    note: str = ""
+    """A sentence where a bundle is judged on other inputs than it was calibrated on."""
 
     def to_json(self) -> dict[str, Any]:
         """Return them as JSON data."""
-        return {"model": self.model, "recipe": self.recipe, "weights": self.weights, **self.lint.to_json()}
+        content = {"model": self.model, "recipe": self.recipe, "weights": self.weights, **self.lint.to_json()}
+        return {**content, "notes": [self.note] if self.note else []}
 
 
 def ranges_of_model(source: Source, progress: Progress = lambda _message: None) -> Ranges:
@@ -65,21 +68,22 @@ def ranges_of_bundle(
 
     Args:
         path: The bundle.
-        calibration: Pictures or .npz; the built-in data of the bundle's recipe without.
+        calibration: Pictures or .npz, those of the export where it was calibrated on the user's; the built-in data of
+            the bundle's recipe without.
         reference: `FILE.py:FACTORY`, for a bundle that was exported from one.
         progress: Is told what goes on.
 
     Raises:
-        UsageError: It is no bundle, or its model or recipe is unknown here.
+        UsageError: It is no bundle, its model or recipe is unknown here, or the calibration is another one.
     """
     bundle = open_bundle(path)
     loaded = recipe_of_bundle(bundle)
     progress("reading calibration inputs")
-    arrays = read_calibration(loaded.recipe, calibration).arrays
+    inputs, note = calibration_of_bundle(bundle, loaded.recipe, calibration)
     _model, rewritten = models_of_bundle(bundle, loaded, reference)
     spec, weights = bundle.manifest["model"], bundle.manifest["model"]["weights"]
-    found = _lint(rewritten.graph, arrays, loaded, progress)
-    return Ranges(spec["name"], loaded.name, weights["source"], weights["trained"], found)
+    found = _lint(rewritten.graph, inputs.arrays, loaded, progress)
+    return Ranges(spec["name"], loaded.name, weights["source"], weights["trained"], found, note)
 
 
 def _lint(graph: GraphModule, arrays: Arrays, loaded: LoadedRecipe, progress: Progress) -> RangeLint:

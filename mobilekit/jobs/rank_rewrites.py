@@ -50,6 +50,7 @@ def rank(
     name: str,
     inputs: Tensors,
     progress: Callable[[str], None] = lambda _message: None,
+    measured: Tensors | None = None,
 ) -> list[Ranked]:
     """Swap each site alone, then one after another from the cheapest on, in float64.
 
@@ -60,8 +61,9 @@ def rank(
         model: The reference model, float32; left as it is.
         loaded: The recipe.
         name: The rewrite.
-        inputs: float32 (N, ...) by name, to fit and to measure on.
+        inputs: float32 (N, ...) by name, to fit on.
         progress: Is told what goes on.
+        measured: Inputs to measure on; those to fit on without.
 
     Raises:
         UsageError: There is no such rewrite, it is exact, or it matches nothing.
@@ -73,7 +75,8 @@ def rank(
     before = replace(loaded, recipe=loaded.recipe.model_copy(update={"rewrites": steps[:place]}))
     graph = compute_in(rewrite(model, before, inputs, prove=False).graph, torch.float64)
     note_shapes(graph, zeros(loaded.recipe.shapes, torch.float64))
-    trial = _Trial(graph, _everywhere(only(loaded, name)), {key: tensor.double() for key, tensor in inputs.items()})
+    fitted, chosen = _double(inputs), _double(inputs if measured is None else measured)
+    trial = _Trial(graph, _everywhere(only(loaded, name)), fitted, chosen)
     alone: dict[str, Drift] = {}
     for path in trial.paths:
         progress(f"{name}: site {len(alone) + 1} of {len(trial.paths)}, {path}")
@@ -115,11 +118,16 @@ def _everywhere(loaded: LoadedRecipe) -> Rewrite[Any]:
     return type(action)(action.options_type.model_validate(options))
 
 
+def _double(tensors: Tensors) -> Tensors:
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
 class _Trial:
-    def __init__(self, graph: GraphModule, action: Rewrite[Any], inputs: Tensors) -> None:
+    def __init__(self, graph: GraphModule, action: Rewrite[Any], inputs: Tensors, measured: Tensors) -> None:
         self.graph = graph
         self.action = action
         self.inputs = inputs
+        self.measured = measured
         self.sites = [site for site, reason in matches(graph, action) if reason is None]
         if not self.sites:
             raise UsageError(f"{action.name} matches nothing in this model.", "`mobilekit rewrites explain` says why.")
@@ -136,4 +144,4 @@ class _Trial:
 
     def _run(self, graph: GraphModule) -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            return run_in_batches(graph, self.inputs, at_once(self.inputs))
+            return run_in_batches(graph, self.measured, at_once(self.measured))

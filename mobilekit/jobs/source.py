@@ -18,8 +18,9 @@ from mobilekit.models.build import Reference, build_reference, effective_options
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_for
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.store.manifest import TIMM_CONFIG
@@ -41,6 +42,8 @@ class Source:
     """Folder of images, or .npz; without one, the recipe's built-in data."""
     inputs: Path | None = None
     """What an export is measured on, likewise; without, the recipe's built-in evaluation data."""
+    is_trained: bool | None = None
+    """Whether the weights mean something, where that is known, as of a bundle's."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Opened:
         progress("reading calibration inputs")
         calibration = read_calibration(source.recipe.recipe, source.calibration)
         reference = build_reference(self.entry, self.options, source.weights, as_tensors(calibration), self.model)
+        if source.is_trained is not None:
+            reference = replace(reference, is_trained=source.is_trained)
         return Built(source, self.entry, self.options, reference, calibration)
 
 
@@ -118,6 +123,15 @@ def build(source: Source, progress: Progress = lambda _message: None) -> Built:
 def as_tensors(calibration: Calibration) -> dict[str, torch.Tensor]:
     """Return calibration inputs as tensors, float32 (N, ...) by name."""
     return {name: torch.from_numpy(array) for name, array in calibration.arrays.items()}
+
+
+def evaluation_tensors(recipe: Recipe, path: Path) -> dict[str, torch.Tensor]:
+    """Return the user's own inputs to measure on, float32 (N, ...) by name.
+
+    Raises:
+        UsageError: They cannot be read, or do not fit.
+    """
+    return {name: torch.from_numpy(array) for name, array in read_evaluation(recipe, path).inputs.items()}
 
 
 def choose_recipe(model: str, recipe: str | Path | LoadedRecipe | None) -> LoadedRecipe:

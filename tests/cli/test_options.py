@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
 from mobilekit.cli.app import application
+from mobilekit.cli.options import split_inputs
+from mobilekit.errors import OldWordWarning, UsageError
 from tests.conftest import ROOT
 
 # An option that means something else from command to command.
@@ -18,7 +22,7 @@ OWN_MEANING = {
     "device",
     "file",
     "files",
-    "inputs",
+    "count",
     "max_drift",
     "model",
     "name",
@@ -101,3 +105,16 @@ def test_a_typo_is_answered_before_torch_is_imported() -> None:
     for (code, said), (arguments, words) in zip(json.loads(done.stdout), TYPOS.items(), strict=True):
         assert code == 2, arguments
         assert said.startswith(f"error: {words}"), arguments
+
+
+def test_inputs_are_pictures_and_an_integer_is_a_count_for_one_version(tmp_path: Path) -> None:
+    assert split_inputs(None, None) == (None, None)
+    assert split_inputs(str(tmp_path), 3) == (tmp_path, 3)
+    with pytest.warns(OldWordWarning, match="`--inputs 5` is `--count 5` now"):
+        assert split_inputs("5", None) == (None, 5)
+    with pytest.warns(OldWordWarning):
+        assert split_inputs("5", 2) == (None, 2)
+    with pytest.raises(UsageError, match="There is no folder nowhere"):
+        split_inputs("nowhere", None)
+    with pytest.warns(OldWordWarning), pytest.raises(UsageError, match="--inputs 0 counts nothing"):
+        split_inputs("0", None)

@@ -164,7 +164,7 @@ def test_explain_shows_a_drift_above_its_limit_and_goes_on(run: Run, net: str, f
         (("explain", "ghostnet", "--rewrite", "dfc"), "There is no rewrite dfc.\nDid you mean dfc-dense?"),
         (("explain", "ghostnetv3"), "There is no model ghostnetv3."),
         (("rank", "ghostnet", "--rewrite", "noop-slice"), "noop-slice is exact: no site costs anything."),
-        (("rank", "ghostnet", "--rewrite", "hard-swish", "--inputs", "4"), "hard-swish matches nothing in this model."),
+        (("rank", "ghostnet", "--rewrite", "hard-swish", "--count", "4"), "hard-swish matches nothing in this model."),
         (("rank", "ghostnet"), "Missing option '--rewrite'"),
     ],
 )

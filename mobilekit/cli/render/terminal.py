@@ -21,14 +21,16 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
         name: Of what was measured.
     """
     errors = [finding for finding in findings if finding.level == "error"]
+    built_in = _built_in(ledger)
     stages = list(dict.fromkeys(row.stage for row in ledger.rows))
     unjudged = list(dict.fromkeys(row.stage for row in ledger.rows if row.verdict == "inconclusive"))
     if not errors and unjudged:
-        return f"inconclusive: {name}: {len(unjudged)} of {count(len(stages), 'stage')} unjudged, first {unjudged[0]}"
+        shares = f"{len(unjudged)} of {count(len(stages), 'stage')}"
+        return f"inconclusive{_on(built_in)}: {name}: {shares} unjudged, first {unjudged[0]}"
     if not errors:
         gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
-        on = ", on assumed inputs" if ledger.assumed else ""
-        return f"pass{on}: {name}: {count(len(stages), 'stage')} within the limits{gates}"
+        on = [*(["assumed inputs"] if ledger.assumed else []), *built_in]
+        return f"pass{_on(on)}: {name}: {count(len(stages), 'stage')} within the limits{gates}"
     parts = []
     absent = [failed.stage for failed in ledger.failed_stages]
     if absent:
@@ -42,7 +44,17 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
     worse = len(by_place([each for each in errors if each.rule == "baseline"]))
     if worse:
         parts.append(f"{count(worse, 'comparison')} worse than in the baseline")
-    return f"fail: {name}: {'; '.join(parts)}"
+    return f"fail{_on(built_in)}: {name}: {'; '.join(parts)}"
+
+
+def _built_in(ledger: Ledger) -> list[str]:
+    """Return what a file that was calibrated on the user's inputs is measured on, where that is built-in data."""
+    calibrated, measured = ledger.calibration, ledger.inputs
+    return [f"built-in {measured.real}"] if calibrated and calibrated.is_own and not measured.is_own else []
+
+
+def _on(what: list[str]) -> str:
+    return f", on {' and '.join(what)}" if what else ""
 
 
 def ledger_table(ledger: Ledger) -> Table:

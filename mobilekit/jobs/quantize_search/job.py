@@ -20,8 +20,8 @@ from mobilekit.jobs.export import ExportRequest, export
 from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
 from mobilekit.jobs.source import Source
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.recipes.inputs.builtin import evaluation_inputs
 from mobilekit.recipes.inputs.calibration import read_calibration
+from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.schema import Int8, Limit, Recipe
@@ -159,7 +159,7 @@ class _FileMaker:
         self.graph = models_of_bundle(bundle, recipe_of_bundle(bundle), source.model)[1].graph
         self.float32 = self.folder / Stage.TFLITE_FLOAT32.file
         self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=1))
-        self.inputs = evaluation_inputs(self.recipe).inputs
+        self.inputs = read_evaluation(self.recipe, source.inputs).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)
 
     def measure(self, int8: Int8) -> Int8Result:
