@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, 
 from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import ToolError, first_line
 
+_LOOKED_INTO: dict[bytes, str | None] = {}
 _DAMAGED = "It was cut or changed since it was written: convert or export it again."
 
 
@@ -111,11 +113,19 @@ def _check_whole(path: Path) -> None:
         ToolError: The file is not a whole TFLite file.
     """
     try:
-        damage = damage_in(path.read_bytes())
+        damage = _damage(path.read_bytes())
     except OSError as error:
         raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.", "Convert or export it again.") from error
     if damage:
         raise ToolError(f"LiteRT cannot open {path.name}: {damage}.", _DAMAGED)
+
+
+def _damage(content: bytes) -> str | None:
+    """Return `damage_in` of a file; an export opens each of its files several times, and to look takes a while."""
+    digest = hashlib.sha256(content).digest()
+    if digest not in _LOOKED_INTO:
+        _LOOKED_INTO[digest] = damage_in(content)
+    return _LOOKED_INTO[digest]
 
 
 def _hint(path: Path) -> str:

@@ -18,7 +18,7 @@ from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.report import StepReport
+from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.manifest import FailedStage
 from mobilekit.store.stages import Stage, device_stage, tflite_stage
@@ -54,9 +54,8 @@ def measure_folder(
     folder: Path,
     recipe: Recipe,
     reference: nn.Module,
-    rewritten: nn.Module,
+    rewritten: Rewritten,
     evaluation: Evaluation | None = None,
-    steps: Iterable[StepReport] = (),
     progress: Progress = lambda _message: None,
     is_trained: bool = True,
     device: OpenOnDevice | None = None,
@@ -71,7 +70,6 @@ def measure_folder(
         reference: The reference model, float32.
         rewritten: The rewritten one.
         evaluation: What to measure on; the recipe's built-in data without.
-        steps: What the rewrites did.
         progress: Is told what goes on.
         is_trained: Whether the model has weights that mean something.
         device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
@@ -84,7 +82,7 @@ def measure_folder(
     """
     stages: dict[Stage, Opener] = {
         Stage.REFERENCE: lambda: TorchRuntime(reference),
-        Stage.REWRITTEN: lambda: TorchRuntime(rewritten),
+        Stage.REWRITTEN: lambda: TorchRuntime(rewritten.graph),
     }
     layouts = bundles.output_layouts(folder)
     for stage in file_stages(recipe, failed):
@@ -97,10 +95,11 @@ def measure_folder(
         recipe,
         evaluation or evaluation_inputs(recipe),
         random_inputs(recipe),
-        steps,
+        rewritten.steps,
         lambda stage: progress(f"measuring {stage}"),
         bundles.calibrated_ranges(folder),
         is_trained,
+        rewritten.reference,
     )
     artifacts = inspect_files(folder, recipe, failed) if artifacts is None else artifacts
     summaries = {

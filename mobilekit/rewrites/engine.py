@@ -38,6 +38,8 @@ class Rewritten:
     """The rewritten model in float32, and what each step did."""
 
     graph: GraphModule
+    reference: GraphModule
+    """The model before the first step, in float64."""
     steps: tuple[StepReport, ...] = ()
     exact: GraphModule | None = None
     """The same in float64, its weights not yet rounded; where it was asked for."""
@@ -82,9 +84,10 @@ def rewrite(
     changes = [state_change("graph", keys, graph)]
     steps = steps_of(loaded)
     exact = {name: tensor.double() for name, tensor in calibration.items()} if calibration is not None else None
-    run = _Run(model, loaded, steps, exact, prove, enforce_limits)
+    note_shapes(graph, zeros(recipe.shapes, torch.float64))
+    reference = copy.deepcopy(graph)
+    run = _Run(model, loaded, steps, exact, prove, enforce_limits, reference)
     order = Order([step.name for step in steps], [_look(step) for step in steps])
-    run.note_shapes(graph)
     if prove:
         progress("running the reference in float64")
         run.start(graph)
@@ -102,7 +105,8 @@ def rewrite(
     if prove:
         reports = [replace(report, notes=(*report.notes, *order.notes(index))) for index, report in enumerate(reports)]
     kept = copy.deepcopy(graph) if keep_exact else None
-    return Rewritten(compute_in(graph, torch.float32), tuple(reports), kept, tuple(filter(None, changes)))
+    rewritten = compute_in(graph, torch.float32)
+    return Rewritten(rewritten, reference, tuple(reports), kept, tuple(filter(None, changes)))
 
 
 class _Run:
@@ -116,8 +120,11 @@ class _Run:
         calibration: Tensors | None,
         prove: bool,
         enforce_limits: bool,
+        reference: GraphModule,
     ) -> None:
         self.model = model
+        self.reference = reference
+        """The graph before the first step, on which a later step may have to be tried alone."""
         self.recipe = loaded.recipe
         self.steps = steps
         self.calibration = calibration
@@ -127,14 +134,9 @@ class _Run:
         self.prove = prove
         self.enforce_limits = enforce_limits
         self.outputs: dict[Case, Any] = {}
-        self.reference: GraphModule | None = None
-        """A copy of the graph before the first step, where a later step has to be tried on it alone."""
         self.measured: dict[str, dict[str, torch.Tensor]] = {}
         """Outputs on the calibration inputs of the `reference`, and `now`."""
         self.rounding: dict[str, float] = {}
-
-    def note_shapes(self, graph: GraphModule) -> None:
-        note_shapes(graph, self.examples)
 
     def start(self, graph: GraphModule) -> None:
         """Run the reference.
@@ -150,8 +152,6 @@ class _Run:
         if not self.outputs:
             raise _not_finite(graph)
         are_proved = [step.rewrite.exactness.is_proved for step in self.steps]
-        if not all(are_proved[1:]):
-            self.reference = copy.deepcopy(graph)
         if self.inputs is not None and self.steps:
             if all(are_proved):
                 self.inputs = {name: tensor[: float32.COUNT] for name, tensor in self.inputs.items()}
@@ -162,7 +162,7 @@ class _Run:
     def _before(self, last: Step) -> GraphModule:
         """Return the graph before a step, made anew: a copy before each step takes longer than all steps."""
         graph = compute_in(trace(self.model, zeros(self.recipe.shapes)), torch.float64)
-        self.note_shapes(graph)
+        note_shapes(graph, self.examples)
         for step in (earlier.fresh() for earlier in self.steps[: last.index]):
             allowed, _refused = _sort_sites(graph, step)
             if allowed:
@@ -261,7 +261,6 @@ class _Run:
 
     def _drift_alone(self, step: Step) -> Drift | None:
         """Apply one step to the reference; None where it then changes nothing."""
-        assert self.reference is not None
         graph = copy.deepcopy(self.reference)
         fresh = step.fresh()
         allowed, _refused = _sort_sites(graph, fresh)

@@ -39,6 +39,7 @@ def measure(
     progress: Callable[[str], None] = lambda _stage: None,
     ranges: Ranges | None = None,
     is_trained: bool = True,
+    exact: GraphModule | None = None,
 ) -> Ledger:
     """Run every stage on the same inputs and compare.
 
@@ -52,6 +53,7 @@ def measure(
         progress: Is told each stage.
         ranges: Of the rewritten model's steps on the calibration inputs, where they are known.
         is_trained: Whether the model has weights that mean something.
+        exact: The reference's graph in float64; it is made without.
 
     Raises:
         ToolError: An artifact cannot be opened or run.
@@ -71,8 +73,8 @@ def measure(
     progress("errors of the formats")
     reference, rewritten = models[Stage.REFERENCE].model, models[Stage.REWRITTEN].model
     assert isinstance(rewritten, GraphModule)
-    exactly = in_float64(reference, evaluation.inputs)
-    exact = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
+    exactly = TorchRuntime(exact) if exact is not None else in_float64(reference, evaluation.inputs)
+    truth = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
     errors = {
         kind: measure_format_errors(
             reference,
@@ -82,7 +84,7 @@ def measure(
             outputs[Stage.REWRITTEN][kind],
             recipe.int8,
             ranges,
-            exact=exact[kind],
+            exact=truth[kind],
             labels=evaluation.labels if kind is InputSet.REAL else None,
             top_k=recipe.top_k,
         )
@@ -90,7 +92,7 @@ def measure(
     }
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
-    measurement = _Measured(recipe, evaluation, outputs, exact, errors, drift, is_trained)
+    measurement = _Measured(recipe, evaluation, outputs, truth, errors, drift, is_trained)
     rows = [
         measurement.row(stage, against, name)
         for stage in stages
@@ -98,8 +100,8 @@ def measure(
         for against in dict.fromkeys((Stage.REFERENCE, stage.predecessor_among(stages)))
         for name in outputs[Stage.REFERENCE][InputSet.REAL]
     ]
-    truth = next(iter(outputs[Stage.REFERENCE][InputSet.REAL].values()))
-    top1 = compare(truth, truth, evaluation.labels).top1
+    first = next(iter(outputs[Stage.REFERENCE][InputSet.REAL].values()))
+    top1 = compare(first, first, evaluation.labels).top1
     digest = digest_of(evaluation.inputs)
     return Ledger(
         MeasuredOn(evaluation.name, evaluation.count, evaluation.is_own),
