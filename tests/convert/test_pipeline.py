@@ -202,6 +202,8 @@ def test_the_float32_file_is_aligned_once(tmp_path: Path, aligned: list[Path], m
     folder = tmp_path / "bundle"
     (folder / "stages").mkdir(parents=True)
     recipe = Recipe(int8=Int8(float_modules=modules))
-    artifacts.make_artifacts(folder, Rewritten(net("part"), net("part")), recipe, CALIBRATION, NoCache(), lambda _message: None)
+    artifacts.make_artifacts(
+        folder, Rewritten(net("part"), net("part")), recipe, CALIBRATION, NoCache(), lambda _message: None
+    )
     assert aligned == [folder / Stage.TFLITE_FLOAT32.file]
     assert (folder / "stages/modules.json").is_file()
