@@ -127,12 +127,7 @@ def _torch_pair(
     stage = tflite_stage(precision)
 
     def measure_it() -> Ledger:
-        stages = {
-            Stage.REFERENCE: lambda: reference,
-            Stage.REWRITTEN: lambda: TorchRuntime(graph),
-            stage: lambda: paired,
-        }
-        ledger = measure(stages, recipe, evaluation, random, is_trained=is_trained)
+        ledger = measure(model, graph, {stage: lambda: paired}, recipe, evaluation, random, is_trained=is_trained)
         rows = [row for row in ledger.rows if row.stage is stage and row.against is Stage.REFERENCE]
         return replace(ledger, rows=tuple(replace(row, stage=path.name) for row in rows))
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.open import open_artifact
-from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Runtime
 from mobilekit.parity.ledger.gates import check_gate
-from mobilekit.parity.ledger.ledger import Opener, measure
+from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
 from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
+from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
@@ -61,6 +61,7 @@ def measure_folder(
     device: OpenOnDevice | None = None,
     artifacts: Mapping[str, Inspection] | None = None,
     failed: Sequence[FailedStage] = (),
+    simulation: Simulation | None = None,
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it.
 
@@ -75,31 +76,30 @@ def measure_folder(
         device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
         artifacts: What `inspect_files` found, where that was asked before.
         failed: Stages that the export had to leave out.
+        simulation: What the models gave on the same inputs; they are run without.
 
     Raises:
         ToolError: An artifact cannot be run.
         UsageError: The inputs do not fit, or the recipe loosens a limit without a reason.
     """
-    stages: dict[Stage, Opener] = {
-        Stage.REFERENCE: lambda: TorchRuntime(reference),
-        Stage.REWRITTEN: lambda: TorchRuntime(rewritten.graph),
-    }
+    evaluation, random = evaluation or evaluation_inputs(recipe), random_inputs(recipe)
+    stages: dict[Stage, Opener] = {}
     layouts = bundles.output_layouts(folder)
     for stage in file_stages(recipe, failed):
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
         if device and stage.file_format == "tflite":
             on_device = device_stage(stage.precision)
             stages[on_device] = lambda path=folder / stage.file: device(path, layouts)  # type: ignore[misc]
+
+    def tell(stage: str) -> None:
+        progress(f"measuring {stage}")
+
+    if simulation is None:
+        check_evaluation(evaluation, reference)
+        ranges = bundles.calibrated_ranges(folder)
+        simulation = simulate(reference, rewritten.graph, recipe, evaluation, random, ranges, rewritten.reference, tell)
     ledger = measure(
-        stages,
-        recipe,
-        evaluation or evaluation_inputs(recipe),
-        random_inputs(recipe),
-        rewritten.steps,
-        lambda stage: progress(f"measuring {stage}"),
-        bundles.calibrated_ranges(folder),
-        is_trained,
-        rewritten.reference,
+        reference, rewritten.graph, stages, recipe, evaluation, random, rewritten.steps, tell, simulation, is_trained
     )
     artifacts = inspect_files(folder, recipe, failed) if artifacts is None else artifacts
     summaries = {

@@ -15,10 +15,10 @@ from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.blame import with_blame
 from mobilekit.parity.ledger.device_limits import device_bounds
-from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_format_errors
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row, verdict_of
+from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.parity.ledger.task import k_for
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.preprocess import digest_of
@@ -31,73 +31,52 @@ Opener = Callable[[], Runtime]
 
 
 def measure(
-    stages: Mapping[Stage, Opener],
+    reference: nn.Module,
+    rewritten: GraphModule,
+    files: Mapping[Stage, Opener],
     recipe: Recipe,
     evaluation: Evaluation,
     random: Arrays,
     steps: Iterable[StepReport] = (),
     progress: Callable[[str], None] = lambda _stage: None,
-    ranges: Ranges | None = None,
+    simulation: Simulation | None = None,
     is_trained: bool = True,
-    exact: GraphModule | None = None,
 ) -> Ledger:
     """Run every stage on the same inputs and compare.
 
     Args:
-        stages: What opens each stage, in the order of the conversion; `reference` and `rewritten` are PyTorch.
+        reference: The reference model, float32.
+        rewritten: The rewritten one, float32.
+        files: What opens each stage that is a file, in the order of the conversion.
         recipe: Its limits and rewrites count.
         evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantized ones on
             these alone, as random values lie outside the ranges that they were calibrated for.
         random: Random inputs, float32 (N, ...) by name.
         steps: What the rewrites did.
         progress: Is told each stage.
-        ranges: Of the rewritten model's steps on the calibration inputs, where they are known.
+        simulation: What `simulate` gave for these models and inputs; it is made without.
         is_trained: Whether the model has weights that mean something.
-        exact: The reference's graph in float64; it is made without.
 
     Raises:
         ToolError: An artifact cannot be opened or run.
         UsageError: Labels do not fit the model, or the recipe loosens a limit without a reason.
     """
-    inputs = {InputSet.REAL: evaluation.inputs, InputSet.RANDOM: random}
-    outputs: dict[Stage, dict[InputSet, Arrays]] = {}
-    models: dict[Stage, TorchRuntime] = {}
-    for stage, opener in stages.items():
+    if simulation is None:
+        check_evaluation(evaluation, reference)
+    simulated = simulation or simulate(reference, rewritten, recipe, evaluation, random, progress=progress)
+    outputs, exact, errors = dict(simulated.outputs), simulated.exact, simulated.errors
+    for stage, opener in files.items():
         progress(stage)
         runtime = opener()
-        if isinstance(runtime, TorchRuntime):
-            models[stage] = runtime
-        outputs[stage] = {kind: runtime.run(arrays) for kind, arrays in inputs.items()}
-        if stage is Stage.REFERENCE:
-            check_labels(evaluation, next(iter(outputs[stage][InputSet.REAL].values())))
-    progress("errors of the formats")
-    reference, rewritten = models[Stage.REFERENCE].model, models[Stage.REWRITTEN].model
-    assert isinstance(rewritten, GraphModule)
-    exactly = TorchRuntime(exact) if exact is not None else in_float64(reference, evaluation.inputs)
-    truth = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
-    errors = {
-        kind: measure_format_errors(
-            reference,
-            rewritten,
-            arrays,
-            outputs[Stage.REFERENCE][kind],
-            outputs[Stage.REWRITTEN][kind],
-            recipe.int8,
-            ranges,
-            exact=truth[kind],
-            labels=evaluation.labels if kind is InputSet.REAL else None,
-            top_k=recipe.top_k,
-        )
-        for kind, arrays in inputs.items()
-    }
+        outputs[stage] = {InputSet.REAL: runtime.run(evaluation.inputs), InputSet.RANDOM: runtime.run(random)}
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
-    measurement = _Measured(recipe, evaluation, outputs, truth, errors, drift, is_trained)
+    measurement = _Measured(recipe, evaluation, outputs, exact, errors, drift, is_trained)
     rows = [
         measurement.row(stage, against, name)
-        for stage in stages
+        for stage in outputs
         if stage is not Stage.REFERENCE
-        for against in dict.fromkeys((Stage.REFERENCE, stage.predecessor_among(stages)))
+        for against in dict.fromkeys((Stage.REFERENCE, stage.predecessor_among(outputs)))
         for name in outputs[Stage.REFERENCE][InputSet.REAL]
     ]
     first = next(iter(outputs[Stage.REFERENCE][InputSet.REAL].values()))

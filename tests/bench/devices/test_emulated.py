@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from mobilekit.artifacts.litert import LiteRTRuntime
-from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.bench.devices.emulated import Emulator
 from mobilekit.bench.devices.emulator_setup import (
     COMMAND,
@@ -135,15 +134,9 @@ def test_a_device_is_held_against_its_file_here_and_the_reference() -> None:
     faults = (("float32", _larger_by(0.1)), ("int8", _larger_by(0.5)), ("float32", Faulty()))
     for number, (precision, fault) in enumerate(faults):
         here, there = tflite_stage(precision), device_stage(precision)
-        runtimes = {
-            Stage.REFERENCE: TorchRuntime(model),
-            Stage.REWRITTEN: TorchRuntime(model),
-            Stage.TFLITE_FLOAT32: good,
-            here: good,
-            there: fault,
-        }
+        runtimes = {Stage.TFLITE_FLOAT32: good, here: good, there: fault}
         openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
-        ledger = measure(openers, Recipe(), evaluation, {"input": _inputs(RANDOM, 2)})
+        ledger = measure(model, model, openers, Recipe(), evaluation, {"input": _inputs(RANDOM, 2)})
         rows = [(row.against, row.verdict) for row in ledger.rows if row.stage == there]
         expected = "pass" if number == 2 else "fail"
         assert rows == [("reference", expected), (here, expected)]

@@ -76,18 +76,16 @@ def _measure(
     left_out: tuple[str, ...] = (),
 ) -> Ledger:
     reference, rewritten = models or (_model(), _model())
+    absent = (Stage.REFERENCE, Stage.REWRITTEN, *left_out)
     runtimes: dict[Stage, Runtime] = {
-        Stage.REFERENCE: TorchRuntime(reference),
-        Stage.REWRITTEN: TorchRuntime(rewritten),
+        stage: (faults or {}).get(stage) or Faulty() for stage in MADE if stage not in absent
     }
-    for stage in MADE:
-        if stage not in (*runtimes, *left_out):
-            runtimes[stage] = (faults or {}).get(stage) or Faulty()
     openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
     truth = logits_of(TorchRuntime(reference), _inputs(REAL, 1))
     labels = np.append(truth.argmax(1)[:-1], (truth.argmax(1)[-1] + 1) % 5)
     evaluation = Evaluation("six made-up pictures", {"input": _inputs(REAL, 1)}, labels)
-    return measure(openers, recipe or Recipe(), evaluation, {"input": _inputs(RANDOM, 2)}, steps)
+    random = {"input": _inputs(RANDOM, 2)}
+    return measure(reference, rewritten, openers, recipe or Recipe(), evaluation, random, steps)
 
 
 def _failed(ledger: Ledger) -> list[tuple[str, str]]:

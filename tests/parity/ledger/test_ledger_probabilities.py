@@ -50,10 +50,8 @@ def measured(least: float) -> Row:
     real = {name: array / abs(array).max() for name, array in random.items()}
     assert max(array.max() for array in random.values()) > 2
     model = symbolic_trace(Classifier(least).eval())
-    runtimes: dict[Stage, Runtime] = {stage: TorchRuntime(model) for stage in (Stage.REFERENCE, Stage.REWRITTEN)}
-    runtimes[Stage.TFLITE_FLOAT16] = Scaled(model)
-    openers = {stage: lambda runtime=runtime: runtime for stage, runtime in runtimes.items()}
-    rows = measure(openers, recipe, Evaluation("four pictures", real, None), random, ()).rows
+    files = {Stage.TFLITE_FLOAT16: lambda: Scaled(model)}
+    rows = measure(model, model, files, recipe, Evaluation("four pictures", real, None), random).rows
     (row,) = [row for row in rows if (row.stage, row.against) == (Stage.TFLITE_FLOAT16, Stage.REFERENCE)]
     return row
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.parity.ledger.ledger import measure
 from mobilekit.parity.ledger.other_orders import MANY_TERMS, OtherOrder, run_in_other_orders
@@ -72,12 +71,8 @@ def ledger(name: str, model: nn.Module, file: Runtime, seed: int) -> Ledger:
     size, random = NETS[name][1], np.random.default_rng(seed)
     real, other = (random.standard_normal((4, 3, size, size), dtype=np.float32) for _ in range(2))
     graph = trace(model, {"input": torch.zeros(1, 3, size, size)})
-    stages = {
-        Stage.REFERENCE: lambda: TorchRuntime(model),
-        Stage.REWRITTEN: lambda: TorchRuntime(graph),
-        Stage.TFLITE_FLOAT32: lambda: file,
-    }
-    return measure(stages, Recipe(), Evaluation("noise", {"input": real * 0.3 + 0.5}), {"input": other})
+    evaluation = Evaluation("noise", {"input": real * 0.3 + 0.5})
+    return measure(model, graph, {Stage.TFLITE_FLOAT32: lambda: file}, Recipe(), evaluation, {"input": other})
 
 
 @pytest.mark.parametrize("seed", range(3))
