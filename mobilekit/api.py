@@ -79,7 +79,7 @@ def export(
     *,
     recipe: LoadedRecipe | PathLike | None = None,
     weights: PathLike | None = None,
-    input_size: int | None = None,
+    input_size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
     precision: Sequence[str] | None = None,
     calibration: PathLike | None = None,
@@ -88,6 +88,8 @@ def export(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     crop: float | None = None,
+    channels: int | None = None,
+    labels: Sequence[str] | None = None,
     rewrites: bool = True,
     output: PathLike | None = None,
     force: bool = False,
@@ -102,15 +104,17 @@ def export(
         model: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
         recipe: A recipe, its name, or its file; the model's own without.
         weights: A checkpoint, or "none", as in `load_model`.
-        input_size: Height and width in pixels.
+        input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.
         calibration: Folder of pictures for int8, or an .npz with arrays by the names of the inputs.
         inputs: What stages are measured on, likewise, with labels where there are any; built-in data without.
-        color: Order of a picture's channels: rgb, bgr or gray.
+        color: Order of a picture's channels: rgb, bgr, gray or rgba.
         mean: Of values in 0..1, for each channel, or one for all.
         std: As `mean`.
         crop: Share of a picture's shorter side that is kept.
+        channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
+        labels: Names of the model's classes, in the order of its outputs.
         rewrites: Whether the recipe's rewrites are applied.
         output: Folder to make; `artifacts/MODEL` without.
         force: Replace a bundle that exists.
@@ -122,8 +126,8 @@ def export(
         GateError: A rewrite's proof failed.
         ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
-    picture = {"color": color, "mean": mean, "std": std, "crop": crop}
-    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture)
+    picture = {"color": color, "mean": mean, "std": std, "crop": crop, "channels": channels}
+    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture, labels)
     request = exporter.ExportRequest(
         Source(model, loaded, _path(weights), _path(calibration), _path(inputs)),
         output=Path(output) if output else Path("artifacts") / folder_name(model),

@@ -58,11 +58,13 @@ class Inspection(Jsonable):
 
 
 def input_entry(spec: Input) -> Described:
-    """Return how a picture becomes the input."""
+    """Return how a picture becomes the input. What is resized and cropped is its largest part of the input's shape."""
+    if spec.channels is not None:
+        return {"channels": spec.channels, "size": list(spec.sides)}
     return {
         "color": spec.color,
-        "size": spec.size,
-        "resize_shorter_side_to": round(spec.size / spec.crop),
+        "size": spec.size if isinstance(spec.size, int) else list(spec.size),
+        "resize_shorter_side_to": spec.resized_side,
         "resize": "bicubic",
         "crop": "center",
         "scale": "0..1",

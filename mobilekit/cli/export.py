@@ -28,6 +28,8 @@ def export(
     mean: options.Mean = None,
     std: options.Std = None,
     crop: options.Crop = None,
+    channels: options.Channels = None,
+    labels: options.Labels = None,
     calibration: options.Calibration = None,
     inputs: options.Inputs = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Number of classes of the model.")] = None,
@@ -48,8 +50,8 @@ def export(
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` ·
-    `mobilekit export nets/mine.py:make --weights mine.pth --input-size 160 --mean 0.5 --std 0.5 --calibration photos
-    --inputs test`
+    `mobilekit export nets/mine.py:make --weights mine.pth --input-size 256x192 --mean 0.5 --std 0.5 --calibration
+    photos --inputs test`
     """
     rewritten = _is_on(rewrites)
     from mobilekit.jobs.adjust import adjust
@@ -57,6 +59,7 @@ def export(
     from mobilekit.jobs.export import export as run
     from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.models.names import folder_name
+    from mobilekit.recipes.inputs.labeled import read_labels
 
     base = choose_recipe(model, recipe)
     picture = {
@@ -64,8 +67,10 @@ def export(
         "mean": options.split_numbers(mean, "--mean"),
         "std": options.split_numbers(std, "--std"),
         "crop": crop,
+        "channels": channels,
     }
-    loaded = adjust(base, input_size, num_classes, options.split_words(precision), rewritten, picture)
+    size, names = options.split_size(input_size), read_labels(labels) if labels else None
+    loaded = adjust(base, size, num_classes, options.split_words(precision), rewritten, picture, names)
     target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict)
     with working(f"exporting {model}") as tell:

@@ -60,6 +60,11 @@ def _known_precisions(text: str | None) -> str | None:
     return text
 
 
+def _size(text: str | None) -> str | None:
+    split_size(text)
+    return text
+
+
 def _known_rewrite(name: str | None) -> str | None:
     if name is not None:
         from mobilekit.rewrites.names import installed_names, own_names
@@ -183,8 +188,22 @@ ApproximateRewrite = Annotated[
         autocompletion=complete.rewrites,
     ),
 ]
-InputSize = Annotated[int | None, typer.Option(min=8, max=4096, help="Height and width in pixels.")]
-Color = Annotated[str | None, typer.Option(help="Order of a picture's channels: rgb, bgr or gray.")]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|HEIGHTxWIDTH",
+        help="In pixels: one number for both, or height and width, such as 256x192.",
+        callback=_checked(_size),
+    ),
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="File with the names of the classes, a line each, in the order of the outputs.")
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Of inputs that are no pictures: --calibration and --inputs are .npz."),
+]
+Color = Annotated[str | None, typer.Option(help="Order of a picture's channels: rgb, bgr, gray or rgba.")]
 Crop = Annotated[
     float | None,
     typer.Option(min=0.01, max=1, help="Share of a picture's shorter side that is kept; 1 is the whole side."),
@@ -276,6 +295,24 @@ def _positive(count: int) -> int:
     if count < 1:
         raise UsageError(f"--inputs {count} counts nothing.", "Give --count 1 or more.")
     return count
+
+
+def split_size(text: str | None) -> int | tuple[int, int] | None:
+    """Return height and width, one number where they are the same; None where they are not given.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and 8 <= int(side) <= 4096 for side in sides):
+        raise UsageError(
+            f"--input-size {text} is no size.",
+            "Give one number for height and width, or HEIGHTxWIDTH such as 256x192; each is 8 to 4096.",
+        )
+    height, width = int(sides[0]), int(sides[-1])
+    return height if height == width else (height, width)
 
 
 def split_numbers(text: str | None, option: str) -> tuple[float, ...] | None:

@@ -79,7 +79,7 @@ def tune(
 
     source, note = source_of(model, recipe, weights, calibration, inputs, reference)
     request = TuneRequest(
-        replace(source, recipe=adjust(source.recipe, input_size)),
+        replace(source, recipe=adjust(source.recipe, options.split_size(input_size))),
         output or Path(f"{folder_name(source.model)}.tuned.yaml"),
         tflite_stage(precision).precision,
         rounds,

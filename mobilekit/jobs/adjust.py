@@ -15,24 +15,28 @@ from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
+Size = int | tuple[int, int]
+
 
 def adjust(
     loaded: LoadedRecipe,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     num_classes: int | None = None,
     precision: Sequence[str] | None = None,
     rewrites: bool = True,
     picture: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> LoadedRecipe:
     """Return a recipe with some of its parts set anew; None leaves a part as it is.
 
     Args:
         loaded: The recipe.
-        input_size: Height and width in pixels.
+        input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.
         rewrites: Whether the recipe's rewrites stay.
         picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
+        labels: Names of the model's classes, in the order of its outputs.
 
     Raises:
         UsageError: A value is wrong.
@@ -45,9 +49,13 @@ def adjust(
         changes["input"] = recipe.input
     set_by = {**loaded.set_by, **dict.fromkeys(chosen, OPTION)}
     if input_size is not None:
-        if not 8 <= input_size <= 4096:
-            raise UsageError(f"The input size is {input_size}, not between 8 and 4096.")
-        changes |= _resize(recipe, input_size)
+        sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+        if len(sides) != 2 or not all(8 <= side <= 4096 for side in sides):
+            raise UsageError(
+                f"The input size is {'x'.join(map(str, dict.fromkeys(sides)))}, not between 8 and 4096.",
+                "It is one number, or HEIGHTxWIDTH.",
+            )
+        changes |= _resize(recipe, sides[0] if sides[0] == sides[1] else sides)
         set_by["size"] = OPTION
     if num_classes is not None:
         if num_classes < 1:
@@ -56,6 +64,8 @@ def adjust(
     if precision is not None:
         check_precisions(precision)
         changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
+    if labels is not None:
+        changes["labels"] = tuple(labels)
     if not rewrites:
         changes["rewrites"] = ()
     return replace(loaded, recipe=recipe.model_copy(update=changes), set_by=set_by)
@@ -64,7 +74,7 @@ def adjust(
 def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
     """Return how a picture becomes the input, with keys set anew; one value of mean or std stands for all channels."""
     content = {**spec.model_dump(), **chosen}
-    channels = 1 if content["color"] == "gray" else 3
+    channels = {"gray": 1, "rgba": 4}.get(content["color"], 3)
     for key in ("mean", "std"):
         if len(content[key]) == 1:
             content[key] = (*content[key],) * channels
@@ -78,7 +88,7 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
 
 
-def _resize(recipe: Recipe, size: int) -> dict[str, Any]:
+def _resize(recipe: Recipe, size: Size) -> dict[str, Any]:
     """Return the recipe's inputs with pictures of another size; extra inputs of the picture's size follow it."""
     picture = recipe.input.model_copy(update={"size": size})
     shapes = resized(recipe.shapes, picture.shape)

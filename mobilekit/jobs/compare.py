@@ -44,6 +44,7 @@ from mobilekit.store.stages import Precision, Stage, tflite_stage
 
 Progress = Callable[[str], None]
 _RANDOM_COUNT = 8
+_MOST_CHANNELS = 4  # of a picture
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,17 @@ def open_pair(reference: Source | Path, candidate: Path, inputs: Path | None) ->
     return _pair_with_torch(reference, candidate, runtime, inputs)
 
 
-def input_size_of(candidate: Path) -> int | None:
-    """Return height and width of the candidate's first image, where they are known and the same."""
+def input_size_of(candidate: Path) -> int | tuple[int, int] | None:
+    """Return height and width of the candidate's first image, where they are known."""
     shapes = open_artifact(candidate).input_shapes().values()
     shape = next((shape for shape in shapes if len(shape) == 4), ())
     for height, width in (shape[1:3], shape[2:4]) if shape else ():
         if isinstance(height, int) and height == width and height > 4:
             return height
-    return None
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) != 4 or min(sizes[1], sizes[3]) > _MOST_CHANNELS:
+        return None
+    return (sizes[2], sizes[3]) if sizes[1] <= _MOST_CHANNELS else (sizes[1], sizes[2])
 
 
 def _pair_with_torch(source: Source, path: Path, runtime: Runtime, inputs: Path | None) -> Pair:

@@ -124,7 +124,7 @@ def _fill(
     source, recipe = built.source, built.source.recipe.recipe
     reference, calibration = built.reference, built.calibration
     evaluation = read_evaluation(recipe, source.inputs)
-    check_evaluation(evaluation, reference.model)
+    check_evaluation(evaluation, reference.model, recipe.labels)
     rewritten = built.rewritten(progress=progress)
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
@@ -168,7 +168,8 @@ def _fill(
         failed=made.failed,
     )
     used = calibrated_on if "int8" in recipe.precision else None
-    ledger = replace(ledger, ranges=made.ranges, assumed=assumed(given), calibration=used)
+    notes = tuple(dict.fromkeys((*ledger.notes, *calibration.notes)))
+    ledger = replace(ledger, ranges=made.ranges, assumed=assumed(given), calibration=used, notes=notes)
     write_json(folder / bundles.LEDGER, ledger.to_json())
     write_manifest(folder, content)
     return made.failed

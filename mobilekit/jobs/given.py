@@ -21,10 +21,12 @@ def given_of(source: Source) -> tuple[Given, ...]:
     recipe, spec = loaded.recipe, loaded.recipe.input
     figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
     others = "".join(f", and {name}" for name in recipe.extra_inputs)
-    arrays = all(path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs))
+    arrays = spec.channels is not None or all(
+        path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs)
+    )
     found = (
-        Given("size", f"{spec.size}x{spec.size}{others}", loaded.origin_of("size"), "--input-size"),
-        _of_picture("color", spec.color, loaded, arrays, "color"),
+        Given("size", f"{spec.size_words}{others}", loaded.origin_of("size"), "--input-size"),
+        _of_color(loaded, arrays),
         _of_picture(
             "normalization",
             f"0 to 1, mean {figures['mean']}, std {figures['std']}",
@@ -33,12 +35,19 @@ def given_of(source: Source) -> tuple[Given, ...]:
             "mean",
             "std",
         ),
-        _of_picture("crop", f"{spec.crop:g} of the shorter side", loaded, arrays, "crop"),
+        _of_picture("crop", f"{spec.crop:g} of height and width", loaded, arrays, "crop"),
         _of_data("calibration", source.calibration, recipe.calibration.count, loaded, "--calibration"),
         _of_data("evaluation", source.inputs, _evaluation_count(loaded), loaded, "--inputs"),
         _of_weights(source),
     )
     return tuple(map(_by_recipe(loaded), found)) if is_registered(source.model) else found
+
+
+def _of_color(loaded: LoadedRecipe, arrays: bool) -> Given:
+    spec = loaded.recipe.input
+    if spec.channels is not None:
+        return Given("color", f"none, {spec.channels} channels", loaded.origin_of("channels"), "--channels")
+    return _of_picture("color", spec.color, loaded, arrays, "color")
 
 
 def assumed(given: Iterable[Given]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +48,13 @@ class Reference:
     do a factory's whose batch norms were never trained."""
 
 
-def effective_options(entry: ModelEntry, options: dict[str, Any], size: int) -> dict[str, Any]:
-    """Return the options to build with: the recipe's, and the input size where the model asks for it."""
-    return {**options, **({"input_size": size} if "input_size" in entry.option_names() else {})}
+def effective_options(entry: ModelEntry, options: dict[str, Any], size: int | tuple[int, int]) -> dict[str, Any]:
+    """Return the options to build with: the recipe's, and the input size where the model asks for it.
+
+    A reference model asks for that of a square alone; a factory gets (height, width) of any other.
+    """
+    asks = "input_size" in entry.option_names() and (isinstance(size, int) or file_spec(entry.name) is not None)
+    return {**options, **({"input_size": size} if asks else {})}
 
 
 def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> nn.Module:
@@ -66,23 +72,34 @@ def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> n
             "In the recipe, `input: {color: ...}` is rgb, bgr or gray; gray is one channel.",
         )
 
-    def create(size: int) -> nn.Module:
-        return _create(entry, effective_options(entry, options, size))
+    def create(height: int, width: int) -> nn.Module:
+        return _create(entry, effective_options(entry, options, height if height == width else (height, width)))
 
-    def works_at(size: int) -> bool:
-        return _problem(create(size), resized(shapes, (*shape[:2], size, size))) is None
+    def works_at(size: tuple[int, int]) -> bool:
+        return _problem(create(*size), resized(shapes, (*shape[:2], *size))) is None
 
-    model = create(shape[-1])
+    model = create(*shape[2:])
     check_names(model, entry.name, shapes)
     problem = _problem(model, shapes)
     if problem is None:
         return model
-    larger = range(shape[-1] + 1, shape[-1] + _SIZES_TRIED)
-    next_size = next(filter(works_at, larger), None) if isinstance(problem, _OF_SIZES) else None
-    hint = f"The next larger size that it takes is {next_size}." if next_size else _NO_SIZE
+    next_size = next(filter(works_at, _larger(*shape[2:])), None) if isinstance(problem, _OF_SIZES) else None
+    words = (
+        "" if next_size is None else f"{next_size[0]}x{next_size[1]}" if len(set(next_size)) > 1 else str(next_size[0])
+    )
+    hint = f"The next larger size that it takes is {words}." if words else _NO_SIZE
     kind = "" if isinstance(problem, _OF_SIZES) else f"{type(problem).__name__}: "
     told = first_line(problem, "it does not say why")
     raise UsageError(f"{entry.name} cannot take {describe_shapes(shapes)}: {kind}{told}.", hint)
+
+
+def _larger(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Yield sizes to try: of a square each that is larger, else both sides as multiples of a power of 2."""
+    if height == width:
+        yield from ((side, side) for side in range(height + 1, height + _SIZES_TRIED))
+        return
+    for step in (2, 4, 8, 16, 32, 64):
+        yield math.ceil(height / step) * step, math.ceil(width / step) * step
 
 
 def build_reference(

@@ -12,7 +12,9 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    TypeAdapter,
     WithJsonSchema,
+    WrapValidator,
     field_validator,
     model_serializer,
     model_validator,
@@ -32,34 +34,80 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Input(_Part):
-    """How a photo becomes the model's input, a float32 tensor of shape (1, channels, size, size)."""
+Side = Annotated[int, Field(ge=8, le=4096)]
+Color = Literal["rgb", "bgr", "gray", "rgba"]
+_CHANNELS: dict[Color, int] = {"rgb": 3, "bgr": 3, "gray": 1, "rgba": 4}
+_SIDE, _SIDES = TypeAdapter(Side), TypeAdapter(tuple[Side, Side])
 
-    size: Annotated[int, Field(ge=8, le=4096)] = Field(224, description="Height and width in pixels.")
-    crop: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.875, description="Size divided by the length to which the photo's shorter side is resized before the crop."
+
+def _checked_size(size: object, _union: object) -> int | tuple[int, int]:
+    """Return one number where height and width are the same; a mistake is told of the form that was written."""
+    if not isinstance(size, list | tuple):
+        return _SIDE.validate_python(size)
+    height, width = _SIDES.validate_python(size)
+    return height if height == width else (height, width)
+
+
+class Input(_Part):
+    """How a photo becomes the model's input, a float32 tensor of shape (1, channels, height, width)."""
+
+    size: Annotated[Side | tuple[Side, Side], WrapValidator(_checked_size)] = Field(
+        224, description="Height and width in pixels: one number for both, or [height, width]."
     )
-    color: Literal["rgb", "bgr", "gray"] = Field("rgb", description="Order of the channels; gray is one channel.")
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.875,
+        description="Share of the photo that is kept: of the largest part, in its center, that has the input's shape, "
+        "the height and the width times this.",
+    )
+    color: Color = Field("rgb", description="Order of the channels; gray is one channel, and rgba four.")
+    channels: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Number of channels of inputs that are no pictures but arrays; color, mean and std say nothing.",
+    )
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
 
     @property
-    def channels(self) -> int:
-        """Number of channels: 1 for gray, else 3."""
-        return 1 if self.color == "gray" else 3
+    def channel_count(self) -> int:
+        """Number of channels."""
+        return self.channels or _CHANNELS[self.color]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    @property
+    def resized_side(self) -> int:
+        """Length to which the shorter side of the largest part of a photo is resized before the crop."""
+        return round(min(self.sides) / self.crop)
+
+    @property
+    def size_words(self) -> str:
+        """HEIGHTxWIDTH."""
+        return "{}x{}".format(*self.sides)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of one input, NCHW."""
-        return (1, self.channels, self.size, self.size)
+        return (1, self.channel_count, *self.sides)
 
     @model_validator(mode="after")
     def _one_value_a_channel(self) -> Input:
-        for name in ("mean", "std"):
-            if len(getattr(self, name)) != self.channels:
-                values = "1 value" if self.channels == 1 else f"{self.channels} values"
+        count = _CHANNELS[self.color]
+        for name in () if self.channels else ("mean", "std"):
+            if len(getattr(self, name)) != count:
+                values = "1 value" if count == 1 else f"{count} values"
                 raise ValueError(f"{name} needs {values} for color {self.color}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_channels(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `channels` where the color says how many there are."""
+        content: dict[str, Any] = to_json(self)
+        if self.channels is None:
+            content.pop("channels", None)
+        return content
 
 
 class ExtraInput(_Part):
@@ -216,6 +264,9 @@ class Recipe(_Part):
     gates: dict[Precision, Gate] = Field(
         default_factory=dict, description="What each TFLite file must be like, by its precision."
     )
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Names of the model's classes, in the order of its outputs; folders and tables name them."
+    )
     top_k: Annotated[int, Field(ge=1)] | None = Field(
         None, description="k of top-k agreement; 5 without, where there are 10 classes or more."
     )
@@ -241,10 +292,19 @@ class Recipe(_Part):
                 raise ValueError(f"{name!r} cannot name an input: TFLite takes letters, digits and _ after a letter")
         return extras
 
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((name for place, name in enumerate(labels) if name in labels[:place]), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands twice")
+        return labels
+
     @model_serializer(mode="wrap")
-    def _without_empty_extras(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `extra_inputs` where there are none: most models take one picture."""
+    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `extra_inputs` and `labels` where there are none: most models take one picture."""
         content: dict[str, Any] = to_json(self)
-        if not self.extra_inputs:
-            content.pop("extra_inputs", None)  # absent already where only what was set is asked for
+        for name in ("extra_inputs", "labels"):
+            if not getattr(self, name):
+                content.pop(name, None)  # absent already where only what was set is asked for
         return content

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from mobilekit.cli.app import application
-from mobilekit.cli.options import split_inputs
+from mobilekit.cli.options import split_inputs, split_size
 from mobilekit.errors import OldWordWarning, UsageError
 from tests.conftest import ROOT
 
@@ -66,7 +66,12 @@ TYPOS = {
     ("export", "ghostnetv2", "--calibration", "none"): "There is no folder none.",
     ("export", "ghostnetv2", "--precision", "flot16"): "Unknown precision flot16.\nDid you mean float16",
     ("export", "ghostnetv2", "--rewrites", "maybe"): "--rewrites is maybe, not on or off.",
-    ("export", "ghostnetv2", "--input-size", "3"): "Invalid value for '--input-size': Input should be greater",
+    (
+        "export",
+        "ghostnetv2",
+        "--input-size",
+        "3",
+    ): "--input-size 3 is no size.\nGive one number for height and width, or HEI",
     ("rewrites", "explain", "ghostnet", "--rewrite", "dfc"): "There is no rewrite dfc.",
     ("rewrites", "rank", "ghostnet", "--rewrite", "hardswish"): "There is no rewrite hardswish.\nDid you mean hard-",
     ("diff", "none"): "none is not a bundle",
@@ -118,3 +123,11 @@ def test_inputs_are_pictures_and_an_integer_is_a_count_for_one_version(tmp_path:
         split_inputs("nowhere", None)
     with pytest.warns(OldWordWarning), pytest.raises(UsageError, match="--inputs 0 counts nothing"):
         split_inputs("0", None)
+
+
+def test_a_size_is_one_number_or_height_by_width() -> None:
+    assert [split_size(text) for text in (None, "96", "256x192", "64X64")] == [None, 96, (256, 192), 64]
+    for wrong in ("", "x", "64x", "64x48x3", "7x64", "64x5000", "6.5", "-8", "64 x 48"):
+        with pytest.raises(UsageError, match="is no size") as caught:
+            split_size(wrong)
+        assert "HEIGHTxWIDTH such as 256x192" in caught.value.hint

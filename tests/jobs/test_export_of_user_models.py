@@ -122,3 +122,47 @@ def test_labels_that_do_not_fit_are_refused_before_the_work(tmp_path: Path, cli:
     assert done.returncode == 2
     assert f"{tmp_path / 'photos'} has folders of 3 classes, and the model has 4." in done.stderr
     assert "converting" not in done.stderr and not out.exists()
+
+
+@pytest.mark.slow
+def test_pictures_that_are_not_square_go_all_the_way(tmp_path: Path, cli: Cli) -> None:
+    """LiteRT and PyTorch agree on a picture of the file's own shape; labels stand in the manifest, in their order."""
+    from ai_edge_litert.interpreter import Interpreter
+    from safetensors.torch import load_file
+
+    noise = np.random.default_rng(0)
+    names = ("delta", "gamma", "beta", "alpha")
+    for number in range(8):
+        folder = tmp_path / "photos" / names[number % 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 255, (40, 24, 3), np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    words = ("export", TINY, "--input-size", "40x24", "--calibration", photos, "--inputs", photos)
+    done = cli(*words, "--labels", tmp_path / "labels.txt", "--precision", "float32,int8", "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["recipe"]["content"]["labels"] == list(names)
+    assert manifest["input"]["size"] == [40, 24] and manifest["given"][0]["value"] == "40x24"
+    assert manifest["artifacts"]["model.int8.tflite"]["inputs"][0]["shape"] == [1, 40, 24, 3]
+
+    model = resolve(TINY).create()
+    model.load_state_dict(load_file(out / "stages" / "reference.safetensors"))
+    image = noise.standard_normal((1, 3, 40, 24), dtype=np.float32)
+    run = Interpreter(str(out / "model.float32.tflite")).get_signature_runner()
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image)).numpy()
+    [given] = run(input=image.transpose(0, 2, 3, 1)).values()
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+    again = cli("diff", out, "--reference", TINY, "--inputs", photos, "--json")
+    assert json.loads(again.stdout)["reference_top1"] == json.loads(done.stdout)["ledger"]["reference_top1"]
+
+
+def test_labels_of_another_number_than_the_outputs_are_refused(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    out = tmp_path / "out"
+    done = cli("export", TINY, "--input-size", "32", "--labels", tmp_path / "labels.txt", "-o", out)
+    assert done.returncode == 2 and not out.exists()
+    assert "error: There are 3 labels (a to c), and the model has 4 outputs." in done.stderr
+    wrong = cli("export", TINY, "--labels", tmp_path / "missing.txt", "-o", out)
+    assert wrong.returncode == 2 and "missing.txt" in wrong.stderr

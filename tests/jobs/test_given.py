@@ -39,7 +39,7 @@ def test_of_an_own_model_all_is_assumed_that_nobody_said() -> None:
         "size": "224x224",
         "color": "rgb",
         "normalization": "0 to 1, mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
-        "crop": "0.875 of the shorter side",
+        "crop": "0.875 of height and width",
         "calibration": "84 built-in photos",
         "evaluation": "8 built-in photos",
         "weights": f"those that {TINY} gives it",
@@ -66,7 +66,7 @@ def test_what_options_say_is_assumed_no_more() -> None:
         "size": "64x64",
         "color": "gray",
         "normalization": "0 to 1, mean 0.5, std 0.25",
-        "crop": "1 of the shorter side",
+        "crop": "1 of height and width",
         "calibration": "photos",
         "evaluation": "test.csv",
         "weights": "net.pt",
@@ -113,7 +113,7 @@ def test_a_model_of_timm_brings_its_own_and_a_reference_model_assumes_nothing() 
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        ({"color": "grey"}, "--color: Input should be 'rgb', 'bgr' or 'gray'"),
+        ({"color": "purple"}, "--color: Input should be 'rgb', 'bgr', 'gray' or 'rgba'"),
         ({"std": (0.5, 0.0, 0.5)}, "--std: Input should be greater than 0"),
         ({"mean": (0.5, 0.5)}, "mean needs 3 values for color rgb"),
         ({"color": "gray"}, "mean needs 1 value for color gray"),

@@ -38,6 +38,7 @@ def export_report(result: ExportResult, manifest: Mapping[str, Any], verbose: bo
     yield ledger_table(ledger)
     wrong = finding_lines(result.findings, in_full=verbose)
     yield from wrong if verbose else _first(wrong)
+    yield from (f"Note: {note}" for note in ledger.notes)
     yield from (f"Loosened: {text}" for text in loosened(ledger))
     yield from limit_lines(ledger) if verbose else ()
     yield from range_lines(ledger.ranges, in_full=verbose) if ledger.ranges else ()
@@ -106,10 +107,13 @@ def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
 def _input(manifest: Mapping[str, Any]) -> str:
     """Return how an image becomes the input, and the names of further inputs."""
     given, figures = manifest["input"], {}
+    if "channels" in given:
+        return f"{'x'.join(map(str, given['size']))}, {count(given['channels'], 'channel')}, arrays as they are"
     for key in ("mean", "std"):
         figures[key] = " ".join(f"{value:g}" for value in given[key])
     others = [f"and {name}" for name in manifest.get("extra_inputs", {})]
-    image = f"{given['size']}x{given['size']} {given['color']}, 0 to 1, mean {figures['mean']}, std {figures['std']}"
+    height, width = given["size"] if isinstance(given["size"], list) else (given["size"],) * 2
+    image = f"{height}x{width} {given['color']}, 0 to 1, mean {figures['mean']}, std {figures['std']}"
     return " ".join([image, *others])
 
 

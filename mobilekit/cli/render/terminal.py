@@ -105,8 +105,8 @@ def measured_lines(ledger: Ledger) -> list[str]:
 
 
 def calibration_lines(ledger: Ledger) -> list[str]:
-    """Return a sentence where int8 is calibrated on pictures that are not the user's, and one on what is assumed."""
-    lines, used = [], ledger.calibration
+    """Return what is doubtful about the inputs, where int8 is calibrated on built-in ones, and what is assumed."""
+    lines, used = list(ledger.notes), ledger.calibration
     if used and not used.is_own:
         lines.append(f"int8 is calibrated on {count(used.count, 'input')} ({used.source}), none of them yours.")
     if ledger.assumed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,17 +89,29 @@ def measure(
         tuple(steps),
         reference_top1=top1,
         inputs_sha256=digest,
+        notes=evaluation.notes,
     )
 
 
-def check_evaluation(evaluation: Evaluation, reference: nn.Module) -> None:
+def check_evaluation(evaluation: Evaluation, reference: nn.Module, names: Sequence[str] = ()) -> None:
     """Run a reference on one input, and check that the labels number its classes: before the work that needs them.
+
+    Args:
+        evaluation: The inputs.
+        reference: The model.
+        names: Of its classes, in the order of its outputs, where they are known.
 
     Raises:
         UsageError: They do not.
     """
     one = {name: array[:1] for name, array in evaluation.inputs.items()}
-    check_labels(evaluation, next(iter(TorchRuntime(reference).run(one).values())))
+    outputs = next(iter(TorchRuntime(reference).run(one).values()))
+    if names and not is_label(outputs) and outputs[0].size != len(names):
+        raise UsageError(
+            f"There are {len(names)} labels ({names[0]} to {names[-1]}), and the model has {outputs[0].size} outputs.",
+            "--labels, or `labels` of the recipe, names each output of the model, in their order.",
+        )
+    check_labels(evaluation, outputs)
 
 
 def check_labels(evaluation: Evaluation, outputs: Floats) -> None:

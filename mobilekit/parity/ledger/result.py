@@ -312,6 +312,8 @@ class Ledger(Result):
     manifest."""
     calibration: CalibrationSource | None = None
     """What int8 is calibrated on, where there is such a file."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about the inputs, a sentence each."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -59,6 +59,8 @@ class Evaluation:
     """How many classes the labels number, where they are the places of folders in their order."""
     is_own: bool = False
     """Whether the user brought them."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about them."""
 
     @property
     def count(self) -> int:

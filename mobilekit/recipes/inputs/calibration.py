@@ -17,6 +17,8 @@ class Calibration:
 
     arrays: Arrays
     digest: str
+    notes: tuple[str, ...] = ()
+    """What is doubtful about them."""
 
 
 def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
@@ -25,5 +27,8 @@ def read_calibration(recipe: Recipe, path: Path | None) -> Calibration:
     Raises:
         UsageError: They cannot be read, or do not fit.
     """
-    arrays = load_own(path, recipe, recipe.calibration.count).arrays if path else calibration_inputs(recipe)
-    return Calibration(arrays, digest_of(arrays))
+    if path is None:
+        arrays = calibration_inputs(recipe)
+        return Calibration(arrays, digest_of(arrays))
+    own = load_own(path, recipe, recipe.calibration.count)
+    return Calibration(own.arrays, digest_of(own.arrays), own.notes)

@@ -18,4 +18,4 @@ def read_evaluation(recipe: Recipe, path: Path | None) -> Evaluation:
     if path is None:
         return evaluation_inputs(recipe)
     own = load_own(path, recipe)
-    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True)
+    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True, notes=own.notes)

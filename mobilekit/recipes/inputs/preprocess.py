@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_MODES = {"gray": "L", "rgba": "RGBA"}
+_CUT = 0.05
+"""Share of a picture's area that another shape may cost without a word."""
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 
 Array = NDArray[np.float32]
@@ -21,9 +26,10 @@ Arrays = dict[str, Array]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
-    """Cut the center square, resize it, scale to 0..1, order the channels, and normalize.
+    """Cut the center, resize it, scale to 0..1, order the channels, and normalize.
 
-    The square has `crop` of the shorter side, so that this is the usual resize of that side and crop of the center.
+    What is cut has the input's shape, and `crop` of the height and width of the largest such part: for a square this is
+    the usual resize of the shorter side and crop of the center.
 
     Args:
         image: A picture of any size.
@@ -31,34 +37,71 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         name: For error messages.
 
     Returns:
-        float32 of shape (channels, size, size).
+        float32 of shape (channels, height, width).
 
     Raises:
-        UsageError: The picture is gray and the model takes color.
+        UsageError: The picture is gray and the model takes color, or the model takes no pictures.
     """
-    if spec.channels == 3 and image.mode in _GRAY_MODES:
+    if spec.channels is not None:
+        height, width = spec.sides
+        raise UsageError(
+            f"The model takes arrays of {spec.channels} channels, which no picture is.",
+            f"Give --calibration F.npz and --inputs F.npz, with `input` of N x {spec.channels} x {height} x {width}.",
+        )
+    if spec.color != "gray" and image.mode in _GRAY_MODES:
         raise UsageError(
             f"{name} is a gray picture (mode {image.mode}), and the model takes {spec.color} color.",
             "Leave it out, or convert it to color if the model will see gray pictures in use.",
         )
     if image.mode == "I;16":  # Pillow would clip it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
-    image = image.convert("L" if spec.channels == 1 else "RGB")
-    # Only the square that is kept is resized: a very long picture would take gigabytes.
-    side = min(image.size) * spec.size / round(spec.size / spec.crop)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    square = (spec.size, spec.size)
-    image = image.resize(square, Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    image = image.convert(_MODES.get(spec.color, "RGB"))
+    # Only the part that is kept is resized: a very long picture would take gigabytes.
+    height, width = spec.sides
+    shorter, resized = min(height, width), spec.resized_side
+    right, bottom = (side * shorter / resized for side in largest_part(image.size, spec))
+    left, top = (image.width - right) / 2, (image.height - bottom) / 2
+    box = (left, top, left + right, top + bottom)
+    image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
     pixels = np.asarray(image, np.float32) / 255
-    pixels = pixels.reshape(spec.size, spec.size, spec.channels)
+    pixels = pixels.reshape(height, width, spec.channel_count)
     if spec.color == "bgr":
         pixels = pixels[..., ::-1]
     normal = (pixels - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
 
 
+def largest_part(size: tuple[int, int], spec: Input) -> tuple[float, float]:
+    """Return width and height of the largest part of a picture of this (width, height) that has the input's shape."""
+    height, width = spec.sides
+    return min(size[0], size[1] * width / height), min(size[1], size[0] * height / width)
+
+
+def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> str:
+    """Return a sentence where pictures of another shape lose much of their area; nothing where they do not.
+
+    Args:
+        sizes: (width, height) of each picture.
+        spec: The recipe's `input`.
+        place: Where the pictures are from.
+    """
+    parts = [math.prod(largest_part(size, spec)) / math.prod(size) for size in sizes]
+    cut = [part for part in parts if part < 1 - _CUT]
+    if not cut:
+        return ""
+    width, height = Counter(size for size, part in zip(sizes, parts, strict=True) if part < 1 - _CUT).most_common(1)[0][
+        0
+    ]
+    kept = 100 * sum(cut) / len(cut)
+    return (
+        f"{len(cut)} of {len(sizes)} pictures in {place} have another shape than the input, {spec.size_words}, such as "
+        f"{height}x{width} (HEIGHTxWIDTH): the crop leaves {kept:.0f} % of their area at most. If the model was "
+        f"trained on whole ones, give their shape: --input-size {height}x{width}."
+    )
+
+
 def stack(images: Iterable[tuple[str, Image.Image]], spec: Input) -> Array:
-    """Preprocess named pictures into one float32 array of shape (N, channels, size, size)."""
+    """Preprocess named pictures into one float32 array of shape (N, channels, height, width)."""
     return np.stack([preprocess(image, spec, name) for name, image in images])
 
 
@@ -98,10 +141,15 @@ def open_picture(path: Path) -> Image.Image:
         raise UsageError(f"{path} is not a picture that can be read: {error}.", "Replace or remove it.") from error
 
 
-def load_pictures(paths: Iterable[Path], spec: Input) -> Array:
-    """Preprocess picture files: float32 (N, channels, size, size).
+def load_pictures(paths: Iterable[Path], spec: Input) -> tuple[Array, list[tuple[int, int]]]:
+    """Preprocess picture files: float32 (N, channels, height, width), and the (width, height) that each has.
 
     Raises:
         UsageError: One cannot be read, or is gray where the model takes color.
     """
-    return np.stack([preprocess(open_picture(path), spec, str(path)) for path in paths])
+    pictures, sizes = [], []
+    for path in paths:
+        image = open_picture(path)
+        sizes.append(image.size)
+        pictures.append(preprocess(image, spec, str(path)))
+    return np.stack(pictures), sizes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.extra import with_extras
 from mobilekit.recipes.inputs.labeled import find_pictures
-from mobilekit.recipes.inputs.preprocess import Array, Arrays, load_pictures
+from mobilekit.recipes.inputs.preprocess import Array, Arrays, cut_by_shape, load_pictures
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.files import sha256_of, sha256_of_json
@@ -34,6 +34,8 @@ class Own:
     """Class numbers (N,)."""
     classes: int | None = None
     """How many classes there are, where labels are the places of folders in their order."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about them."""
 
 
 def own_files(path: Path) -> list[Path]:
@@ -75,10 +77,11 @@ def load_own(path: Path, recipe: Recipe, count: int | None = None) -> Own:
     if path.suffix == ".npz":
         arrays, labels = load_npz(path, recipe)
         return Own({name: array[:count] for name, array in arrays.items()}, None if labels is None else labels[:count])
-    found = find_pictures(path)
-    pictures = load_pictures(found.files[:count], recipe.input)
+    found = find_pictures(path, recipe.labels)
+    pictures, sizes = load_pictures(found.files[:count], recipe.input)
     labels = None if found.labels is None else np.array(found.labels[:count], np.int64)
-    return Own(with_extras(pictures, recipe), labels, found.classes)
+    note = cut_by_shape(sizes, recipe.input, path)
+    return Own(with_extras(pictures, recipe), labels, found.classes, (note,) if note else ())
 
 
 def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:
