@@ -16,11 +16,11 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Each asks for more than mobilekit's use of it needs.
+# Each asks for more than mobilekit's use of it needs, and onnx2tf for older versions than those it works with.
 WITHOUT_DEPENDENCIES = ("onnx2tf", "tf-keras")
 ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon; python_version < '3.12'", "psutil", "requests", "sng4onnx")
 SIZES = {
-    "export": "about 95 packages, 2.9 GB with a CPU build of PyTorch",
+    "export": "about 95 packages, 3.0 GB with a CPU build of PyTorch",
     "timm": "about 10 packages more",
     "development": "about 40 packages more",
 }

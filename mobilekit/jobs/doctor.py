@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them
@@ -94,8 +95,15 @@ def _package(wanted: Requirement, locked: dict[str, str]) -> Check:
     is_taken = wanted.specifier.contains(found, prereleases=True)
     if is_taken and (tested is None or found.split("+")[0] == tested):
         return Check(name, "ok", found, True)
-    cost = f"mobilekit is tested with {tested or wanted.specifier}: artifacts may differ, or not convert"
+    cost = f"{_other(found, tested) or f'mobilekit takes {wanted.specifier}'}: artifacts may differ, or not convert"
     return Check(name, "differs", found, not is_taken, cost, f"pip install '{exact}'")
+
+
+def _other(found: str, tested: str | None) -> str:
+    """Say how a version stands to the one that was tested; nothing where none was."""
+    if tested is None:
+        return ""
+    return f"{'older' if Version(found) < Version(tested) else 'newer'} than the tested {tested}"
 
 
 def _programs() -> Iterator[Check]:

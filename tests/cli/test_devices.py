@@ -183,6 +183,7 @@ def test_doctor_with_other_versions(bench: Bench, monkeypatch: pytest.MonkeyPatc
     locked = doctor.locked_versions()
     numpy, onnxsim = checks["numpy"], checks["onnxsim"]
     assert (numpy["state"], numpy["found"]) == ("differs", "1.0.0")
+    assert numpy["cost"].startswith(f"older than the tested {locked['numpy']}: ")
     assert numpy["fix"] == f"pip install 'numpy=={locked['numpy']}'" and locked["numpy"] in numpy["cost"]
     assert (onnxsim["state"], onnxsim["fix"]) == ("missing", f"pip install 'onnxsim=={locked['onnxsim']}'")
     assert all(check["state"] == "ok" for check in checks.values() if check["needed"] and check not in (numpy, onnxsim))
