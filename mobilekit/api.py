@@ -90,6 +90,7 @@ def export(
     crop: float | None = None,
     channels: int | None = None,
     labels: Sequence[str] | None = None,
+    max_top1_drop: float | None = None,
     rewrites: bool = True,
     output: PathLike | None = None,
     force: bool = False,
@@ -115,6 +116,7 @@ def export(
         crop: Share of a picture's shorter side that is kept.
         channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
         labels: Names of the model's classes, in the order of its outputs.
+        max_top1_drop: The share of labeled inputs by which a file may be right less often than the reference.
         rewrites: Whether the recipe's rewrites are applied.
         output: Folder to make; `artifacts/MODEL` without.
         force: Replace a bundle that exists.
@@ -127,7 +129,9 @@ def export(
         ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
     picture = {"color": color, "mean": mean, "std": std, "crop": crop, "channels": channels}
-    loaded = adjust(choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture, labels)
+    loaded = adjust(
+        choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture, labels, max_top1_drop
+    )
     request = exporter.ExportRequest(
         Source(model, loaded, _path(weights), _path(calibration), _path(inputs)),
         output=Path(output) if output else Path("artifacts") / folder_name(model),

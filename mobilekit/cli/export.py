@@ -30,6 +30,7 @@ def export(
     crop: options.Crop = None,
     channels: options.Channels = None,
     labels: options.Labels = None,
+    max_top1_drop: options.MaxTop1Drop = None,
     calibration: options.Calibration = None,
     inputs: options.Inputs = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Number of classes of the model.")] = None,
@@ -70,7 +71,7 @@ def export(
         "channels": channels,
     }
     size, names = options.split_size(input_size), read_labels(labels) if labels else None
-    loaded = adjust(base, size, num_classes, options.split_words(precision), rewritten, picture, names)
+    loaded = adjust(base, size, num_classes, options.split_words(precision), rewritten, picture, names, max_top1_drop)
     target = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict)
     with working(f"exporting {model}") as tell:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from mobilekit.cli.render.format import count, figure, limit_words, missed_words
+from mobilekit.cli.render.format import count, figure, limit_words, missed_words, percent
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, Row
@@ -15,7 +16,7 @@ from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file
 
-Rule = Literal["stage", "parity", "gate", "baseline", "layers"]
+Rule = Literal["stage", "parity", "gate", "labels", "baseline", "layers"]
 Level = Literal["error", "warning"]
 
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
@@ -28,10 +29,15 @@ _FEW_LABELS = (
     "So few labels, or so many that the format changes, tell nothing. Measure on more inputs (`mobilekit diff BUNDLE "
     "--inputs DIR`), or hold it to a limit of your own, such as `limits: {{{}: {{equal_labels: 0.8}}}}` in the recipe."
 )
+_LABELS = (
+    "Name the classes in the order of the outputs, with --labels FILE or a classes.txt beside the pictures; and see "
+    "that size, color, mean, std and crop are those of the training."
+)
 _GATE_ADVICE = {
     "max_partitions": "`mobilekit inspect FILE` names each op outside the delegate, with the reason.",
     "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
     "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
+    "max_top1_drop": "`mobilekit quantize-search` finds what to leave in float; calibrate on pictures like those.",
 }
 _GATES = {"max_partitions": ("XNNPACK partition", ""), "forbid_ops": ("forbidden op", ""), "max_size_mb": ("MB", "MB")}
 _UNKNOWN_ON_RANDOM = "within its limits on these inputs, and outside them on random ones"
@@ -79,13 +85,16 @@ def findings_of(
         layers: The values inside.
         is_bisected: Whether the fault has been looked for already, which is else the advice.
     """
-    found = [*_of_rows(ledger, is_bisected), *map(_of_failed, ledger.failed_stages)]
+    found = [*_of_doubt(ledger), *_of_rows(ledger, is_bisected), *map(_of_failed, ledger.failed_stages)]
     found += [_of_gate(gate) for gate in ledger.gates if gate.verdict != "pass"]
     return (*found, *_of_baseline(baseline), *_of_layers(layers))
 
 
 def gate_words(gate: GateResult) -> str:
     """Say what an artifact has of what a gate limits."""
+    if gate.gate == "max_top1_drop":
+        lost = "is not known" if math.isnan(gate.value) else f"is {percent(gate.value, 2)} % of the inputs"
+        return f"the drop of top-1 {lost}, at most {percent(gate.limit, 2)} %"
     return f"{count(gate.value, *_GATES[gate.gate])}, at most {gate.limit:g}"
 
 
@@ -185,11 +194,16 @@ def _of_failed(failed: FailedStage) -> Finding:
     return Finding("stage", "error", failed.stage, text, failed.stage, follows=failed.follows, advice=failed.advice)
 
 
+def _of_doubt(ledger: Ledger) -> Iterator[Finding]:
+    if ledger.doubt:
+        yield Finding("labels", "warning", "reference", ledger.doubt, metric="top1", advice=_LABELS)
+
+
 def _of_gate(gate: GateResult) -> Finding:
     stage = stage_of_file(gate.artifact)
     return Finding(
         "gate",
-        "error",
+        "error" if gate.verdict == "fail" else "warning",
         gate.artifact,
         gate_words(gate) + (f": {gate.why}" if gate.why else ""),
         stage=stage,

@@ -210,6 +210,10 @@ Crop = Annotated[
 ]
 Mean = Annotated[str | None, typer.Option(help="Of values in 0..1, a channel each, 0.485,0.456,0.406; or one for all.")]
 Std = Annotated[str | None, typer.Option(help="Likewise: 0.229,0.224,0.225; or one for all.")]
+MaxTop1Drop = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Fail where a file is right on this share of labeled inputs less: 0.01 is 1 %."),
+]
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists there; an export is made anew.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.schema import AccuracyGate, Input, Recipe
 from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
@@ -26,6 +26,7 @@ def adjust(
     rewrites: bool = True,
     picture: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
+    max_top1_drop: float | None = None,
 ) -> LoadedRecipe:
     """Return a recipe with some of its parts set anew; None leaves a part as it is.
 
@@ -37,6 +38,7 @@ def adjust(
         rewrites: Whether the recipe's rewrites stay.
         picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
         labels: Names of the model's classes, in the order of its outputs.
+        max_top1_drop: The share of inputs by which files may be right less often than the reference.
 
     Raises:
         UsageError: A value is wrong.
@@ -66,6 +68,12 @@ def adjust(
         changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
     if labels is not None:
         changes["labels"] = tuple(labels)
+    if max_top1_drop is not None:
+        if not 0 <= max_top1_drop <= 1:
+            raise UsageError(f"The drop of top-1 is {max_top1_drop:g}, not a share of 0 to 1.", "1 % is 0.01.")
+        held = recipe.gates.accuracy.precision if recipe.gates.accuracy else ()
+        accuracy = AccuracyGate(max_top1_drop=max_top1_drop, precision=held)
+        changes["gates"] = recipe.gates.model_copy(update={"accuracy": accuracy})
     if not rewrites:
         changes["rewrites"] = ()
     return replace(loaded, recipe=recipe.model_copy(update=changes), set_by=set_by)

@@ -11,6 +11,7 @@ from torch import nn
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.runtime import Runtime
+from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
 from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
@@ -107,12 +108,14 @@ def measure_folder(
         for stage in stages
         if stage.file in artifacts
     }
-    gates = tuple(_check_gates(artifacts, recipe))
-    return replace(ledger, artifacts=summaries, gates=gates, failed_stages=tuple(failed))
+    gates = [*_check_gates(artifacts, recipe)]
+    if recipe.gates.accuracy:
+        gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
+    return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed))
 
 
 def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:
-    for precision, gate in recipe.gates.items():
+    for precision, gate in recipe.gates.files.items():
         file = tflite_stage(precision).file
         if file in artifacts:
             yield from check_gate(file, artifacts[file], gate)

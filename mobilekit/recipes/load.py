@@ -179,5 +179,6 @@ def _keys_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # what may be left out
     reference = node.get("$ref")
     return schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node

@@ -224,6 +224,35 @@ class Gate(_Part):
         return ops
 
 
+class AccuracyGate(_Part):
+    """How much of the reference's top-1 on labeled inputs a file may lose."""
+
+    max_top1_drop: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Largest share of the inputs by which a file may be right less often than the reference."
+    )
+    precision: tuple[Precision, ...] = Field((), description="Files that are held to it; all that are made without.")
+
+
+class Gates(_Part):
+    """What each TFLite file must be like, by its precision, and how much accuracy they may lose."""
+
+    float32: Gate | None = None
+    float16: Gate | None = None
+    dynamic: Gate | None = None
+    int8: Gate | None = None
+    accuracy: AccuracyGate | None = None
+
+    @property
+    def files(self) -> dict[Precision, Gate]:
+        """The gates on a file's form, by its precision."""
+        return {name: gate for name in PRECISIONS if (gate := getattr(self, name)) is not None}
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = to_json(self)
+        return {name: gate for name, gate in content.items() if gate is not None}
+
+
 _LIMITED = [stage.value for stage in Stage if stage is not Stage.REFERENCE and not stage.is_on_device]
 
 
@@ -261,8 +290,9 @@ class Recipe(_Part):
     limits: dict[LimitedStage, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
     )
-    gates: dict[Precision, Gate] = Field(
-        default_factory=dict, description="What each TFLite file must be like, by its precision."
+    gates: Gates = Field(
+        default_factory=Gates,
+        description="What each TFLite file must be like, by its precision, and the accuracy that they may lose.",
     )
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="Names of the model's classes, in the order of its outputs; folders and tables name them."

@@ -34,7 +34,7 @@ def diff_report(result: DiffResult, name: str, verbose: bool = False) -> Iterato
     yield ledger_table(result)
     yield from measured_lines(result)
     yield from (f"Loosened: {text}" for text in loosened(result))
-    yield from finding_lines([each for each in result.findings if each.rule in ("stage", "parity", "gate")])
+    yield from finding_lines([each for each in result.findings if each.rule in ("stage", "parity", "gate", "labels")])
     yield from map(Text, runtime_fault_lines(result.runtime_faults))
     yield from limit_lines(result) if verbose else ()
     yield from baseline_lines(result.baseline) if result.baseline else ()

@@ -17,6 +17,7 @@ from mobilekit.cli.render.steps import step_lines
 from mobilekit.cli.render.terminal import finding_lines, ledger_table, limit_lines, loosened, verdict_line
 from mobilekit.cli.results import ExportResult
 from mobilekit.models.names import file_spec, is_registered
+from mobilekit.parity.ledger.accuracy import labels_in_words
 from mobilekit.store.manifest import Given
 
 _PLACES = 6
@@ -71,7 +72,9 @@ def _measured(each: Given, result: ExportResult) -> Given:
         return replace(each, value=result.weights.source)
     top1 = result.ledger.reference_top1
     if each.what == "evaluation" and top1 is not None:
-        return replace(each, value=f"{each.value}, top-1 of the reference {percent(top1, 2)} %")
+        names = result.ledger.inputs.labels
+        order = f", labels {labels_in_words(names)}" if names else ""
+        return replace(each, value=f"{each.value}, top-1 of the reference {percent(top1, 2)} %{order}")
     return each
 
 

@@ -17,6 +17,7 @@ from mobilekit.cli.findings import Finding, Rule, by_place, texts_of
 _RULES: dict[Rule, str] = {
     "parity": "A stage's outputs are farther from what it was made from, or from the reference, than its limit.",
     "gate": "A file is not as the recipe's gates want it: its partitions, its ops, or its size.",
+    "labels": "The reference itself is right no more often than guessing is.",
     "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the error of its format.",
     "layers": "The error of a value inside the model is more than the stage's number format explains.",
     "stage": "A file could not be made, opened or run.",

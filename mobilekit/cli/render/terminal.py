@@ -9,6 +9,7 @@ from rich.text import Text
 
 from mobilekit.cli.findings import Finding, advice_of, by_place, gate_words, texts_of
 from mobilekit.cli.render.format import NOTHING, count, figure, limit_words, percent, short_limit
+from mobilekit.parity.ledger.accuracy import labels_in_words
 from mobilekit.parity.ledger.result import Ledger, Verdict, worst
 
 
@@ -27,6 +28,13 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
     if not errors and unjudged:
         shares = f"{len(unjudged)} of {count(len(stages), 'stage')}"
         return f"inconclusive{_on(built_in)}: {name}: {shares} unjudged, first {unjudged[0]}"
+    if not errors and ledger.verdict == "inconclusive":
+        why = (
+            "the reference itself is no better than guessing"
+            if ledger.doubt
+            else "accuracy has no labels to judge it by"
+        )
+        return f"inconclusive{_on(built_in)}: {name}: {why}"
     if not errors:
         gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
         on = [*(["assumed inputs"] if ledger.assumed else []), *built_in]
@@ -95,7 +103,8 @@ def measured_lines(ledger: Ledger) -> list[str]:
     on = f"Measured on {count(ledger.inputs.count, 'input')} ({ledger.inputs.real})"
     lines = [f"{on}; float stages on random inputs as well.", *calibration_lines(ledger)]
     if ledger.reference_top1 is not None:
-        lines.append(f"The reference's own top-1 is {percent(ledger.reference_top1, 2)} %.")
+        order = f" Labels: {labels_in_words(ledger.inputs.labels)}." if ledger.inputs.labels else ""
+        lines.append(f"The reference's own top-1 is {percent(ledger.reference_top1, 2)} %.{order}")
     ranked = [row for row in ledger.totals.values() if row.topk_agreement is not None]
     if ranked:
         worst = min(ranked, key=lambda row: row.topk_agreement or 0.0)

@@ -13,6 +13,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime, is_label
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
+from mobilekit.parity.ledger.accuracy import doubt_of
 from mobilekit.parity.ledger.blame import with_blame
 from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.limits import bounds_for, judge
@@ -83,14 +84,22 @@ def measure(
     top1 = compare(first, first, evaluation.labels).top1
     digest = digest_of(evaluation.inputs)
     return Ledger(
-        MeasuredOn(evaluation.name, evaluation.count, evaluation.is_own),
+        MeasuredOn(evaluation.name, evaluation.count, evaluation.is_own, evaluation.label_names),
         errors[InputSet.REAL],
         tuple(with_blame(rows)),
         tuple(steps),
         reference_top1=top1,
         inputs_sha256=digest,
         notes=evaluation.notes,
+        doubt=_doubt(evaluation, first, top1) if is_trained else "",
     )
+
+
+def _doubt(evaluation: Evaluation, outputs: Floats, top1: float | None) -> str:
+    """Return why a trained reference is doubted, where its outputs are those of a classifier."""
+    if is_label(outputs) or outputs.ndim != 2:
+        return ""
+    return doubt_of(top1, evaluation.count, outputs.shape[1], evaluation.label_names)
 
 
 def check_evaluation(evaluation: Evaluation, reference: nn.Module, names: Sequence[str] = ()) -> None:

@@ -204,9 +204,9 @@ class GateResult(Result):
     artifact: str
     """File name."""
     gate: str
-    """`max_partitions`, `forbid_ops` or `max_size_mb`."""
+    """`max_partitions`, `forbid_ops`, `max_size_mb` or `max_top1_drop`."""
     limit: float
-    value: float
+    value: Figure
     verdict: Verdict
     why: str = ""
     """What makes the value, where it is beyond the limit."""
@@ -274,6 +274,8 @@ class MeasuredOn(Result):
     count: int
     is_own: bool = False
     """Whether the user brought them."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes by their numbers, where the inputs have labels with names."""
 
 
 @dataclass(frozen=True)
@@ -314,13 +316,16 @@ class Ledger(Result):
     """What int8 is calibrated on, where there is such a file."""
     notes: tuple[str, ...] = ()
     """What is doubtful about the inputs, a sentence each."""
+    doubt: str = ""
+    """Why the reference itself is doubted, as one that is right no more often than guessing is; no full stop."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """`fail` if any row or gate fails or a stage was left out, else `inconclusive` if any is unjudged."""
+        """`fail` if any row or gate fails or a stage was left out, else `inconclusive` where any is in doubt."""
         verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
-        return "fail" if self.failed_stages else worst(verdicts)
+        doubted: list[Verdict] = ["inconclusive"] if self.doubt else []
+        return "fail" if self.failed_stages else worst([*verdicts, *doubted])
 
     @property
     def totals(self) -> dict[tuple[str, str], Row]:

@@ -61,6 +61,8 @@ class Evaluation:
     """Whether the user brought them."""
     notes: tuple[str, ...] = ()
     """What is doubtful about them."""
+    label_names: tuple[str, ...] = ()
+    """Of the classes by their numbers, where they are known."""
 
     @property
     def count(self) -> int:

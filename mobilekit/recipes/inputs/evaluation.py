@@ -18,4 +18,6 @@ def read_evaluation(recipe: Recipe, path: Path | None) -> Evaluation:
     if path is None:
         return evaluation_inputs(recipe)
     own = load_own(path, recipe)
-    return Evaluation(str(path), own.arrays, own.labels, own.classes, is_own=True, notes=own.notes)
+    return Evaluation(
+        str(path), own.arrays, own.labels, own.classes, is_own=True, notes=own.notes, label_names=own.label_names
+    )

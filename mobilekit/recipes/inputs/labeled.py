@@ -30,6 +30,8 @@ class Pictures:
     labels: list[int] | None = None
     classes: int | None = None
     """How many classes there are, where labels are the places of the folders' names in their order."""
+    names: tuple[str, ...] = ()
+    """Of the classes by their numbers, where they are known."""
 
 
 def find_pictures(path: Path, labels: Sequence[str] = ()) -> Pictures:
@@ -75,7 +77,8 @@ def _of_folders(root: Path, folders: list[Path], labels: Sequence[str]) -> Pictu
             raise UsageError(f"{where} has no class {name}, which is a folder there.", nearest(name, numbers))
     columns = [[(file, numbers[folder.name]) for file in list_pictures(folder)] for folder in folders]
     turns = [pair for row in zip_longest(*columns) for pair in row if pair is not None]
-    return Pictures([file for file, _ in turns], [label for _, label in turns], None if known else len(names))
+    files, labels_of = [file for file, _ in turns], [label for _, label in turns]
+    return Pictures(files, labels_of, None if known else len(names), tuple(numbers))
 
 
 def _classes(folder: Path, labels: Sequence[str]) -> tuple[dict[str, int] | None, str]:
@@ -120,7 +123,7 @@ def _of_table(path: Path, names: Sequence[str]) -> Pictures:
         labels.append(_label(cells[1], known, where, f"{path}, line {line}"))
     if not files:
         raise UsageError(f"{path} names no picture.", "It has a file and a label a line.")
-    return Pictures(files, labels)
+    return Pictures(files, labels, names=tuple(known or ()))
 
 
 def _label(word: str, known: dict[str, int] | None, where: str, place: str) -> int:

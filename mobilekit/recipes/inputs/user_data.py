@@ -36,6 +36,8 @@ class Own:
     """How many classes there are, where labels are the places of folders in their order."""
     notes: tuple[str, ...] = ()
     """What is doubtful about them."""
+    label_names: tuple[str, ...] = ()
+    """Of the classes by their numbers, where they are known."""
 
 
 def own_files(path: Path) -> list[Path]:
@@ -81,7 +83,7 @@ def load_own(path: Path, recipe: Recipe, count: int | None = None) -> Own:
     pictures, sizes = load_pictures(found.files[:count], recipe.input)
     labels = None if found.labels is None else np.array(found.labels[:count], np.int64)
     note = cut_by_shape(sizes, recipe.input, path)
-    return Own(with_extras(pictures, recipe), labels, found.classes, (note,) if note else ())
+    return Own(with_extras(pictures, recipe), labels, found.classes, (note,) if note else (), found.names)
 
 
 def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:

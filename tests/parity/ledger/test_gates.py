@@ -83,7 +83,7 @@ def test_an_op_that_does_not_exist_is_an_error_with_its_line(tmp_path: Path) -> 
 
 def test_every_family_is_held_to_one_partition() -> None:
     for name in ("ghostnet", "ghostnetv2", "ghostnetv2_digits", "efficientvit", "shufflenet"):
-        gates = load_recipe(name).recipe.gates
+        gates = load_recipe(name).recipe.gates.files
         assert {precision: gate.max_partitions for precision, gate in gates.items()} == {
             "float32": 1,
             "float16": 1,
@@ -100,7 +100,7 @@ def test_a_bundle_beyond_a_gate_fails_and_says_so(tiny_bundle: Path) -> None:
     assert {gate["verdict"] for gate in bundle.ledger["gates"]} == {"pass"}
     content = bundle.manifest["recipe"]["content"]
     content["gates"] = {"int8": {"forbid_ops": ["CONV_2D"]}, "float32": {"max_partitions": 1}}
-    assert Recipe.model_validate(content).gates["int8"].forbid_ops == ("CONV_2D",)
+    assert Recipe.model_validate(content).gates.files["int8"].forbid_ops == ("CONV_2D",)
     ledger = differ.diff(replace(bundle, manifest=json.loads(json.dumps(bundle.manifest))), reference=TINY)
     assert ledger.verdict == "fail"
     assert {row.verdict for row in ledger.rows} == {"pass"}

@@ -345,7 +345,7 @@ def test_labels_number_the_models_classes(labels: list[int], classes: int | None
 def test_json_has_the_keys_of_the_contract() -> None:
     content = json.loads(json.dumps(_measure({"tflite-int8": _larger_by(0.01)}).to_json(), allow_nan=False))
     assert content["verdict"] == "pass"
-    assert content["inputs"] == {"real": "six made-up pictures", "count": REAL, "is_own": False}
+    assert content["inputs"] == {"real": "six made-up pictures", "count": REAL, "is_own": False, "labels": []}
     for row in content["stages"]:
         assert set(CONTRACT) <= set(row)
         assert {"metric", "limit", "derivation", "advice", "reason", "value", "holds"} == set(row["limits"][0])
