@@ -96,6 +96,7 @@ def export(
     force: bool = False,
     cache: bool = True,
     strict: bool = False,
+    jobs: int | None = None,
 ) -> Bundle:
     """Export a model, as `mobilekit export` does, and return the bundle.
 
@@ -122,6 +123,7 @@ def export(
         force: Replace a bundle that exists.
         cache: Take unchanged stages from earlier exports.
         strict: Leave nothing where a file cannot be made, opened or run.
+        jobs: Processors to use: 1 takes less memory; without, 2 where there are as many.
 
     Raises:
         UsageError: The request cannot be carried out.
@@ -137,6 +139,7 @@ def export(
         output=Path(output) if output else Path("artifacts") / folder_name(model),
         force=force,
         strict=strict,
+        jobs=jobs,
     )
     return exporter.export(request, Cache.default() if cache else NoCache()).bundle
 

@@ -41,6 +41,7 @@ def export(
     force: options.Force = False,
     no_cache: options.NoCache = False,
     strict: options.Strict = False,
+    jobs: options.Jobs = None,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def export(
     size, names = options.split_size(input_size), read_labels(labels) if labels else None
     loaded = adjust(base, size, num_classes, options.split_words(precision), rewritten, picture, names, max_top1_drop)
     target = output or Path("artifacts") / folder_name(model)
-    request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict)
+    request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict, jobs)
     with working(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
     result = _result(exported)

@@ -223,6 +223,10 @@ Strict = Annotated[
         "--strict", help="Leave nothing where a file cannot be made, opened or run; fail where a stage is unjudged."
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="Processors to use: 1 takes less memory; without, 2 where there are as many."),
+]
 StrictDiff = Annotated[bool, typer.Option("--strict", help="Fail where a stage is unjudged.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="With the figures of proofs, and where each limit is from.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

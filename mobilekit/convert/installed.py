@@ -9,6 +9,8 @@ from mobilekit.store.versions import installed_version
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 """The versions of Python for which there are converters, the newest last."""
+IMPORTED = ("onnxsim", "tensorflow", "onnx2tf")
+"""What takes long to import in the process that converts."""
 CONVERTERS = ("onnx2tf", "onnxscript", "onnxsim", "tensorflow", "tf-keras")
 
 

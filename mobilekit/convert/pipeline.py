@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def convert(
     calibration: Calibration | None,
     cache: Cache,
     progress: Progress,
+    meanwhile: AbstractContextManager[object] | None = None,
 ) -> Converted:
     """Write the ONNX and TFLite files, those that the cache has from there. A TFLite file that fails leaves the others.
 
@@ -66,6 +68,7 @@ def convert(
         calibration: For int8; not needed where that is not made.
         cache: Has what was made before.
         progress: Is told what goes on.
+        meanwhile: Entered while the TFLite files are made, which another process does.
 
     Raises:
         ToolError: The ONNX file, of which all others are made, cannot be made, the disk is full, or a converter is not
@@ -73,7 +76,8 @@ def convert(
     """
     check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
-    return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
+    with meanwhile or nullcontext():
+        return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
 
 
 def _write_onnx(

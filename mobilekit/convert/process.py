@@ -10,14 +10,18 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mobilekit.errors import FullDiskError, ToolError
-from mobilekit.store.worker import WorkerError, run_json_worker
+from mobilekit.store.worker import Worker, WorkerError, json_worker
 
 _FULL_DISK = 2**20  # bytes left, at which a tool's own words are cut off as well
 _LONGEST_QUOTE = 300
+_SHARED: dict[Path, Worker] = {}
+"""The process that tasks in a scratch folder share."""
 # Who is blamed when a task does not say itself which of its tools failed.
 _TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion", "quantize": "the TFLite conversion"}
 # How onnx2tf and TensorFlow Lite's converter name the op at fault.
@@ -39,24 +43,58 @@ def run_task(task: str, request: dict[str, Any], folder: Path) -> dict[str, Any]
     Args:
         task: Name of the task.
         request: JSON data for it; paths must be absolute.
-        folder: Scratch folder: the worker's working directory, where its output stays as `TASK.log`.
+        folder: Scratch folder: the worker's working directory, where its output stays as `log`.
 
     Raises:
         ToolError: The task failed; the message has the op and the tool's own words.
         FullDiskError: So did the disk.
     """
-    log = folder / f"{task}.log"
+    try:
+        with _worker_in(folder) as worker:
+            answer: dict[str, Any] = worker.ask({"task": task, **request})
+    except WorkerError as error:
+        raise explain(task, error, folder) from error
+    return answer
+
+
+@contextmanager
+def one_process(folder: Path, ahead: Sequence[str] = ()) -> Iterator[None]:
+    """Let the tasks of the block in this scratch folder share a process, which imports their tools once.
+
+    Args:
+        folder: The scratch folder.
+        ahead: What the process imports at once, while this one does something else.
+    """
+    with _started(folder, ahead) as worker:
+        _SHARED[folder] = worker
+        try:
+            yield
+        finally:
+            _SHARED.pop(folder, None)
+
+
+@contextmanager
+def _worker_in(folder: Path) -> Iterator[Worker]:
+    """Yield the process that the tasks in a folder share, or one for this task alone."""
+    shared = _SHARED.get(folder)
+    if shared is None:
+        with _started(folder) as worker:
+            yield worker
+        return
+    try:
+        yield shared
+    except WorkerError as error:
+        if error.code is not None:  # it died: the next task gets another
+            del _SHARED[folder]
+        raise
+
+
+def _started(folder: Path, ahead: Sequence[str] = ()) -> Worker:
     # Converters call tools of this environment by name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     # What tools leave behind when they are ended, as TensorFlow does, goes with the scratch folder.
     environment = {**_ENVIRONMENT, "PATH": path, "TMPDIR": str(folder.absolute())}
-    try:
-        answer: dict[str, Any] = run_json_worker(
-            "mobilekit.convert.tasks.worker", request, arguments=[task], folder=folder, environment=environment, log=log
-        )
-    except WorkerError as error:
-        raise explain(task, error, folder) from error
-    return answer
+    return json_worker("mobilekit.convert.tasks.worker", ahead, folder=folder, environment=environment)
 
 
 def explain(task: str, failure: WorkerError, folder: Path) -> ToolError:

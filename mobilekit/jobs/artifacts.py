@@ -7,11 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.fx import GraphModule
+
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
+from mobilekit.convert.installed import IMPORTED
 from mobilekit.convert.pipeline import convert
+from mobilekit.convert.process import one_process
 from mobilekit.errors import ToolError
+from mobilekit.jobs.beside import Beside
 from mobilekit.models.build import save_state
+from mobilekit.parity.ledger.format_error import Ranges
+from mobilekit.parity.ledger.simulation import Simulation
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.recipes.inputs.calibration import Calibration
@@ -25,6 +32,8 @@ from mobilekit.store.manifest import FailedStage
 from mobilekit.store.stages import TFLITE_STAGES, Stage, tflite_stage
 
 Progress = Callable[[str], None]
+Simulate = Callable[[Ranges | None, Progress], Simulation]
+"""Runs the models, given the ranges of their steps where these are known, and tells what it does."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Made:
     """What float16 and int8 will do to the activations."""
     failed: tuple[FailedStage, ...]
     """TFLite stages that could not be made, opened or run, and those made from them: their files are not there."""
+    simulation: Simulation | None = None
+    """What `simulate` gave."""
 
 
 def make_artifacts(
@@ -45,8 +56,21 @@ def make_artifacts(
     cache: Cache,
     progress: Progress,
     strict: bool = False,
+    simulate: Simulate | None = None,
+    jobs: int = 1,
 ) -> Made:
     """Write all files that are made of a rewritten model into `folder`, which has a subfolder `stages`.
+
+    Args:
+        folder: Where to write.
+        rewritten: The model.
+        recipe: Says what is made.
+        calibration: For int8, and for what is said of ranges.
+        cache: Has what was made before.
+        progress: Is told what goes on.
+        strict: Leave nothing where a file cannot be made, opened or run.
+        simulate: Does with the models what needs no file.
+        jobs: With 2 or more, ranges are recorded and the models run while another process converts.
 
     Raises:
         ToolError: The ONNX file, of which all others are made, cannot be made; or, with `strict`, any file.
@@ -54,7 +78,9 @@ def make_artifacts(
     save_state(rewritten.graph, folder / Stage.REWRITTEN.file)
     scratch = folder / "scratch"
     scratch.mkdir()
-    converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress)
+    aside = Beside(lambda tell: _run_models(rewritten.graph, recipe, calibration, simulate, tell), progress, jobs > 1)
+    with one_process(scratch, IMPORTED if jobs > 1 else ()):
+        converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress, aside)
     shutil.rmtree(scratch)
     errors = converted.failed | run_once(folder, recipe)
     if strict and errors:
@@ -64,11 +90,20 @@ def make_artifacts(
     if path.exists():
         owners = converted.owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
         write_json(folder / bundles.MODULES, owners.to_json())
-    progress("recording the ranges of the activations")
-    report, recording = lint(rewritten.graph, calibration.arrays, recipe)
-    if "int8" in recipe.precision:
-        write_json(folder / bundles.RANGES, recording.ranges)
-    return Made(report, failed)
+    report, ranges, simulation = aside.result()
+    if ranges is not None:
+        write_json(folder / bundles.RANGES, ranges)
+    return Made(report, failed, simulation)
+
+
+def _run_models(
+    graph: GraphModule, recipe: Recipe, calibration: Calibration, simulate: Simulate | None, tell: Progress
+) -> tuple[RangeLint, Ranges | None, Simulation | None]:
+    """Return what the ranges warn of, the ranges for int8 where it is made, and what was simulated."""
+    tell("recording the ranges of the activations")
+    report, recording = lint(graph, calibration.arrays, recipe)
+    ranges = recording.ranges if "int8" in recipe.precision else None
+    return report, ranges, simulate(ranges, tell) if simulate else None
 
 
 def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,8 +23,11 @@ from mobilekit.models.build import save_state
 from mobilekit.models.names import NO_WEIGHTS, file_spec
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
+from mobilekit.parity.ledger.format_error import Ranges
 from mobilekit.parity.ledger.ledger import check_evaluation
+from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.recipes.inputs.evaluation import read_evaluation
+from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import digest_of_own, own_files
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
@@ -47,6 +51,8 @@ class ExportRequest:
     """Replace a bundle that exists, and make everything anew: nothing comes out of the cache."""
     strict: bool = False
     """Leave nothing where a file cannot be made, opened or run."""
+    jobs: int | None = None
+    """Processors to use at once: 1 takes less memory; without, 2 where there are as many."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,9 @@ def export(
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
-            failed = _fill(folder, opened, digest, cache, progress, request.strict)
+            failed = _fill(
+                folder, opened, digest, cache, progress, request.strict, request.jobs or min(2, os.cpu_count() or 1)
+            )
             if not failed:  # what failed may well succeed another time
                 names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
                 cache.put(digest, folder, names)
@@ -117,7 +125,7 @@ def _check_whole(bundle: Bundle) -> None:
 
 
 def _fill(
-    folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress, strict: bool
+    folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress, strict: bool, jobs: int
 ) -> tuple[FailedStage, ...]:
     """Make all files of the bundle in `folder`, and return what could not be made."""
     built = opened.fill(progress)
@@ -130,7 +138,12 @@ def _fill(
 
     (folder / "stages").mkdir()
     save_state(reference.model, folder / Stage.REFERENCE.file)
-    made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, strict)
+
+    def run_models(ranges: Ranges | None, tell: Progress) -> Simulation:
+        random, exact = random_inputs(recipe), rewritten.reference
+        return simulate(reference.model, rewritten.graph, recipe, evaluation, random, ranges, exact, tell)
+
+    made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, strict, run_models, jobs)
 
     artifacts = inspect_files(folder, recipe, made.failed)
     given, calibrated_on = given_of(source), _calibrated_on(built)
@@ -166,6 +179,7 @@ def _fill(
         is_trained=reference.is_trained,
         artifacts=artifacts,
         failed=made.failed,
+        simulation=made.simulation,
     )
     used = calibrated_on if "int8" in recipe.precision else None
     notes = tuple(dict.fromkeys((*ledger.notes, *calibration.notes)))

@@ -81,6 +81,8 @@ class Worker:
         self._given_folder, self._log, self._around_start = folder, log, around_start or nullcontext()
         self._scratch: TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._begins = 0
+        """Where the output of the request at hand begins in the log."""
 
     def __enter__(self) -> Worker:
         """Start the process."""
@@ -124,6 +126,7 @@ class Worker:
         """
         process, is_late = self._process, threading.Event()
         assert process and process.stdin and process.stdout
+        self._begins = self._log.stat().st_size if self._log and self._log.is_file() else 0
 
         def stop() -> None:
             is_late.set()
@@ -148,9 +151,10 @@ class Worker:
         return self._result(line)
 
     def log(self) -> str:
-        """Return what the worker printed so far, without colors."""
+        """Return what the worker has printed since it was last asked, without colors."""
         assert self._log
-        return _COLOR.sub("", self._log.read_text(errors="replace")) if self._log.is_file() else ""
+        said = self._log.read_bytes()[self._begins :] if self._log.is_file() else b""
+        return _COLOR.sub("", said.decode(errors="replace"))
 
     def _result(self, line: bytes) -> Any:
         try:
@@ -180,25 +184,28 @@ class Worker:
             self._scratch.cleanup()
 
 
-def run_json_worker(
-    module: str, request: Any, *, arguments: Sequence[str] = (), seconds: float | None = None, **more: Any
-) -> Any:
+def run_json_worker(module: str, request: Any, *, seconds: float | None = None, **more: Any) -> Any:
     """Have one request answered by a module of ours in a process of its own; see `Worker`.
 
     Args:
         module: Serves when it is run as a program.
         request: JSON data; paths must be absolute.
-        arguments: What the program is given.
         seconds: When to kill the worker.
         more: Further arguments of `Worker`.
 
     Raises:
         WorkerError: It failed, died, answered with something else than JSON, or was late.
     """
-    environment = {**more.pop("environment", {}), "PYTHONPATH": python_path()}
-    command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
-    with Worker(command, environment=environment, **more) as worker:
+    with json_worker(module, **more) as worker:
         return worker.ask(request, seconds)
+
+
+def json_worker(
+    module: str, arguments: Sequence[str] = (), *, environment: Mapping[str, str] | None = None, **more: Any
+) -> Worker:
+    """Return a worker that is a module of ours, run as a program with these arguments; see `Worker` for the rest."""
+    command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
+    return Worker(command, environment={**(environment or {}), "PYTHONPATH": python_path()}, **more)
 
 
 def python_path() -> str:

@@ -166,7 +166,7 @@ def test_garbage_is_told_in_the_tools_words_and_the_log_is_kept(tmp_path: Path) 
     with pytest.raises(ToolError, match=r"onnxsim failed: DecodeError: \w+") as caught:
         run_task("simplify", request, tmp_path)
     assert "--debug" in caught.value.hint
-    log = (tmp_path / "simplify.log").read_text()
+    log = (tmp_path / "log").read_text()
     assert "Traceback" in log
     assert "DecodeError" in log
     assert any("DecodeError" in note and "Output of simplify" in note for note in caught.value.__notes__)
@@ -236,3 +236,24 @@ def test_long_words_are_cut() -> None:
 def test_a_signal_is_named_beside_the_last_words() -> None:
     error = _explained("terminate called", "loading\nterminate called\n", code=-signal.SIGABRT)
     assert error.what == "the TFLite conversion failed: it was killed by SIGABRT; its last words: terminate called"
+
+
+def test_tasks_of_one_folder_share_a_process_and_their_errors_are_apart(tmp_path: Path) -> None:
+    def children() -> list[int]:
+        return [
+            child.pid for child in psutil.Process().children() if "mobilekit.convert.tasks.worker" in child.cmdline()
+        ]
+
+    with process.one_process(tmp_path, ahead=("no_such_module",)):
+        (first,) = children()
+        for name in ("first.onnx", "second.onnx"):
+            with pytest.raises(ToolError, match=name) as caught:
+                run_task("simplify", {"source": str(tmp_path / name), "target": "x"}, tmp_path)
+            assert sum("first.onnx" in note for note in caught.value.__notes__) == (name == "first.onnx")
+        assert children() == [first]
+        psutil.Process(first).kill()
+        with pytest.raises(ToolError, match="SIGKILL"):
+            run_task("simplify", {"source": str(tmp_path / "third.onnx"), "target": "x"}, tmp_path)
+        with pytest.raises(ToolError, match="fourth"):
+            run_task("simplify", {"source": str(tmp_path / "fourth.onnx"), "target": "x"}, tmp_path)
+    assert children() == []

@@ -227,7 +227,7 @@ def test_a_module_of_ours_runs_from_anywhere(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "json.py").write_text("raise ImportError")
     with pytest.raises(WorkerError, match=r"ModuleNotFoundError: .*nothing"):
-        run_json_worker("mobilekit.convert.tasks.worker", {}, arguments=["nothing"])
+        run_json_worker("mobilekit.convert.tasks.worker", {"task": "nothing"})
 
 
 @pytest.mark.parametrize(
