@@ -70,11 +70,18 @@ def table(rows: Sequence[Row], ways: Mapping[str, tuple[str, str]], litert: str)
             "",
             *_costs(known, list(ways)),
             "",
+            *_unmeasured(known),
             f"By `python -m benchmarks.converters` on {datetime.date.today()}: {processor()}, {os.cpu_count()} cores;",
             f"files opened by LiteRT {_versions(litert)['ai-edge-litert']}.",
             "",
         ]
     )
+
+
+def _unmeasured(known: Mapping[tuple[str, str], Row]) -> list[str]:
+    """Say which networks have no row."""
+    missing = [model for model in MODELS if not any(each == model for each, _way in known)]
+    return [f"Not measured: {', '.join(missing)}.", ""] if missing else []
 
 
 def _legend(ways: Mapping[str, tuple[str, str]]) -> list[str]:
