@@ -39,6 +39,7 @@ from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
+TellGiven = Callable[[tuple[Given, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def export(
     request: ExportRequest,
     cache: Cache,
     progress: Progress = lambda _message: None,
-    tell_given: Callable[[tuple[Given, ...]], None] = lambda _given: None,
+    tell_given: TellGiven = lambda _given: None,
 ) -> Exported:
     """Export a model: rewrite it, convert it, measure every stage, and close the bundle.
 
@@ -96,15 +97,12 @@ def export(
             _check_whole(existing)
         return Exported(existing, up_to_date=True)
     check_installed()
-    tell_given(given_of(request.source))
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:
         from_cache = cache.take(digest, folder)
         if not from_cache:
-            failed = _fill(
-                folder, opened, digest, cache, progress, request.strict, request.jobs or min(2, os.cpu_count() or 1)
-            )
+            failed = _fill(folder, opened, digest, cache, progress, tell_given, request)
             if not failed:  # what failed may well succeed another time
                 names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
                 cache.put(digest, folder, names)
@@ -125,7 +123,13 @@ def _check_whole(bundle: Bundle) -> None:
 
 
 def _fill(
-    folder: Path, opened: Opened, digest: str, cache: Cache, progress: Progress, strict: bool, jobs: int
+    folder: Path,
+    opened: Opened,
+    digest: str,
+    cache: Cache,
+    progress: Progress,
+    tell_given: TellGiven,
+    request: ExportRequest,
 ) -> tuple[FailedStage, ...]:
     """Make all files of the bundle in `folder`, and return what could not be made."""
     built = opened.fill(progress)
@@ -133,6 +137,8 @@ def _fill(
     reference, calibration = built.reference, built.calibration
     evaluation = read_evaluation(recipe, source.inputs)
     check_evaluation(evaluation, reference.model, recipe.labels)
+    given = given_of(source)
+    tell_given(given)
     rewritten = built.rewritten(progress=progress)
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
@@ -143,10 +149,11 @@ def _fill(
         random, exact = random_inputs(recipe), rewritten.reference
         return simulate(reference.model, rewritten.graph, recipe, evaluation, random, ranges, exact, tell)
 
-    made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, strict, run_models, jobs)
+    jobs = request.jobs or min(2, os.cpu_count() or 1)
+    made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, request.strict, run_models, jobs)
 
     artifacts = inspect_files(folder, recipe, made.failed)
-    given, calibrated_on = given_of(source), _calibrated_on(built)
+    calibrated_on = _calibrated_on(built)
     content = {
         "format": 1,
         "request": digest,

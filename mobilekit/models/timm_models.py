@@ -72,7 +72,7 @@ def timm_entry(spec: str, name: str) -> ModelEntry:
 
     classes = settings.num_classes if settings else 1000
     preprocessing = (
-        {"size": size[-1], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
+        {"size": size[1:], "crop": settings.crop_pct, "mean": settings.mean, "std": settings.std} if settings else {}
     )
     source = f"timm {timm.__version__}"
     return ModelEntry(

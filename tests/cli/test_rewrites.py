@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from rich.console import Console
 
 from mobilekit.cli import app as application
@@ -198,10 +200,25 @@ def test_rank_orders_sites_and_its_step_can_be_pasted(run: Run, net: str, few: C
     assert {site["path"] for site in done["sites"] if site["applied"]} == {site["path"] for site in sites[:2]}
 
 
+def test_rank_measures_on_pictures_that_are_given(
+    run: Run, net: str, few: Callable[[str], Path], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        image = Image.fromarray(noise.integers(0, 255, (20, 20, 3), np.uint8))
+        image.save(tmp_path / "photos" / f"{number}.png")
+    rank = ("rank", net, "--rewrite", "hard-swish", "--recipe", few("rewrites: []"), "--json")
+    own, two = (content_of(run(*rank, "--inputs", tmp_path / "photos", *more)) for more in ((), ("--count", "2")))
+    built_in = content_of(run(*rank, "--count", "3"))
+    assert (own["inputs"], two["inputs"], built_in["inputs"]) == (3, 2, 3)
+    assert len({each["sites"][0]["drift"] for each in (own, two, built_in)}) == 3
+
+
 def test_rank_follows_the_recipes_steps_and_looks_at_all_sites(run: Run, net: str, few: Callable[[str], Path]) -> None:
     swap = "{name: hard-swish, max_drift: 1, options: {sites: ['2.*']}}"
     recipe = few(f"rewrites: [{{name: fold-batch-norm}}, {swap}]")
-    ranked = content_of(run("rank", net, "--recipe", recipe, "--rewrite", "hard-swish", "--inputs", "6", "--json"))
+    ranked = content_of(run("rank", net, "--recipe", recipe, "--rewrite", "hard-swish", "--count", "6", "--json"))
     alone = few("rewrites: [{name: hard-swish, max_drift: 1}]")
     [explained] = content_of(run("explain", net, "--recipe", alone, "--json"))["steps"]
     assert ranked["sites"][-1]["cumulative_drift"] == pytest.approx(explained["drift"], rel=1e-4)

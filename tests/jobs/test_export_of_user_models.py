@@ -54,7 +54,8 @@ BLOCK = ("model", "size", "color", "normalization", "crop", "calibration", "eval
 
 def block_of(lines: list[str]) -> dict[str, str]:
     """What a block of 8 lines says, by the words at its left."""
-    found = {line[:13].strip(): line[14:] for line in lines[:8]}
+    start = next(place for place, line in enumerate(lines) if line.startswith("model "))
+    found = {line[:13].strip(): line[14:] for line in lines[start : start + 8]}
     assert tuple(found) == BLOCK
     return found
 
@@ -103,7 +104,8 @@ def test_an_export_is_measured_on_the_users_pictures(tmp_path: Path, cli: Cli) -
     assert done.returncode == 0, done.stderr
     ledger = json.loads(done.stdout)["ledger"]
     assert ledger["assumed"] == []
-    assert ledger["inputs"] == {"real": str(photos), "count": 8, "is_own": True}
+    names = [f"class{number}" for number in range(4)]
+    assert ledger["inputs"] == {"real": str(photos), "count": 8, "is_own": True, "labels": names}
     assert ledger["calibration"]["is_own"] is True
     totals = [row for row in ledger["stages"] if row["against"] == "reference"]
     assert all(row["top1"] is not None for row in totals) and ledger["reference_top1"] in (0, 0.125, 0.25, 0.375, 0.5)
@@ -156,6 +158,33 @@ def test_pictures_that_are_not_square_go_all_the_way(tmp_path: Path, cli: Cli) -
     np.testing.assert_allclose(given, expected, atol=1e-5)
     again = cli("diff", out, "--reference", TINY, "--inputs", photos, "--json")
     assert json.loads(again.stdout)["reference_top1"] == json.loads(done.stdout)["ledger"]["reference_top1"]
+
+
+def test_bad_input_is_refused_in_two_lines_and_nothing_is_written(tmp_path: Path, cli: Cli) -> None:
+    """Each names the file, and what to do; nothing is told of what the export would have assumed."""
+    (tmp_path / "none").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "net.py").write_text("def make():\n    raise ValueError('no [bold] weights')\n")
+    torch.save({"other.weight": torch.zeros(2)}, tmp_path / "other.pt")
+    cases = {
+        ("--inputs", tmp_path / "none"): f"There is no picture in {tmp_path / 'none'}.",
+        ("--inputs", tmp_path / "broken"): f"{tmp_path / 'broken' / 'a.png'} is not a picture that can be read",
+        ("--calibration", tmp_path / "broken"): f"{tmp_path / 'broken' / 'a.png'} is not a picture that can be read",
+        ("--weights", tmp_path / "other.pt"): f"{tmp_path / 'other.pt'} does not fit the model",
+        ("--input-size", "20x"): "--input-size 20x is no size.",
+        ("--channels", "6"): f"{TINY} cannot take an input of 6x32x32",
+        ("--mean", "0.5,0.5"): "mean needs 3 values for color rgb.",
+    }
+    out = tmp_path / "out"
+    for options, words in cases.items():
+        size = () if "--input-size" in options else ("--input-size", "32")
+        done = cli("export", TINY, *size, *options, "-o", out)
+        told = done.stderr[done.stderr.index("error: ") :].splitlines()
+        assert (done.returncode, len(told), told[0].startswith(f"error: {words}")) == (2, 2, True), done.stderr
+        assert "set it by" not in done.stderr and not out.exists()
+    raised = cli("export", f"{tmp_path / 'net.py'}:make", "-o", out)
+    assert raised.returncode == 2 and "ValueError: no [bold] weights (line 2)" in raised.stderr and not out.exists()
 
 
 def test_labels_of_another_number_than_the_outputs_are_refused(tmp_path: Path, cli: Cli) -> None:

@@ -30,7 +30,7 @@ def doubt_of(top1: float | None, count: int, classes: int, names: Sequence[str] 
         return ""
     order = f" ({labels_in_words(names)})" if names else ""
     return (
-        f"the reference itself is right on {100 * top1:.4g} % of {count} inputs, and guessing among {classes} classes "
+        f"it is right on {100 * top1:.4g} % of {count} inputs, and guessing among {classes} classes "
         f"on {100 * chance:.3g} %: the labels may be in another order than the outputs{order}, or the pictures "
         "prepared in another way than in training"
     )

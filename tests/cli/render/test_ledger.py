@@ -156,7 +156,7 @@ CASES: dict[str, DiffResult] = {
             ledger(), assumed=("size", "calibration"), calibration=CalibrationSource("built-in photos", 84, "cd" * 32)
         )
     ),
-    "doubted": result_of(replace(ledger(labeled=True), doubt="the reference itself is right on <9> % of 16 inputs")),
+    "doubted": result_of(replace(ledger(labeled=True), doubt="it is right on <9> % of 16 inputs")),
     "accuracy": result_of(replace(ledger(labeled=True), gates=(DROP, UNKNOWN))),
     "labeled": result_of(ledger(labeled=True)),
     "stage": result_of(ledger(onnx=0.5)),

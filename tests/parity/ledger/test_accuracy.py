@@ -58,7 +58,7 @@ def test_what_is_right_no_more_often_than_guessing_is_doubted(
 
 def test_a_doubt_shows_the_order_of_the_labels_and_leaves_no_pass() -> None:
     text = doubt_of(0.09, 360, 10, tuple("abcdefghij"))
-    assert text.startswith("the reference itself is right on 9 % of 360 inputs, and guessing among 10 classes on 10 %")
+    assert text.startswith("it is right on 9 % of 360 inputs, and guessing among 10 classes on 10 %")
     assert "another order than the outputs (0 a, 1 b, 2 c, ..., 9 j)" in text
     assert labels_in_words(("cat", "dog")) == "0 cat, 1 dog"
     doubted = replace(ledger(0.09, float32=0.09), doubt=text)
