@@ -82,7 +82,8 @@ def test_linear_attention_survives_int8_where_its_quotient_stays_in_float(tmp_pa
     made = Converted(Attention(), (3, 64, 64), tmp_path)
     plain, mixed = made.int8(), made.int8(("division",))
     assert made.error(made.float32) < 1e-5
-    # LiteRT up to 2.1.2 multiplies the int8 matrices wrongly besides: the same plain file is 0.74 off there, 0.01 in 2.3.
+    # LiteRT up to 2.1.2 multiplies the int8 matrices wrongly besides: the same plain file is 0.74 off there, and 0.01
+    # in 2.3.
     is_faulty = "batch-matmul-zero-point" in [each.name for each in faults_in(plain)]
     assert made.error(mixed) < made.error(plain) / (2 if is_faulty else 1)
     assert (type_of_division(mixed), type_of_division(made.float32)) == ("float32", "float32")
