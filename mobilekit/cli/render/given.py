@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mobilekit.cli.render.format import indented
 from mobilekit.store.manifest import OPTION, Given
 
 
 def given_block(model: str, given: Iterable[Given]) -> list[str]:
     """Return a line for the model, and one for each thing that decides what its export means, with what sets it."""
-    lines = [line for each in given for line in indented(each.what, [_line(each)])]
-    return [*indented("model", [model]), *lines]
+    return [f"{'model':13s} {model}", *(f"{each.what:13s} {_line(each)}" for each in given)]
 
 
 def _line(each: Given) -> str:
