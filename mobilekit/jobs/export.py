@@ -89,13 +89,16 @@ def export(
         ToolError: The ONNX file, of which all others are made, could not be made, the disk is full, or a converter is
             not installed; with `strict`, any file could not be made, opened or run.
     """
-    opened = open_source(request.source)
-    digest = request_digest(request, opened.model)
-    existing = _existing(request, digest)
+    # A model of mobilekit's own, or of timm's, need not be built to know that it was exported.
+    opened = open_source(request.source) if file_spec(request.source.model) else None
+    digest = request_digest(request, opened.model if opened else None)
+    existing = None if request.force else _unchanged(request.output, digest)
     if existing:
         if request.strict:
             _check_whole(existing)
         return Exported(existing, up_to_date=True)
+    opened = opened or open_source(request.source)
+    _check_output(request, digest)
     check_installed()
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
@@ -235,33 +238,41 @@ def request_digest(request: ExportRequest, model: nn.Module | None = None) -> st
     )
 
 
-def _existing(request: ExportRequest, digest: str) -> Bundle | None:
-    """Return the bundle that is there if it is the one asked for.
+def _unchanged(output: Path, digest: str) -> Bundle | None:
+    """Return the bundle that is there if it is the one asked for, and as it was written."""
+    with suppress(UsageError):  # nothing is there, or what is damaged
+        found = open_bundle(output)
+        if found.manifest.get("request") == digest and not find_changes(output):
+            return found
+    return None
+
+
+def _check_output(request: ExportRequest, digest: str) -> None:
+    """Refuse a place where something else is that may not or should not be replaced.
 
     Raises:
-        UsageError: Something else is there, and it may not or should not be replaced.
+        UsageError: It is such a one.
     """
     output = request.output
     blocked = next((parent for parent in output.absolute().parents if parent.exists() and not parent.is_dir()), None)
     if blocked:
         raise UsageError(f"{blocked} is a file, so {output} cannot be made.", "Choose another place with -o.")
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return None
+        return
     if not (output / bundles.MANIFEST).is_file():
         raise UsageError(f"{output} exists and is not a bundle.", "Choose another place with -o.")
-    what = "another export"
-    with suppress(UsageError):  # a damaged bundle is one to replace
-        found = open_bundle(output)
-        if found.manifest.get("request") == digest and not request.force:
-            changes = find_changes(output)
-            if not changes:
-                return found
-            what = f"this export, changed since ({changes[0]})"
     if not request.force:
         raise UsageError(
-            f"{output} holds {what}; it is kept.", "Replace it with --force, or choose another place with -o."
+            f"{output} holds {_what_is_in(output, digest)}; it is kept.",
+            "Replace it with --force, or choose another place with -o.",
         )
-    return None
+
+
+def _what_is_in(output: Path, digest: str) -> str:
+    with suppress(UsageError):  # it is damaged
+        if open_bundle(output).manifest.get("request") == digest:
+            return f"this export, changed since ({find_changes(output)[0]})"
+    return "another export"
 
 
 def _check_space(model: nn.Module, request: ExportRequest) -> None:
