@@ -28,7 +28,7 @@ PATIENCE = 120  # seconds; only a fault waits so long
 # Most of these tests need TensorFlow's process, and nothing that it does: in this one the conversion sleeps instead.
 SLEEPING_CONVERTER = """
 import sys, time, types
-if sys.orig_argv[-1:] == ["tflite"]:
+if "mobilekit.convert.tasks.worker" in sys.orig_argv:
     sleeping = types.ModuleType("mobilekit.convert.tasks.tflite")
     sleeping.run = lambda _request: time.sleep(600)
     sys.modules[sleeping.__name__] = sleeping
@@ -56,13 +56,14 @@ def start(folder: Path, *options: str, path: Path | None = None, **more: object)
     )
 
 
-def wait_for_worker(process: subprocess.Popen[str]) -> psutil.Process:
-    """Wait until the export has started TensorFlow's process, and return it."""
+def wait_for_worker(process: subprocess.Popen[str], folder: Path) -> psutil.Process:
+    """Wait until the converting process of an export in a folder has a file to convert, and return it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if child.cmdline()[-1:] == ["tflite"]:
-                return child
+        if list(folder.rglob("scratch/model.onnx")):
+            children = psutil.Process(process.pid).children(recursive=True)
+            (worker,) = [child for child in children if "mobilekit.convert.tasks.worker" in child.cmdline()]
+            return worker
         time.sleep(0.02)
     raise AssertionError("the export never started its converter")
 
@@ -78,7 +79,7 @@ def is_gone(process: psutil.Process, seconds: float = 15) -> bool:
 def test_a_killed_export_leaves_no_bundle_and_no_process(tmp_path: Path, cli: Cli) -> None:
     """The one of these tests that kills TensorFlow itself."""
     process = start(tmp_path, "--no-cache")
-    worker = wait_for_worker(process)
+    worker = wait_for_worker(process, tmp_path)
     process.kill()
     process.communicate()
     assert not (tmp_path / "out").exists()
@@ -93,7 +94,7 @@ def test_a_killed_export_leaves_no_bundle_and_no_process(tmp_path: Path, cli: Cl
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_export_leaves_nothing(number: signal.Signals, code: int, tmp_path: Path, asleep: Path) -> None:
     process = start(tmp_path, "--no-cache", path=asleep)
-    worker = wait_for_worker(process)
+    worker = wait_for_worker(process, tmp_path)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
@@ -104,7 +105,7 @@ def test_an_interrupted_export_leaves_nothing(number: signal.Signals, code: int,
 
 def test_a_killed_converter_is_reported(tmp_path: Path, asleep: Path) -> None:
     process = start(tmp_path, "--no-cache", "--strict", path=asleep)
-    wait_for_worker(process).kill()
+    wait_for_worker(process, tmp_path).kill()
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4
     assert "killed by SIGKILL" in stderr
