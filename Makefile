@@ -5,7 +5,8 @@ ARGS ?=
 VENV := .venv
 # What is installed, and for what: an export needs no development tools.
 EXPORT := $(VENV)/.for-export
-TIMM := $(VENV)/.for-timm
+LIBRARY = $(firstword $(subst :, ,$(MODEL)))
+LIBRARIES := timm torchvision hf
 DEVELOPMENT := $(VENV)/.for-development
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -33,7 +34,7 @@ help:
 	@echo "make setup                     make .venv with what an export needs; the others do it themselves"
 	@echo "PYTHON=python3.12              with any of them: the Python to take, else the newest that fits"
 
-export: $(if $(filter timm:%,$(MODEL)),$(TIMM),$(EXPORT))
+export: $(if $(findstring :,$(MODEL)),$(if $(filter $(LIBRARIES),$(LIBRARY)),$(VENV)/.for-$(LIBRARY),$(EXPORT)),$(EXPORT))
 	@$(BIN)/mobilekit export $(MODEL) $(ARGS)
 
 test: $(DEVELOPMENT)
@@ -63,8 +64,8 @@ $(EXPORT): pyproject.toml $(wildcard constraints/*.txt)
 	@PYTHON="$(PYTHON)" sh .ci/setup $(VENV) export
 	@touch $@
 
-$(TIMM): $(EXPORT)
-	@sh .ci/setup $(VENV) timm
+$(addprefix $(VENV)/.for-,$(LIBRARIES)): $(EXPORT)
+	@sh .ci/setup $(VENV) $(@:$(VENV)/.for-%=%)
 	@touch $@
 
 $(DEVELOPMENT): $(EXPORT)

@@ -1,6 +1,7 @@
 """Install mobilekit's packages, in the exact versions of constraints/, into the environment that runs this.
 
-The argument says what for: `export`, `timm` (models of timm besides), or `development` (tests and checks besides).
+The argument says what for: `export`, `timm`, `torchvision` or `hf` (models of that library besides), or `development`
+(tests and checks besides).
 `export` leaves out what onnx2tf asks for and mobilekit's use of it never imports: some 40 packages, and the CUDA build
 of TensorFlow where there is one for processors alone, which makes the same files.
 """
@@ -22,6 +23,8 @@ ONNX2TF_IMPORTS = ("h5py", "onnx-graphsurgeon; python_version < '3.12'", "psutil
 SIZES = {
     "export": "about 95 packages, 3.0 GB with a CPU build of PyTorch",
     "timm": "about 10 packages more",
+    "torchvision": "1 package more",
+    "hf": "about 15 packages more",
     "development": "about 40 packages more",
 }
 
@@ -42,6 +45,10 @@ def phases(purpose: str) -> list[tuple[str, list[str]]]:
     extras = project["optional-dependencies"]
     if purpose == "timm":
         return [("timm and torchvision", extras["timm"])]
+    if purpose == "torchvision":
+        return [("torchvision", extras["torchvision"])]
+    if purpose == "hf":
+        return [("transformers and torchvision", extras["transformers"])]
     if purpose == "development":
         return [("timm, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["dev"]])]
     wanted = [*project["dependencies"], *extras["convert"]]

@@ -50,7 +50,7 @@ def open_candidate(request: DiffRequest) -> Pair:
             calibration=request.calibration,
         )
         return open_pair(Path(reference), candidate, request.inputs)
-    loaded = choose_recipe(reference, request.recipe)
+    loaded = choose_recipe(reference, request.recipe, request.weights)
     size = None if request.recipe else input_size_of(candidate)
     loaded = adjust(loaded, size) if size and size != loaded.recipe.input.size else loaded
     source = Source(reference, loaded, request.weights, request.calibration)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mobilekit.models.names import TIMM, registered_names
+from mobilekit.models.names import LIBRARIES, registered_names
 from mobilekit.store.stages import PRECISIONS
 
 
 def models(incomplete: str) -> list[str]:
-    """Return the registered models, and the prefix of timm's, that begin as what is typed does."""
-    return _beginning(incomplete, *registered_names(), TIMM)
+    """Return the registered models, and the prefixes of libraries' models, that begin as what is typed does."""
+    return _beginning(incomplete, *registered_names(), *LIBRARIES)
 
 
 def recipes(incomplete: str) -> list[str]:

@@ -22,6 +22,12 @@ def export(
     model: options.Model,
     recipe: options.Recipe = None,
     weights: options.Weights = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained", help="Take the trained weights of torchvision or of the hub: --weights pretrained."
+        ),
+    ] = False,
     input_size: options.InputSize = None,
     precision: options.Precisions = None,
     color: options.Color = None,
@@ -56,6 +62,7 @@ def export(
     photos --inputs test`
     """
     rewritten = _is_on(rewrites)
+    weights = _pretrained(weights) if pretrained else weights
     from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.export import export as run
@@ -63,7 +70,7 @@ def export(
     from mobilekit.models.names import folder_name
     from mobilekit.recipes.inputs.labeled import read_labels
 
-    base = choose_recipe(model, recipe)
+    base = choose_recipe(model, recipe, weights)
     picture = {
         "color": color,
         "mean": options.split_numbers(mean, "--mean"),
@@ -94,6 +101,14 @@ def _tell(model: str, given: tuple[Given, ...]) -> None:
     if not is_registered(model):
         for line in given_block(model, given):
             err.print(line)
+
+
+def _pretrained(weights: Path | None) -> Path:
+    from mobilekit.models.names import PRETRAINED
+
+    if weights not in (None, PRETRAINED):
+        raise UsageError(f"--weights {weights} and --pretrained are two sets of weights.", "Leave one out.")
+    return PRETRAINED
 
 
 def _is_on(word: str) -> bool:

@@ -17,14 +17,15 @@ from mobilekit.cli import complete
 from mobilekit.errors import OldWordWarning, UsageError, nearest
 from mobilekit.store.stages import check_precisions
 
-_MODEL = "A registered model, timm:NAME, or FILE.py:FACTORY"
+_MODEL = "A registered model, timm:NAME, torchvision:NAME, hf:FOLDER, hf:NAME, or FILE.py:FACTORY"
 _CALIBRATION = (
     "Folder of images, or .npz by input names, that int8 is calibrated on; the recipe's built-in data without."
 )
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
 _PRECISIONS = "Of float32, float16, dynamic, int8, separated by commas; {without} without."
 _WEIGHTS = (
-    "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms."
+    "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms; "
+    "`pretrained` takes those of torchvision or of the hub, and downloads what is not there."
 )
 _RECIPE = "Name or YAML file of a recipe; the model's own without."
 _INPUTS = (
@@ -76,9 +77,9 @@ def _known_rewrite(name: str | None) -> str | None:
 
 
 def _weights_file(path: Path | None) -> Path | None:
-    from mobilekit.models.names import NO_WEIGHTS
+    from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 
-    if path is not None and path != NO_WEIGHTS and not path.is_file():
+    if path is not None and path not in (NO_WEIGHTS, PRETRAINED) and not path.is_file():
         raise UsageError(f"There is no weights file {path}.")
     return path
 

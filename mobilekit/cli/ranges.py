@@ -33,7 +33,7 @@ def ranges(
         if is_bundle(model):
             found = ranges_of_bundle(Path(model), calibration, reference, tell)
         else:
-            found = ranges_of_model(Source(model, choose_recipe(model, recipe), weights, calibration), tell)
+            found = ranges_of_model(Source(model, choose_recipe(model, recipe, weights), weights, calibration), tell)
     if as_json:
         print_json(found.to_json())
         return

@@ -70,7 +70,7 @@ def explain(
     from mobilekit.jobs import explain_rewrites as explaining
     from mobilekit.jobs.source import Source, build, choose_recipe
 
-    loaded = choose_recipe(model, recipe)
+    loaded = choose_recipe(model, recipe, weights)
     named = rewrite is None or any(step.name == rewrite for step in loaded.recipe.rewrites)
     chosen = explaining.only(loaded, rewrite) if rewrite else loaded
     with working(f"building {model}") as tell:
@@ -116,7 +116,7 @@ def rank(
     from mobilekit.jobs.source import Source, build, choose_recipe, evaluation_tensors
 
     pictures, measured = options.split_inputs(inputs, count)
-    loaded = choose_recipe(model, recipe)
+    loaded = choose_recipe(model, recipe, weights)
     if max_drift is not None:
         step_for(loaded, rewrite, [], max_drift)  # to refuse before the work
     with working(f"building {model}") as tell:

@@ -50,4 +50,4 @@ def source_of(
     check_source(model, recipe, weights, reference)
     if is_bundle(model):
         return source_of_bundle(Path(model), calibration, inputs, reference)
-    return Source(model, choose_recipe(model, recipe), weights, calibration, inputs), ""
+    return Source(model, choose_recipe(model, recipe, weights), weights, calibration, inputs), ""

@@ -63,6 +63,8 @@ def adjust(
         if num_classes < 1:
             raise UsageError(f"The number of classes is {num_classes}, not positive.")
         changes["model_options"] = {**recipe.model_options, "num_classes": num_classes}
+        if loaded.is_default and len(recipe.labels) != num_classes:
+            changes["labels"] = ()  # those of the weights that the model's library has
     if precision is not None:
         check_precisions(precision)
         changes["precision"] = tuple(name for name in PRECISIONS if name in precision)

@@ -17,6 +17,7 @@ from packaging.version import Version
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them
 from mobilekit.errors import DeviceError, UsageError
+from mobilekit.models.torchvision_ops import misfit
 from mobilekit.store.cache import default_folder
 from mobilekit.store.versions import installed_version
 
@@ -79,6 +80,7 @@ def _packages() -> Iterator[Check]:
     ]
     locked = locked_versions()
     yield from (_package(each, locked) for each in own)
+    yield from _torchvision()
     if any(installed_version(each.name) for each in convert if each.name in CONVERTERS):
         yield from (_package(each, locked) for each in convert)
     else:
@@ -97,6 +99,14 @@ def _package(wanted: Requirement, locked: dict[str, str]) -> Check:
         return Check(name, "ok", found, True)
     cost = f"{_other(found, tested) or f'mobilekit takes {wanted.specifier}'}: artifacts may differ, or not convert"
     return Check(name, "differs", found, not is_taken, cost, f"pip install '{exact}'")
+
+
+def _torchvision() -> Iterator[Check]:
+    """Say where torchvision is that of another build of torch; models of timm and torchvision need nothing of that."""
+    if (found := installed_version("torchvision")) and (why := misfit()):
+        cost = f"{why}: Python code has to import mobilekit before it, and detectors' boxes are not sorted out"
+        fix = "install torchvision from where torch's build is from, which the package index has for CUDA alone"
+        yield Check("torchvision", "differs", found, False, cost, fix)
 
 
 def _other(found: str, tested: str | None) -> str:

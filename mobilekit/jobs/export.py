@@ -20,7 +20,7 @@ from mobilekit.jobs.given import assumed, given_of
 from mobilekit.jobs.measure import inspect_files, measure_folder
 from mobilekit.jobs.source import Built, Opened, Source, open_source
 from mobilekit.models.build import save_state
-from mobilekit.models.names import NO_WEIGHTS, file_spec
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, TIMM, file_spec, is_registered
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.parity.ledger.format_error import Ranges
@@ -90,8 +90,9 @@ def export(
             not installed; with `strict`, any file could not be made, opened or run.
     """
     # A model of mobilekit's own, or of timm's, need not be built to know that it was exported.
-    opened = open_source(request.source) if file_spec(request.source.model) else None
-    digest = request_digest(request, opened.model if opened else None)
+    name = request.source.model
+    opened = None if is_registered(name) or name.startswith(TIMM) else open_source(request.source)
+    digest = request_digest(request, opened)
     existing = None if request.force else _unchanged(request.output, digest)
     if existing:
         if request.strict:
@@ -206,15 +207,16 @@ def _calibrated_on(built: Built) -> CalibrationSource:
     return CalibrationSource(name, len(calibration.arrays[INPUT]), calibration.digest, path is not None)
 
 
-def request_digest(request: ExportRequest, model: nn.Module | None = None) -> str:
+def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:
     """Return the digest of all that decides what the bundle holds.
 
     Args:
         request: The request.
-        model: What a factory of the user's made, whose weights may come from anywhere.
+        opened: Its model. What a factory of the user's made has weights that may come from anywhere, and a library's
+            is made of files.
     """
     source, recipe = request.source, request.source.recipe.recipe
-    checkpoint = None if source.weights == NO_WEIGHTS else source.weights
+    checkpoint = None if source.weights in (NO_WEIGHTS, PRETRAINED) else source.weights
     if checkpoint and not checkpoint.is_file():
         raise UsageError(f"There is no weights file {checkpoint}.")
     files = own_files(source.calibration) if source.calibration else []
@@ -227,7 +229,8 @@ def request_digest(request: ExportRequest, model: nn.Module | None = None) -> st
             "inputs": list(recipe.shapes),  # in their order, which the digest of the recipe leaves out
             "code": sha256_of(code[0]) if code else None,
             "weights": sha256_of(checkpoint) if checkpoint else str(source.weights),
-            "given": weights_digest(model) if code and model is not None and source.weights is None else None,
+            "given": weights_digest(opened.model) if code and opened and source.weights is None else None,
+            "library": [sha256_of(file) for file in opened.files] if opened else [],
             "calibration": [sha256_of(path) for path in files[: recipe.calibration.count]],
             "inputs_measured_on": digest_of_own(source.inputs) if source.inputs else None,
             "origins": [[each.what, each.origin] for each in given_of(source)],

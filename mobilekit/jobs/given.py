@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilekit.jobs.source import Source
-from mobilekit.models.build import SEED
-from mobilekit.models.names import NO_WEIGHTS, file_spec, is_registered
-from mobilekit.models.registry import find_model
+from mobilekit.models.build import SEED, pretrained_file
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, has_own_weights, is_registered
+from mobilekit.models.registry import ModelEntry
+from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
@@ -84,12 +85,25 @@ def _evaluation_count(loaded: LoadedRecipe) -> int:
 
 def _of_weights(source: Source) -> Given:
     drawn = f"drawn anew (seed {SEED})"
-    if source.weights is not None:
+    if source.weights is not None and source.weights != PRETRAINED:
         is_none = source.weights == NO_WEIGHTS
         return Given("weights", drawn if is_none else source.weights.name, OPTION, "--weights")
-    if file_spec(source.model):
+    if has_own_weights(source.model):
         return Given("weights", f"those that {source.model} gives it", "the model's code", "--weights")
-    packaged = find_model(source.model).weights if is_registered(source.model) else None
-    if packaged:
-        return Given("weights", packaged, "mobilekit", "--weights")
-    return Given("weights", drawn, ASSUMED, "--weights")
+    entry = resolve(source.model)
+    if entry.weights:
+        return Given("weights", entry.weights, "mobilekit", "--weights")
+    return _of_library(entry, source, drawn)
+
+
+def _of_library(entry: ModelEntry, source: Source, drawn: str) -> Given:
+    """Return whether a library's trained weights are taken: on the word of `--pretrained`, or as they are there."""
+    there = entry.pretrained
+    file = pretrained_file(entry, source.recipe.recipe.model_options, source.weights)
+    if there is None:
+        return Given("weights", drawn, ASSUMED, "--weights")
+    if source.weights == PRETRAINED:
+        return Given("weights", there.name, OPTION, "--pretrained")
+    if file:
+        return Given("weights", f"{there.name}: {file.name}", "on this disk", "--weights")
+    return Given("weights", f"{drawn}, not {there.name}", ASSUMED, "--pretrained, --weights")

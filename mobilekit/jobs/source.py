@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit.models.build import Reference, build_reference, effective_options, probe_model
+from mobilekit.models.build import (
+    Reference,
+    build_reference,
+    effective_options,
+    fetch_pretrained,
+    pretrained_file,
+    probe_model,
+)
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, library_of
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
@@ -23,7 +31,6 @@ from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_fo
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
-from mobilekit.store.manifest import TIMM_CONFIG
 
 Progress = Callable[[str], None]
 
@@ -33,11 +40,12 @@ class Source:
     """All that decides what a model is."""
 
     model: str
-    """A registered name, `timm:NAME`, or `FILE.py:FACTORY`, whose code runs."""
+    """A registered name, a library's model (`timm:NAME`), or `FILE.py:FACTORY`, whose code runs."""
     recipe: LoadedRecipe
     weights: Path | None = None
-    """A checkpoint; without one, the weights that come with the model or that its factory gives it, or seeded random
-    ones; `models.names.NO_WEIGHTS` for seeded random ones in any case."""
+    """A checkpoint; without one, the weights that come with the model, that its library has on the disk or that its
+    factory gives it, or seeded random ones; `models.names.NO_WEIGHTS` for seeded random ones in any case, `PRETRAINED`
+    for its library's in any case."""
     calibration: Path | None = None
     """Folder of images, or .npz; without one, the recipe's built-in data."""
     inputs: Path | None = None
@@ -56,6 +64,12 @@ class Opened:
     """Those that it was built with."""
     model: nn.Module
     """With the weights that it was made with."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of its library that decide what it is: a config, and trained weights that it is filled with."""
+        weights = pretrained_file(self.entry, self.options, self.source.weights)
+        return tuple(file for file in (self.entry.config, weights) if file)
 
     def fill(self, progress: Progress = lambda _message: None) -> Built:
         """Read the calibration inputs, and fill the model with its weights.
@@ -105,10 +119,13 @@ def open_source(source: Source) -> Opened:
     Raises:
         UsageError: There is no such model, a rewrite does not exist, or the model cannot take the recipe's inputs.
     """
-    entry, recipe = resolve(source.model), source.recipe.recipe
+    entry, recipe = resolve(source.model, source.weights == PRETRAINED), source.recipe.recipe
     steps_of(source.recipe)
     model = probe_model(entry, recipe.model_options, recipe.shapes)
-    return Opened(source, entry, effective_options(entry, recipe.model_options, recipe.input.size), model)
+    opened = Opened(source, entry, effective_options(entry, recipe.model_options, recipe.input.size), model)
+    pretrained_file(entry, opened.options, source.weights)  # to refuse what has none
+    fetch_pretrained(entry, source.weights)
+    return opened
 
 
 def build(source: Source, progress: Progress = lambda _message: None) -> Built:
@@ -134,22 +151,38 @@ def evaluation_tensors(recipe: Recipe, path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in read_evaluation(recipe, path).inputs.items()}
 
 
-def choose_recipe(model: str, recipe: str | Path | LoadedRecipe | None) -> LoadedRecipe:
+def choose_recipe(
+    model: str, recipe: str | Path | LoadedRecipe | None, weights: Path | None = NO_WEIGHTS
+) -> LoadedRecipe:
     """Return the recipe that is given, itself or by its name or file; the model's own without.
+
+    Args:
+        model: As a `Source` has it.
+        recipe: The recipe.
+        weights: As a `Source` has them: a library's weights bring the names of their classes.
 
     Raises:
         UsageError: There is no such recipe or model, or the recipe is wrong.
     """
     if recipe is None:
-        return recipe_of_model(model)
+        return recipe_of_model(model, weights)
     return recipe if isinstance(recipe, LoadedRecipe) else load_recipe(str(recipe))
 
 
-def recipe_of_model(model: str) -> LoadedRecipe:
-    """Return the recipe that a model uses where none is named; timm's models bring their own preprocessing."""
-    loaded, own = recipe_for(model), resolve(model).preprocessing
-    if loaded.name != DEFAULT or not own:
+def recipe_of_model(model: str, weights: Path | None = NO_WEIGHTS) -> LoadedRecipe:
+    """Return the recipe that a model uses where none is named; a library's models bring their own preprocessing.
+
+    With weights that a library has for the model, it has the names of their classes.
+    """
+    loaded, entry = recipe_for(model), resolve(model, weights == PRETRAINED)
+    if loaded.name != DEFAULT or library_of(model) is None:
         return loaded
-    spec = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
-    set_by = dict.fromkeys([*own, "color"], TIMM_CONFIG)
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"input": spec}), set_by=set_by)
+    changes: dict[str, Any] = {}
+    own, set_by = entry.preprocessing, {}
+    if own:
+        changes["input"] = Input.model_validate({**loaded.recipe.input.model_dump(), **own})
+        pictured = ("color",) if "mean" in own else ()
+        set_by = dict.fromkeys([*own, *pictured], entry.preprocessing_from)
+    if entry.pretrained and (weights == PRETRAINED or pretrained_file(entry, {}, weights)):
+        changes["labels"] = entry.pretrained.labels
+    return replace(loaded, recipe=loaded.recipe.model_copy(update=changes), set_by=set_by)

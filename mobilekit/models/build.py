@@ -15,7 +15,7 @@ from torch import nn
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
-from mobilekit.models.names import NO_WEIGHTS, file_spec
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, file_spec, has_own_weights
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.weights import (
@@ -114,9 +114,9 @@ def build_reference(
     Args:
         entry: Which model.
         options: Override the entry's options.
-        weights: A checkpoint; without one, the weights that come with the model, or that a factory of the user's gives
-            it, as they are; or else, and with `NO_WEIGHTS`, seeded random ones whose batch norms are set on
-            `calibration`.
+        weights: A checkpoint; without one, the weights that come with the model, those of its library that are on the
+            disk, or those that the user's code gives it, as they are; or else, and with `NO_WEIGHTS`, seeded random
+            ones whose batch norms are set on `calibration`. With `PRETRAINED` its library's, which are on the disk.
         calibration: float32 inputs (N, ...) by name.
         model: What `probe_model` made with these options; it is filled. Without, one is built.
 
@@ -124,20 +124,61 @@ def build_reference(
         UsageError: The options or the checkpoint do not fit.
     """
     model = _create(entry, options) if model is None else model
-    is_factory = file_spec(entry.name) is not None
-    if weights is not None and weights != NO_WEIGHTS:
+    is_own = has_own_weights(entry.name)
+    if file := pretrained_file(entry, options, weights):
+        assert entry.pretrained
+        entry.pretrained.load(model)
+        return Reference(model, f"trained ones ({entry.pretrained.name}: {file.name})")
+    if weights is not None and weights not in (NO_WEIGHTS, PRETRAINED):
         load_weights(model, weights)
         return Reference(model, f"checkpoint {weights.name}")
-    if weights is None and entry.weights is not None:
+    if weights != NO_WEIGHTS and entry.weights is not None:
         load_weights(model, packaged_weights(entry.weights))
         return Reference(model, f"trained weights that come with mobilekit ({entry.weights})")
-    if weights is None and is_factory:
+    if weights is None and is_own:
         return _as_given(model, entry.name)
-    left = _drawn_anew(model) if is_factory else []
+    left = _drawn_anew(model) if is_own else []
     _calibrate(model, entry.name, calibration)
     kept = f" (but for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''})" if left else ""
     source = f"seeded random weights (seed {SEED}){kept}, batch norms calibrated; accuracy means nothing"
     return Reference(model, source, is_trained=False)
+
+
+def pretrained_file(entry: ModelEntry, options: dict[str, Any], weights: Path | None) -> Path | None:
+    """Return the file of its library's weights that a model is filled with; None where it is filled with others.
+
+    Without a word these are taken where they are on the disk, and the number of classes is theirs.
+
+    Args:
+        entry: Which model.
+        options: That it is built with.
+        weights: As `build_reference` takes them.
+
+    Raises:
+        UsageError: They are asked for, and there are none.
+    """
+    there = entry.pretrained
+    if weights == PRETRAINED and there is None and entry.weights is None:
+        raise UsageError(
+            f"No trained weights are known of {entry.name}.",
+            "Give a checkpoint by --weights, or leave --pretrained out.",
+        )
+    is_changed = options.get("num_classes", entry.num_classes) != entry.num_classes
+    if there is None or weights not in (None, PRETRAINED) or (weights is None and is_changed):
+        return None
+    return there.find()
+
+
+def fetch_pretrained(entry: ModelEntry, weights: Path | None) -> None:
+    """Download a library's weights where they are asked for and not on the disk.
+
+    Raises:
+        ToolError: They cannot be downloaded.
+        UsageError: There are none.
+    """
+    there = entry.pretrained
+    if weights == PRETRAINED and there and there.find() is None:
+        there.fetch()
 
 
 def _as_given(model: nn.Module, name: str) -> Reference:

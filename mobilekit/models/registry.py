@@ -10,13 +10,14 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
 from mobilekit.errors import UsageError, nearest
 from mobilekit.models import families
-from mobilekit.models.names import family_names
+from mobilekit.models.names import family_names, nearest_models
 from mobilekit.store.jsonable import Jsonable
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -41,6 +42,22 @@ class Published(Jsonable):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Trained weights that a library has for a model."""
+
+    name: str
+    """What the library calls them."""
+    find: Callable[[], Path | None]
+    """Returns the file where they are on the disk."""
+    fetch: Callable[[], None]
+    """Downloads them, or raises ToolError."""
+    load: Callable[[nn.Module], None]
+    """Fills a model with them from the disk, or raises UsageError where they do not fit."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, in the order of the outputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A reference model's builder and the data beside it."""
 
@@ -54,8 +71,14 @@ class ModelEntry:
     published: Published = Published()
     weights: str | None = None
     """File in mobilekit/models/checkpoints with trained weights, if any come with mobilekit."""
+    pretrained: Pretrained | None = None
+    """Trained weights that the model's library has."""
+    config: Path | None = None
+    """File that decides what `build` makes."""
     preprocessing: dict[str, Any] = field(default_factory=dict)
     """Parts of a recipe's `input` that the model itself asks for."""
+    preprocessing_from: str = ""
+    """What says these, such as `timm's config`."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Options that this entry gives to `build`."""
 
@@ -130,7 +153,7 @@ def find_model(name: str) -> ModelEntry:
     """
     _import_models()
     if name not in _ENTRIES:
-        raise UsageError(f"There is no model {name}.", nearest(name, _ENTRIES))
+        raise UsageError(f"There is no model {name}.", nearest_models(name, _ENTRIES))
     return _ENTRIES[name]
 
 

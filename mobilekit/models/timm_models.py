@@ -9,43 +9,19 @@ from torch import nn
 
 from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.models.registry import ModelEntry
-
-# The compiled operators that torchvision's Python code names when it is imported, as it declares them itself.
-_OPERATORS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-_declared: list[Any] = []  # a library's operators go when it does
+from mobilekit.store.manifest import TIMM_CONFIG
 
 
 def import_timm() -> ModuleType:
-    """Return timm, also where torchvision's compiled part does not fit the installed torch.
-
-    The torchvision of the package index is built for the CUDA build of torch; beside a CPU build its operators cannot
-    be loaded, and its import ends at the first that is missing. timm's models use none of them: that they are declared
-    is enough.
+    """Return timm.
 
     Raises:
         ImportError: timm or torchvision is not installed.
     """
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        _declare_operators()
     import timm
 
     module: ModuleType = timm
     return module
-
-
-def _declare_operators() -> None:
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for operator in _OPERATORS:
-        if not hasattr(torch.ops.torchvision, operator.partition("(")[0]):
-            library.define(operator)  # type: ignore[no-untyped-call]
-    _declared.append(library)
 
 
 def timm_entry(spec: str, name: str) -> ModelEntry:
@@ -83,4 +59,5 @@ def timm_entry(spec: str, name: str) -> ModelEntry:
         in_channels=size[0],
         num_classes=classes,
         preprocessing=preprocessing,
+        preprocessing_from=TIMM_CONFIG,
     )

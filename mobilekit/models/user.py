@@ -1,4 +1,4 @@
-"""Models that are not in our list: `timm:NAME`, and `FILE.py:FACTORY` of the user's own."""
+"""Models that are not in our list: those of libraries, and `FILE.py:FACTORY` of the user's own."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ from typing import Any
 from torch import nn
 
 from mobilekit.errors import UsageError, first_line
-from mobilekit.models.names import TIMM, check_name, file_spec
+from mobilekit.models.names import TIMM, TORCHVISION, TRANSFORMERS, check_name, file_spec
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
+from mobilekit.models.torchvision_models import torchvision_entry
+from mobilekit.models.transformers_models import transformers_entry
 
 
-def resolve(spec: str) -> ModelEntry:
-    """Return the model that a user names: a registered one, `timm:NAME`, or `FILE.py:FACTORY`.
+def resolve(spec: str, may_download: bool = False) -> ModelEntry:
+    """Return the model that a user names: a registered one, a library's, or `FILE.py:FACTORY`.
 
     The code of FILE.py runs, as the user named it.
 
+    Args:
+        spec: `NAME`, `timm:NAME`, `torchvision:NAME`, `hf:PATH`, `hf:NAME` or `FILE.py:FACTORY`.
+        may_download: Whether a model of the hub may be fetched.
+
     Raises:
+        ToolError: Its library is missing.
         UsageError: There is no such model, file or factory.
     """
     if spec.startswith(TIMM):
         return timm_entry(spec, spec.removeprefix(TIMM))
+    if spec.startswith(TORCHVISION):
+        return torchvision_entry(spec, spec.removeprefix(TORCHVISION))
+    if spec.startswith(TRANSFORMERS):
+        return transformers_entry(spec, spec.removeprefix(TRANSFORMERS), may_download)
     code = file_spec(spec)
     if code is None and not spec.endswith(".py"):
         return find_model(spec)

@@ -41,7 +41,15 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UsageError: The file is missing, would run code, is no checkpoint, or does not fit the model.
     """
     translate: Callable[[State], State] = getattr(model, "translate_checkpoint", lambda state: state)
-    state = translate(read_checkpoint(path))
+    fill(model, translate(read_checkpoint(path)), path)
+
+
+def fill(model: nn.Module, state: State, path: Path) -> None:
+    """Put tensors of a checkpoint into a model under the same names.
+
+    Raises:
+        UsageError: They do not fit; the message names `path`, which they are from.
+    """
     _check_fit(model, state, path)
     model.load_state_dict(state, strict=False)
 

@@ -28,7 +28,7 @@ class Model(Result):
     """The reference model."""
 
     name: str
-    """A registered name, `timm:NAME`, or `FILE.py:FACTORY`."""
+    """A registered name, a library's model (`timm:NAME`), `FILE.py:FACTORY`, or `module:CLASS` of Python code."""
     options: dict[str, Any]
     weights: Weights
 
@@ -74,7 +74,8 @@ class Given(Result):
     value: str
     """In words."""
     origin: str
-    """`option`, `recipe NAME`, `timm's config`, `the model's code`, `not used`, or `assumed`: nobody said it."""
+    """`option`, `recipe NAME`, `timm's config` or another library's, `on this disk`, `the model's code`,
+    `example_inputs`, `not used`, or `assumed`: nobody said it."""
     option: str
     """What sets it on the command line."""
 

@@ -56,6 +56,8 @@ _PACKAGES = (
     "scikit-image",
     "scikit-learn",
     "timm",
+    "torchvision",
+    "transformers",
 )
 
 

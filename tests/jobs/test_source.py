@@ -306,5 +306,5 @@ def test_what_a_factory_loads_makes_another_export(tmp_path: Path) -> None:
         torch.save(nn.Conv2d(3, 2, 3).state_dict(), tmp_path / "net.pth")
         source = Source(f"{tmp_path / 'net.py'}:make", choose_recipe("", tmp_path / "r.yaml"))
         request = ExportRequest(source, tmp_path / "out")
-        digests.append(request_digest(request, open_source(source).model))
+        digests.append(request_digest(request, open_source(source)))
     assert digests[0] == digests[1] != digests[2]

@@ -10,7 +10,7 @@ import pytest
 
 from mobilekit.errors import UsageError
 from mobilekit.models import families, registry
-from mobilekit.models.names import check_name, family_names, registered_names
+from mobilekit.models.names import check_name, distinct, family_names, folder_name, in_libraries, registered_names
 from mobilekit.models.registry import find_model, model_names
 
 FAMILY = """
@@ -47,7 +47,29 @@ def test_names_cost_no_import_of_torch() -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("spec", ["ghostnet", "timm:no_such_model", f"{__file__}:make"])
+def test_models_of_libraries_are_found_in_their_files() -> None:
+    """Without an import, and torchvision's below decorators of several lines."""
+    assert list(in_libraries("resnet18")) == ["timm:resnet18", "torchvision:resnet18"]
+    assert list(in_libraries("fcn_resnet50")) == ["torchvision:fcn_resnet50"]
+    assert list(in_libraries("mobilenetv3_small_100")) == ["timm:mobilenetv3_small_100"]
+    assert list(in_libraries("register_model")) == list(in_libraries("no such")) == []
+    with pytest.raises(UsageError, match=r"Did you mean timm:resnet18 or torchvision:resnet18\?"):
+        check_name("resnet18")
+
+
+def test_the_folder_of_a_librarys_model(tmp_path: Path) -> None:
+    assert folder_name("torchvision:resnet18") == "resnet18"
+    assert folder_name(f"hf:{tmp_path}/vit/") == "vit" and folder_name("hf:google/vit-base") == "vit-base"
+    assert folder_name("module:Net") == "Net"
+
+
+def test_two_classes_of_a_name_are_told_apart() -> None:
+    assert distinct(["crane", "ox", "crane"]) == ("crane", "ox", "crane (2)")
+
+
+@pytest.mark.parametrize(
+    "spec", ["ghostnet", "timm:no_such_model", "torchvision:x", "hf:google/vit", f"{__file__}:make"]
+)
 def test_what_may_be_a_model_is_let_through(spec: str) -> None:
     check_name(spec)
 
@@ -59,6 +81,8 @@ def test_what_may_be_a_model_is_let_through(spec: str) -> None:
         ("nowhere.py:make", "There is no file nowhere.py."),
         ("mine.py", "mine.py names no factory.\nName the function that makes the model: mine.py:FUNCTION."),
         ("", "There is no model ."),
+        ("hf:", "hf: names no model.\nWrite it behind the colon: hf:NAME."),
+        ("module:Net", "module:Net is a module of Python code, which a command line does not have."),
     ],
 )
 def test_what_is_none_is_refused(spec: str, words: str) -> None:
