@@ -13,12 +13,15 @@ from torch import nn
 from mobilekit.jobs import diff as differ
 from mobilekit.jobs import export as exporter
 from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.examples import Examples, for_examples
+from mobilekit.jobs.notebook import show_steps
 from mobilekit.jobs.source import Source, as_tensors, build, choose_recipe
 from mobilekit.models.names import folder_name
+from mobilekit.models.user import live_name
 from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes import load as recipes
 from mobilekit.recipes.inputs.calibration import read_calibration
-from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.recipes.load import DEFAULT, LoadedRecipe
 from mobilekit.rewrites import engine
 from mobilekit.rewrites.fx.state import with_unused
 from mobilekit.store.bundle import INPUT, Bundle
@@ -39,9 +42,11 @@ def load_model(
     """Return a model with weights, float32 and in evaluation mode.
 
     Args:
-        name: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
-        weights: A checkpoint; without one, the weights that come with the model or that FACTORY gives it, or seeded
-            random ones; "none" for seeded random ones in any case.
+        name: A registered name, `timm:NAME`, `torchvision:NAME`, `hf:FOLDER`, `hf:NAME`, or `FILE.py:FACTORY` (whose
+            code then runs).
+        weights: A checkpoint; without one, the weights that come with the model, that its library has on the disk or
+            that FACTORY gives it, or seeded random ones; "none" for seeded random ones in any case, "pretrained" for
+            the library's, which are downloaded where they are not on the disk.
         recipe: A recipe, its name, or its file: what the model's inputs are; the model's own without.
         calibration: Folder of images, or an .npz with arrays by the names of the inputs, that the batch norms of random
             weights are set on; the recipe's built-in data without.
@@ -55,7 +60,7 @@ def load_model(
     >>> model(torch.zeros(1, 1, 32, 32)).shape
     torch.Size([1, 10])
     """
-    loaded = choose_recipe(name, recipe)
+    loaded = choose_recipe(name, recipe, _path(weights))
     changed = loaded.recipe.model_copy(update={"model_options": {**loaded.recipe.model_options, **options}})
     source = Source(name, replace(loaded, recipe=changed), _path(weights), _path(calibration))
     return build(source).reference.model
@@ -75,8 +80,9 @@ def load_recipe(name: PathLike) -> LoadedRecipe:
 
 
 def export(
-    model: str,
+    model: str | nn.Module,
     *,
+    example_inputs: Examples | None = None,
     recipe: LoadedRecipe | PathLike | None = None,
     weights: PathLike | None = None,
     input_size: int | tuple[int, int] | None = None,
@@ -103,9 +109,13 @@ def export(
     Parity that failed is no exception, nor is a TFLite file that could not be made: `bundle.ledger["verdict"]` tells.
 
     Args:
-        model: A registered name, `timm:NAME`, or `FILE.py:FACTORY` (whose code then runs).
+        model: A module; or a registered name, `timm:NAME`, `torchvision:NAME`, `hf:FOLDER`, `hf:NAME`, or
+            `FILE.py:FACTORY` (whose code then runs). A module is copied, and left as it is: the copy is exported on
+            the CPU, in float32 and in evaluation mode, with its weights.
+        example_inputs: A tensor (N, C, H, W), further ones in the order of forward's parameters, or a dict by their
+            names. Their shapes say what the inputs are, and their values nothing.
         recipe: A recipe, its name, or its file; the model's own without.
-        weights: A checkpoint, or "none", as in `load_model`.
+        weights: A checkpoint, "none" or "pretrained", as in `load_model`.
         input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
         precision: Of float32, float16, dynamic, int8.
@@ -131,12 +141,15 @@ def export(
         ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
     picture = {"color": color, "mean": mean, "std": std, "crop": crop, "channels": channels}
-    loaded = adjust(
-        choose_recipe(model, recipe), input_size, num_classes, precision, rewrites, picture, labels, max_top1_drop
-    )
+    module = model if isinstance(model, nn.Module) else None
+    name = model if isinstance(model, str) else live_name(model)
+    chosen = choose_recipe(name, recipe, _path(weights))
+    if example_inputs is not None:
+        chosen = for_examples(chosen, example_inputs, module)
+    loaded = adjust(chosen, input_size, num_classes, precision, rewrites, picture, labels, max_top1_drop)
     request = exporter.ExportRequest(
-        Source(model, loaded, _path(weights), _path(calibration), _path(inputs)),
-        output=Path(output) if output else Path("artifacts") / folder_name(model),
+        Source(name, loaded, _path(weights), _path(calibration), _path(inputs), module=module),
+        output=Path(output) if output else Path("artifacts") / folder_name(name),
         force=force,
         strict=strict,
         jobs=jobs,
@@ -146,9 +159,11 @@ def export(
 
 def rewrite(
     model: nn.Module,
-    recipe: LoadedRecipe | PathLike,
+    recipe: LoadedRecipe | PathLike = DEFAULT,
     calibration: torch.Tensor | Mapping[str, torch.Tensor] | PathLike | None = None,
     prove: bool = True,
+    *,
+    example_inputs: Examples | None = None,
 ) -> nn.Module:
     """Apply a recipe's rewrites to a model, and return it as a module that can be trained.
 
@@ -163,11 +178,12 @@ def rewrite(
 
     Args:
         model: The model, float32; left as it is.
-        recipe: A recipe, its name, or its file. Leave `fold-batch-norm` and `merge-branches` to the export: a model
-            trains better with its batch norms and its branches.
+        recipe: A recipe, its name, or its file; the exact rewrites of `default` without. Leave `fold-batch-norm` and
+            `merge-branches` to the export: a model trains better with its batch norms and its branches.
         calibration: float32 images (N, C, H, W), inputs (N, ...) by name, or a folder or .npz of them, for fits and
             drifts; the recipe's built-in data without.
         prove: Prove what is exact, and hold what is approximate to the recipe's limits.
+        example_inputs: As `export` takes them; without, the recipe says the shapes of the inputs.
 
     Raises:
         GateError: A proof failed, or a drift is above its limit.
@@ -183,22 +199,25 @@ def rewrite(
     True
     """
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
+    if example_inputs is not None:
+        loaded = for_examples(loaded, example_inputs, model)
     if calibration is None or isinstance(calibration, str | Path):
         calibration = as_tensors(read_calibration(loaded.recipe, _path(calibration)))
     inputs = {INPUT: calibration} if isinstance(calibration, torch.Tensor) else dict(calibration)
     rewritten = engine.rewrite(model, loaded, inputs, prove=prove)
     graph = with_unused(rewritten.graph)
     graph.meta["state_changes"] = rewritten.state_changes
+    show_steps(graph, rewritten.steps)
     return graph.requires_grad_(True)
 
 
-def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | None = None) -> Ledger:
+def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | nn.Module | None = None) -> Ledger:
     """Measure every stage of a bundle anew, as `mobilekit diff` does.
 
     Args:
         bundle: A bundle or its folder.
         inputs: Folder of pictures, or .npz with arrays by name; the recipe's built-in data without.
-        reference: `FILE.py:FACTORY`, for a bundle that was exported from one.
+        reference: The module, or `FILE.py:FACTORY`, for a bundle that was exported from one.
 
     Raises:
         UsageError: The bundle or the inputs cannot be used.

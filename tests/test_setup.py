@@ -138,16 +138,19 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
     assert needed - installed_for_an_export(installer) <= {"absl-py", "onnx2tf", "opencv-python", "tensorflow"}
 
 
+LIBRARIES = ("timm", "torchvision", "transformers", "huggingface-hub")
+
+
 def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
-    """All but timm and what it brings, which are asked for where a model is timm's; pydantic and onnx bring two."""
+    """All but the libraries that models are of, which are asked for where one is; pydantic and onnx bring two."""
     statements = [node for path in (ROOT / "mobilekit").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
     imported = {name.name for node in statements if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in statements if isinstance(node, ast.ImportFrom) and not node.level}
     packages = metadata.packages_distributions()
     tops = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"mobilekit"}
-    names = {packages[top][0].lower().replace("_", "-") for top in tops}
+    names = {packages.get(top, [top])[0].lower().replace("_", "-") for top in tops}
     needed = {name.removesuffix("-cpu") for name in names}  # TensorFlow's build for processors alone is TensorFlow
-    assert needed - here(asked_for()) <= {"timm", "torchvision", "pydantic-core", "protobuf"}
+    assert needed - here(asked_for()) <= {*LIBRARIES, "pydantic-core", "protobuf"}
 
 
 def program(path: Path, answers: str) -> None:

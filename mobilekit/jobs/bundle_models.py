@@ -7,8 +7,8 @@ from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.build import load_state
-from mobilekit.models.names import file_spec
-from mobilekit.models.user import resolve
+from mobilekit.models.names import LIVE, file_spec
+from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten, rewrite
@@ -18,14 +18,14 @@ from mobilekit.store.stages import Stage
 
 
 def models_of_bundle(
-    bundle: Bundle, loaded: LoadedRecipe, reference: str | None = None, keep_exact: bool = False
+    bundle: Bundle, loaded: LoadedRecipe, reference: str | nn.Module | None = None, keep_exact: bool = False
 ) -> tuple[nn.Module, Rewritten]:
     """Return a bundle's reference model and its rewritten one, both with the weights in the bundle.
 
     Args:
         bundle: The bundle.
         loaded: Its recipe.
-        reference: Names the model anew.
+        reference: Names the model anew, or is it.
         keep_exact: Keep a copy of the rewritten one whose weights are not yet rounded.
 
     Raises:
@@ -43,24 +43,24 @@ def models_of_bundle(
     return model, rewritten
 
 
-def reference_of_bundle(bundle: Bundle, name: str | None) -> nn.Module:
+def reference_of_bundle(bundle: Bundle, name: str | nn.Module | None) -> nn.Module:
     """Build a bundle's reference model, and fill it with the weights in the bundle.
 
     Args:
         bundle: The bundle.
-        name: Names the model anew, as `diff` has it.
+        name: Names the model anew, or is it, as `diff` has it.
 
     Raises:
         UsageError: The model is code that was not named, or is another one.
     """
     spec = bundle.manifest["model"]
-    entry = resolve(name_in_bundle(bundle, name))
+    entry = live_entry(name) if isinstance(name, nn.Module) else resolve(name_in_bundle(bundle, name))
     try:
         model = entry.create(**spec["options"])
         load_state(model, bundle.path / Stage.REFERENCE.file)
     except (RuntimeError, TypeError, ValueError) as error:  # other weights, or options that it does not take
         raise UsageError(
-            f"{name or spec['name']} is not the model that {bundle.path} was exported from.",
+            f"{entry.name} is not the model that {bundle.path} was exported from.",
             "Name that one with --reference, or export the model again.",
         ) from error
     return model
@@ -73,6 +73,11 @@ def name_in_bundle(bundle: Bundle, name: str | None) -> str:
         UsageError: That is code, which opening a folder must not run.
     """
     written = str(bundle.manifest["model"]["name"])
+    if name is None and written.startswith(LIVE):
+        raise UsageError(
+            f"{bundle.path} was exported from {written} of Python code, which a bundle does not hold.",
+            "Give it again: mobilekit.diff(bundle, reference=MODULE), or --reference FILE.py:FUNCTION that returns it.",
+        )
     if name is None and file_spec(written):
         raise UsageError(
             f"{bundle.path} was exported from the code {written}, which is not run unless you name it.",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.given import assumed
 from mobilekit.jobs.measure import OpenOnDevice, measure_folder
@@ -21,7 +23,7 @@ def diff(
     bundle: Bundle,
     inputs: Path | None = None,
     progress: Progress = lambda _message: None,
-    reference: str | None = None,
+    reference: str | nn.Module | None = None,
     device: OpenOnDevice | None = None,
 ) -> Ledger:
     """Measure every stage of a bundle anew.
@@ -31,8 +33,8 @@ def diff(
         inputs: A folder of pictures, or an .npz with preprocessed arrays by the names of the inputs (`input`: float32,
             N x C x H x W) and perhaps `labels`; without, the recipe's built-in evaluation data.
         progress: Is told what goes on.
-        reference: Names the model anew. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run code
-            that only the folder names.
+        reference: Names the model anew, or is it. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run
+            code that only the folder names; and one of a module of Python code, which it does not hold.
         device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
 
     Raises:

@@ -20,6 +20,7 @@ from mobilekit.jobs.given import assumed, given_of
 from mobilekit.jobs.measure import inspect_files, measure_folder
 from mobilekit.jobs.source import Built, Opened, Source, open_source
 from mobilekit.models.build import save_state
+from mobilekit.models.inputs import zeros
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, TIMM, file_spec, is_registered
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
@@ -29,6 +30,7 @@ from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.user_data import digest_of_own, own_files
+from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
@@ -227,7 +229,7 @@ def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:
             "recipe": recipe.model_dump(mode="json"),
             "recipe_name": source.recipe.name,
             "inputs": list(recipe.shapes),  # in their order, which the digest of the recipe leaves out
-            "code": sha256_of(code[0]) if code else None,
+            "code": sha256_of(code[0]) if code else _digest_of_module(opened) if opened and source.module else None,
             "weights": sha256_of(checkpoint) if checkpoint else str(source.weights),
             "given": weights_digest(opened.model) if code and opened and source.weights is None else None,
             "library": [sha256_of(file) for file in opened.files] if opened else [],
@@ -239,6 +241,12 @@ def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:
             "source": source_digest(BUNDLE_ROOMS),
         }
     )
+
+
+def _digest_of_module(opened: Opened) -> str:
+    """Return the digest of what a module of Python code computes: its graph, and all tensors in it."""
+    graph = trace(opened.model, zeros(opened.source.recipe.recipe.shapes))
+    return sha256_of_json([graph.code, weights_digest(graph)])
 
 
 def _unchanged(output: Path, digest: str) -> Bundle | None:

@@ -10,7 +10,6 @@ from mobilekit.jobs.source import Source
 from mobilekit.models.build import SEED, pretrained_file
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, has_own_weights, is_registered
 from mobilekit.models.registry import ModelEntry
-from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
@@ -88,9 +87,11 @@ def _of_weights(source: Source) -> Given:
     if source.weights is not None and source.weights != PRETRAINED:
         is_none = source.weights == NO_WEIGHTS
         return Given("weights", drawn if is_none else source.weights.name, OPTION, "--weights")
+    if source.module is not None:
+        return Given("weights", "the module's own", "the model's code", "--weights")
     if has_own_weights(source.model):
         return Given("weights", f"those that {source.model} gives it", "the model's code", "--weights")
-    entry = resolve(source.model)
+    entry = source.entry()
     if entry.weights:
         return Given("weights", entry.weights, "mobilekit", "--weights")
     return _of_library(entry, source, drawn)

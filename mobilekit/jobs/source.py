@@ -6,7 +6,7 @@ Every command and the Python API go this way, so that all speak of the same mode
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mobilekit.models.build import (
 )
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, library_of
 from mobilekit.models.registry import ModelEntry
-from mobilekit.models.user import resolve
+from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_for
@@ -52,6 +52,17 @@ class Source:
     """What an export is measured on, likewise; without, the recipe's built-in evaluation data."""
     is_trained: bool | None = None
     """Whether the weights mean something, where that is known, as of a bundle's."""
+    module: nn.Module | None = field(default=None, repr=False, compare=False)
+    """The model itself, where Python code gave one; `model` is its `live_name` then."""
+
+    def entry(self) -> ModelEntry:
+        """Return the model.
+
+        Raises:
+            ToolError: Its library is missing.
+            UsageError: There is none of this name.
+        """
+        return live_entry(self.module) if self.module is not None else resolve(self.model, self.weights == PRETRAINED)
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ def open_source(source: Source) -> Opened:
     Raises:
         UsageError: There is no such model, a rewrite does not exist, or the model cannot take the recipe's inputs.
     """
-    entry, recipe = resolve(source.model, source.weights == PRETRAINED), source.recipe.recipe
+    entry, recipe = source.entry(), source.recipe.recipe
     steps_of(source.recipe)
     model = probe_model(entry, recipe.model_options, recipe.shapes)
     opened = Opened(source, entry, effective_options(entry, recipe.model_options, recipe.input.size), model)
@@ -174,9 +185,10 @@ def recipe_of_model(model: str, weights: Path | None = NO_WEIGHTS) -> LoadedReci
 
     With weights that a library has for the model, it has the names of their classes.
     """
-    loaded, entry = recipe_for(model), resolve(model, weights == PRETRAINED)
+    loaded = recipe_for(model)
     if loaded.name != DEFAULT or library_of(model) is None:
         return loaded
+    entry = resolve(model, weights == PRETRAINED)
     changes: dict[str, Any] = {}
     own, set_by = entry.preprocessing, {}
     if own:

@@ -15,7 +15,7 @@ from torch import nn
 
 from mobilekit.errors import UsageError, first_line
 from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
-from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, file_spec, has_own_weights
+from mobilekit.models.names import LIVE, NO_WEIGHTS, PRETRAINED, file_spec, has_own_weights
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.weights import (
@@ -183,7 +183,7 @@ def fetch_pretrained(entry: ModelEntry, weights: Path | None) -> None:
 
 def _as_given(model: nn.Module, name: str) -> Reference:
     """Return a model with the weights and the batch norms that a factory of the user's gives it."""
-    source = f"the weights that {name} gives it"
+    source = "the module's own weights" if name.startswith(LIVE) else f"the weights that {name} gives it"
     if not has_fresh_batch_norms(model):
         return Reference(model, source)
     fresh = "its batch norms were never trained (mean 0, variance 1), and accuracy means nothing"

@@ -66,7 +66,7 @@ def arguments(graph: GraphModule, inputs: Mapping[str, torch.Tensor]) -> list[to
 
 def by_parameter(model: nn.Module, inputs: Mapping[str, Value]) -> dict[str, Value]:
     """Return values of inputs by the names of the parameters that take them, in the order of the inputs."""
-    first = _parameters(model)[0].name
+    first = parameters_of(model)[0].name
     return {first if name == INPUT else name: value for name, value in inputs.items()}
 
 
@@ -81,7 +81,7 @@ def check_names(model: nn.Module, name: str, shapes: Shapes) -> None:
     Raises:
         UsageError: It does not; the message names the parameter.
     """
-    parameters = _parameters(model)
+    parameters = parameters_of(model)
     first, others = parameters[0], parameters[1:]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in others)
     known = {one.name: one for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
@@ -104,7 +104,7 @@ def check_names(model: nn.Module, name: str, shapes: Shapes) -> None:
         )
 
 
-def _parameters(model: nn.Module) -> list[inspect.Parameter]:
+def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
     """Return the parameters of `forward`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 import traceback
@@ -12,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from mobilekit.errors import UsageError, first_line
-from mobilekit.models.names import TIMM, TORCHVISION, TRANSFORMERS, check_name, file_spec
+from mobilekit.models.names import LIVE, TIMM, TORCHVISION, TRANSFORMERS, check_name, file_spec
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
 from mobilekit.models.torchvision_models import torchvision_entry
@@ -44,6 +45,23 @@ def resolve(spec: str, may_download: bool = False) -> ModelEntry:
     check_name(spec)
     assert code
     return _file_entry(spec, *code)
+
+
+def live_entry(module: nn.Module) -> ModelEntry:
+    """Return a module of Python code as a model: each is a copy, on the CPU and in float32, with its weights."""
+
+    def build() -> nn.Module:
+        try:
+            return copy.deepcopy(module).cpu().float()
+        except Exception as error:  # whatever a part of it raises that cannot be copied
+            raise UsageError(f"{type(module).__name__} cannot be copied: {_told(error)}.") from error
+
+    return ModelEntry(name=live_name(module), build=build, paper="Python code", in_channels=0, num_classes=0)
+
+
+def live_name(module: nn.Module) -> str:
+    """Return what a module of Python code is called: `module:CLASS`."""
+    return f"{LIVE}{type(module).__name__}"
 
 
 def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import UsageError
 from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
+from mobilekit.store.notebook import ledger_line, ledger_table
 from mobilekit.store.stages import TFLITE_STAGES, Precision
 
 if TYPE_CHECKING:
@@ -43,12 +45,22 @@ def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
     return ranges
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """An export on the disk."""
 
     path: Path
     manifest: dict[str, Any]
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Bundle {self.path}: {ledger_line(self.ledger)}>"
+        except (OSError, ValueError, LookupError):  # a folder that was changed since
+            return f"<Bundle {self.path}>"
+
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows."""
+        return f"{html.escape(repr(self))}\n\n{ledger_table(self.ledger)}"
 
     @property
     def ledger(self) -> dict[str, Any]:

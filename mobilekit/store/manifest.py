@@ -62,6 +62,7 @@ def was_own(calibration: Mapping[str, Any]) -> bool:
 ASSUMED = "assumed"
 OPTION = "option"
 NOT_USED = "not used"
+EXAMPLES = "example_inputs"
 TIMM_CONFIG = "timm's config"
 
 

@@ -193,7 +193,7 @@ def test_a_model_is_built_once(given: dict[str, Path], monkeypatch: pytest.Monke
         return made[-1]
 
     entry = replace(opened.entry, build=counting)
-    monkeypatch.setattr("mobilekit.jobs.source.resolve", lambda _name: entry)
+    monkeypatch.setattr("mobilekit.jobs.source.resolve", lambda *_arguments: entry)
     monkeypatch.setattr(exporter, "_fill", lambda _folder, opened, *_others: opened.fill())
     monkeypatch.setattr(exporter, "open_bundle", lambda path: path)
     exporter.export(ExportRequest(source, given["folder"] / "out"), NoCache())

@@ -5,6 +5,7 @@ The same types are measured, written to ledger.json, read back and shown. Nothin
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.rewrites.report import StepReport
 from mobilekit.store.bundle import LEDGER, Bundle, read_part
 from mobilekit.store.manifest import CalibrationSource, FailedStage
+from mobilekit.store.notebook import ledger_line, ledger_table
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Precision, Stage
 
@@ -289,7 +291,7 @@ class ArtifactSummary(Result):
     """XNNPACK's; None of an ONNX file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ledger(Result):
     """All comparisons of one export, and what they were made on."""
 
@@ -318,6 +320,13 @@ class Ledger(Result):
     """What is doubtful about the inputs, a sentence each."""
     doubt: str = ""
     """Why the reference itself is doubted, as one that is right no more often than guessing is; no full stop."""
+
+    def __repr__(self) -> str:
+        return f"<Ledger: {ledger_line(self.to_json())}>"
+
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows."""
+        return f"{html.escape(repr(self))}\n\n{ledger_table(self.to_json())}"
 
     @computed_field  # type: ignore[prop-decorator]
     @property
