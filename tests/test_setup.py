@@ -55,8 +55,11 @@ def test_a_target_installs_what_it_needs_and_no_more(tmp_path: Path) -> None:
     fake_checkout(tmp_path)
     assert ran(tmp_path, "export") == ["export"]
     assert ran(tmp_path, "export", "MODEL=timm:resnet18") == ["export", "timm"]
+    assert ran(tmp_path, "export", "MODEL=nets/mine.py:make") == ["export", "timm"]
     assert ran(tmp_path, "check") == ["export", "timm", "development"]
-    assert ran(tmp_path, "test-fast") == ["export", "timm", "development"]
+    assert ran(tmp_path, "export", "MODEL=torchvision:resnet18") == ["export", "timm", "development", "torchvision"]
+    assert ran(tmp_path, "export", "MODEL=hf:nets/vit")[-2:] == ["torchvision", "hf"]
+    assert ran(tmp_path, "test-fast")[-2:] == ["torchvision", "hf"]
 
 
 def test_a_failed_set_up_is_done_again(tmp_path: Path) -> None:

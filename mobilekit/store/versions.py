@@ -23,6 +23,7 @@ BUNDLE_ROOMS = (
     "parity/ledger/*.py",
     "parity/ranges/*.py",
     "jobs/artifacts.py",
+    "jobs/beside.py",
     "jobs/export.py",
     "jobs/given.py",
     "jobs/measure.py",

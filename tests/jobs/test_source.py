@@ -195,6 +195,7 @@ def test_a_model_is_built_once(given: dict[str, Path], monkeypatch: pytest.Monke
     entry = replace(opened.entry, build=counting)
     monkeypatch.setattr("mobilekit.jobs.source.resolve", lambda *_arguments: entry)
     monkeypatch.setattr(exporter, "_fill", lambda _folder, opened, *_others: opened.fill())
+    monkeypatch.setattr(exporter, "_unchanged", lambda *_arguments: None)
     monkeypatch.setattr(exporter, "open_bundle", lambda path: path)
     exporter.export(ExportRequest(source, given["folder"] / "out"), NoCache())
     assert len(made) == 1
