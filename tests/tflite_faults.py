@@ -77,17 +77,21 @@ def hard_sigmoid(file: Editor) -> None:
 
 def inverse_shuffle(file: Editor) -> None:
     apart = file.find("RESHAPE")
+    turn = next(op for op in file.ops if int(apart.outputs[0]) in map(int, op.inputs))
+    order = file.array(int(turn.inputs[1]))
+    one, another = (axis for axis, place in enumerate(order) if axis != place)
     shape = file.array(int(apart.inputs[1]))
-    shape[[1, 2]] = shape[[2, 1]]
+    shape[[one, another]] = shape[[another, one]]
     apart.inputs = np.array([apart.inputs[0], file.constant(int(apart.inputs[1]), shape)], np.int32)
-    for op in (apart, file.find("TRANSPOSE", 1)):
+    for op in (apart, turn):
         tensor = file.tensors[int(op.outputs[0])]
-        tensor.shape = tensor.shape[[0, 2, 1, 3, 4]]
+        tensor.shape = np.array(tensor.shape, np.int32)
+        tensor.shape[[one, another]] = tensor.shape[[another, one]]
 
 
 def norm_folded_forward(file: Editor) -> None:
     scale_op, shift_op, conv = file.find("MUL"), file.find("ADD"), file.find("CONV_2D", 2)
-    scale, shift = (file.array(int(op.inputs[1])) for op in (scale_op, shift_op))
+    scale, shift = (file.array(int(op.inputs[1])).ravel() for op in (scale_op, shift_op))
     weights, bias = (file.array(int(tensor)) for tensor in conv.inputs[1:])
     bias += weights.sum((1, 2)) @ shift
     conv.inputs = np.array(

@@ -37,7 +37,11 @@ from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "converters.md"
 FORMATS = ("float32", "float16", "dynamic", "int8")
-SOURCES = ("ways.py", "direct.py", "layout.py", "lost.py", "products.py")
+SOURCES = (
+    *(f"benchmarks/converters/{name}.py" for name in ("ways", "direct")),
+    *(f"mobilekit/convert/{name}.py" for name in ("depthwise", "weights", "unread")),
+    *(f"mobilekit/convert/direct/{name}.py" for name in ("writer", "lost", "products", "shapes", "transposes")),
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def measure(model: str, way: Way, options: argparse.Namespace) -> None:
     """Convert a network in one way and write its row, unless that is done."""
     prepared = prepare(model, options.python, options.work)
     row = options.work / "rows" / f"{model}.{way.name}.json"
-    sources = {name: _code(Path(__file__).with_name(name)) for name in SOURCES if way.kind != "keras"}
+    sources = {name: _code(ROOT / name) for name in SOURCES if way.kind != "keras"}
     key = sha256_of_json({"onnx": sha256_of(prepared / "model.onnx"), "way": [way.kind, way.python], **sources})
     if row.exists() and json.loads(row.read_text())["key"] == key:
         return

@@ -16,15 +16,17 @@ from benchmarks.converters import direct
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.direct.writer import float32
 from mobilekit.convert.tasks import quantize as tensorflow_quantizer
 from mobilekit.convert.tasks import tflite as keras_way
+from mobilekit.convert.weights import dynamic, float16
 
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     """Write the files that a request names, and return what failed."""
     if request["way"] == "keras":
-        return keras_way.run(request)
-    content = direct.float32(Path(request["onnx"]))
+        return keras_way.run({**request, "direct": False})
+    content = float32(Path(request["onnx"]))
     failed = {}
     for precision, path in request["files"].items():
         try:
@@ -47,10 +49,10 @@ def _made(precision: str, content: bytes, request: dict[str, Any]) -> bytes:
     if precision == "float32":
         return content
     if precision == "float16":
-        return direct.float16(content)
+        return float16(content)
     if precision == "dynamic":
         is_litert = request["way"] == "direct-litert"
-        return direct.dynamic(content) if is_litert else direct.own_dynamic(content)
+        return direct.dynamic(content) if is_litert else dynamic(content)
     return _int8(content, request)
 
 

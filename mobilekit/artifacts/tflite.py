@@ -74,6 +74,54 @@ def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
     return array.reshape(shape) if array.size == np.prod(shape, dtype=np.int64) else array
 
 
+def add_buffer(model: Any, values: NDArray[Any]) -> int:
+    """Add a constant's values to a model, and return the number of their buffer."""
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def add_tensor(model: Any, name: str, kind: str, shape: Sequence[int]) -> int:
+    """Add a tensor that is not constant yet to a model's first graph, and return its number.
+
+    Args:
+        model: The model.
+        name: Of the tensor.
+        kind: The schema's name of its number format.
+        shape: Its shape.
+    """
+    tensor = schema().TensorT()
+    tensor.name, tensor.type = name.encode(), getattr(schema().TensorType, kind)
+    tensor.shape, tensor.buffer = np.array(shape, np.int32), 0
+    tensor.quantization = schema().QuantizationParametersT()
+    model.subgraphs[0].tensors.append(tensor)
+    return len(model.subgraphs[0].tensors) - 1
+
+
+def add_constant(model: Any, values: NDArray[Any], name: str = "constant") -> int:
+    """Add a constant to a model's first graph, and return its number; a number is put behind its name."""
+    kind = next(kind for kind, dtype in _DTYPES.items() if values.dtype == dtype)
+    number = add_tensor(model, f"{name}_{len(model.subgraphs[0].tensors)}", kind, values.shape)
+    model.subgraphs[0].tensors[number].buffer = add_buffer(model, values)
+    return number
+
+
+def code_of(model: Any, kind: str, version: int = 1) -> int:
+    """Return the number of a model's operator code of a kind, of this version or later; it is added where it lacks."""
+    known = kinds(model)
+    if kind in known:
+        number = known.index(kind)
+        model.operatorCodes[number].version = max(model.operatorCodes[number].version, version)
+        return number
+    code = schema().OperatorCodeT()
+    code.builtinCode = getattr(schema().BuiltinOperator, kind)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # 127 says that the other field counts
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def numbers(listed: Iterable[Any] | None) -> list[int]:
     """Return a list of a file's numbers; one that is left out is empty."""
     return [] if listed is None else [int(number) for number in listed]

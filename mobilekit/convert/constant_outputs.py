@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.onnx import open_session
+from mobilekit.artifacts.tflite import add_constant, pack, schema, unpack
 
 
 def take_constant_outputs(path: Path, inputs: Mapping[str, list[int]]) -> dict[str, NDArray[Any]]:
@@ -36,3 +37,22 @@ def take_constant_outputs(path: Path, inputs: Mapping[str, list[int]]) -> dict[s
     model.graph.output.extend(kept)
     onnx.save(model, path)
     return dict(zip(names, values, strict=True))
+
+
+def with_constant_outputs(content: bytes, constants: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a TFLite file that gives these values as well, by their names.
+
+    Args:
+        content: The file, with one graph and a signature.
+        constants: The values by name, in ONNX's order of axes.
+    """
+    if not constants:
+        return content
+    model = unpack(content)
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    for name, values in constants.items():
+        entry = schema().TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), add_constant(model, values, name)
+        signature.outputs.append(entry)
+        graph.outputs = np.array([*graph.outputs, entry.tensorIndex], np.int32)
+    return pack(model)

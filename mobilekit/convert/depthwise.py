@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import constant, kinds, pack, schema, unpack
+from mobilekit.artifacts.tflite import add_buffer, code_of, constant, kinds, pack, schema, unpack
 
 _X, _WEIGHTS = 0, 1
 _FIELDS = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")
@@ -56,10 +56,7 @@ def _turn_weights(model: Any, weights: list[int]) -> None:
     values = constant(model, tensors[-1])
     assert values is not None
     turned = values.transpose(3, 1, 2, 0)
-    buffer = schema().BufferT()  # of its own: tensors of equal values share theirs
-    buffer.data = np.frombuffer(turned.tobytes(), np.uint8)
-    old, tensors[-1].buffer = tensors[-1].buffer, len(model.buffers)
-    model.buffers.append(buffer)
+    old, tensors[-1].buffer = tensors[-1].buffer, add_buffer(model, turned)  # tensors of equal values share theirs
     if not any(tensor.buffer == old for tensor in model.subgraphs[0].tensors):
         model.buffers[old].data = None
     for tensor in tensors:
@@ -75,18 +72,4 @@ def _make_depthwise(model: Any, op: Any) -> None:
     options.depthMultiplier = int(tensors[op.inputs[_WEIGHTS]].shape[3]) // int(tensors[op.inputs[_X]].shape[3])
     op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.DepthwiseConv2DOptions, options
     is_dilated = (options.dilationWFactor, options.dilationHFactor) != (1, 1)
-    op.opcodeIndex = _code_of_depthwise(model, version=2 if is_dilated else 1)
-
-
-def _code_of_depthwise(model: Any, version: int) -> int:
-    """Return the number of the operator code, which is added where the file has none."""
-    known = kinds(model)
-    if "DEPTHWISE_CONV_2D" in known:
-        number = known.index("DEPTHWISE_CONV_2D")
-        model.operatorCodes[number].version = max(model.operatorCodes[number].version, version)
-        return number
-    code = schema().OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.DEPTHWISE_CONV_2D
-    code.version = version
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
+    op.opcodeIndex = code_of(model, "DEPTHWISE_CONV_2D", version=2 if is_dilated else 1)

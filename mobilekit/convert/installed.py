@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 from mobilekit.errors import ToolError
 from mobilekit.store.versions import installed_version
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 """The versions of Python for which there are converters, the newest last."""
-IMPORTED = ("onnxsim", "tensorflow", "onnx2tf")
-"""What takes long to import in the process that converts."""
 CONVERTERS = ("onnx2tf", "onnxscript", "onnxsim", "tensorflow", "tf-keras")
+
+
+DIRECT_FIRST = False
+"""Whether onnx2tf's direct writer is tried before Keras. Some maps that it gives stay NCHW, where Keras gives NHWC."""
+
+
+def writes_directly() -> bool:
+    """Return whether files are made by onnx2tf's direct writer where it is right, without Keras."""
+    return DIRECT_FIRST and has_writer()
+
+
+def has_writer() -> bool:
+    """Return whether the installed onnx2tf can write files itself: from version 2 on."""
+    return int((installed_version("onnx2tf") or "0").partition(".")[0]) >= 2
+
+
+def imported(precisions: Collection[str]) -> tuple[str, ...]:
+    """Return what takes long to import in the process that makes files of these precisions, in the order of use.
+
+    TensorFlow is among it where that is sure to be used: for int8, or without the direct writer.
+    """
+    if writes_directly():
+        return ("onnxsim", "onnx2tf", *(("tensorflow",) if "int8" in precisions else ()))
+    return ("onnxsim", "tensorflow", "onnx2tf")
 
 
 def check_installed() -> None:

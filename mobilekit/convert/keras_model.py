@@ -25,7 +25,7 @@ SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 _TOLERANCE = 1e-3
 """Share of an output's largest value, by which a model may differ from its ONNX file. Rounding makes about 1e-6 of it
 and a wrong order of axes about 1; the ledger judges what lies between."""
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
 """The same, of a model with which nothing is tried again: a wrong order in a branch of small weights is below 1e-3."""
 _GAIN = 10
 """How much nearer a model made another way has to be: two right ones differ by their rounding."""
@@ -72,7 +72,7 @@ def keras_model(onnx_path: Path, inputs: Shapes) -> KerasModel:
     ways = _Ways(onnx_path, inputs, content, arrays)
     best: KerasModel | None = None
     failure: BaseException | None = None
-    for way, limit in ((ways.loosely, _ROUNDING), (ways.by_value, _TOLERANCE), (ways.strictly, _TOLERANCE)):
+    for way, limit in ((ways.loosely, ROUNDING), (ways.by_value, _TOLERANCE), (ways.strictly, _TOLERANCE)):
         onnx_path.write_bytes(content)
         try:
             model = way()
@@ -187,19 +187,21 @@ def _compared(model: Any, arrays: dict[str, NDArray[np.float32]], content: bytes
         (made if order is None else made.transpose(order), made, expected)
         for (made, expected), order in zip(pairs, orders, strict=True)
     ]
-    errors = [(_error(made, expected), _error(as_is, in_order(expected, True))) for made, as_is, expected in moved]
+    errors = [
+        (output_error(made, expected), output_error(as_is, in_order(expected, True))) for made, as_is, expected in moved
+    ]
     return KerasModel(model, errors, orders)
 
 
 def _order(made: NDArray[Any], expected: NDArray[Any]) -> Order:
     """Return the order of axes in which an output is as expected; None where it is so, or is a map of four axes."""
-    if made.ndim == 4 or made.ndim != expected.ndim or _error(made, expected) <= _TOLERANCE:
+    if made.ndim == 4 or made.ndim != expected.ndim or output_error(made, expected) <= _TOLERANCE:
         return None
     orders = permutations(range(made.ndim))
-    return next((order for order in orders if _error(made.transpose(order), expected) <= _TOLERANCE), None)
+    return next((order for order in orders if output_error(made.transpose(order), expected) <= _TOLERANCE), None)
 
 
-def _error(made: NDArray[Any], expected: NDArray[Any]) -> float:
+def output_error(made: NDArray[Any], expected: NDArray[Any]) -> float:
     """Return the error of an output; of labels the share that differs, as one next to a border may go either way."""
     if not is_label(expected) or made.shape != expected.shape:
         return error_of(made, expected)

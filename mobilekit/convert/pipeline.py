@@ -118,7 +118,7 @@ def _write_tflite(
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if not missing:
         return Converted()
-    progress(f"converting to TFLite with onnx2tf and TensorFlow ({', '.join(missing)})")
+    progress(f"converting to TFLite with onnx2tf ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
     converted = _write_files(folder, scratch, files, graph, recipe, calibration)

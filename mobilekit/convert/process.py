@@ -24,6 +24,8 @@ _SHARED: dict[Path, Worker] = {}
 """The process that tasks in a scratch folder share."""
 # Who is blamed when a task does not say itself which of its tools failed.
 _TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion", "quantize": "the TFLite conversion"}
+ANOTHER_WAY = "mobilekit: this failed, and is done another way"
+"""A line of a task's log behind which nothing before is to blame."""
 # How onnx2tf and TensorFlow Lite's converter name the op at fault.
 _OP_NAMES = (r"onnx_op_name: *(\S+)", r"(?:TF Select|Custom) ops: (.+)", r"'(tf\.\w+)' op is")
 _ENVIRONMENT = {
@@ -108,7 +110,8 @@ def explain(task: str, failure: WorkerError, folder: Path) -> ToolError:
     if shutil.disk_usage(folder).free < _FULL_DISK:
         return FullDiskError(f"The disk of {folder.absolute().parents[1]} filled up.", "Make room, and export again.")
     words, log = failure.words, failure.log
-    op = next((match[1].strip() for pattern in _OP_NAMES if (match := re.search(pattern, f"{words}\n{log}"))), None)
+    last = log.rpartition(ANOTHER_WAY)[2]
+    op = next((match[1].strip() for pattern in _OP_NAMES if (match := re.search(pattern, f"{words}\n{last}"))), None)
     first = next((line for line in words.splitlines() if line.strip()), "it said nothing")
     if unsupported := re.search(r"'tf\.\w+' op is [^\n]+", words):
         first = unsupported[0]

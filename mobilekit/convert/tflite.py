@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.process import explain, run_task
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.store.files import save_arrays
 from mobilekit.store.stages import Precision
 from mobilekit.store.worker import WorkerError
 
-_SAVED_MODEL = "saved_model"
-"""Folder in the scratch folder for the graph that onnx2tf makes, of which all precisions are made."""
+_BEGUN = "begun"
+"""File in the scratch folder that says that the network is made, of which all precisions are."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +51,39 @@ def write_tflite(
     Raises:
         FullDiskError: The disk is full.
     """
-    copy = scratch / "model.onnx"
-    shutil.copyfile(onnx_path, copy)
     request: dict[str, Any] = {
-        "onnx": str(copy.absolute()),
-        "saved_model": str((scratch / _SAVED_MODEL).absolute()),
+        "onnx": str((scratch / "model.onnx").absolute()),
+        "direct": writes_directly(),
+        "saved_model": str((scratch / "saved_model").absolute()),
+        "begun": str((scratch / _BEGUN).absolute()),
         "calibration": None,
         "keep_float": list(keep_float),
     }
     if calibration is not None:
         save_arrays(scratch / "calibration.npz", calibration)
         request["calibration"] = str((scratch / "calibration.npz").absolute())
-    return _converted(request, files, scratch)
+    return _converted(onnx_path, request, files, scratch)
 
 
-def _converted(request: Mapping[str, Any], files: Mapping[Precision, Path], scratch: Path) -> TFLiteFiles:
+def _converted(
+    onnx_path: Path, request: Mapping[str, Any], files: Mapping[Precision, Path], scratch: Path
+) -> TFLiteFiles:
     asked = {**request, "files": {precision: str(path.absolute()) for precision, path in files.items()}}
+    shutil.copyfile(onnx_path, request["onnx"])
+    Path(request["begun"]).unlink(missing_ok=True)
     try:
         reply = run_task("tflite", asked, scratch)
     except FullDiskError:
         raise
     except ToolError as error:
-        culprit = _culprit(error, files, scratch)
+        has_died = isinstance(error.__cause__, WorkerError) and error.__cause__.code is not None
+        if has_died and request["direct"] and not Path(request["begun"]).exists():
+            return _converted(onnx_path, {**request, "direct": False}, files, scratch)
+        culprit = _culprit(files, scratch) if has_died else None
         if culprit is None:
             return TFLiteFiles({}, dict.fromkeys(files, error))
         rest = {precision: path for precision, path in files.items() if precision != culprit}
-        found = _converted(request, rest, scratch) if rest else TFLiteFiles({}, {})
+        found = _converted(onnx_path, request, rest, scratch) if rest else TFLiteFiles({}, {})
         return TFLiteFiles(found.layouts, {culprit: error, **found.failed})
     failed: dict[Precision, ToolError] = {}
     for precision, said in reply.get("failed", {}).items():
@@ -85,10 +93,9 @@ def _converted(request: Mapping[str, Any], files: Mapping[Precision, Path], scra
     return TFLiteFiles(reply["output_layouts"], failed)
 
 
-def _culprit(error: ToolError, files: Mapping[Precision, Path], scratch: Path) -> Precision | None:
+def _culprit(files: Mapping[Precision, Path], scratch: Path) -> Precision | None:
     """Return the precision at which a converter took its process with it; None where the fault is that of all."""
-    has_died = isinstance(error.__cause__, WorkerError) and error.__cause__.code is not None
-    if not has_died or not (scratch / _SAVED_MODEL / "saved_model.pb").exists():
+    if not (scratch / _BEGUN).exists():
         return None
     return next((precision for precision, path in files.items() if not path.exists()), None)
 

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
-from mobilekit.convert.installed import IMPORTED
+from mobilekit.convert.installed import imported
 from mobilekit.convert.pipeline import convert
 from mobilekit.convert.process import one_process
 from mobilekit.errors import ToolError
@@ -79,7 +79,7 @@ def make_artifacts(
     scratch = folder / "scratch"
     scratch.mkdir()
     aside = Beside(lambda tell: _run_models(rewritten.graph, recipe, calibration, simulate, tell), progress, jobs > 1)
-    with one_process(scratch, IMPORTED if jobs > 1 else ()):
+    with one_process(scratch, imported(recipe.precision) if jobs > 1 else ()):
         converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress, aside)
     shutil.rmtree(scratch)
     errors = converted.failed | run_once(folder, recipe)

@@ -219,6 +219,13 @@ def test_onnx2tf_is_quoted_with_its_op() -> None:
     assert "ERROR: onnx_op_name: /blocks.1/mel" in note, "all of it is there for --debug"
 
 
+def test_an_op_of_an_attempt_that_was_given_up_is_not_blamed() -> None:
+    error = _explained(
+        "RuntimeError: no ranges", f"{ONNX2TF_LOG}{process.ANOTHER_WAY}\nall went well\n", "the quantizer"
+    )
+    assert error.what == "the quantizer failed: RuntimeError: no ranges"
+
+
 def test_the_converter_is_quoted_with_its_op() -> None:
     log = "2026 W tensorflow/core: nothing of interest\n"
     error = _explained(f"ConverterError: {TF_LOG}", log, "the TensorFlow Lite converter")

@@ -1,23 +1,24 @@
-"""The task that makes TFLite files of an ONNX file: onnx2tf for the graph, TensorFlow Lite's converter for the files.
+"""The task that makes TFLite files of an ONNX file: by onnx2tf's direct writer, or by Keras where that is wrong.
 
-onnx2tf can write the files itself; from a SavedModel with one frozen function TensorFlow Lite's converter makes files
-with the same outputs to the bit in half the time, and they get a signature with our names.
+Files of one request are made one way: where the quantizer refuses the writer's graph, all are made by Keras.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mobilekit.artifacts.float_regions import tensors_to_keep
-from mobilekit.artifacts.tflite import ordered
+from mobilekit.artifacts.tflite import TFLiteGraph, ordered
+from mobilekit.convert.by_keras import by_keras
 from mobilekit.convert.calibration import with_ranges
-from mobilekit.convert.constant_outputs import take_constant_outputs
-from mobilekit.convert.depthwise import with_depthwise
-from mobilekit.convert.keras_model import Shapes, keras_model
+from mobilekit.convert.direct.network import by_writer
+from mobilekit.convert.network import Network
+from mobilekit.convert.process import ANOTHER_WAY
 from mobilekit.convert.tasks.quantize import load_calibration, quantize
+from mobilekit.convert.weights import dynamic
 from mobilekit.store import memory
 from mobilekit.store.worker_loop import named, told
 
@@ -26,102 +27,64 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Convert `onnx` into one file for each precision.
 
     Args:
-        request: `onnx` (absolute path), `saved_model` (absolute path of a folder to make, for what onnx2tf
-            makes of it), `files` (precision to absolute path), `calibration` (absolute path of an .npz
-            with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
+        request: `onnx` (absolute path), `direct` (whether onnx2tf's direct writer is tried first), `saved_model`
+            (absolute path of a folder to make, for what Keras makes of it), `begun` (absolute path of a file that is
+            written once the network is made), `files` (precision to absolute path), `calibration` (absolute path of an
+            .npz with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
             leaves in float).
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
         said of each precision that could not be made, as a reply; the others are made nevertheless.
     """
-    saved = Path(request["saved_model"])
-    inputs, outputs, layouts = _save_model(request["onnx"], saved)
+    path = Path(request["onnx"])
+    original = path.read_bytes()
+    reply: dict[str, Any] | None = None
+    if request["direct"]:
+        try:
+            reply = _files(by_writer(path), request)
+        except (Exception, SystemExit):  # onnx2tf leaves through sys.exit, too
+            traceback.print_exc()
+        if reply is not None and "int8" not in reply["failed"]:  # the quantizer does not take every graph
+            return reply
+        sys.stderr.write(f"{ANOTHER_WAY}\n")
+        path.write_bytes(original)
+    try:
+        network = by_keras(path, Path(request["saved_model"]))
+    except (Exception, SystemExit):
+        if reply is None:
+            raise
+        traceback.print_exc()
+        return reply
+    return _files(network, request)
+
+
+def _files(network: Network, request: dict[str, Any]) -> dict[str, Any]:
+    """Write the files of a network, and return the task's reply."""
+    Path(request["begun"]).touch()
     memory.release()
     failed = {}
     for precision, path in request["files"].items():
         try:
-            with named("the TensorFlow Lite converter"):
-                content = _content(saved, precision, request)
-            Path(path).write_bytes(ordered(content, list(inputs), list(outputs)))
+            Path(path).write_bytes(_content(network, precision, request))
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
         memory.release()
-    return {"output_layouts": layouts, "failed": failed}
+    return {"output_layouts": network.layouts, "failed": failed}
 
 
-def _content(saved: Path, precision: str, request: dict[str, Any]) -> bytes:
+def _content(network: Network, precision: str, request: dict[str, Any]) -> bytes:
     """Return the file of a precision."""
+    if precision == "float16":
+        return network.float16()
+    content = network.float32()
+    if precision == "dynamic":
+        return dynamic(content)
     if precision == "int8":
         calibration = load_calibration(request["calibration"])
-        content = with_depthwise(_convert(saved, "float32"))
         kept = tensors_to_keep(content, request["keep_float"])
-        return quantize(with_ranges(content, calibration), kept)
-    content = _convert(saved, precision)
-    # XNNPACK has no dynamic-range DEPTHWISE_CONV_2D
-    return with_depthwise(content) if precision in ("float32", "float16") else content
-
-
-def _save_model(onnx_path: str, folder: Path) -> tuple[Shapes, Shapes, dict[str, str]]:
-    """Build the Keras model, freeze it to one function and save that with a signature.
-
-    Returns:
-        The inputs and outputs of the ONNX graph, and the layouts of the outputs.
-    """
-    import onnx
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    graph = onnx.load(onnx_path).graph
-    inputs, outputs = _shapes(graph.input), _shapes(graph.output)
-    constants = take_constant_outputs(Path(onnx_path), inputs)
-    computed = [name for name in outputs if name not in constants]
-    with named("onnx2tf"):
-        made = keras_model(Path(onnx_path), inputs)
-    model = made.model
-    specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
-    function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-
-    def serve(*inputs: Any) -> dict[str, Any]:
-        results = zip(computed, frozen(*inputs), made.orders, strict=True)
-        values = {name: value if order is None else tf.transpose(value, order) for name, value, order in results}
-        values |= {name: tf.constant(value) for name, value in constants.items()}
-        return {name: values[name] for name in outputs}
-
-    holder = tf.Module()
-    holder.frozen = frozen
-    signature = tf.function(serve, input_signature=specs).get_concrete_function()
-    tf.saved_model.save(holder, str(folder), signatures={"serving_default": signature})
-    layouts = {
-        name: _layout(outputs[name], list(result.shape), *errors)
-        for name, result, errors in zip(computed, model.outputs, made.errors, strict=True)
-        if len(outputs[name]) == 4
-    }
-    layouts |= {name: "NCHW" for name, value in constants.items() if value.ndim == 4}
-    return inputs, outputs, layouts
-
-
-def _shapes(values: Iterable[Any]) -> Shapes:
-    """Return the shapes of an ONNX graph's inputs or outputs by name."""
-    return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
-
-
-def _layout(onnx_shape: list[int], shape: list[int], error_as_is: float, error_moved: float) -> str:
-    """Tell an output's layout by its shape, or by its values where all axes have one length."""
-    moved = [onnx_shape[0], *onnx_shape[2:], onnx_shape[1]]
-    is_nhwc = error_moved < error_as_is if onnx_shape == moved else shape == moved
-    return "NHWC" if is_nhwc else "NCHW"
-
-
-def _convert(saved: Path, precision: str) -> bytes:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    content: bytes = converter.convert()
+        with named("the TensorFlow Lite converter"):
+            quantized = quantize(with_ranges(content, calibration), kept)
+        return ordered(quantized, *TFLiteGraph(content).names())
     return content

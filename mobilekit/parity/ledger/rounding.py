@@ -122,14 +122,22 @@ def _hard_sigmoid(x: torch.Tensor) -> torch.Tensor:
 def round_as_dynamic(graph: GraphModule, least: int) -> None:
     """Let a graph round as a dynamic-range file does, in place: weights of layers, and the values that these take.
 
+    Depthwise convolutions stay in float, as `convert/weights.py` leaves them in every file, whoever made its graph.
+
     Args:
         graph: float32.
         least: Weights with fewer values stay in float, and so does what is multiplied by them.
     """
     store_constants(graph)
     hold_products(graph)
-    round_weights_to_int8(graph, least)
-    round_layer_inputs(graph, least)
+    left = [path for path, module in graph.named_modules() if _is_depthwise(module)]
+    round_weights_to_int8(graph, least, left)
+    round_layer_inputs(graph, least, left)
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    """Return whether a layer is TFLite's DEPTHWISE_CONV_2D: each of several channels has kernels of its own."""
+    return isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def hold_products(graph: GraphModule) -> None:
@@ -194,23 +202,24 @@ def _size(layer: Layer | Product) -> int:
     return layer.weight.numel() // groups
 
 
-def round_layer_inputs(model: nn.Module, least: int = 1) -> None:
+def round_layer_inputs(model: nn.Module, least: int = 1, leave: Collection[str] = ()) -> None:
     """Make layers round their inputs as LiteRT's kernels for dynamic-range files do, in place.
 
-    XNNPACK's kernels for dense layers and TensorFlow Lite's own for depthwise ones agree: a convolution rounds each
-    image in its own range, and each vector of channels has its own where it is a matrix product: in linear layers, and
-    in convolutions with kernels of 1 and steps of 1.
+    XNNPACK's kernels and TensorFlow Lite's own agree: a convolution rounds each image in its own range, and each vector
+    of channels has its own where it is a matrix product: in linear layers, and in convolutions with kernels of 1 and
+    steps of 1.
 
     Args:
         model: What is changed.
         least: Layers whose weights have fewer values are left.
+        leave: Paths of modules that are left.
     """
 
     def rounded(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (_rounded_input(layer, inputs[0]), *inputs[1:])
 
-    for module in model.modules():
-        if isinstance(module, (*_LAYERS, Product)) and _size(module) >= least:
+    for path, module in model.named_modules():
+        if isinstance(module, (*_LAYERS, Product)) and _size(module) >= least and path not in leave:
             module.register_forward_pre_hook(rounded)
 
 

@@ -106,7 +106,18 @@ def differences(one: Arrays, other: Arrays) -> dict[str, float]:
         (
             "dynamic",
             lambda graph: round_as_dynamic(graph, DYNAMIC_LEAST),
-            ("few", "transposed_by_channel", "norm", "left", "places", "numbers", "clipped", "gate", "power"),
+            (
+                "depthwise",
+                "few",
+                "transposed_by_channel",
+                "norm",
+                "left",
+                "places",
+                "numbers",
+                "clipped",
+                "gate",
+                "power",
+            ),
         ),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import constant, kinds, numbers, pack, schema, unpack
+from mobilekit.artifacts.tflite import add_constant, code_of, constant, numbers, pack, schema, unpack
 
 _BRIDGE = "_nhwc_bridge"
 """How the writer calls a tensor of which it wanted to keep the result in ONNX's order as well."""
@@ -65,27 +65,9 @@ def _fits(graph: Any, twin: int, order: list[int], number: int) -> bool:
 
 def _transpose(model: Any, source: int, order: list[int], made: int) -> Any:
     """Return a TRANSPOSE, its order added to the constants."""
-    buffer = schema().BufferT()
-    buffer.data = np.frombuffer(np.array(order, np.int32).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensors = model.subgraphs[0].tensors
-    tensor = schema().TensorT()
-    tensor.name, tensor.type = f"order_{len(tensors)}".encode(), schema().TensorType.INT32
-    tensor.shape, tensor.buffer = np.array([len(order)], np.int32), len(model.buffers) - 1
-    tensors.append(tensor)
     op = schema().OperatorT()
-    op.opcodeIndex = _code(model)
+    op.opcodeIndex = code_of(model, "TRANSPOSE")
     op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.TransposeOptions, schema().TransposeOptionsT()
-    op.inputs, op.outputs = np.array([source, len(tensors) - 1], np.int32), np.array([made], np.int32)
+    taken = add_constant(model, np.array(order, np.int32), "order")
+    op.inputs, op.outputs = np.array([source, taken], np.int32), np.array([made], np.int32)
     return op
-
-
-def _code(model: Any) -> int:
-    known = kinds(model)
-    if "TRANSPOSE" not in known:
-        code = schema().OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.TRANSPOSE
-        code.version = 1
-        model.operatorCodes.append(code)
-        return len(model.operatorCodes) - 1
-    return known.index("TRANSPOSE")

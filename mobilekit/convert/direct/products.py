@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import constant, kinds, numbers, pack, schema, unpack
+from mobilekit.artifacts.tflite import (
+    add_constant,
+    add_tensor,
+    code_of,
+    constant,
+    kinds,
+    numbers,
+    pack,
+    schema,
+    type_of,
+    unpack,
+)
 
 
 def with_fully_connected(content: bytes) -> bytes:
@@ -23,7 +34,7 @@ def with_fully_connected(content: bytes) -> bytes:
     readers.update(map(int, graph.outputs))
     adders = {int(taken): op for op in graph.operators if codes[op.opcodeIndex] == "ADD" for taken in op.inputs}
     for op in list(graph.operators):
-        if codes[op.opcodeIndex] != "BATCH_MATMUL" or op.builtinOptions.adjX:
+        if codes[op.opcodeIndex] != "BATCH_MATMUL":
             continue
         matrix = constant(model, graph.tensors[int(op.inputs[1])])
         if matrix is None or matrix.ndim != 2:
@@ -32,6 +43,8 @@ def with_fully_connected(content: bytes) -> bytes:
         made = int(op.outputs[0])
         adder = adders.get(made) if readers[made] == 1 else None
         bias = _bias(model, adder, made, len(weights)) if adder is not None else None
+        if op.builtinOptions.adjX:
+            graph.operators.insert(graph.operators.index(op), _transpose_factor(model, op))
         _turn(model, op, np.ascontiguousarray(weights), bias)
         if adder is not None and bias is not None:
             op.builtinOptions.fusedActivationFunction = adder.builtinOptions.fusedActivationFunction
@@ -48,30 +61,32 @@ def _bias(model: Any, adder: Any, made: int, channels: int) -> int | None:
     return other if values is not None and numbers(tensor.shape) == [channels] else None
 
 
+def _transpose_factor(model: Any, op: Any) -> Any:
+    """Let a product take its first factor with its last two axes changed, and return the TRANSPOSE that does it."""
+    taken = int(op.inputs[0])
+    factor = model.subgraphs[0].tensors[taken]
+    *others, row, column = range(len(factor.shape))
+    order = np.array([*others, column, row], np.int32)
+    name = f"{(factor.name or b'').decode()}_{len(model.subgraphs[0].tensors)}"
+    made = add_tensor(model, name, type_of(factor), [int(factor.shape[axis]) for axis in order])
+    turn = schema().OperatorT()
+    turn.opcodeIndex = code_of(model, "TRANSPOSE")
+    turn.builtinOptionsType, turn.builtinOptions = (
+        schema().BuiltinOptions.TransposeOptions,
+        schema().TransposeOptionsT(),
+    )
+    turn.inputs, turn.outputs = np.array([taken, add_constant(model, order)], np.int32), np.array([made], np.int32)
+    op.inputs = np.array([made, *op.inputs[1:]], np.int32)
+    return turn
+
+
 def _turn(model: Any, op: Any, weights: Any, bias: int | None) -> None:
     """Make a product a FULLY_CONNECTED with these weights (out, in)."""
-    tensors = model.subgraphs[0].tensors
-    old = tensors[int(op.inputs[1])]
-    buffer = schema().BufferT()
-    buffer.data = np.frombuffer(weights.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor = schema().TensorT()
-    tensor.name, tensor.type = (old.name or b"") + f"_{len(tensors)}".encode(), old.type
-    tensor.shape, tensor.buffer = np.array(weights.shape, np.int32), len(model.buffers) - 1
-    tensors.append(tensor)
-    op.inputs = np.array([int(op.inputs[0]), len(tensors) - 1, -1 if bias is None else bias], np.int32)
+    name = (model.subgraphs[0].tensors[int(op.inputs[1])].name or b"").decode()
+    matrix = add_constant(model, weights, name)
+    op.inputs = np.array([int(op.inputs[0]), matrix, -1 if bias is None else bias], np.int32)
     options = schema().FullyConnectedOptionsT()
     options.keepNumDims = True
     op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.FullyConnectedOptions, options
-    op.opcodeIndex = _code(model)
-
-
-def _code(model: Any) -> int:
-    known = kinds(model)
-    if "FULLY_CONNECTED" not in known:
-        code = schema().OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.FULLY_CONNECTED
-        code.version = 1
-        model.operatorCodes.append(code)
-        return len(model.operatorCodes) - 1
-    return known.index("FULLY_CONNECTED")
+    # The first version that keeps the number of axes is 5, the first that takes no bias 6.
+    op.opcodeIndex = code_of(model, "FULLY_CONNECTED", version=6 if bias is None else 5)

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.tflite import constant, kinds, numbers, pack, schema, unpack
+from mobilekit.artifacts.tflite import (
+    add_constant,
+    add_tensor,
+    code_of,
+    constant,
+    kinds,
+    numbers,
+    pack,
+    schema,
+    type_of,
+    unpack,
+)
 
 _UNARY = {
     "RELU",
@@ -75,7 +86,8 @@ class _Graph:
 
     def kind(self, op: Any) -> str:
         """Return an op's kind."""
-        return self.codes[op.opcodeIndex]
+        kind: str = self.codes[op.opcodeIndex]
+        return kind
 
     def count(self, kind: str) -> int:
         """Return how many ops are of a kind."""
@@ -127,6 +139,11 @@ class _Graph:
         if kind in _UNARY:
             self._behind(op, reader, source)
             return True
+        if kind == "GATHER" and self._is_along_an_axis(reader):
+            reader.builtinOptions.axis = order[reader.builtinOptions.axis % len(order)]
+            self._behind(op, reader, None)
+            reader.inputs = np.array([source, *reader.inputs[1:]], np.int32)
+            return True
         if kind in ("SLICE", "PAD"):
             return self._sink_parameters(op, reader, source, order)
         if kind in _REDUCTIONS:
@@ -159,6 +176,11 @@ class _Graph:
         """Let all that reads a tensor read another."""
         for op in self.readers.get(made, []):
             op.inputs = np.array([source if int(one) == made else int(one) for one in op.inputs], np.int32)
+
+    def _is_along_an_axis(self, op: Any) -> bool:
+        """Return whether a GATHER takes places in a row along one axis, so that no axis is added or lost."""
+        order = self.value(int(op.inputs[1]))
+        return order is not None and order.ndim == 1 and not op.builtinOptions.batchDims
 
     def _sink_parameters(self, op: Any, reader: Any, source: int, order: tuple[int, ...]) -> bool:
         values = [self.value(int(number)) for number in reader.inputs[1:]]
@@ -253,7 +275,7 @@ class _Graph:
         """Return a tensor as it was before a change of the order of axes, made by a RESHAPE."""
         shape = [int(size) for size in _unordered(np.array(numbers(self.tensors[number].shape)), order)]
         op = schema().OperatorT()
-        op.opcodeIndex = self.code("RESHAPE")
+        op.opcodeIndex = self._code("RESHAPE")
         op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.ReshapeOptions, schema().ReshapeOptionsT()
         op.builtinOptions.newShape = np.array(shape, np.int32)
         made = self.add_tensor(shape, self.tensors[number])
@@ -261,16 +283,6 @@ class _Graph:
         op.outputs = np.array([made], np.int32)
         self.graph.operators.insert(self.graph.operators.index(reader), op)
         return made
-
-    def code(self, kind: str) -> int:
-        """Return the number of an operator code, which is added where the file has none."""
-        if kind not in self.codes:
-            code = schema().OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = getattr(schema().BuiltinOperator, kind)
-            code.version = 1
-            self.model.operatorCodes.append(code)
-            self.codes.append(kind)
-        return self.codes.index(kind)
 
     def merge_reshapes(self) -> None:
         """Let a RESHAPE read what the one before it reads, and drop those that change nothing."""
@@ -287,26 +299,18 @@ class _Graph:
         self.index()
         self.drop_dead()
 
+    def _code(self, kind: str) -> int:
+        number = code_of(self.model, kind)
+        self.codes = kinds(self.model)
+        return number
+
     def add_tensor(self, shape: list[int], like: Any) -> int:
         """Add a computed tensor, and return its number."""
-        tensor = schema().TensorT()
-        tensor.name, tensor.type = (like.name or b"") + f"_{len(self.tensors)}".encode(), like.type
-        tensor.shape, tensor.buffer = np.array(shape, np.int32), 0
-        self.tensors.append(tensor)
-        return len(self.tensors) - 1
+        return add_tensor(self.model, f"{(like.name or b'').decode()}_{len(self.tensors)}", type_of(like), shape)
 
     def add_constant(self, values: NDArray[Any]) -> int:
         """Add a constant, and return its number."""
-        buffer = schema().BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-        self.model.buffers.append(buffer)
-        tensor = schema().TensorT()
-        types = {"int32": "INT32", "float32": "FLOAT32", "int64": "INT64"}
-        tensor.type = getattr(schema().TensorType, types[values.dtype.name])
-        tensor.name, tensor.shape = f"constant_{len(self.tensors)}".encode(), np.array(values.shape, np.int32)
-        tensor.buffer = len(self.model.buffers) - 1
-        self.tensors.append(tensor)
-        return len(self.tensors) - 1
+        return add_constant(self.model, values)
 
     def drop_dead(self) -> None:
         """Remove ops whose results nothing reads."""

@@ -1,0 +1,1 @@
+"""Tests of onnx2tf's direct writer and the passes over its files."""
