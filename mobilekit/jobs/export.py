@@ -12,13 +12,13 @@ from pathlib import Path
 
 from torch import nn
 
-from mobilekit.artifacts.inspect import artifact_entries, extra_input_entries, input_entry
 from mobilekit.convert.installed import check_installed
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.given import assumed, given_of
+from mobilekit.jobs.manifest import calibrated_on, manifest_content
 from mobilekit.jobs.measure import inspect_files, measure_folder
-from mobilekit.jobs.source import Built, Opened, Source, open_source
+from mobilekit.jobs.source import Opened, Source, open_source
 from mobilekit.models.build import save_state
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, TIMM, file_spec, is_registered
@@ -33,10 +33,10 @@ from mobilekit.recipes.inputs.user_data import digest_of_own, own_files
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import INPUT, Bundle, find_changes, open_bundle, write_manifest
+from mobilekit.store.bundle import Bundle, find_changes, open_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
-from mobilekit.store.manifest import CalibrationSource, FailedStage, Given
+from mobilekit.store.manifest import FailedStage, Given
 from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
@@ -159,29 +159,6 @@ def _fill(
     made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, request.strict, run_models, jobs)
 
     artifacts = inspect_files(folder, recipe, made.failed)
-    calibrated_on = _calibrated_on(built)
-    content = {
-        "format": 1,
-        "request": digest,
-        "model": {
-            "name": built.entry.name,
-            "options": built.options,
-            "weights": {
-                "source": reference.weights_source,
-                "trained": reference.is_trained,
-                "sha256": weights_digest(reference.model),
-            },
-        },
-        "recipe": {"name": source.recipe.name, "content": recipe.model_dump(mode="json")},
-        "precision": list(recipe.precision),
-        "calibration": calibrated_on.to_json(),
-        "tools": tool_versions(),
-        "input": input_entry(recipe.input),
-        **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
-        "artifacts": artifact_entries(artifacts, bundles.output_layouts(folder)),
-        **({"failed_stages": [each.to_json() for each in made.failed]} if made.failed else {}),
-        "given": [each.to_json() for each in given],
-    }
     ledger = measure_folder(
         folder,
         recipe,
@@ -194,19 +171,12 @@ def _fill(
         failed=made.failed,
         simulation=made.simulation,
     )
-    used = calibrated_on if "int8" in recipe.precision else None
+    used = calibrated_on(built) if "int8" in recipe.precision else None
     notes = tuple(dict.fromkeys((*ledger.notes, *calibration.notes)))
     ledger = replace(ledger, ranges=made.ranges, assumed=assumed(given), calibration=used, notes=notes)
     write_json(folder / bundles.LEDGER, ledger.to_json())
-    write_manifest(folder, content)
+    write_manifest(folder, manifest_content(folder, built, digest, artifacts, made.failed, given))
     return made.failed
-
-
-def _calibrated_on(built: Built) -> CalibrationSource:
-    source, calibration = built.source, built.calibration
-    path = source.calibration
-    name = path.name if path else f"built-in {source.recipe.recipe.data}"
-    return CalibrationSource(name, len(calibration.arrays[INPUT]), calibration.digest, path is not None)
 
 
 def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:

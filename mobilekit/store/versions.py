@@ -25,6 +25,7 @@ BUNDLE_ROOMS = (
     "jobs/artifacts.py",
     "jobs/beside.py",
     "jobs/export.py",
+    "jobs/manifest.py",
     "jobs/given.py",
     "jobs/measure.py",
     "jobs/source.py",
