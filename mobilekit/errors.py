@@ -7,7 +7,11 @@ Each class carries the exit code of the command line: 1 a gate or parity failed,
 from __future__ import annotations
 
 import difflib
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class MobilekitError(Exception):
@@ -71,6 +75,23 @@ def first_line(told: BaseException | str, otherwise: str = "") -> str:
     lines = str(told).strip().splitlines()
     nothing = otherwise or (type(told).__name__ if isinstance(told, BaseException) else "it said nothing")
     return (lines[0].rstrip().rstrip(".") if lines else "") or nothing
+
+
+def users_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the last line of the user's own code that an error came through; None where it is mobilekit's own fault.
+
+    Code of the user's is what is neither mobilekit's nor installed nor Python's.
+    """
+    own, python = str(Path(__file__).parent), sysconfig.get_path("stdlib")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = str(Path(frame.filename).absolute())
+        if file.startswith(own + os.sep):
+            return None
+        parts = Path(file).parts
+        installed = "site-packages" in parts or "dist-packages" in parts or file.startswith(python + os.sep)
+        if not installed and not frame.filename.startswith("<"):
+            return frame
+    return None
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

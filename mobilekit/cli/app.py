@@ -17,7 +17,7 @@ import typer
 
 from mobilekit import __version__
 from mobilekit.cli.output import err, fail
-from mobilekit.errors import MobilekitError, OldWordWarning
+from mobilekit.errors import MobilekitError, OldWordWarning, users_frame
 
 COMMANDS = (
     "models",
@@ -141,6 +141,9 @@ def _end(error: BaseException) -> int:
         hint = "Choose another place with -o." if error.errno in _NOT_WRITABLE else ""
         fail(f"{error.strerror or error}{place}.", hint)
         return 4
+    if frame := users_frame(error):
+        fail(f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}", "This is raised by that code.")
+        return 2
     fail(
         f"{type(error).__name__}: {error}",
         "This is a fault of mobilekit: report it with what `mobilekit --debug ...` shows.",

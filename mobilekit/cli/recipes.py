@@ -52,16 +52,14 @@ def show(name: Annotated[str, typer.Argument(help="A built-in recipe.")], as_jso
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A recipe's YAML file.")], as_json: options.Json = False) -> None:
-    """Check a recipe: keys, values, rewrites and their options.
+    """Check a recipe: keys, values, rewrites and their options, models and theirs; all faults are named at once.
 
     Example: `mobilekit recipes check mine.yaml`
     """
     from mobilekit.cli.render.format import count
-    from mobilekit.recipes.load import load_recipe
-    from mobilekit.rewrites.catalogue import steps_of
+    from mobilekit.jobs.check_recipe import check_recipe
 
-    loaded = load_recipe(str(file))
-    steps = steps_of(loaded)
+    steps = check_recipe(str(file)).recipe.rewrites
     if as_json:
         print_json({"file": str(file), "valid": True, "rewrites": [step.name for step in steps]})
     else:

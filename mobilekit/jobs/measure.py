@@ -16,6 +16,7 @@ from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
 from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
 from mobilekit.parity.ledger.simulation import Simulation, simulate
+from mobilekit.parity.ledger.slower import slower_int8
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
@@ -111,7 +112,8 @@ def measure_folder(
     gates = [*_check_gates(artifacts, recipe)]
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
-    return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed))
+    notes = (*ledger.notes, *slower_int8(artifacts, recipe.int8.keep_float))
+    return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed), notes=notes)
 
 
 def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:

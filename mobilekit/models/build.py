@@ -18,6 +18,7 @@ from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe
 from mobilekit.models.names import LIVE, NO_WEIGHTS, PRETRAINED, file_spec, has_own_weights
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
+from mobilekit.models.users_code import line_of, told
 from mobilekit.models.weights import (
     calibrate_batch_norms,
     draw_weights,
@@ -88,9 +89,10 @@ def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> n
         "" if next_size is None else f"{next_size[0]}x{next_size[1]}" if len(set(next_size)) > 1 else str(next_size[0])
     )
     hint = f"The next larger size that it takes is {words}." if words else _NO_SIZE
-    kind = "" if isinstance(problem, _OF_SIZES) else f"{type(problem).__name__}: "
-    told = first_line(problem, "it does not say why")
-    raise UsageError(f"{entry.name} cannot take {describe_shapes(shapes)}: {kind}{told}.", hint)
+    words = first_line(problem, "it does not say why") if isinstance(problem, _OF_SIZES) else told(problem)
+    code = file_spec(entry.name)
+    place = line_of(problem, code[0] if code else None) if has_own_weights(entry.name) else ""
+    raise UsageError(f"{entry.name} cannot take {describe_shapes(shapes)}: {words}{place}.", hint)
 
 
 def _larger(height: int, width: int) -> Iterator[tuple[int, int]]:
@@ -141,6 +143,8 @@ def build_reference(
     _calibrate(model, entry.name, calibration)
     kept = f" (but for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''})" if left else ""
     source = f"seeded random weights (seed {SEED}){kept}, batch norms calibrated; accuracy means nothing"
+    if weights is None and entry.pretrained:
+        source += f"; {entry.pretrained.name} are not taken"
     return Reference(model, source, is_trained=False)
 
 
@@ -240,7 +244,7 @@ def _create(entry: ModelEntry, options: dict[str, Any]) -> nn.Module:
         return entry.create(**options)
 
 
-def _problem(model: nn.Module, shapes: Shapes) -> Exception | None:
+def _problem(model: nn.Module, shapes: Shapes) -> BaseException | None:
     """Return what the model raises at inputs of these shapes, or None.
 
     Raises:
@@ -249,7 +253,7 @@ def _problem(model: nn.Module, shapes: Shapes) -> Exception | None:
     try:
         with torch.no_grad():
             result = call(model, zeros(shapes))
-    except Exception as error:  # a user's code raises what it likes
+    except (Exception, SystemExit) as error:  # a user's code raises what it likes
         return error
     taken = sorted(set(named_outputs(result)) & set(shapes))
     if taken:

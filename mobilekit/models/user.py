@@ -5,19 +5,19 @@ from __future__ import annotations
 import copy
 import importlib.util
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from mobilekit.errors import UsageError, first_line
+from mobilekit.errors import UsageError
 from mobilekit.models.names import LIVE, TIMM, TORCHVISION, TRANSFORMERS, check_name, file_spec
 from mobilekit.models.registry import ModelEntry, find_model
 from mobilekit.models.timm_models import timm_entry
 from mobilekit.models.torchvision_models import torchvision_entry
 from mobilekit.models.transformers_models import transformers_entry
+from mobilekit.models.users_code import line_of, told
 
 
 def resolve(spec: str, may_download: bool = False) -> ModelEntry:
@@ -54,7 +54,7 @@ def live_entry(module: nn.Module) -> ModelEntry:
         try:
             return copy.deepcopy(module).cpu().float()
         except Exception as error:  # whatever a part of it raises that cannot be copied
-            raise UsageError(f"{type(module).__name__} cannot be copied: {_told(error)}.") from error
+            raise UsageError(f"{type(module).__name__} cannot be copied: {told(error)}.") from error
 
     return ModelEntry(name=live_name(module), build=build, paper="Python code", in_channels=0, num_classes=0)
 
@@ -73,7 +73,7 @@ def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
         try:
             model = factory(**options)
         except (Exception, SystemExit) as error:  # as below
-            raise UsageError(f"{spec} failed: {_told(error)}{_line(path, error)}.") from error
+            raise UsageError(f"{spec} failed: {told(error)}{line_of(error, path)}.") from error
         if not isinstance(model, nn.Module):
             raise UsageError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module.")
         return model
@@ -97,22 +97,7 @@ def _import_file(path: Path) -> Any:
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's code raises is the user's to mend
-        raise UsageError(f"{path} cannot be run: {_told(error)}{_line(path, error)}.") from error
+        raise UsageError(f"{path} cannot be run: {told(error)}{line_of(error, path)}.") from error
     finally:
         sys.path.remove(str(path.parent.absolute()))
     return module
-
-
-def _line(path: Path, error: BaseException) -> str:
-    """Return at which line of a file an error came up; nothing where that is not in the file."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
-    return f" (line {lines[-1]})" if lines else ""
-
-
-def _told(error: BaseException) -> str:
-    """Return an error's type and the first line of its message."""
-    if isinstance(error, SystemExit):
-        return f"it ends the program by sys.exit({error.code!r})"
-    words = first_line(error).rstrip(".")
-    return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"

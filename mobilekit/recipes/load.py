@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from mobilekit.recipes.schema import Recipe
 from mobilekit.store.manifest import ASSUMED
 
 DEFAULT = "default"
+_SHOWN = 3
+"""Faults that an error of another command than `recipes check` names."""
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -56,9 +59,18 @@ def load_recipe(name: str) -> LoadedRecipe:
     Raises:
         UsageError: There is no such recipe, or it is wrong; the message names file, line and nearest key.
     """
+    return parse_recipe(*read_recipe(name))
+
+
+def read_recipe(name: str) -> tuple[str, str, str]:
+    """Return the text of a recipe, its name, and where it is from.
+
+    Raises:
+        UsageError: There is none, or the file cannot be read.
+    """
     known = builtin_recipes()
     if name in known:
-        return parse_recipe(known[name], name, f"export_recipes/{name}.yaml")
+        return known[name], name, f"export_recipes/{name}.yaml"
     path = Path(name)
     if not path.is_file():
         if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
@@ -68,7 +80,7 @@ def load_recipe(name: str) -> LoadedRecipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {path}: {error}.", "A recipe is a YAML file in UTF-8.") from error
-    return parse_recipe(text, path.stem, str(path))
+    return text, path.stem, str(path)
 
 
 def recipe_for(model: str) -> LoadedRecipe:
@@ -90,6 +102,51 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
     Warns:
         OldWordWarning: For each word that has another name now.
     """
+    data, lines = _read(text, source)
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, LoadedRecipe(name, Recipe(), source, lines), (), Recipe) from error
+    return LoadedRecipe(name, recipe, source, lines)
+
+
+def parse_in_part(text: str, name: str, source: str) -> tuple[LoadedRecipe, list[str]]:
+    """Return a recipe without its parts that are wrong, and what is wrong with each.
+
+    A rewrite that is wrong has one that does nothing in its place.
+
+    Raises:
+        UsageError: It is no YAML, or nothing.
+
+    Warns:
+        OldWordWarning: As `parse_recipe`.
+    """
+    data, lines = _read(text, source)
+    place = LoadedRecipe(name, Recipe(), source, lines)
+    faults: list[str] = []
+    while True:
+        try:
+            return LoadedRecipe(name, Recipe.model_validate(data), source, lines), faults
+        except ValidationError as error:
+            faults += _faults(error, place, (), Recipe)
+            data = _without(data, [problem["loc"] for problem in error.errors()])
+
+
+def _without(data: Any, places: list[yaml_positions.Path]) -> dict[str, Any]:
+    """Return a recipe's content without the parts at these places."""
+    kept = copy.deepcopy(data) if isinstance(data, dict) else {}
+    for place in places:
+        if not place:
+            return {}
+        if place[0] == "rewrites" and len(place) > 1 and isinstance(place[1], int):
+            kept["rewrites"][place[1]] = {"name": "remove-identity"}
+        else:
+            kept.pop(place[0], None)
+    return kept
+
+
+def _read(text: str, source: str) -> tuple[Any, dict[yaml_positions.Path, int]]:
+    """Return what stands in a recipe's text, in today's words, and its lines."""
     try:
         data, lines = yaml_positions.load_with_lines(text)
     except yaml_positions.DuplicateKeyError as error:
@@ -105,11 +162,7 @@ def parse_recipe(text: str, name: str, source: str) -> LoadedRecipe:
         )
     data, renamed = with_new_words(data)
     _tell_of_old_words(renamed, source, lines)
-    try:
-        recipe = Recipe.model_validate(data)
-    except ValidationError as error:
-        raise _explain(error, LoadedRecipe(name, Recipe(), source, lines), (), Recipe) from error
-    return LoadedRecipe(name, recipe, source, lines)
+    return data, lines
 
 
 def _tell_of_old_words(renamed: Renamed, source: str, lines: dict[yaml_positions.Path, int]) -> None:
@@ -138,8 +191,22 @@ def check_options(
 def _explain(
     error: ValidationError, loaded: LoadedRecipe, prefix: yaml_positions.Path, root: type[BaseModel]
 ) -> UsageError:
-    messages = []
-    for problem in error.errors()[:3]:
+    faults = _faults(error, loaded, prefix, root)
+    hint = "`mobilekit recipes schema` prints what a recipe may say."
+    if len(faults) > _SHOWN:
+        hint = f"`mobilekit recipes check` names all {len(faults)} faults."
+    return UsageError("\n".join(faults[:_SHOWN]), hint)
+
+
+def _faults(
+    error: ValidationError, loaded: LoadedRecipe, prefix: yaml_positions.Path, root: type[BaseModel]
+) -> list[str]:
+    """Return what is wrong with each part, with file, line and nearest key."""
+    messages, problems = [], error.errors()
+    places = [problem["loc"] for problem in problems]
+    for problem in problems:
+        if any(len(place) > len(problem["loc"]) and place[: len(problem["loc"])] == problem["loc"] for place in places):
+            continue  # what is inside it is told
         path = problem["loc"]
         place = loaded.where((*prefix, *path))
         name = ".".join(str(word) for word in (*prefix, *path) if word != "[key]") or "the recipe"
@@ -148,7 +215,7 @@ def _explain(
         else:
             text = f"{place}: {name}: {_what_to_write(problem)}."
         messages.append(text)
-    return UsageError("\n".join(messages), "`mobilekit recipes schema` prints what a recipe may say.")
+    return messages
 
 
 def _what_to_write(problem: ErrorDetails) -> str:

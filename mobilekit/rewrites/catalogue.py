@@ -82,12 +82,19 @@ def steps_of(loaded: LoadedRecipe) -> list[Step]:
     Raises:
         UsageError: A step names no rewrite, or gives it wrong options; with file and line.
     """
-    steps = []
-    for index, spec in enumerate(loaded.recipe.rewrites):
-        if spec.name not in rewrite_names():
-            place = loaded.where(("rewrites", index, "name"))
-            raise UsageError(f"{place}: there is no rewrite {spec.name}.", nearest(spec.name, rewrite_names()))
-        kind = find_rewrite(spec.name)
-        options = check_options(kind.options_type, spec.options, loaded, ("rewrites", index, "options"))
-        steps.append(Step(index, spec, kind(options), loaded.where(("rewrites", index))))
-    return steps
+    return [step_of(loaded, index) for index in range(len(loaded.recipe.rewrites))]
+
+
+def step_of(loaded: LoadedRecipe, index: int) -> Step:
+    """Return one of the recipe's steps with its rewrite made.
+
+    Raises:
+        UsageError: It names no rewrite, or gives it wrong options; with file and line.
+    """
+    spec = loaded.recipe.rewrites[index]
+    if spec.name not in rewrite_names():
+        place = loaded.where(("rewrites", index, "name"))
+        raise UsageError(f"{place}: there is no rewrite {spec.name}.", nearest(spec.name, rewrite_names()))
+    kind = find_rewrite(spec.name)
+    options = check_options(kind.options_type, spec.options, loaded, ("rewrites", index, "options"))
+    return Step(index, spec, kind(options), loaded.where(("rewrites", index)))

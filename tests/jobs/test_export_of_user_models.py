@@ -195,3 +195,36 @@ def test_labels_of_another_number_than_the_outputs_are_refused(tmp_path: Path, c
     assert "error: There are 3 labels (a to c), and the model has 4 outputs." in done.stderr
     wrong = cli("export", TINY, "--labels", tmp_path / "missing.txt", "-o", out)
     assert wrong.returncode == 2 and "missing.txt" in wrong.stderr
+
+
+SWISHES = """
+from torch import nn
+
+def make():
+    layers = [part for _ in range(3) for part in (nn.Conv2d(8, 8, 3, padding=1), nn.Hardswish())]
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), *layers, nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+"""
+
+
+@pytest.mark.slow
+def test_int8_that_is_slower_is_said_with_what_mends_it(tmp_path: Path, cli: Cli) -> None:
+    """And the setting that the note names leaves one partition."""
+    (tmp_path / "net.py").write_text(SWISHES)
+    words = ("export", f"{tmp_path / 'net.py'}:make", "--input-size", "32", "--precision", "float32,int8")
+    done = cli(*words, "-o", tmp_path / "slow")
+    assert done.returncode == 0, done.stderr
+    note = "XNNPACK runs it in 4 parts, not 1, and leaves 3 HARD_SWISH. In a recipe, `int8: {keep_float: [division, "
+    assert note in done.stdout
+    ledger = json.loads((tmp_path / "slow" / "ledger.json").read_text())
+    [found] = [each for each in ledger["notes"] if note in each]
+    assert cli("report", tmp_path / "slow", "-o", tmp_path / "page.html").returncode == 0
+    assert "leaves 3 HARD_SWISH" in (tmp_path / "page.html").read_text()
+
+    setting = found.partition("`")[2].partition("`")[0]
+    default = cli("recipes", "show", "default").stdout.splitlines()
+    (tmp_path / "r.yaml").write_text("\n".join([*(line for line in default if "int8" not in line), setting]))
+    done = cli(*words, "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "fast")
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads((tmp_path / "fast" / "ledger.json").read_text())
+    assert ledger["artifacts"]["model.int8.tflite"]["partitions"] == 1
+    assert not [each for each in ledger["notes"] if "slower" in each]

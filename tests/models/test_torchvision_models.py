@@ -86,7 +86,9 @@ def test_weights_that_are_not_taken_are_said(cache: Path) -> None:
     said = given_of(source)[-1]
     assert said.is_assumed and said.option == "--pretrained, --weights"
     assert said.value == "drawn anew (seed 0), not IMAGENET1K_V1 of torchvision"
-    assert not open_source(source).fill().reference.is_trained
+    reference = open_source(source).fill().reference
+    assert not reference.is_trained
+    assert reference.weights_source.endswith("accuracy means nothing; IMAGENET1K_V1 of torchvision are not taken")
 
 
 def test_other_classes_are_drawn_anew(weights: nn.Module) -> None:

@@ -15,6 +15,7 @@ from mobilekit.models.user import resolve
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace
+from tests.conftest import Cli
 
 
 def write(folder: Path, code: str) -> Path:
@@ -149,3 +150,47 @@ def test_a_factory_that_fails_is_told_with_its_line(tmp_path: Path, code: str, t
     with pytest.raises(UsageError) as caught:
         resolve(f"{path}:make").create()
     assert caught.value.what == f"{path}:make failed: {told}."
+
+
+def test_an_error_in_a_file_that_the_factory_imports_is_told_with_that_file(tmp_path: Path) -> None:
+    (tmp_path / "parts_of_mine.py").write_text("def part():\n    raise KeyError('depth')\n")
+    path = write(tmp_path, "from parts_of_mine import part\ndef make(): return part()\n")
+    with pytest.raises(UsageError) as caught:
+        resolve(f"{path}:make").create()
+    place = f"({tmp_path / 'parts_of_mine.py'}, line 2)"
+    assert caught.value.what == f"{path}:make failed: KeyError: 'depth' {place}."
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise KeyError('[b]depth')", "KeyError: '[b]depth' (line 8)"),
+        ("raise SystemExit(3)", "it ends the program by sys.exit(3) (line 8)"),
+        ("return self.nothing(x)", "AttributeError: 'Net' object has no attribute 'nothing' (line 8)"),
+        ("return x.reshape(7)", "shape '[7]' is invalid for input of size 3072 (line 8)"),
+    ],
+)
+def test_a_forward_that_fails_is_told_with_its_line(code: str, words: str, tmp_path: Path, cli: Cli) -> None:
+    path = write(
+        tmp_path,
+        f"\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"    def forward(self, x):\n        {code}\n",
+    )
+    done = cli("export", f"{path}:Net", "--input-size", "32", "-o", tmp_path / "out")
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert f"error: {path}:Net cannot take an input of 3x32x32: {words}." in done.stderr
+
+
+def test_a_forward_that_fails_later_is_no_fault_of_mobilekit(tmp_path: Path, cli: Cli) -> None:
+    code = """
+    class Net(nn.Module):
+        def forward(self, x):
+            if x.abs().sum() > 0:
+                raise KeyError("[b]no zeros")
+            return x.mean((2, 3))
+    """
+    path = write(tmp_path, code)
+    words = ("export", f"{path}:Net", "--input-size", "32", "--weights", "none", "-o", tmp_path / "out")
+    done = cli(*words)
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert f"error: {path}, line 7: KeyError: '[b]no zeros'\n" in done.stderr and "fault" not in done.stderr
