@@ -2,11 +2,11 @@
 # onnx2tf 2.6.9's direct writer makes a Split of known sizes into slices of unknown ones, and XNNPACK leaves them out.
 #
 # Attention and gated layers split channels. All shapes of the model are known, and its Split says its sizes. The writer
-# makes a SLICE of each part, with a size of -1 along the other axes, which stands for all that is left, and -1 for these
-# lengths in the shape signature of all that follows. Values are right. XNNPACK does not take a SLICE with a size of -1,
-# so the graph falls into parts with LiteRT's own kernels between; it is one part when the sizes are written out, whatever
-# the signatures say. The same halves taken by two of ONNX's Slices become one SPLIT, and one part. The direct writer is
-# what `onnx2tf` runs by default since version 2.
+# makes a SLICE of each part, with a size of -1, all that is left, along the other axes, and -1 for these lengths in the
+# shape signature of all that follows. Values are right. XNNPACK does not take a SLICE with a size of -1, so the graph
+# falls into parts with LiteRT's own kernels between. With the sizes written out it is one part, whatever the signatures
+# say. The same halves taken by two of ONNX's Slices become one SPLIT, and one part. The direct writer is what `onnx2tf`
+# runs by default since version 2.
 #
 # Seen on 2026-11-29 with onnx2tf 2.6.9, ai-edge-litert 2.1.2, onnxruntime 1.26.0 on x86-64, a gated layer between two
 # convolutions: two SLICEs of size (-1, -1, -1, 4) and 2 partitions from Split, a SPLIT and 1 partition from Slices.
