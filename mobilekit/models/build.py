@@ -164,8 +164,8 @@ def pretrained_file(entry: ModelEntry, options: dict[str, Any], weights: Path | 
     there = entry.pretrained
     if weights == PRETRAINED and there is None and entry.weights is None:
         raise UsageError(
-            f"No trained weights are known of {entry.name}.",
-            "Give a checkpoint by --weights, or leave --pretrained out.",
+            f"--pretrained takes weights of torchvision and of transformers, and {entry.name} is of neither.",
+            "Give a checkpoint by --weights, or leave it out.",
         )
     is_changed = options.get("num_classes", entry.num_classes) != entry.num_classes
     if there is None or weights not in (None, PRETRAINED) or (weights is None and is_changed):
