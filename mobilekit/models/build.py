@@ -130,7 +130,7 @@ def build_reference(
     if file := pretrained_file(entry, options, weights):
         assert entry.pretrained
         entry.pretrained.load(model)
-        return Reference(model, f"trained ones ({entry.pretrained.name}: {file.name})")
+        return _as_given(model, f"trained ones ({entry.pretrained.name}: {file.name})")
     if weights is not None and weights not in (NO_WEIGHTS, PRETRAINED):
         load_weights(model, weights)
         return Reference(model, f"checkpoint {weights.name}")
@@ -138,7 +138,8 @@ def build_reference(
         load_weights(model, packaged_weights(entry.weights))
         return Reference(model, f"trained weights that come with mobilekit ({entry.weights})")
     if weights is None and is_own:
-        return _as_given(model, entry.name)
+        is_live = entry.name.startswith(LIVE)
+        return _as_given(model, "the module's own weights" if is_live else f"the weights that {entry.name} gives it")
     left = _drawn_anew(model) if is_own else []
     _calibrate(model, entry.name, calibration)
     kept = f" (but for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''})" if left else ""
@@ -185,9 +186,8 @@ def fetch_pretrained(entry: ModelEntry, weights: Path | None) -> None:
         there.fetch()
 
 
-def _as_given(model: nn.Module, name: str) -> Reference:
-    """Return a model with the weights and the batch norms that a factory of the user's gives it."""
-    source = "the module's own weights" if name.startswith(LIVE) else f"the weights that {name} gives it"
+def _as_given(model: nn.Module, source: str) -> Reference:
+    """Return a model with the weights that it has, and doubt them where its batch norms were never trained."""
     if not has_fresh_batch_norms(model):
         return Reference(model, source)
     fresh = "its batch norms were never trained (mean 0, variance 1), and accuracy means nothing"

@@ -39,6 +39,7 @@ def weights(cache: Path) -> nn.Module:
     """A model whose weights lie in the cache, under the name that torchvision's have."""
     torch.manual_seed(5)
     model = resolve(NAME).create()
+    model.get_submodule("features.0.1").running_mean.fill_(0.1)  # trained ones have seen pictures
     torch.save(model.state_dict(), cache / FILE)
     return model
 
@@ -121,7 +122,9 @@ def test_a_download_is_taken(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
         torch.hub, "load_state_dict_from_url", lambda url, **_options: torch.save(state, cache / Path(url).name)
     )
     source = Source(NAME, adjust(recipe_of_model(NAME, PRETRAINED), input_size=64), PRETRAINED)
-    model = open_source(source).fill().reference.model
+    reference = open_source(source).fill().reference
+    assert not reference.is_trained and "its batch norms were never trained" in reference.weights_source
+    model = reference.model
     assert torch.equal(model.state_dict()["classifier.3.weight"], state["classifier.3.weight"])
     assert (given_of(source)[-1].origin, given_of(source)[-1].option) == ("option", "--pretrained")
 
