@@ -92,7 +92,8 @@ def _pretrained(spec: str, weights: Any) -> Pretrained:
         assert place
         fill(model, _with_new_names(read_checkpoint(place)), place)
 
-    labels = distinct(weights.meta.get("categories", ()))
+    is_classifier = hasattr(weights.transforms(), "crop_size")  # a segmentation net has its classes in a map's channels
+    labels = distinct(weights.meta.get("categories", ())) if is_classifier else ()
     return Pretrained(name=f"{weights.name} of torchvision", find=find, fetch=fetch, load=load, labels=labels)
 
 

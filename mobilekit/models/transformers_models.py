@@ -183,5 +183,6 @@ def _pretrained(folder: Path, kind: Any, config: Any) -> Pretrained:
 
     names = [str(config.id2label[number]) for number in sorted(config.id2label)]
     are_numbers = all(name == f"LABEL_{number}" for number, name in enumerate(names))
-    labels = () if are_numbers else distinct(names)
+    is_classifier = kind.__name__.endswith("ForImageClassification")  # others have their classes in a map's channels
+    labels = distinct(names) if is_classifier and not are_numbers else ()
     return Pretrained(name="those of the folder", find=find, fetch=fetch, load=load, labels=labels)

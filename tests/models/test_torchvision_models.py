@@ -154,3 +154,9 @@ def test_old_names_of_densenets_are_joined() -> None:
     new = _with_new_names(old)
     assert set(new) == {"features.denseblock1.denselayer1.norm1.weight", "classifier.bias"}
     assert "features.denseblock1.denselayer1.norm1.weight" in resolve("torchvision:densenet121").create().state_dict()
+
+
+def test_a_segmentation_net_has_no_labels_of_its_outputs() -> None:
+    """Its classes are the channels of a map, and labels name the outputs of a classifier."""
+    found = [resolve(f"torchvision:{name}").pretrained for name in ("lraspp_mobilenet_v3_large", "mobilenet_v3_small")]
+    assert [len(each.labels) for each in found if each] == [0, 1000]
