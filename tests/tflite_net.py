@@ -38,7 +38,8 @@ class Net:
     def op(self, kind: str, inputs: list[int], made: int, options: str = "", **fields: Any) -> int:
         s = schema()
         code = s.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(s.BuiltinOperator, kind)
+        code.builtinCode = getattr(s.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = 1
         self.model.operatorCodes.append(code)
         op = s.OperatorT()

@@ -13,17 +13,8 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 CONVERTERS = ("onnx2tf", "onnxscript", "onnxsim", "tensorflow", "tf-keras")
 
 
-DIRECT_FIRST = False
-"""Whether onnx2tf's direct writer is tried before Keras. Some maps that it gives stay NCHW, where Keras gives NHWC."""
-
-
 def writes_directly() -> bool:
-    """Return whether files are made by onnx2tf's direct writer where it is right, without Keras."""
-    return DIRECT_FIRST and has_writer()
-
-
-def has_writer() -> bool:
-    """Return whether the installed onnx2tf can write files itself: from version 2 on."""
+    """Return whether the installed onnx2tf can write files itself, without Keras: from version 2 on."""
     return int((installed_version("onnx2tf") or "0").partition(".")[0]) >= 2
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from mobilekit.convert.alignment import Alignment, align
-from mobilekit.convert.installed import check_installed
+from mobilekit.convert.installed import check_installed, writes_directly
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
 from mobilekit.errors import FullDiskError, ToolError
@@ -154,17 +154,35 @@ def _write_files(
     recipe: Recipe,
     calibration: Calibration | None,
 ) -> Converted:
+    """Convert the ONNX file to TFLite; if modules stay in float and the quantizer fails, all files again by Keras."""
+    made = _write_one_way(folder, scratch, files, graph, recipe, calibration)
+    if writes_directly() and recipe.int8.float_modules and Stage.TFLITE_INT8 in made.failed:
+        again = _write_one_way(folder, scratch, files, graph, recipe, calibration, by_keras=True)
+        return made if len(again.failed) > len(made.failed) else again
+    return made
+
+
+def _write_one_way(
+    folder: Path,
+    scratch: Path,
+    files: dict[Precision, Path],
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    *,
+    by_keras: bool = False,
+) -> Converted:
     """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
     is_mixed = "int8" in files and bool(recipe.int8.float_modules)
     wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
     float32 = folder / Stage.TFLITE_FLOAT32.file
-    if is_mixed and not float32.exists():
+    if is_mixed and (by_keras or not float32.exists()):
         float32 = wanted.setdefault("float32", scratch / float32.name)
     inputs = calibration.arrays if calibration else None
     failed: dict[Precision, ToolError] = {}
     if wanted:
-        ranges = inputs if "int8" in wanted else None
-        made = write_tflite(folder / Stage.ONNX_SIMPLIFIED.file, wanted, ranges, scratch, recipe.int8.keep_float)
+        ranges, onnx = inputs if "int8" in wanted else None, folder / Stage.ONNX_SIMPLIFIED.file
+        made = write_tflite(onnx, wanted, ranges, scratch, recipe.int8.keep_float, by_keras=by_keras)
         failed = made.failed
         if len(failed) < len(wanted):
             write_json(folder / bundles.LAYOUTS, made.layouts)
@@ -181,7 +199,9 @@ def _write_files(
             raise
         except ToolError as error:
             failed["int8"] = error
-    return Converted(owners, {tflite_stage(name): error for name, error in failed.items() if name in files})
+    is_kept = float32.parent == folder
+    stages = {tflite_stage(name): error for name, error in failed.items() if name in files}
+    return Converted(owners if is_kept else None, stages)
 
 
 def _tools() -> dict[str, object]:

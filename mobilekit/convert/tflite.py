@@ -38,6 +38,8 @@ def write_tflite(
     calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
     keep_float: Sequence[str] = (),
+    *,
+    by_keras: bool = False,
 ) -> TFLiteFiles:
     """Convert a simplified ONNX file. A precision that cannot be made leaves the others.
 
@@ -47,13 +49,14 @@ def write_tflite(
         calibration: float32 inputs (N, ...) by name for int8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
         keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
+        by_keras: Do not try onnx2tf's direct writer first, where there is one.
 
     Raises:
         FullDiskError: The disk is full.
     """
     request: dict[str, Any] = {
         "onnx": str((scratch / "model.onnx").absolute()),
-        "direct": writes_directly(),
+        "direct": writes_directly() and not by_keras,
         "saved_model": str((scratch / "saved_model").absolute()),
         "begun": str((scratch / _BEGUN).absolute()),
         "calibration": None,

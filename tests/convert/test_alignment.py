@@ -19,7 +19,6 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.bench.kinds import read_ops
 from mobilekit.convert import alignment
 from mobilekit.convert.alignment import Alignment, align
-from mobilekit.convert.installed import writes_directly
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.bundle import MODULES
 from mobilekit.store.stages import Stage
@@ -95,7 +94,7 @@ def test_unpacked_weights_belong_to_the_layer_that_takes_them(digits_bundle: Pat
     unpackers = [
         (op, users[int(detail["outputs"][0])]) for op, detail in zip(ops, details, strict=True) if op.op == "DEQUANTIZE"
     ]
-    assert len(unpackers) == (304 if writes_directly() else 286)  # the direct writer's pools have weights of their own
+    assert len(unpackers) == 286
     own = [(op, user) for op, user in unpackers if "avg_pool2d" not in str(user.module)]  # pools share their weights
     assert [op.module for op, _ in own] == [user.module for _, user in own]
 

@@ -16,6 +16,7 @@ from mobilekit.convert import pipeline
 from mobilekit.convert.alignment import Alignment
 from mobilekit.convert.pipeline import convert
 from mobilekit.convert.tflite import TFLiteFiles
+from mobilekit.errors import ToolError
 from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Input, Int8, Onnx, Recipe
@@ -49,7 +50,7 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         found.append(path)
         return Alignment({"tensor": "part.0"}, {})
 
-    def write_tflite(_onnx: Path, files: dict[str, Path], *_others: Any) -> TFLiteFiles:
+    def write_tflite(_onnx: Path, files: dict[str, Path], *_others: Any, **_way: bool) -> TFLiteFiles:
         for path in files.values():
             path.touch()
         return TFLiteFiles({}, {})
@@ -195,6 +196,48 @@ def test_what_the_cache_has_is_whole_and_no_tool_runs(tmp_path: Path, monkeypatc
         monkeypatch.setattr(pipeline, tool, fail)
     assert export("taken") == made
     assert {*ONNX_FILES, *TFLITE_FILES, bundles.LAYOUTS} <= made.keys()
+
+
+@pytest.mark.usefixtures("aligned")
+@pytest.mark.parametrize("has_float32", [False, True], ids=["all are made", "float32 is there"])
+def test_all_is_made_by_keras_where_the_quantizer_refuses_a_graph_with_modules_in_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_float32: bool
+) -> None:
+    """The int8 file is of a float32 file by Keras; one that was there already stays as it was."""
+
+    def write_tflite(_onnx: Path, files: dict[str, Path], *_others: Any, by_keras: bool) -> TFLiteFiles:
+        for path in files.values():
+            path.write_text("keras" if by_keras else "writer")
+        return TFLiteFiles({}, {})
+
+    def write_int8(float32: Path, int8: Path, *_others: Any) -> None:
+        if float32.read_text() != "keras":
+            raise ToolError("the quantizer refuses it")
+        int8.write_text(f"{float32.read_text()} int8")
+
+    class Float32(NoCache):
+        def take(self, key: str, folder: Path) -> bool:
+            if is_float32 := has_float32 and key == known[Stage.TFLITE_FLOAT32.file]:
+                (folder / Stage.TFLITE_FLOAT32.file).write_text("writer")
+            return is_float32
+
+    recipe = Recipe(int8=Int8(float_modules=("part",)))
+    known = keys_of(tmp_path / "known", net("part"), recipe)
+    monkeypatch.setattr(pipeline, "writes_directly", lambda: True)
+    monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
+    monkeypatch.setattr(pipeline, "write_int8", write_int8)
+    folder = tmp_path / "out"
+    for name in ("stages", "scratch"):
+        (folder / name).mkdir(parents=True)
+    made = convert(folder, folder / "scratch", net("part"), recipe, CALIBRATION, Float32(), lambda _message: None)
+    assert not made.failed
+    assert (made.owners is None) == has_float32
+    assert {stage.file: (folder / stage.file).read_text() for stage in map(tflite_stage, recipe.precision)} == {
+        "model.float32.tflite": "writer" if has_float32 else "keras",
+        "model.float16.tflite": "keras",
+        "model.dynamic.tflite": "keras",
+        "model.int8.tflite": "keras int8",
+    }
 
 
 @pytest.mark.parametrize("modules", [(), ("part",)], ids=["plain", "mixed"])

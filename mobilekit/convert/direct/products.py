@@ -88,5 +88,4 @@ def _turn(model: Any, op: Any, weights: Any, bias: int | None) -> None:
     options = schema().FullyConnectedOptionsT()
     options.keepNumDims = True
     op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.FullyConnectedOptions, options
-    # The first version that keeps the number of axes is 5, the first that takes no bias 6.
-    op.opcodeIndex = code_of(model, "FULLY_CONNECTED", version=6 if bias is None else 5)
+    op.opcodeIndex = code_of(model, "FULLY_CONNECTED")

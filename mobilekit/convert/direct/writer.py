@@ -8,19 +8,23 @@ from typing import Any
 
 from mobilekit.artifacts.tflite import pack, unpack
 from mobilekit.convert.depthwise import with_depthwise
+from mobilekit.convert.direct.constants import share_constants
 from mobilekit.convert.direct.forms import with_known_forms
 from mobilekit.convert.direct.lost import with_lost_tensors
+from mobilekit.convert.direct.outputs import with_maps_as_they_are
 from mobilekit.convert.direct.products import with_fully_connected
 from mobilekit.convert.direct.roots import with_reciprocal_roots
 from mobilekit.convert.direct.shapes import with_known_shapes
 from mobilekit.convert.direct.transposes import with_fewer_transposes
+from mobilekit.convert.direct.versions import set_versions
 from mobilekit.convert.unread import drop_unread
 
 
 def float32(onnx_path: Path) -> bytes:
     """Return the float32 file, which has a signature of the ONNX file's names.
 
-    Inputs of four axes are NHWC, others as they are in ONNX. What else it computes is for the caller to see.
+    Inputs of four axes are NHWC, and outputs where they are maps; others are as in ONNX. What else it computes is for
+    the caller to see.
 
     Args:
         onnx_path: The simplified file, which onnx2tf may rewrite.
@@ -54,7 +58,9 @@ def mended(content: bytes, onnx_graph: Any) -> bytes:
         onnx_graph: The GraphProto that it was made of.
     """
     content = with_depthwise(with_known_shapes(with_lost_tensors(content, onnx_graph)))
-    content = with_reciprocal_roots(content)
-    model = unpack(with_known_forms(with_fewer_transposes(with_fully_connected(content))))
+    content = with_fewer_transposes(with_fully_connected(with_reciprocal_roots(content)))
+    model = unpack(with_known_forms(with_maps_as_they_are(content)))
+    share_constants(model)
+    set_versions(model)
     drop_unread(model)
     return pack(model)

@@ -20,14 +20,14 @@ from mobilekit.artifacts.runtime import Arrays
 from mobilekit.convert import process
 from mobilekit.convert import tflite as convert_tflite
 from mobilekit.convert.direct.network import layouts_of
-from mobilekit.convert.installed import has_writer
+from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_tflite
 from mobilekit.errors import ToolError
 from mobilekit.rewrites.fx.graph import trace
 from tests.converting import normal
 
-with_writer = pytest.mark.skipif(not has_writer(), reason="this onnx2tf has no direct writer")
+with_writer = pytest.mark.skipif(not writes_directly(), reason="this onnx2tf has no direct writer")
 
 
 @pytest.fixture(autouse=True)
