@@ -52,17 +52,11 @@ def set_versions(model: Any) -> None:
 
 def _by_fields(kind: str, op: Any) -> int:
     """Return the version for an op's options."""
-    version = max(
-        (
-            since
-            for (each, field), since in _BY_OPTION.items()
-            if each == kind and getattr(op.builtinOptions, field, False)
-        ),
-        default=1,
-    )
-    if kind == "DEPTHWISE_CONV_2D" and (op.builtinOptions.dilationWFactor, op.builtinOptions.dilationHFactor) != (1, 1):
-        return 2
-    return version
+    options = op.builtinOptions
+    if kind == "DEPTHWISE_CONV_2D":
+        return 1 if options.dilationWFactor == options.dilationHFactor == 1 else 2
+    found = (since for (each, field), since in _BY_OPTION.items() if each == kind and getattr(options, field, False))
+    return max(found, default=1)
 
 
 def _by_inputs(kind: str, taken: list[Any]) -> int:
