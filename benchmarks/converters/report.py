@@ -16,9 +16,9 @@ from mobilekit.store.stages import PRECISIONS
 
 Row = Mapping[str, Any]
 KINDS = {
-    "keras": "onnx2tf's graph in Keras, TensorFlow's converter and its quantizer: what an export does",
+    "keras": "onnx2tf's graph in Keras, TensorFlow's converter and its quantizer: an export's, of onnx2tf 1",
     "direct-litert": "onnx2tf's direct writer, our float16, and litert-quantizer for dynamic and int8: no TensorFlow",
-    "direct-tensorflow": "the same writer, our float16 and dynamic, and TensorFlow's quantizer for int8",
+    "direct-tensorflow": "the same writer, our float16 and dynamic, TensorFlow's quantizer for int8: an export's",
 }
 _WRONG = 1e-4
 """Relative L2 of float32 above which a file is another function: rounding makes about 1e-6."""
@@ -51,8 +51,10 @@ def table(rows: Sequence[Row], ways: Mapping[str, tuple[str, str]], litert: str)
             "",
             "What the direct writer leaves is mended in its file, without a change of values but for rounding: changes",
             "of the order of axes that meet, activations behind them, tensors that nothing makes, products without",
-            "bias, and shapes that are said to be unknown. Depthwise convolutions stay float32 in its dynamic files;",
-            "an export makes those so in every way, and a and b here have TensorFlow Lite's.",
+            "bias, shapes that are said to be unknown, versions of ops, and constants that stand there twice. An",
+            "export compares the file with ONNX Runtime by value, and goes by Keras where it is wrong, where there is",
+            "none, or where the quantizer refuses it. Depthwise convolutions stay float32 in its dynamic files; an",
+            "export makes those so in every way, and a and b here have TensorFlow Lite's.",
             "",
             "float32, float16 and dynamic are relative L2 to ONNX Runtime: float32 on two random inputs, the others on",
             "photos. int8 is made with the same ranges in every way. Partitions are XNNPACK's, of float32, float16,",

@@ -110,15 +110,16 @@ def _write_tflite(
     cache: Cache,
     progress: Progress,
 ) -> Converted:
-    onnx, tools = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
+    onnx, versions = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
     keys: dict[Precision, str] = {}
     for precision in recipe.precision:
         shaped = _shapes_int8(graph, recipe, calibration) if precision == "int8" else {}
-        keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **tools})
+        keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **versions})
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if not missing:
         return Converted()
-    progress(f"converting to TFLite with onnx2tf ({', '.join(missing)})")
+    tools = "onnx2tf's direct writer" if writes_directly() else "onnx2tf and Keras"
+    progress(f"converting to TFLite with {tools} ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
     converted = _write_files(folder, scratch, files, graph, recipe, calibration)

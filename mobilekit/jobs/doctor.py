@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from mobilekit.bench.devices.discovery import list_devices
-from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them
+from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them, writes_directly
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.models.torchvision_ops import misfit
 from mobilekit.store.cache import default_folder
@@ -83,6 +83,7 @@ def _packages() -> Iterator[Check]:
     yield from _torchvision()
     if any(installed_version(each.name) for each in convert if each.name in CONVERTERS):
         yield from (_package(each, locked) for each in convert)
+        yield from _writer()
     else:
         yield Check("converters", "missing", "-", False, "nothing can be exported", to_get_them())
 
@@ -99,6 +100,14 @@ def _package(wanted: Requirement, locked: dict[str, str]) -> Check:
         return Check(name, "ok", found, True)
     cost = f"{_other(found, tested) or f'mobilekit takes {wanted.specifier}'}: artifacts may differ, or not convert"
     return Check(name, "differs", found, not is_taken, cost, f"pip install '{exact}'")
+
+
+def _writer() -> Iterator[Check]:
+    """Say where onnx2tf is too old to write TFLite files itself."""
+    if (found := installed_version("onnx2tf")) and not writes_directly():
+        cost = "TFLite files are made by Keras, with about twice the processor time"
+        fix = "make setup PYTHON=python3.12, or a newer one, for which there is onnx2tf 2"
+        yield Check("direct writer", "missing", f"onnx2tf {found}", False, cost, fix)
 
 
 def _torchvision() -> Iterator[Check]:
