@@ -105,7 +105,7 @@ def _package(wanted: Requirement, locked: dict[str, str]) -> Check:
 def _writer() -> Iterator[Check]:
     """Say where onnx2tf is too old to write TFLite files itself."""
     if (found := installed_version("onnx2tf")) and not writes_directly():
-        cost = "TFLite files are made by Keras, with about twice the processor time"
+        cost = "TFLite files are made by Keras, in half as much processor time again"
         fix = "make setup PYTHON=python3.12, or a newer one, for which there is onnx2tf 2"
         yield Check("direct writer", "missing", f"onnx2tf {found}", False, cost, fix)
 
