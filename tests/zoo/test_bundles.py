@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from mobilekit.store.stages import PRECISIONS, tflite_stage
+from tests.axes import most_axes_in
 from tests.other_hands import largest_difference
 from tests.zoo import MODELS, SIZE
 
@@ -36,6 +38,13 @@ def test_artifacts_equal_the_reference_in_other_hands(model: str, file: str, bun
     difference, scale = largest_difference(model, bundle, file)
     assert difference <= 2e-5 * max(1.0, scale)  # two float32 evaluations
     assert scale > 0.1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_tensor_has_five_axes(bundle: Path) -> None:
+    """Compilers for GPUs and NPUs refuse them, and so does ncnn; LiteRT's own kernels stop at six."""
+    files = ["model.onnx", *(tflite_stage(precision).file for precision in PRECISIONS)]
+    assert {file: most_axes_in(bundle / file) for file in files} == dict.fromkeys(files, 4)
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model == "ghostnetv2"])

@@ -1,4 +1,4 @@
-"""The float32 files of all families run whole on XNNPACK at other sizes too; exports gate the recipes' own."""
+"""All families' files have four axes and run whole on XNNPACK at other sizes too; exports gate the recipes' own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from mobilekit.models.build import build_reference, effective_options
 from mobilekit.models.families.efficientvit import Attention
 from mobilekit.models.families.shufflenet import ShuffleUnit
 from mobilekit.models.user import resolve
+from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.store.cache import NoCache
-from mobilekit.store.stages import Stage
+from mobilekit.store.stages import PRECISIONS, Stage, tflite_stage
+from tests.axes import most_axes_in
 from tests.zoo import MODELS
 
 
@@ -35,18 +37,22 @@ def transpositions(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("size", [192, 256])
-@pytest.mark.parametrize("model", [model for model in MODELS if model != "efficientvit"])
-def test_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> None:
-    loaded = adjust(recipe_of_model(model), input_size=size, precision=["float32"])
+@pytest.mark.parametrize("model", MODELS)
+def test_four_axes_and_one_partition_at_other_sizes(model: str, size: int, tmp_path: Path) -> None:
+    loaded = adjust(recipe_of_model(model), input_size=size)
     recipe, entry = loaded.recipe, resolve(model)
-    pictures = {"input": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))}
+    calibration = read_calibration(recipe, None)
+    pictures = {"input": torch.from_numpy(calibration.arrays["input"][:2])}
     reference = build_reference(entry, effective_options(entry, recipe.model_options, size), None, pictures)
     graph = rewrite(reference.model, loaded, prove=False).graph  # exports prove; here only the form counts
     for name in ("stages", "scratch"):
         (tmp_path / name).mkdir()
-    convert(tmp_path, tmp_path / "scratch", graph, recipe, None, NoCache(), lambda _message: None)
+    convert(tmp_path, tmp_path / "scratch", graph, recipe, calibration, NoCache(), lambda _message: None).check()
+    files = [Stage.ONNX_SIMPLIFIED.file, *(tflite_stage(precision).file for precision in PRECISIONS)]
+    assert {file: most_axes_in(tmp_path / file) for file in files} == dict.fromkeys(files, 4)
     content = (tmp_path / Stage.TFLITE_FLOAT32.file).read_bytes()
     assert with_depthwise(content) is content  # no convolution with kernels of one channel is left in groups
-    found = inspect(tmp_path / Stage.TFLITE_FLOAT32.file)
-    assert found.delegate and (found.delegate.partitions, found.delegate.undelegated) == (1, ())
-    assert found.ops.get("TRANSPOSE", 0) == transpositions(reference.model)
+    for precision in ("float32", "float16", "int8"):
+        found = inspect(tmp_path / tflite_stage(precision).file)
+        assert found.delegate and (found.delegate.partitions, found.delegate.undelegated) == (1, ())
+        assert found.ops.get("TRANSPOSE", 0) == transpositions(reference.model)

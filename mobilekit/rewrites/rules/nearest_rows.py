@@ -101,6 +101,6 @@ def _from_blocks(x: torch.Tensor, down: Steps, across: Steps, sizes: tuple[int, 
     batch, channels = x.shape[:2]
     (height, width), (row, rows), (column, columns) = sizes, down, across
     x = x.permute(0, 2, 3, 1)[:, : height * rows, : width * columns]
-    x = x.reshape(batch, height, rows, width, columns, channels)
-    x = x[:, :, row : row + 1, :, column : column + 1]
+    x = x.reshape(batch, height, rows, width * columns * channels)[:, :, row : row + 1]
+    x = x.reshape(batch, height * width, columns, channels)[:, :, column : column + 1]
     return x.reshape(batch, height, width, channels).permute(0, 3, 1, 2)

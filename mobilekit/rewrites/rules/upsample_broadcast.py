@@ -1,4 +1,4 @@
-"""Nearest upsampling as a broadcast, or from the channels to space."""
+"""Nearest upsampling as copies and a broadcast, or from the channels to space."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ class UpsampleOptions(Options):
 
     form: Form = Field(
         "broadcast",
-        description="A broadcast, of views of six axes; or copies of the channels, brought to space, of four axes, "
-        "where the factor is the same along both.",
+        description="Copies along each row, and a broadcast along the columns; or copies of the channels, brought to "
+        "space, where the factor is the same along both.",
     )
 
 
 class UpsampleBroadcast(Rewrite[UpsampleOptions]):
-    """Exact, bit for bit: to repeat each value k times is to multiply it by k ones.
+    """Exact, bit for bit: the channels of a pixel k times are k pixels, and a row k times is k rows.
 
-    Where the upsampled map is only multiplied by or added to another one, that operation does the broadcast itself, and
-    the large map is never made. XNNPACK has no kernel for a nearest resize, so each would end a partition.
+    Where the upsampled map is only multiplied by or added to another one, that operation repeats the rows itself, by a
+    broadcast, and the large map is never made. XNNPACK has no kernel for a nearest resize, so each would end a
+    partition; other delegates refuse views of more than four axes, so none is made.
     """
 
     name = "upsample-broadcast"
@@ -78,7 +79,7 @@ class UpsampleBroadcast(Rewrite[UpsampleOptions]):
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:
-        """Let the next operation broadcast, or multiply by ones."""
+        """Let the next operation broadcast, or copy."""
         node = node_named(graph, site.node)
         small = input_node(node)
         given = arguments(graph, node)
@@ -104,7 +105,7 @@ def _scales(given: dict[str, Any]) -> tuple[float, ...]:
 
 def _detail(graph: GraphModule, node: Node) -> str:
     meeting = _meeting(graph, node)
-    return f"the broadcast is {meeting[0].name}'s" if meeting else "multiplies by ones"
+    return f"the broadcast is {meeting[0].name}'s" if meeting else "copies"
 
 
 def _meeting(graph: GraphModule, node: Node) -> tuple[Node, Node, Combine] | None:
@@ -143,32 +144,41 @@ def enlarge(
     x: torch.Tensor, factors: tuple[int, int], leads: tuple[int, int], form: Form = "broadcast"
 ) -> torch.Tensor:
     """Repeat each value of (N, C, H, W) along H and W `factors` times, and the first `leads` times more."""
-    for axis, lead in zip((2, 3), leads, strict=True):
-        if lead:
-            x = torch.cat([x.narrow(axis, 0, 1), x], axis)
-    rows, columns = factors
-    top, left = ((factor - 1) * lead for factor, lead in zip(factors, leads, strict=True))
     if _goes_to_space(factors, form):
-        return repeat(x, rows)[:, :, top:, left:]
-    repeated = _merge(_split(x, (1, 1)) * x.new_ones(1, 1, rows, 1, columns, 1))
-    return repeated[:, top:, left:].permute(0, 3, 1, 2)
+        for axis, lead in zip((2, 3), leads, strict=True):
+            if lead:
+                x = torch.cat([x.narrow(axis, 0, 1), x], axis)
+        top, left = ((factor - 1) * lead for factor, lead in zip(factors, leads, strict=True))
+        return repeat(x, factors[0])[:, :, top:, left:]
+    rows = _widened(x, factors[1], leads[1])
+    batch, height, _, length = rows.shape
+    tall = _copies(rows, factors[0], 2).reshape(batch, height * factors[0], 1, length)
+    if leads[0]:
+        tall = torch.cat([rows[:, :1], tall], 1)
+    return tall.reshape(batch, tall.shape[1], length // x.shape[1], x.shape[1]).permute(0, 3, 1, 2)
 
 
 def _goes_to_space(factors: tuple[int, int], form: Form) -> bool:
     return form == "depth-to-space" and factors[0] == factors[1] > 1
 
 
-def _split(x: torch.Tensor, blocks: tuple[int, int]) -> torch.Tensor:
-    """Return (N, C, H, W) as (N, H / rows, rows, W / columns, columns, C): TFLite's order, where this costs nothing."""
-    batch, channels, height, width = x.shape
-    rows, columns = blocks
-    return x.permute(0, 2, 3, 1).reshape(batch, height // rows, rows, width // columns, columns, channels)
+def _widened(x: torch.Tensor, factor: int, lead: int) -> torch.Tensor:
+    """Return the rows of (N, C, H, W), with their columns repeated, as (N, H, 1, W' C).
+
+    Copies of all channels of a pixel are that many pixels in TFLite's order of axes, in which a view costs nothing.
+    """
+    batch, _, height, _ = x.shape
+    x = x.permute(0, 2, 3, 1)
+    wide = _copies(x, factor, 3).reshape(batch, height, 1, -1)
+    return torch.cat([x[:, :, :1], wide], 3) if lead else wide
 
 
-def _merge(x: torch.Tensor) -> torch.Tensor:
-    """Return the result of `_split` as (N, H, W, C)."""
-    batch, height, rows, width, columns, channels = x.shape
-    return x.reshape(batch, height * rows, width * columns, channels)
+def _copies(x: torch.Tensor, count: int, axis: int) -> torch.Tensor:
+    """Return `count` copies one after another, by twos and threes: XNNPACK joins no more than five tensors at once."""
+    if count == 1:
+        return x
+    half = _copies(x, count // 2, axis)
+    return torch.cat([half, half, *[x] * (count % 2)], axis)
 
 
 class NearestUpsample(Lowered):
@@ -205,9 +215,11 @@ class CombineWithUpsampled(Lowered):
         if plans is None:
             return self.combine(large, F.interpolate(small, size=size, mode=self.mode))
         factors, leads = plans
-        if any(leads) or _goes_to_space(factors, self.form):
+        if leads[0] or _goes_to_space(factors, self.form):
             return self.combine(large, enlarge(small, factors, leads, self.form))
-        return _merge(self.combine(_split(large, factors), _split(small, (1, 1)))).permute(0, 3, 1, 2)
+        rows, large = _widened(small, factors[1], leads[1]), large.permute(0, 2, 3, 1)
+        blocks = large.reshape(large.shape[0], rows.shape[1], factors[0], rows.shape[3])
+        return self.combine(blocks, rows).reshape(large.shape).permute(0, 3, 1, 2)
 
 
 def _plans(x: torch.Tensor, size: tuple[int, int], mode: str) -> tuple[tuple[int, int], tuple[int, int]] | None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mobilekit.models.families.shufflenet import channel_shuffle
 from mobilekit.rewrites.rules.channel_shuffle import ChannelShuffleForm, ChannelShuffleOptions
 from mobilekit.rewrites.shared.shuffles import ChannelShuffle
+from tests.axes import most_axes_of
 from tests.rewriting import (
     Forward,
     Layers,
@@ -73,6 +74,7 @@ def test_each_shuffle_is_found(action: ChannelShuffleForm, form: str) -> None:
     [module] = [graph.get_submodule(str(node.target)) for node in calls(graph, ChannelShuffle)]
     assert module.groups == 3
     assert action.find(graph) == []
+    assert most_axes_of(graph, X) == 4
     other = rewritten(GATHER if action is FORM else FORM, graph, X)
     [back] = [other.get_submodule(str(node.target)) for node in calls(other, ChannelShuffle)]
     y = normal(3, 2, 12, 6, 5)

@@ -16,6 +16,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
 from mobilekit.rewrites.base import Options
 from mobilekit.rewrites.rules.nearest_rows import NearestRows, Rows
+from tests.axes import most_axes_of
 from tests.converting import Converted
 from tests.converting import normal as floats
 from tests.rewriting import Layers, Model, assert_exact, calls, normal, quick, reasons, rewritten, seeds
@@ -74,6 +75,7 @@ def test_what_is_told_by_sizes_in_every_runtime_is_left(
     if reason is None:
         graph = assert_exact(ROWS, model, x)
         assert len(calls(graph, Rows)) == 1
+        assert most_axes_of(graph, x) == 4
 
 
 def test_rows_along_one_axis_are_taken_too() -> None:

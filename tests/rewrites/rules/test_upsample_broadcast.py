@@ -1,4 +1,4 @@
-"""Nearest upsampling as a broadcast: every bit stays, at whole factors and at one more."""
+"""Nearest upsampling in forms of four axes: every bit stays, at whole factors and at one more."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
+from mobilekit.artifacts.inspect import inspect
 from mobilekit.convert.onnx import write_onnx
 from mobilekit.rewrites.fx.depth_to_space import depth_to_space, repeat
 from mobilekit.rewrites.fx.graph import trace
@@ -31,6 +32,8 @@ from mobilekit.rewrites.rules.upsample_broadcast import (
     enlarge,
     repeats,
 )
+from tests.axes import most_axes_in, most_axes_of
+from tests.converting import Converted
 from tests.rewriting import (
     Forward,
     Layers,
@@ -95,6 +98,7 @@ def test_each_form_is_found_and_kept(form: str, up: UpsampleBroadcast) -> None:
     graph = assert_exact(up, model, x, sites=sites)
     assert len(calls(graph, kind)) == sites
     assert up.find(graph) == []
+    assert most_axes_of(graph, x) == 4
     assert len(calls(traced(graph, x), kind)) == sites, "a second trace keeps it whole"
 
 
@@ -109,10 +113,11 @@ def test_a_gate_keeps_every_bit_at_all_sizes(height: int, width: int, h: int, w:
         with torch.no_grad():
             assert torch.equal(model(x), graph(x))
             assert torch.equal(model(other), graph(other))
+        assert most_axes_of(graph, x) == most_axes_of(graph, other) == 4
 
 
 @quick
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(0, 1), st.integers(0, 1))
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(0, 1), st.integers(0, 1))
 def test_enlarging_is_torchs_own_nearest_upsampling(
     h: int, w: int, rows: int, columns: int, top: int, left: int
 ) -> None:
@@ -237,3 +242,35 @@ def test_a_batch_and_gradients_pass_through(up: UpsampleBroadcast) -> None:
     expected(x).sum().backward()
     assert graph.get_parameter("conv.weight").grad is not None
     assert torch.allclose(graph.get_parameter("conv.weight").grad, expected.conv.weight.grad)
+
+
+class Enlarged(nn.Module):
+    """Two maps by seven and by five, which are copies of copies, and an odd map's gate of half its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.gate = nn.Conv2d(8, 8, 2, 2)
+        self.large, self.wide, self.gated = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        gated = self.gated(x * F.interpolate(self.gate(x), x.shape[2:]))
+        large, wide = self.large(F.interpolate(x, (35, 49))), self.wide(F.interpolate(x, (7, 29)))
+        return torch.cat([y.mean((2, 3)) for y in (gated, large, wide)], 1)
+
+
+@pytest.mark.slow
+def test_converted_they_are_copies_of_four_axes_in_one_partition(tmp_path: Path) -> None:
+    """A mean of 1,715 values rounds by some 1e-6 in float32; a value at a wrong place would be in the first digit."""
+    model, x = Enlarged().eval(), torch.zeros(1, 3, 7, 7)
+    assert len(UP.find(traced(model, x))) == 3
+    converted = Converted(rewritten(UP, model, x), (3, 7, 7), tmp_path)
+    int8 = converted.int8()
+    for file, bound in ((converted.float32, 1e-5), (int8, 0.03)):
+        assert converted.error(file) < bound
+        assert most_axes_in(file) == 4
+        found = inspect(file)
+        assert found.delegate and (found.delegate.partitions, found.delegate.undelegated) == (1, ())
+        assert not {"TRANSPOSE", "RESIZE_NEAREST_NEIGHBOR", "GATHER"} & set(found.ops)
