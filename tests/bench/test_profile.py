@@ -296,11 +296,8 @@ def test_this_machines_profile(digits_bundle: Path) -> None:
     profile = profile_with(LiteRTEngine(), artifact, RunSettings())
     assert profile.source == ALONE
     assert len(profile.ops) == 303
-    assert profile.partitions == 5
-    left = Counter(each.op for each in profile.undelegated)
-    assert set(left) == {"DEPTHWISE_CONV_2D"}, "whose weights have 8 bits, and their input has not"
-    assert sum(not each.delegated for each in profile.ops) == sum(left.values())
-    assert 0 < profile.undelegated_ms < profile.total_ms
+    assert (profile.partitions, profile.undelegated, profile.undelegated_ms) == (1, (), 0)
+    assert all(each.delegated for each in profile.ops)
     assert sum(profile.by_kind.values()) == pytest.approx(sum(profile.by_module.values()))
     assert "(unknown)" not in profile.by_module
 

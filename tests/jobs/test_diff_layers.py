@@ -140,7 +140,7 @@ def test_calibration_that_a_bundle_does_not_hold(request_: LayersRequest, tmp_pa
     bundle = request_.bundle
     with pytest.raises(UsageError, match="is not what"):
         layers(replace(request_, calibration=tmp_path / "other.npz"), Cache.default())
-    entry = {**bundle.manifest["calibration"], "source": "my-photos"}
+    entry = {**bundle.manifest["calibration"], "source": "my-photos", "is_own": True}
     own = replace(bundle, manifest={**bundle.manifest, "calibration": entry})
     found = layers(replace(request_, bundle=own), Cache.default())
     assert "tflite-int8" not in [stage.stage for stage in found.stages]
