@@ -191,11 +191,15 @@ def make_table(rounds: list[dict[str, Cost]], earlier: str | None) -> str:
             *lines,
             *_beside_earlier(rounds, earlier),
             "",
-            f"Medians of {len(rounds)} rounds in turns, by `benchmarks/export_cost.py` on {datetime.date.today()}:",
+            f"{_counted(len(rounds))} in turns, by `benchmarks/export_cost.py` on {datetime.date.today()}:",
             f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
             "",
         ]
     )
+
+
+def _counted(rounds: int) -> str:
+    return "One round" if rounds == 1 else f"Medians of {rounds} rounds"
 
 
 def _beside_earlier(rounds: list[dict[str, Cost]], earlier: str | None) -> list[str]:
