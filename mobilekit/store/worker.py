@@ -81,8 +81,8 @@ class Worker:
         self._given_folder, self._log, self._around_start = folder, log, around_start or nullcontext()
         self._scratch: TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._begins = 0
-        """Where the output of the request at hand begins in the log."""
+        self._begins = self._replied = 0
+        """Where in the log the output of the request at hand begins, and where it stood at the last reply."""
 
     def __enter__(self) -> Worker:
         """Start the process."""
@@ -126,7 +126,7 @@ class Worker:
         """
         process, is_late = self._process, threading.Event()
         assert process and process.stdin and process.stdout
-        self._begins = self._log.stat().st_size if self._log and self._log.is_file() else 0
+        self._begins = self._replied  # not the log's end: a worker that died at its start has said why
 
         def stop() -> None:
             is_late.set()
@@ -148,10 +148,11 @@ class Worker:
             code = process.wait()
             log = self.log()
             raise WorkerError(last_words(log), None if is_late.is_set() else code, log=log, is_late=is_late.is_set())
+        self._replied = self._log.stat().st_size if self._log and self._log.is_file() else 0
         return self._result(line)
 
     def log(self) -> str:
-        """Return what the worker has printed since it was last asked, without colors."""
+        """Return what the worker has printed for the request at hand, without colors."""
         assert self._log
         said = self._log.read_bytes()[self._begins :] if self._log.is_file() else b""
         return _COLOR.sub("", said.decode(errors="replace"))

@@ -78,6 +78,15 @@ def test_a_worker_that_dies_is_told(script: str, told: str, doubled: Path) -> No
         emulator.open(doubled, {}).run(INPUTS)
 
 
+def test_a_worker_that_dies_before_it_is_asked_is_told(doubled: Path) -> None:
+    with Emulator(["/bin/sh", "-c", "echo 'no such library' >&2; exit 3"]) as emulator:
+        process = emulator._worker._process
+        assert process
+        process.wait()
+        with pytest.raises(DeviceError, match="exit status 3: no such library"):
+            emulator.open(doubled, {}).run(INPUTS)
+
+
 def test_other_kernels_are_not_measured(doubled: Path) -> None:
     """XNNPACK stays out without a word where it does not know the processor."""
     serve = """
