@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
+from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.installed import writes_directly
 from mobilekit.store.worker_loop import named
@@ -34,12 +35,25 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             (N, ...) by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names
             of tensors that stay in float too).
     """
-    content = Path(request["float32"]).read_bytes()
+    content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
-    with named("the TensorFlow Lite converter"):
-        quantized = quantize(with_ranges(content, load_calibration(request["calibration"])), kept)
-    Path(request["int8"]).write_bytes(ordered(quantized, *TFLiteGraph(content).names()))
+    made = int8(content, load_calibration(request["calibration"]), kept, pixels)
+    Path(request["int8"]).write_bytes(with_bytes(made, pixels))
     return {}
+
+
+def int8(content: bytes, calibration: Arrays, kept: Collection[str], pixels: Collection[str]) -> bytes:
+    """Return the int8 file of a float32 one.
+
+    Args:
+        content: The float32 file.
+        calibration: float32 (N, ...) by the names of the inputs, in the layouts of the file.
+        kept: Names of tensors that stay in float.
+        pixels: Names of the inputs that are a picture's bytes.
+    """
+    with named("the TensorFlow Lite converter"):
+        made = quantize(with_ranges(content, calibration, pixels), kept)
+    return ordered(made, *TFLiteGraph(content).names())
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:
