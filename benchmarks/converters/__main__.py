@@ -19,22 +19,17 @@ import argparse
 import ast
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks import processes
 from benchmarks.converters.networks import MODELS
 from benchmarks.converters.report import table
-from benchmarks.export_cost import resident
+from benchmarks.processes import ROOT, Cost
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "converters.md"
 FORMATS = ("float32", "float16", "dynamic", "int8")
 SOURCES = (
@@ -53,42 +48,14 @@ class Way:
     python: str
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a process took."""
-
-    cpu: float
-    """Seconds, children included."""
-    wall: float
-    memory_mb: float
-    problem: str | None
-
-
 def run(python: str, module: str, arguments: list[str], folder: Path) -> Cost:
     """Run a module of this package to its end."""
     log = folder / f"{module}.log"
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    start, peak = time.perf_counter(), 0
-    with log.open("a") as output:
-        process = psutil.Popen(
-            [python, "-W", "ignore", "-m", f"benchmarks.converters.{module}", *arguments],
-            cwd=folder,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-        while True:
-            peak = max(peak, resident(process))
-            ended, status, used = os.wait4(process.pid, os.WNOHANG)
-            if ended:
-                break
-            time.sleep(0.02)
-    code = os.waitstatus_to_exitcode(status)
+    command = [python, "-W", "ignore", "-m", f"benchmarks.converters.{module}", *arguments]
+    cost = processes.run(command, folder, log, processes.variables())
     last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] or [""]
-    problem = f"{module} ended with {code}: {last[0][:200]}" if code else None
-    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - start, peak / 2**20, problem)
+    problem = f"{module} ended with {cost.code}: {last[0][:200]}" if cost.code else None
+    return replace(cost, problem=problem)
 
 
 def prepare(model: str, python: str, work: Path) -> Path:

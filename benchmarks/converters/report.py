@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.converters.networks import MODELS, TRAINED
 from benchmarks.export_cost import processor
+from benchmarks.processes import PYTHON, versions
 from mobilekit.store.stages import PRECISIONS
 
 Row = Mapping[str, Any]
@@ -22,12 +21,7 @@ KINDS = {
 }
 _WRONG = 1e-4
 """Relative L2 of float32 above which a file is another function: rounding makes about 1e-6."""
-_TOOLS = ("onnx2tf", "tensorflow", "tensorflow-cpu", "litert-quantizer", "ai-edge-litert", "onnx", "numpy")
-_VERSIONS = (
-    "import importlib.metadata as m, json, platform, sys; "
-    "print(json.dumps({'Python': platform.python_version(), "
-    "**{n: m.version(n) for n in sys.argv[1:] if any(m.distributions(name=n))}}))"
-)
+_TOOLS = (PYTHON, "onnx2tf", "tensorflow", "tensorflow-cpu", "litert-quantizer", "ai-edge-litert", "onnx", "numpy")
 _HEAD = "| network | way | float32 | float16 | dynamic | int8 cosine, class | partitions | ops | TRANSPOSEs | s | MB |"
 
 
@@ -75,7 +69,7 @@ def table(rows: Sequence[Row], ways: Mapping[str, tuple[str, str]], litert: str)
             "",
             *_unmeasured(known),
             f"By `python -m benchmarks.converters` on {datetime.date.today()}: {processor()}, {os.cpu_count()} cores;",
-            f"files opened by LiteRT {_versions(litert)['ai-edge-litert']}.",
+            f"files opened by LiteRT {versions(litert, _TOOLS)['ai-edge-litert']}.",
             "",
         ]
     )
@@ -90,15 +84,9 @@ def _unmeasured(known: Mapping[tuple[str, str], Row]) -> list[str]:
 def _legend(ways: Mapping[str, tuple[str, str]]) -> list[str]:
     lines = []
     for way, (kind, python) in ways.items():
-        versions = ", ".join(f"{name} {version}" for name, version in _versions(python).items())
-        lines.append(f"- **{way}**: {KINDS[kind]}. {versions}.")
+        known = ", ".join(f"{name} {version}" for name, version in versions(python, _TOOLS).items())
+        lines.append(f"- **{way}**: {KINDS[kind]}. {known}.")
     return lines
-
-
-def _versions(python: str) -> dict[str, str]:
-    words = [python, "-c", _VERSIONS, *_TOOLS]
-    found: dict[str, str] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
-    return found
 
 
 def _line(model: str, way: str, row: Row) -> str:

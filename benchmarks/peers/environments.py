@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import processes
 from mobilekit.store.cache import default_folder
 
 ROOT = Path(__file__).parents[2]
@@ -19,10 +19,6 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "executorch": ("torch==2.13.0", "executorch==1.5.1", "safetensors>=0.4"),
     "onnxruntime": ("onnxruntime==1.32.0", "onnx>=1.19", "sympy>=1.13"),
 }
-_VERSIONS = (
-    "import importlib.metadata as m, json, sys; "
-    "print(json.dumps({n: m.version(n) for n in sys.argv[1:] if any(m.distributions(name=n))}))"
-)
 
 
 def python(environment: str) -> Path:
@@ -44,9 +40,7 @@ def set_up(environment: str) -> None:
 
 def versions(environment: str, packages: tuple[str, ...]) -> dict[str, str]:
     """Return the versions of those packages that are in an environment."""
-    words = [str(python(environment)), "-c", _VERSIONS, *packages]
-    found: dict[str, str] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    return processes.versions(python(environment), packages)
 
 
 def variables() -> dict[str, str]:

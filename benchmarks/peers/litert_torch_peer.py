@@ -18,10 +18,11 @@ def convert(model: str, weights: str, size: int, calibration: str, precision: st
     converted = litert_torch.convert(network.eval(), (torch.zeros(1, size, size, 3),))
     converted.export("model.tflite")
     if precision == "int8":
-        _quantize(np.load(calibration).transpose(0, 2, 3, 1))
+        quantize(np.load(calibration).transpose(0, 2, 3, 1))
 
 
-def _quantize(inputs: np.ndarray) -> None:
+def quantize(inputs: np.ndarray) -> None:
+    """Write model.int8.tflite beside model.tflite, calibrated on inputs (N, ...) as that takes them."""
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 

@@ -23,7 +23,12 @@ def convert(model: str, weights: str, size: int, calibration: str) -> None:
         dynamo=False,
         opset_version=17,
     )
-    np.save("calibration.npy", np.load(calibration).transpose(0, 2, 3, 1))
+    save_inputs(np.load(calibration))
+
+
+def save_inputs(calibration: np.ndarray) -> None:
+    """Write calibration inputs (N, C, H, W) as onnx2tf takes them (NHWC), and the file that it would download."""
+    np.save("calibration.npy", calibration.transpose(0, 2, 3, 1))
     np.save(SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 from mobilekit.errors import ToolError
 from mobilekit.store.versions import installed_version
@@ -17,13 +18,14 @@ def writes_directly() -> bool:
     return int((installed_version("onnx2tf") or "0").partition(".")[0]) >= 2
 
 
-def imported() -> tuple[str, ...]:
-    """Return what takes long to import in the process that makes files, in the order of use.
+def imported(precisions: Collection[str]) -> tuple[str, ...]:
+    """Return what takes long to import in the process that makes files of these precisions, in the order of use.
 
-    TensorFlow is among it without the direct writer; with it the quantizer alone needs a small part of TensorFlow.
+    TensorFlow is among it where that is sure to be used: for int8, or without the direct writer.
     """
-    simplify = "mobilekit.convert.tasks.simplify"
-    return (simplify, "onnx2tf.onnx2tf") if writes_directly() else (simplify, "tensorflow", "onnx2tf")
+    if writes_directly():
+        return ("onnxsim", "onnx2tf", *(("tensorflow",) if "int8" in precisions else ()))
+    return ("onnxsim", "tensorflow", "onnx2tf")
 
 
 def check_installed() -> None:

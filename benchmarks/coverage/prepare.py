@@ -1,0 +1,61 @@
+"""What every way is given and judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.coverage.hub import HUB
+from benchmarks.coverage.networks import input_of, network
+from mobilekit.recipes.inputs.builtin import CALIBRATION_PHOTOS, EVALUATION_PHOTOS, varied_views
+from mobilekit.recipes.inputs.preprocess import stack
+
+RANDOM, PHOTOS, CALIBRATION = 2, 8, 32
+_ALIVE = 1e-3
+
+
+def write_inputs(model: str, folder: Path) -> None:
+    """Write inputs with PyTorch's own outputs, pictures to calibrate on, and the folder that `hf:` takes.
+
+    The pictures are the package's.
+
+    Raises:
+        SystemExit: Its outputs say nothing.
+    """
+    reference = network(model)
+    spec = input_of(model)
+    random = torch.randn(RANDOM, *spec.shape[1:], generator=torch.Generator().manual_seed(1)).numpy()
+    for name, inputs in (("random", random), ("photos", stack(varied_views(EVALUATION_PHOTOS, PHOTOS), spec))):
+        outputs = _outputs(reference, inputs)
+        _check(outputs, model)
+        np.savez(folder / f"{name}.npz", inputs=inputs, **{f"o{i}": each for i, each in enumerate(outputs)})
+    np.save(folder / "calibration.npy", stack(varied_views(CALIBRATION_PHOTOS, CALIBRATION), spec))
+    if model in HUB:
+        reference.save_pretrained(folder / "hub")  # type: ignore[operator]
+
+
+def _outputs(model: nn.Module, inputs: Any) -> list[Any]:
+    """Return all tensors that a model gives, each (N, ...), one input after the other."""
+    with torch.no_grad():
+        rows = [list(_tensors(model(torch.from_numpy(inputs[i : i + 1])))) for i in range(len(inputs))]
+    return [np.concatenate([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
+
+
+def _tensors(made: Any) -> Iterator[torch.Tensor]:
+    if isinstance(made, torch.Tensor):
+        yield made
+    elif isinstance(made, dict | tuple | list):
+        for each in made.values() if isinstance(made, dict) else made:
+            yield from _tensors(each)
+
+
+def _check(outputs: list[Any], model: str) -> None:
+    """See that a comparison says something: outputs are finite, and others for other inputs."""
+    for output in outputs:
+        if not np.isfinite(output).all() or np.abs(output[0] - output[1]).max() < _ALIVE * np.abs(output).max():
+            raise SystemExit(f"{model} with these weights gives the same for all inputs, or nothing finite")
