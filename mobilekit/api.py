@@ -93,6 +93,7 @@ def export(
     color: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    input_dtype: str | None = None,
     crop: float | None = None,
     channels: int | None = None,
     labels: Sequence[str] | None = None,
@@ -124,6 +125,7 @@ def export(
         color: Order of a picture's channels: rgb, bgr, gray or rgba.
         mean: Of values in 0..1, for each channel, or one for all.
         std: As `mean`.
+        input_dtype: What files take of a picture: float32, as mean and std make it, or uint8, its bytes 0 to 255.
         crop: Share of a picture's shorter side that is kept.
         channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
         labels: Names of the model's classes, in the order of its outputs.
@@ -140,7 +142,14 @@ def export(
         GateError: A rewrite's proof failed.
         ToolError: The ONNX file could not be made; with `strict`, any file could not be made, opened or run.
     """
-    picture = {"color": color, "mean": mean, "std": std, "crop": crop, "channels": channels}
+    picture = {
+        "color": color,
+        "mean": mean,
+        "std": std,
+        "dtype": input_dtype,
+        "crop": crop,
+        "channels": channels,
+    }
     module = model if isinstance(model, nn.Module) else None
     name = model if isinstance(model, str) else live_name(model)
     chosen = choose_recipe(name, recipe, _path(weights))

@@ -67,6 +67,7 @@ def input_entry(spec: Input) -> Described:
         "resize_shorter_side_to": spec.resized_side,
         "resize": "bicubic",
         "crop": "center",
+        **({"dtype": spec.dtype, "normalized": "inside the files"} if spec.takes_bytes else {}),
         "scale": "0..1",
         "mean": list(spec.mean),
         "std": list(spec.std),

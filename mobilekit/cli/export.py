@@ -33,6 +33,7 @@ def export(
     color: options.Color = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    input_dtype: options.InputDtype = None,
     crop: options.Crop = None,
     channels: options.Channels = None,
     labels: options.Labels = None,
@@ -75,6 +76,7 @@ def export(
         "color": color,
         "mean": options.split_numbers(mean, "--mean"),
         "std": options.split_numbers(std, "--std"),
+        "dtype": input_dtype,
         "crop": crop,
         "channels": channels,
     }

@@ -210,6 +210,10 @@ Crop = Annotated[
     typer.Option(min=0.01, max=1, help="Share of a picture's shorter side that is kept; 1 is the whole side."),
 ]
 Mean = Annotated[str | None, typer.Option(help="Of values in 0..1, a channel each, 0.485,0.456,0.406; or one for all.")]
+InputDtype = Annotated[
+    str | None,
+    typer.Option(help="What files take of a picture: float32, as mean and std make it; or uint8, its bytes 0 to 255."),
+]
 Std = Annotated[str | None, typer.Option(help="Likewise: 0.229,0.224,0.225; or one for all.")]
 MaxTop1Drop = Annotated[
     float | None,

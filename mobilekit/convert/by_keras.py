@@ -6,7 +6,7 @@ with the same outputs to the bit in half the time, and they get a signature with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ from mobilekit.convert.network import Network
 from mobilekit.store.worker_loop import named
 
 
-def by_keras(onnx_path: Path, folder: Path) -> Network:
+def by_keras(onnx_path: Path, folder: Path, pixels: Collection[str] = ()) -> Network:
     """Return a network whose files are made of a SavedModel.
 
     Args:
         onnx_path: The simplified file, which is changed.
         folder: Where the SavedModel is made.
+        pixels: Names of the inputs that hold 0 to 255.
 
     Raises:
         ToolError: onnx2tf makes another function of an op.
     """
-    inputs, outputs, layouts = _save_model(onnx_path, folder)
+    inputs, outputs, layouts = _save_model(onnx_path, folder, pixels)
 
     @cache  # float32 is that of dynamic and int8 too
     def file(precision: str) -> bytes:
@@ -40,7 +41,7 @@ def by_keras(onnx_path: Path, folder: Path) -> Network:
     return Network(layouts, lambda: file("float32"), lambda: file("float16"))
 
 
-def _save_model(onnx_path: Path, folder: Path) -> tuple[Shapes, Shapes, dict[str, str]]:
+def _save_model(onnx_path: Path, folder: Path, pixels: Collection[str]) -> tuple[Shapes, Shapes, dict[str, str]]:
     """Build the Keras model, freeze it to one function and save that with a signature.
 
     Returns:
@@ -55,7 +56,7 @@ def _save_model(onnx_path: Path, folder: Path) -> tuple[Shapes, Shapes, dict[str
     constants = take_constant_outputs(onnx_path, inputs)
     computed = [name for name in outputs if name not in constants]
     with named("onnx2tf"):
-        made = keras_model(onnx_path, inputs)
+        made = keras_model(onnx_path, inputs, pixels)
     model = made.model
     specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in model.inputs]  # onnx2tf names them as ONNX does
     function = tf.function(lambda *inputs: model(list(inputs)), input_signature=specs)

@@ -7,28 +7,33 @@ here, by LiteRT, with every tensor read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
+from mobilekit.convert.byte_inputs import LARGEST
 
 HARD_SWISH_ZERO = -3.0
 
 
-def with_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]]) -> bytes:
+def with_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]], pixels: Collection[str] = ()) -> bytes:
     """Return a float32 TFLite file with the range of each computed tensor on calibration inputs in it.
 
-    What only Hard-Swishes read begins at -3: they are 0 below it, so that nothing is lost.
+    What only Hard-Swishes read begins at -3: they are 0 below it, so that nothing is lost. Pixels have a step for each
+    of the 256 values of a byte.
 
     Args:
         content: The file, with one graph and a signature.
         calibration: float32 (N, ...) by the signature's names of the inputs, in the layouts of the file.
+        pixels: Names of the inputs that are a picture's bytes.
     """
     graph = TFLiteGraph(content)
-    for index, (low, high) in _measure(content, graph, calibration).items():
+    places = graph.signature_inputs()
+    whole = {places[name]: (0.0, float(LARGEST)) for name in pixels}
+    for index, (low, high) in (_measure(content, graph, calibration) | whole).items():
         if graph.is_read_by_hard_swishes_alone(index):
             low = max(low, HARD_SWISH_ZERO)
         graph.set_range(index, low, high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
 
 from mobilekit.errors import ToolError
 from mobilekit.store.versions import installed_version
@@ -18,14 +17,13 @@ def writes_directly() -> bool:
     return int((installed_version("onnx2tf") or "0").partition(".")[0]) >= 2
 
 
-def imported(precisions: Collection[str]) -> tuple[str, ...]:
-    """Return what takes long to import in the process that makes files of these precisions, in the order of use.
+def imported() -> tuple[str, ...]:
+    """Return what takes long to import in the process that makes files, in the order of use.
 
-    TensorFlow is among it where that is sure to be used: for int8, or without the direct writer.
+    TensorFlow is among it without the direct writer; with it the quantizer alone needs a small part of TensorFlow.
     """
-    if writes_directly():
-        return ("onnxsim", "onnx2tf", *(("tensorflow",) if "int8" in precisions else ()))
-    return ("onnxsim", "tensorflow", "onnx2tf")
+    simplify = "mobilekit.convert.tasks.simplify"
+    return (simplify, "onnx2tf.onnx2tf") if writes_directly() else (simplify, "tensorflow", "onnx2tf")
 
 
 def check_installed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.artifacts.runtime import is_label
 from mobilekit.convert.axes_by_value import AxesByValue, error_of, in_order, run
+from mobilekit.convert.byte_inputs import draw_inputs
 from mobilekit.errors import ToolError
 
 Shapes = dict[str, list[int]]
@@ -49,16 +51,17 @@ class KerasModel:
         return max(map(min, self.errors), default=0.0)
 
 
-def keras_model(onnx_path: Path, inputs: Shapes) -> KerasModel:
+def keras_model(onnx_path: Path, inputs: Shapes, pixels: Collection[str] = ()) -> KerasModel:
     """Return the model in Keras.
 
-    It is compared with ONNX Runtime on normal inputs. Where it is wrong or cannot be made it is made again, with the
+    It is compared with ONNX Runtime on random inputs. Where it is wrong or cannot be made it is made again, with the
     order of each tensor's axes told by its values, and then in onnx2tf's strict mode, which tries orders of axes op by
     op and takes most of its time.
 
     Args:
         onnx_path: The file, which onnx2tf may rewrite.
         inputs: The graph's inputs.
+        pixels: Names of those that hold 0 to 255.
 
     Raises:
         ToolError: onnx2tf makes another function of an op, whatever it is told.
@@ -67,8 +70,7 @@ def keras_model(onnx_path: Path, inputs: Shapes) -> KerasModel:
     _compare_products_by_share()
     _resize_by_coordinates()
     content = onnx_path.read_bytes()
-    draw = np.random.default_rng(0)
-    arrays = {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in inputs.items()}
+    arrays = draw_inputs(inputs, pixels)
     ways = _Ways(onnx_path, inputs, content, arrays)
     best: KerasModel | None = None
     failure: BaseException | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from mobilekit.convert.alignment import Alignment, align
+from mobilekit.convert.byte_inputs import give_onnx_bytes
 from mobilekit.convert.installed import check_installed, writes_directly
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
@@ -89,6 +90,7 @@ def _write_onnx(
             **_structure(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.shapes.items()),
+            "pixels": recipe.pixels,
             "onnx": recipe.onnx.model_dump(mode="json"),
             **_tools(),
         }
@@ -98,6 +100,8 @@ def _write_onnx(
         write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file, recipe.onnx.opset)
         progress("simplifying the ONNX file with onnxsim")
         simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
+        for stage in (Stage.ONNX, Stage.ONNX_SIMPLIFIED) if recipe.pixels else ():
+            give_onnx_bytes(folder / stage.file, recipe.pixels)
         cache.put(key, folder, [Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file])
 
 

@@ -92,10 +92,15 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         return Input.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = f"--{problem['loc'][0]}: " if problem["loc"] else ""
+        place = f"{_option(problem['loc'][0])}: " if problem["loc"] else ""
         told = problem["msg"].removeprefix("Value error, ")
-        options = ", ".join(f"--{key}" for key in chosen)
+        options = ", ".join(map(_option, chosen))
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
+
+
+def _option(key: object) -> str:
+    """Return the option of the command line for a key of `input`."""
+    return "--input-dtype" if key == "dtype" else f"--{key}"
 
 
 def _resize(recipe: Recipe, size: Size) -> dict[str, Any]:

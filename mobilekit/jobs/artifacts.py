@@ -79,7 +79,7 @@ def make_artifacts(
     scratch = folder / "scratch"
     scratch.mkdir()
     aside = Beside(lambda tell: _run_models(rewritten.graph, recipe, calibration, simulate, tell), progress, jobs > 1)
-    with one_process(scratch, imported(recipe.precision) if jobs > 1 else ()):
+    with one_process(scratch, imported() if jobs > 1 else ()):
         converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress, aside)
     shutil.rmtree(scratch)
     errors = converted.failed | run_once(folder, recipe)

@@ -8,6 +8,7 @@ from torch import nn
 from mobilekit.errors import UsageError
 from mobilekit.models.build import load_state
 from mobilekit.models.names import LIVE, file_spec
+from mobilekit.models.normalization import normalize_inside
 from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
@@ -31,7 +32,7 @@ def models_of_bundle(
     Raises:
         UsageError: The bundle's model is unknown here, or is code that `reference` does not name.
     """
-    model = reference_of_bundle(bundle, reference)
+    model = reference_of_bundle(bundle, loaded.recipe, reference)
     rewritten = rewrite(model, loaded, prove=False, keep_exact=keep_exact)
     try:
         load_state(rewritten.graph, bundle.path / Stage.REWRITTEN.file)
@@ -43,11 +44,12 @@ def models_of_bundle(
     return model, rewritten
 
 
-def reference_of_bundle(bundle: Bundle, name: str | nn.Module | None) -> nn.Module:
+def reference_of_bundle(bundle: Bundle, recipe: Recipe, name: str | nn.Module | None) -> nn.Module:
     """Build a bundle's reference model, and fill it with the weights in the bundle.
 
     Args:
         bundle: The bundle.
+        recipe: Its recipe.
         name: Names the model anew, or is it, as `diff` has it.
 
     Raises:
@@ -63,7 +65,7 @@ def reference_of_bundle(bundle: Bundle, name: str | nn.Module | None) -> nn.Modu
             f"{entry.name} is not the model that {bundle.path} was exported from.",
             "Name that one with --reference, or export the model again.",
         ) from error
-    return model
+    return normalize_inside(model, recipe.pixels, recipe.input.mean, recipe.input.std)
 
 
 def name_in_bundle(bundle: Bundle, name: str | None) -> str:

@@ -20,6 +20,7 @@ def given_of(source: Source) -> tuple[Given, ...]:
     loaded = source.recipe
     recipe, spec = loaded.recipe, loaded.recipe.input
     figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
+    inside = ", inside the files, which take bytes" if spec.takes_bytes else ""
     others = "".join(f", and {name}" for name in recipe.extra_inputs)
     arrays = spec.channels is not None or all(
         path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs)
@@ -29,7 +30,7 @@ def given_of(source: Source) -> tuple[Given, ...]:
         _of_color(loaded, arrays),
         _of_picture(
             "normalization",
-            f"0 to 1, mean {figures['mean']}, std {figures['std']}",
+            f"0 to 1, mean {figures['mean']}, std {figures['std']}{inside}",
             loaded,
             arrays,
             "mean",

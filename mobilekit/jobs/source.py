@@ -23,6 +23,7 @@ from mobilekit.models.build import (
     probe_model,
 )
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, library_of
+from mobilekit.models.normalization import normalize_inside, normalized
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
@@ -91,7 +92,10 @@ class Opened:
         source = self.source
         progress("reading calibration inputs")
         calibration = read_calibration(source.recipe.recipe, source.calibration)
-        reference = build_reference(self.entry, self.options, source.weights, as_tensors(calibration), self.model)
+        pixels, picture = source.recipe.recipe.pixels, source.recipe.recipe.input
+        seen = normalized(as_tensors(calibration), pixels, picture.mean, picture.std)
+        reference = build_reference(self.entry, self.options, source.weights, seen, self.model)
+        normalize_inside(reference.model, pixels, picture.mean, picture.std)
         if source.is_trained is not None:
             reference = replace(reference, is_trained=source.is_trained)
         return Built(source, self.entry, self.options, reference, calibration)

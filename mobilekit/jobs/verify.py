@@ -89,7 +89,7 @@ def rebuild(
         ToolError: A converter failed.
     """
     loaded = recipe_of_bundle(bundle)
-    model = reference_of_bundle(bundle, reference)
+    model = reference_of_bundle(bundle, loaded.recipe, reference)
     progress("reading calibration inputs")
     inputs = _calibration(bundle, loaded.recipe, calibration)
     rewritten = rewrite(model, loaded, as_tensors(inputs), prove=False, progress=progress)

@@ -36,6 +36,7 @@ class _Part(BaseModel):
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 Color = Literal["rgb", "bgr", "gray", "rgba"]
+Dtype = Literal["float32", "uint8"]
 _CHANNELS: dict[Color, int] = {"rgb": 3, "bgr": 3, "gray": 1, "rgba": 4}
 _SIDE, _SIDES = TypeAdapter(Side), TypeAdapter(tuple[Side, Side])
 
@@ -49,7 +50,7 @@ def _checked_size(size: object, _union: object) -> int | tuple[int, int]:
 
 
 class Input(_Part):
-    """How a photo becomes the model's input, a float32 tensor of shape (1, channels, height, width)."""
+    """How a photo becomes the model's input, a tensor of shape (1, channels, height, width)."""
 
     size: Annotated[Side | tuple[Side, Side], WrapValidator(_checked_size)] = Field(
         224, description="Height and width in pixels: one number for both, or [height, width]."
@@ -66,6 +67,11 @@ class Input(_Part):
     )
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
+    dtype: Dtype = Field(
+        "float32",
+        description="What the files take: float32, the normalized picture; or uint8, its bytes, 0 to 255, which the "
+        "files normalize themselves.",
+    )
 
     @property
     def channel_count(self) -> int:
@@ -81,6 +87,11 @@ class Input(_Part):
     def resized_side(self) -> int:
         """Length to which the shorter side of the largest part of a photo is resized before the crop."""
         return round(min(self.sides) / self.crop)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the model is given 0 to 255, and mean and std are applied inside."""
+        return self.dtype == "uint8"
 
     @property
     def size_words(self) -> str:
@@ -99,15 +110,19 @@ class Input(_Part):
             if len(getattr(self, name)) != count:
                 values = "1 value" if count == 1 else f"{count} values"
                 raise ValueError(f"{name} needs {values} for color {self.color}")
+        if self.channels and self.takes_bytes:
+            raise ValueError("dtype uint8 is for pictures, whose bytes have a mean and a std, and not for arrays")
         return self
 
     @model_serializer(mode="wrap")
-    def _without_no_channels(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `channels` where the color says how many there are."""
+    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `channels` where the color says how many there are, and what most models do not need."""
         content: dict[str, Any] = to_json(self)
-        if self.channels is None:
-            content.pop("channels", None)
-        return content
+        return {key: value for key, value in content.items() if key not in _RARE or value != _RARE[key]}
+
+
+_RARE: dict[str, object] = {"channels": None, "dtype": "float32"}
+"""Keys of `input` that are not written where they have these values."""
 
 
 class ExtraInput(_Part):
@@ -306,6 +321,12 @@ class Recipe(_Part):
         """Shapes of all inputs by name, the picture first, each a batch of one."""
         further = {name: extra.shape or self.input.shape for name, extra in self.extra_inputs.items()}
         return {INPUT: self.input.shape, **further}
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """Names of the inputs that are a picture's bytes."""
+        pictures = (INPUT, *(name for name, extra in self.extra_inputs.items() if extra.like))
+        return pictures if self.input.takes_bytes else ()
 
     @model_validator(mode="before")
     @classmethod

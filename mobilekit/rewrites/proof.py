@@ -27,6 +27,22 @@ class Extra(NamedTuple):
     range: tuple[float, float] | None = None
 
 
+class Pixels(NamedTuple):
+    """Inputs of a case that are pictures of 0 to 255, which the model normalizes itself."""
+
+    names: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def of(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Return the pictures of which normalization makes these values; they are not whole numbers."""
+        mean, std = (torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        return 255 * (normalized * std + mean)
+
+
+NO_PIXELS = Pixels()
+
+
 @dataclass(frozen=True)
 class Case:
     """Random inputs of the proof."""
@@ -35,12 +51,13 @@ class Case:
     """Of the first input, NCHW."""
     seed: int
     extras: tuple[Extra, ...] = ()
+    pixels: Pixels = NO_PIXELS
 
     def make(self) -> Tensors:
         """Return the inputs by name, float64: standard normal, or uniform in an extra input's range.
 
         The last image of several has values at its border alone, and larger ones: where padding differs, and where
-        activations saturate.
+        activations saturate. All this is so after the normalization, where the model does it.
         """
         generator = torch.Generator().manual_seed(self.seed)
         images = torch.randn(self.shape, generator=generator, dtype=torch.float64)
@@ -54,7 +71,7 @@ class Case:
         if len(images) > 1:
             images[-1] *= _LARGE
             images[-1, :, _BORDER:-_BORDER, _BORDER:-_BORDER] = 0
-        return inputs
+        return inputs | {name: self.pixels.of(inputs[name]) for name in self.pixels.names}
 
     @property
     def shapes(self) -> ProofCase:
@@ -79,7 +96,8 @@ def smallest_case(recipe: Recipe) -> Case:
 def _case(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Case:
     shapes = resized(recipe.shapes, shape)
     extras = (Extra(name, shapes[name], extra.range) for name, extra in recipe.extra_inputs.items())
-    return Case(shape, seed, tuple(extras))
+    picture = recipe.input
+    return Case(shape, seed, tuple(extras), Pixels(recipe.pixels, picture.mean, picture.std))
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:

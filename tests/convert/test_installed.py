@@ -50,7 +50,6 @@ def test_a_python_without_converters_is_told(without_onnx2tf: None, monkeypatch:
 
 def test_tensorflow_is_imported_ahead_where_it_is_sure_to_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "installed_version", lambda _package: "2.6.9")
-    assert installed.imported(["float32", "float16", "dynamic"]) == ("onnxsim", "onnx2tf")
-    assert installed.imported(["float32", "int8"])[-1] == "tensorflow"
+    assert "tensorflow" not in installed.imported()
     monkeypatch.setattr(installed, "installed_version", lambda _package: "1.29.24")
-    assert "tensorflow" in installed.imported(["float32"])
+    assert "tensorflow" in installed.imported()

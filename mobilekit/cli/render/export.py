@@ -117,6 +117,7 @@ def _input(manifest: Mapping[str, Any]) -> str:
     others = [f"and {name}" for name in manifest.get("extra_inputs", {})]
     height, width = given["size"] if isinstance(given["size"], list) else (given["size"],) * 2
     image = f"{height}x{width} {given['color']}, 0 to 1, mean {figures['mean']}, std {figures['std']}"
+    others = [*(["inside the files, which take bytes"] if given.get("dtype") == "uint8" else []), *others]
     return " ".join([image, *others])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.artifacts.tflite import ordered
 from mobilekit.convert.axes_by_value import in_order
+from mobilekit.convert.byte_inputs import draw_inputs
 from mobilekit.convert.constant_outputs import take_constant_outputs, with_constant_outputs
 from mobilekit.convert.direct.writer import float32
 from mobilekit.convert.keras_model import ROUNDING, output_error
@@ -22,19 +23,19 @@ from mobilekit.errors import ToolError
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def by_writer(onnx_path: Path) -> Network:
+def by_writer(onnx_path: Path, pixels: Collection[str] = ()) -> Network:
     """Return a network whose float32 file onnx2tf has written.
 
     Args:
         onnx_path: The simplified file, which is changed.
+        pixels: Names of its inputs that hold 0 to 255.
 
     Raises:
-        ToolError: The file computes something else than the ONNX file on a normal input, or has other names or types.
+        ToolError: The file computes something else than the ONNX file on a random input, or has other names or types.
         Exception: onnx2tf's or LiteRT's own, and SystemExit, where either cannot.
     """
     session = open_session(onnx_path.read_bytes())
-    draw = np.random.default_rng(0)
-    arrays = {one.name: draw.standard_normal(one.shape, dtype=np.float32) for one in session.get_inputs()}
+    arrays = draw_inputs({one.name: one.shape for one in session.get_inputs()}, pixels)
     outputs = [one.name for one in session.get_outputs()]
     expected = dict(zip(outputs, session.run(None, arrays), strict=True))
     constants = take_constant_outputs(onnx_path, {name: list(array.shape) for name, array in arrays.items()})

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.artifacts.float_regions import tensors_to_keep
-from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.by_keras import by_keras
-from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.byte_inputs import take_onnx_bytes, with_bytes
 from mobilekit.convert.direct.network import by_writer
 from mobilekit.convert.network import Network
 from mobilekit.convert.process import ANOTHER_WAY
-from mobilekit.convert.tasks.quantize import load_calibration, quantize
+from mobilekit.convert.tasks.quantize import int8, load_calibration
 from mobilekit.convert.weights import dynamic
 from mobilekit.store import memory
-from mobilekit.store.worker_loop import named, told
+from mobilekit.store.worker_loop import told
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -38,11 +37,12 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         said of each precision that could not be made, as a reply; the others are made nevertheless.
     """
     path = Path(request["onnx"])
+    pixels = take_onnx_bytes(path)
     original = path.read_bytes()
     reply: dict[str, Any] | None = None
     if request["direct"]:
         try:
-            reply = _files(by_writer(path), request)
+            reply = _files(by_writer(path, pixels), request, pixels)
         except (Exception, SystemExit):  # onnx2tf leaves through sys.exit, too
             traceback.print_exc()
         if reply is not None and "int8" not in reply["failed"]:  # the quantizer does not take every graph
@@ -50,23 +50,23 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         sys.stderr.write(f"{ANOTHER_WAY}\n")
         path.write_bytes(original)
     try:
-        network = by_keras(path, Path(request["saved_model"]))
+        network = by_keras(path, Path(request["saved_model"]), pixels)
     except (Exception, SystemExit):
         if reply is None:
             raise
         traceback.print_exc()
         return reply
-    return _files(network, request)
+    return _files(network, request, pixels)
 
 
-def _files(network: Network, request: dict[str, Any]) -> dict[str, Any]:
-    """Write the files of a network, and return the task's reply."""
+def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict[str, Any]:
+    """Write the files of a network, which take bytes for the inputs named `pixels`; return the task's reply."""
     Path(request["begun"]).touch()
     memory.release()
     failed = {}
     for precision, path in request["files"].items():
         try:
-            Path(path).write_bytes(_content(network, precision, request))
+            Path(path).write_bytes(with_bytes(_content(network, precision, request, pixels), pixels))
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
@@ -74,17 +74,14 @@ def _files(network: Network, request: dict[str, Any]) -> dict[str, Any]:
     return {"output_layouts": network.layouts, "failed": failed}
 
 
-def _content(network: Network, precision: str, request: dict[str, Any]) -> bytes:
-    """Return the file of a precision."""
+def _content(network: Network, precision: str, request: dict[str, Any], pixels: list[str]) -> bytes:
+    """Return the file of a precision, which takes numbers for all inputs."""
     if precision == "float16":
         return network.float16()
     content = network.float32()
     if precision == "dynamic":
         return dynamic(content)
     if precision == "int8":
-        calibration = load_calibration(request["calibration"])
         kept = tensors_to_keep(content, request["keep_float"])
-        with named("the TensorFlow Lite converter"):
-            quantized = quantize(with_ranges(content, calibration), kept)
-        return ordered(quantized, *TFLiteGraph(content).names())
+        return int8(content, load_calibration(request["calibration"]), kept, pixels)
     return content

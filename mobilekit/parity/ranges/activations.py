@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,9 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
+from mobilekit.convert.byte_inputs import LARGEST
 from mobilekit.convert.calibration import HARD_SWISH_ZERO
+from mobilekit.models.inputs import input_names
 from mobilekit.parity.ledger.float_nodes import hard_swished_nodes
 from mobilekit.parity.ledger.format_error import EachStep, Ranges
 
@@ -98,16 +100,17 @@ class Recording:
     activations: Mapping[Node, Activation]
     ranges: Ranges
     """Lowest and highest value of each step for int8, by its name; 0 is always within. What only Hard-Swishes read
-    begins at -3: they are 0 below it."""
+    begins at -3: they are 0 below it. Of pixels it is that of a byte."""
 
 
-def record(graph: GraphModule, inputs: Arrays, probes: Iterable[Probe] = ()) -> Recording:
+def record(graph: GraphModule, inputs: Arrays, probes: Iterable[Probe] = (), pixels: Collection[str] = ()) -> Recording:
     """Run a graph on calibration inputs, and return what its steps made.
 
     Args:
         graph: float32.
         inputs: float32 (N, ...) by name.
         probes: Are given the values they need, batch by batch.
+        pixels: Names of the inputs that are a picture's bytes.
     """
     recorder = _Recorder(graph, probes)
     TorchRuntime(recorder).run(inputs)
@@ -116,6 +119,8 @@ def record(graph: GraphModule, inputs: Arrays, probes: Iterable[Probe] = ()) -> 
         node.name: (min(0.0, max(seen.low, lowest.get(node, -math.inf))), max(0.0, seen.high))
         for node, seen in recorder.activations.items()
     }
+    taken = zip((node for node in graph.graph.nodes if node.op == "placeholder"), input_names(graph), strict=True)
+    ranges |= {node.name: (0.0, float(LARGEST)) for node, name in taken if name in pixels}
     return Recording(len(next(iter(inputs.values()))), recorder.activations, ranges)
 
 

@@ -63,7 +63,7 @@ def lint(graph: GraphModule, inputs: Arrays, recipe: Recipe) -> tuple[RangeLint,
         recipe: Says which formats are made, and what int8 leaves in float.
     """
     looking = probes(graph)
-    recording = record(graph, inputs, looking)
+    recording = record(graph, inputs, looking, recipe.pixels)
     found = [*_overflows(graph, recording), *_sums(graph, recording), *_underflows(recording)]
     for probe in looking:
         found += _quotient(probe) if isinstance(probe, Quotient) else _norm(probe)

@@ -35,9 +35,18 @@ def with_extras(pictures: Array, recipe: Recipe) -> Arrays:
 
 
 def random_inputs(recipe: Recipe, count: int = 4, seed: int = 0) -> Arrays:
-    """Return random values for all inputs, float32 (count, ...): standard normal, or uniform in an input's range."""
+    """Return random values for all inputs, float32 (count, ...): standard normal, or uniform in an input's range.
+
+    Bytes are those of which normalization makes standard normal values, as near as they come to them.
+    """
     pictures = np.random.default_rng(seed).standard_normal((count, *recipe.input.shape[1:]), dtype=np.float32)
-    return {INPUT: pictures, **{name: _draw(name, recipe, count, seed) for name in recipe.extra_inputs}}
+    arrays = {INPUT: pictures, **{name: _draw(name, recipe, count, seed) for name in recipe.extra_inputs}}
+    return arrays | {name: _as_bytes(arrays[name], recipe) for name in recipe.pixels}
+
+
+def _as_bytes(normal: Array, recipe: Recipe) -> Array:
+    mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (recipe.input.mean, recipe.input.std))
+    return np.clip(np.round(255 * (normal * std + mean)), 0, 255)
 
 
 def _draw(name: str, recipe: Recipe, count: int, seed: int) -> Array:

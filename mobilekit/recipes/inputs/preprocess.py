@@ -26,7 +26,7 @@ Arrays = dict[str, Array]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
-    """Cut the center, resize it, scale to 0..1, order the channels, and normalize.
+    """Cut the center, resize it, scale to 0..1, order the channels, and normalize; or leave it in bytes.
 
     What is cut has the input's shape, and `crop` of the height and width of the largest such part: for a square this is
     the usual resize of the shorter side and crop of the center.
@@ -37,7 +37,7 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         name: For error messages.
 
     Returns:
-        float32 of shape (channels, height, width).
+        float32 of shape (channels, height, width); whole numbers of 0 to 255 where the model takes bytes.
 
     Raises:
         UsageError: The picture is gray and the model takes color, or the model takes no pictures.
@@ -63,11 +63,12 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     left, top = (image.width - right) / 2, (image.height - bottom) / 2
     box = (left, top, left + right, top + bottom)
     image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
-    pixels = np.asarray(image, np.float32) / 255
-    pixels = pixels.reshape(height, width, spec.channel_count)
+    pixels = np.asarray(image, np.float32).reshape(height, width, spec.channel_count)
     if spec.color == "bgr":
         pixels = pixels[..., ::-1]
-    normal = (pixels - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+    if spec.takes_bytes:
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    normal = (pixels / 255 - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
 
 

@@ -101,6 +101,8 @@ def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:
     if len(recipe.shapes) == 1 and content and INPUT not in content:
         content[INPUT] = next(iter(content.values()))
     arrays = {name: _input(path, content, name, recipe.shapes) for name in recipe.shapes}
+    for name in recipe.pixels:
+        _check_bytes(path, name, arrays[name])
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of {name}" for name, count in counts.items())
@@ -167,6 +169,14 @@ def _input(
     if not np.isfinite(values).all():
         raise UsageError(f"{path} has values that are not finite.")
     return values
+
+
+def _check_bytes(path: Path, name: str, array: Array) -> None:
+    if array.min() < 0 or array.max() > 255 or (array != np.round(array)).any():
+        raise UsageError(
+            f"{path} holds values of {array.min():g} to {array.max():g} as {name}, and the model takes bytes.",
+            "Give the picture's bytes, whole numbers of 0 to 255: they are normalized inside.",
+        )
 
 
 def _labels(path: Path, content: dict[str, NDArray[np.generic]], count: int) -> Labels | None:

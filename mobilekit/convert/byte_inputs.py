@@ -1,0 +1,127 @@
+"""Inputs that are a picture's bytes, in ONNX and TFLite files: what turns them into the numbers of the network behind.
+
+A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last: ONNX a Cast; TFLite a
+DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST, or a QUANTIZE where the network is int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.artifacts.tflite import add_tensor, code_of, numbers, pack, schema, type_of, unpack
+
+LARGEST = 255
+_NUMBERS = "_as_numbers"
+"""What stands behind the name of the bytes in that of the numbers made of them."""
+_OPS = {"FLOAT32": "DEQUANTIZE", "INT8": "QUANTIZE"}
+"""What makes each kind of numbers of bytes."""
+
+
+def give_onnx_bytes(path: Path, names: Collection[str]) -> None:
+    """Let an ONNX file take bytes for the float32 inputs of these names.
+
+    Args:
+        path: The file, which is written anew.
+        names: Of the inputs.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    for value in [each for each in model.graph.input if each.name in names]:
+        numbers_name = value.name + _NUMBERS
+        for node in model.graph.node:
+            node.input[:] = [numbers_name if taken == value.name else taken for taken in node.input]
+        cast = onnx.helper.make_node(
+            "Cast", [value.name], [numbers_name], name=f"{value.name}/Cast", to=onnx.TensorProto.FLOAT
+        )
+        model.graph.node.insert(0, cast)
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+
+
+def take_onnx_bytes(path: Path) -> list[str]:
+    """Take from an ONNX file what `give_onnx_bytes` gave it, and return the names of the inputs that were bytes.
+
+    Args:
+        path: The file, which is written anew where there are any.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    found = [each for each in model.graph.input if each.type.tensor_type.elem_type == onnx.TensorProto.UINT8]
+    for value in found:
+        (cast,) = (node for node in model.graph.node if value.name in node.input)
+        model.graph.node.remove(cast)
+        for node in model.graph.node:
+            node.input[:] = [value.name if taken == cast.output[0] else taken for taken in node.input]
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    if found:
+        onnx.save(model, path)
+    return [value.name for value in found]
+
+
+def with_bytes(content: bytes, names: Collection[str]) -> bytes:
+    """Return a TFLite file that takes bytes for the inputs of these names, which are float32, or int8 of 0 to 255.
+
+    Args:
+        content: The file, with one graph and a signature.
+        names: Of the inputs, in the signature.
+    """
+    if not names:
+        return content
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    for one in model.signatureDefs[0].inputs:
+        if one.name.decode() in names:
+            before = int(one.tensorIndex)
+            one.tensorIndex = _put_bytes_before(model, before)
+            graph.inputs = np.array([one.tensorIndex if it == before else it for it in graph.inputs], np.int32)
+    return pack(model)
+
+
+def _put_bytes_before(model: Any, number: int) -> int:
+    """Let a tensor be made of bytes, and return the number of theirs, which takes over its name."""
+    graph = model.subgraphs[0]
+    tensor = graph.tensors[number]
+    name, kind = (tensor.name or b"").decode(), _OPS[type_of(tensor)]
+    made = add_tensor(model, name, "UINT8", numbers(tensor.shape))
+    quantization = graph.tensors[made].quantization
+    quantization.scale, quantization.zeroPoint = np.array([1], np.float32), np.array([0], np.int64)
+    tensor.name = (name + _NUMBERS).encode()
+    op = schema().OperatorT()
+    op.opcodeIndex = code_of(model, kind, version=1)
+    options = f"{kind.title()}Options"
+    op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
+    op.builtinOptions = getattr(schema(), f"{options}T")()
+    op.inputs, op.outputs = np.array([made], np.int32), np.array([number], np.int32)
+    graph.operators.insert(0, op)
+    return made
+
+
+def without_bytes(content: bytes) -> tuple[bytes, list[str]]:
+    """Return a TFLite file without what `with_bytes` put before it, and the names of the inputs that were bytes."""
+    model = unpack(content)
+    graph, found = model.subgraphs[0], list[str]()
+    for one in model.signatureDefs[0].inputs:
+        given = int(one.tensorIndex)
+        if type_of(graph.tensors[given]) == "UINT8":
+            (op,) = (each for each in graph.operators if given in each.inputs)
+            made = int(op.outputs[0])
+            graph.operators.remove(op)
+            graph.tensors[made].name, graph.tensors[given].name = graph.tensors[given].name, b"unused"
+            graph.inputs = np.array([made if it == given else it for it in graph.inputs], np.int32)
+            one.tensorIndex = made
+            found.append(one.name.decode())
+    return (pack(model) if found else content), found
+
+
+def draw_inputs(shapes: Mapping[str, Sequence[int]], pixels: Iterable[str] = ()) -> dict[str, NDArray[np.float32]]:
+    """Return seeded random inputs to compare a file on, float32 by name: standard normal, or 0 to 255 of `pixels`."""
+    draw = np.random.default_rng(0)
+    arrays = {name: draw.standard_normal(tuple(shape), dtype=np.float32) for name, shape in shapes.items()}
+    return arrays | {name: draw.integers(0, LARGEST + 1, shapes[name]).astype(np.float32) for name in pixels}
