@@ -94,6 +94,7 @@ def export(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     input_dtype: str | None = None,
+    batch: int | None = None,
     crop: float | None = None,
     channels: int | None = None,
     labels: Sequence[str] | None = None,
@@ -126,6 +127,7 @@ def export(
         mean: Of values in 0..1, for each channel, or one for all.
         std: As `mean`.
         input_dtype: What files take of a picture: float32, as mean and std make it, or uint8, its bytes 0 to 255.
+        batch: How many inputs the files take at once; 1 without.
         crop: Share of a picture's shorter side that is kept.
         channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
         labels: Names of the model's classes, in the order of its outputs.
@@ -147,6 +149,7 @@ def export(
         "mean": mean,
         "std": std,
         "dtype": input_dtype,
+        "batch": batch,
         "crop": crop,
         "channels": channels,
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, is_label
+from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, batches, is_label
 from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import ToolError, first_line
 
@@ -70,17 +70,20 @@ class LiteRTRuntime(Runtime):
 
     def _run(self, inputs: Arrays) -> Arrays:
         """Run the model; images go in as NHWC where it has them so."""
-        count = len(next(iter(inputs.values())))
         rows: list[list[NDArray[Any]]] = []
-        for i in range(count):
+        for batch in self.encoded(inputs):
             try:
-                for info, array in zip(self.inputs, self.encoded(inputs, i), strict=True):
+                for info, array in zip(self.inputs, batch, strict=True):
                     self.interpreter.set_tensor(info.index, array)
                 self.interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise ToolError(f"LiteRT failed while running {self.name}: {first_line(error)}.") from error
             rows.append([self.decoded(self.interpreter.get_tensor(info.index), info) for info in self.outputs])
-        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        return self.joined(rows, len(next(iter(inputs.values()))))
+
+    def joined(self, rows: Sequence[Sequence[NDArray[Any]]], count: int) -> Arrays:
+        """Return the outputs of each batch, as `decoded` gives them, as those of `count` inputs, by name."""
+        columns = [np.concatenate(column)[:count] for column in zip(*rows, strict=True)]
         return {info.name: column for info, column in zip(self.outputs, columns, strict=True)}
 
     def partitions(self) -> int:
@@ -95,15 +98,16 @@ class LiteRTRuntime(Runtime):
         """Return what a tensor held in the last run, in the file's own layout; see `keep_tensors`."""
         return decode(self.interpreter.get_tensor(info.index), info)
 
-    def encoded(self, inputs: Arrays, number: int) -> list[NDArray[Any]]:
-        """Return one of the inputs (N, ...) by the model's own names, each in the layout and format that it takes."""
-        parts = [(info, inputs[info.name][number : number + 1]) for info in self.inputs]
-        return [encode(_to_layout(array, info.shape), info) for info, array in parts]
+    def encoded(self, inputs: Arrays) -> Iterator[list[NDArray[Any]]]:
+        """Yield inputs (N, ...) by the model's own names, batch by batch, in the layouts and formats that it takes."""
+        for parts in zip(*(batches(inputs[info.name], self.batch) for info in self.inputs), strict=True):
+            yield [encode(_to_layout(part, info.shape), info) for info, part in zip(self.inputs, parts, strict=True)]
 
     def decoded(self, array: NDArray[Any], info: LiteRTTensor) -> NDArray[Any]:
-        """Return an output of the model as callers have it: (1, ...), images NCHW."""
+        """Return an output of the model as callers have it: (batch, ...), images NCHW."""
         array = decode(array, info)
-        return as_output(array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array)
+        moved = array.transpose(0, 3, 1, 2) if self.output_layouts.get(info.name) == "NHWC" else array
+        return as_output(moved, self.batch)
 
 
 def _check_whole(path: Path) -> None:

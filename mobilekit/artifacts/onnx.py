@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output
+from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, batches
 from mobilekit.errors import ToolError, first_line
 
 GRAPH_OPTIMIZATION = "ORT_DISABLE_ALL"
@@ -131,16 +131,16 @@ class OnnxRuntime(Runtime):
         self.output_names = [output.name for output in self.session.get_outputs()]
 
     def _run(self, inputs: Arrays) -> Arrays:
-        count = len(next(iter(inputs.values())))
+        count, size = len(next(iter(inputs.values()))), self.batch
         try:
             feeds = {info.name: inputs[info.name].astype(info.dtype, copy=False) for info in self.inputs}
-            rows = [
-                self.session.run(self.output_names, {name: array[i : i + 1] for name, array in feeds.items()})
-                for i in range(count)
-            ]
+            parts = zip(*(batches(array, size) for array in feeds.values()), strict=True)
+            rows = [self.session.run(self.output_names, dict(zip(feeds, part, strict=True))) for part in parts]
         except Exception as error:  # as above
             raise ToolError(f"ONNX Runtime failed while running {self.name}: {first_line(error)}.") from error
-        columns = [np.concatenate(list(map(as_output, column))) for column in zip(*rows, strict=True)]
+        columns = [
+            np.concatenate([as_output(one, size) for one in column])[:count] for column in zip(*rows, strict=True)
+        ]
         return dict(zip(self.output_names, columns, strict=True))
 
 

@@ -46,10 +46,8 @@ class ToolRuntime(Runtime):
             ToolError: benchmark_model refused, or cannot read inputs and write outputs.
         """
         graph = self._workspace.install(self._path)
-        count = len(next(iter(inputs.values())))
-        rows = [self._run_one(graph, self._here.encoded(inputs, number)) for number in range(count)]
-        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
-        return {info.name: column for info, column in zip(self._here.outputs, columns, strict=True)}
+        rows = [self._run_one(graph, batch) for batch in self._here.encoded(inputs)]
+        return self._here.joined(rows, len(next(iter(inputs.values()))))
 
     def _run_one(self, graph: str, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         with TemporaryDirectory(prefix="mobilekit-") as scratch:

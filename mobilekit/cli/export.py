@@ -34,6 +34,7 @@ def export(
     mean: options.Mean = None,
     std: options.Std = None,
     input_dtype: options.InputDtype = None,
+    batch: options.Batch = None,
     crop: options.Crop = None,
     channels: options.Channels = None,
     labels: options.Labels = None,
@@ -77,6 +78,7 @@ def export(
         "mean": options.split_numbers(mean, "--mean"),
         "std": options.split_numbers(std, "--std"),
         "dtype": input_dtype,
+        "batch": batch,
         "crop": crop,
         "channels": channels,
     }

@@ -197,6 +197,7 @@ InputSize = Annotated[
         callback=_checked(_size),
     ),
 ]
+Batch = Annotated[int | None, typer.Option(min=1, max=1024, help="How many inputs the files take at once; 1 without.")]
 Labels = Annotated[
     Path | None, typer.Option(help="File with the names of the classes, a line each, in the order of the outputs.")
 ]

@@ -70,7 +70,8 @@ def align(graph: GraphModule, tflite: Path, inputs: Mapping[str, Floats]) -> Ali
     Args:
         graph: The rewritten model that the file was made from.
         tflite: The float32 file.
-        inputs: One input of each name, float32 (1, ...), images NCHW; best random, so that no two tensors are equal.
+        inputs: As many inputs of each name as the file takes at once, float32 (N, ...), images NCHW; best random, so
+            that no two tensors are equal.
     """
     ops, tensors = _run_tflite(tflite, inputs)
     steps = record_values(graph, {name: torch.from_numpy(array) for name, array in inputs.items()})

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.runtime import batches
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
 from mobilekit.convert.byte_inputs import LARGEST
 
@@ -49,8 +50,9 @@ def _measure(
     made = [index for index in floats if index not in places.values()]
     interpreter = _open(content, made)
     ranges = dict.fromkeys(floats, (np.inf, -np.inf))
-    for i in range(len(next(iter(calibration.values())))):
-        values = {places[name]: np.ascontiguousarray(array[i : i + 1]) for name, array in calibration.items()}
+    size = len(interpreter.get_tensor(next(iter(places.values()))))
+    for parts in zip(*(batches(array, size) for array in calibration.values()), strict=True):
+        values = {places[name]: np.ascontiguousarray(part) for name, part in zip(calibration, parts, strict=True)}
         for index, value in values.items():
             interpreter.set_tensor(index, value)
         interpreter.invoke()

@@ -89,7 +89,7 @@ def _write_onnx(
             "stage": "onnx",
             **_structure(graph),
             "weights": weights_digest(graph),
-            "shapes": list(recipe.shapes.items()),
+            "shapes": list(recipe.file_shapes.items()),
             "pixels": recipe.pixels,
             "onnx": recipe.onnx.model_dump(mode="json"),
             **_tools(),
@@ -97,7 +97,7 @@ def _write_onnx(
     )
     if not cache.take(key, folder):
         progress("converting to ONNX with torch.onnx")
-        write_onnx(graph, recipe.shapes, folder / Stage.ONNX.file, recipe.onnx.opset)
+        write_onnx(graph, recipe.file_shapes, folder / Stage.ONNX.file, recipe.onnx.opset)
         progress("simplifying the ONNX file with onnxsim")
         simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
         for stage in (Stage.ONNX, Stage.ONNX_SIMPLIFIED) if recipe.pixels else ():
@@ -197,7 +197,7 @@ def _write_one_way(
     elif is_mixed:
         assert inputs is not None
         try:
-            owners = align(graph, float32, random_inputs(recipe, count=1))
+            owners = align(graph, float32, random_inputs(recipe, count=recipe.input.batch))
             tensors = owners.tensors_inside(recipe.int8.float_modules)
             write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors)
         except FullDiskError:

@@ -88,7 +88,7 @@ def make_artifacts(
     failed = _without_failed(folder, recipe, errors)
     path = folder / Stage.TFLITE_FLOAT32.file
     if path.exists():
-        owners = converted.owners or align(rewritten.graph, path, random_inputs(recipe, count=1))
+        owners = converted.owners or align(rewritten.graph, path, random_inputs(recipe, count=recipe.input.batch))
         write_json(folder / bundles.MODULES, owners.to_json())
     report, ranges, simulation = aside.result()
     if ranges is not None:

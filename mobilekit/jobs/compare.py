@@ -151,7 +151,7 @@ def _pair_with_onnx(reference: Path, path: Path, runtime: Runtime, inputs: Path 
     truth, model = OnnxRuntime(reference), onnx.load(reference)
     shapes = _fixed(reference, truth.input_shapes(), runtime.input_shapes())
     paired = pair_inputs(runtime, shapes)
-    random = _normal(shapes)
+    random = _random({info.name: info.dtype for info in truth.inputs}, shapes)
     evaluation = (
         Evaluation(str(inputs), read_arrays(inputs, shapes)) if inputs else Evaluation("standard normal", random)
     )
@@ -189,11 +189,14 @@ def _fixed(path: Path, wanted: dict[str, Any], taken: dict[str, Any]) -> dict[st
     return shapes
 
 
-def _normal(shapes: dict[str, Shape]) -> Arrays:
-    generator = np.random.default_rng(0)
-    return {
-        name: generator.standard_normal((_RANDOM_COUNT, *shape[1:]), dtype=np.float32) for name, shape in shapes.items()
-    }
+def _random(dtypes: dict[str, str], shapes: dict[str, Shape]) -> Arrays:
+    """Return standard normal inputs, and whole numbers of 0 to 255 for those that are bytes."""
+    generator, arrays = np.random.default_rng(0), {}
+    for name, (_batch, *rest) in shapes.items():
+        size = (_RANDOM_COUNT, *rest)
+        is_bytes = dtypes[name] == "uint8"
+        arrays[name] = generator.integers(0, 256, size) if is_bytes else generator.standard_normal(size)
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _measure_against_onnx(
@@ -253,14 +256,16 @@ def find_faults(pair: Pair, progress: Progress = lambda _message: None) -> tuple
 
 
 def _worst_input(pair: Pair) -> Arrays:
-    """Return one input: real, or random where the candidate is a float one, which holds for any input."""
+    """Return one batch, the worst input first: real, or random for a float candidate, which holds for any input."""
     pools = [pair.evaluation.inputs, *([] if tflite_stage(pair.precision).is_quantized else [pair.random])]
     found: list[tuple[float, Arrays]] = []
     for pool in pools:
         truths, outputs = pair.reference.run(pool), pair.candidate.run(pool)
-        for number in range(len(next(iter(pool.values())))):
+        count = len(next(iter(pool.values())))
+        for number in range(count):
             errors = [distance(truth[number], outputs[name][number]) for name, truth in truths.items()]
-            found.append((max(errors), {name: array[number : number + 1] for name, array in pool.items()}))
+            places = (number + np.arange(pair.candidate.runtime.batch)) % count
+            found.append((max(errors), {name: array[places] for name, array in pool.items()}))
     return max(found, key=lambda one: one[0] if not math.isnan(one[0]) else math.inf)[1]
 
 

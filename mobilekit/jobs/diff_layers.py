@@ -67,7 +67,7 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
     bundle = request.bundle
     loaded = recipe_of_bundle(bundle)
     notes: list[str] = []
-    calibration, recipe = _prepare(request, loaded.recipe, notes)
+    calibration, recipe = _prepare(request, _one_by_one(loaded.recipe), notes)
     evaluation = _few(read_evaluation(recipe, request.inputs), notes)
     progress("rebuilding the model")
     models = _tap(bundle, loaded, recipe, evaluation, request.reference)
@@ -87,6 +87,11 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
         measured = measure_layers(stages, formats, models.taps, evaluation.inputs, progress)
     taps = tapped_values(models.taps, models.counterparts)
     return Layers(MeasuredOn(evaluation.name, evaluation.count), taps, measured, tuple(notes))
+
+
+def _one_by_one(recipe: Recipe) -> Recipe:
+    """Return a recipe whose files take one input at a time: values inside need not have a row for each."""
+    return recipe.model_copy(update={"input": recipe.input.model_copy(update={"batch": 1})})
 
 
 @dataclass(frozen=True)

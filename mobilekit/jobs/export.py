@@ -22,6 +22,7 @@ from mobilekit.jobs.source import Opened, Source, open_source
 from mobilekit.models.build import save_state
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, TIMM, file_spec, is_registered
+from mobilekit.models.outputs import check_batch
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.parity.ledger.format_error import Ranges
@@ -146,6 +147,7 @@ def _fill(
     given = given_of(source)
     tell_given(given)
     rewritten = built.rewritten(progress=progress)
+    check_batch(rewritten.graph, source.model, recipe.input.batch)
     nodes_inside(rewritten.graph, recipe.int8.float_modules)  # to refuse a wrong path before the work
 
     (folder / "stages").mkdir()

@@ -98,6 +98,24 @@ def as_row(tensor: torch.Tensor) -> torch.Tensor:
 _TAKES_BATCHES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
+def check_batch(model: nn.Module, name: str, size: int) -> None:
+    """Refuse a batch of several for a traced model that takes one input alone.
+
+    Args:
+        model: The graph.
+        name: What the user calls it.
+        size: The batch.
+
+    Raises:
+        UsageError: It is such a model.
+    """
+    if size > 1 and not takes_batches(model, {}):
+        raise UsageError(
+            f"{name} takes one input at a time, so files cannot take a batch of {size}.",
+            "Its forward writes 1 into a shape, or joins its inputs: write the batch as x.shape[0], or -1.",
+        )
+
+
 def takes_batches(model: nn.Module, inputs: Tensors) -> bool:
     """Return whether a model that is given several images gives an output for each of them, along the first axis.
 

@@ -73,6 +73,10 @@ class Input(_Part):
         "files normalize themselves.",
     )
 
+    batch: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="How many inputs the files take at once; a file takes no other number."
+    )
+
     @property
     def channel_count(self) -> int:
         """Number of channels."""
@@ -121,7 +125,7 @@ class Input(_Part):
         return {key: value for key, value in content.items() if key not in _RARE or value != _RARE[key]}
 
 
-_RARE: dict[str, object] = {"channels": None, "dtype": "float32"}
+_RARE: dict[str, object] = {"channels": None, "dtype": "float32", "batch": 1}
 """Keys of `input` that are not written where they have these values."""
 
 
@@ -321,6 +325,11 @@ class Recipe(_Part):
         """Shapes of all inputs by name, the picture first, each a batch of one."""
         further = {name: extra.shape or self.input.shape for name, extra in self.extra_inputs.items()}
         return {INPUT: self.input.shape, **further}
+
+    @property
+    def file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all inputs as the files take them, by name, in a batch."""
+        return {name: (self.input.batch, *shape[1:]) for name, shape in self.shapes.items()}
 
     @property
     def pixels(self) -> tuple[str, ...]:

@@ -252,3 +252,25 @@ def test_each_input_has_a_row_and_labels_are_integers(tmp_path: Path) -> None:
     assert given["above"].dtype == given["classes"].dtype == np.int64
     assert given["above"].tolist() == (means > 0).astype(int).tolist()
     assert (given["classes"] == INPUTS.argmax(1)).all()
+
+
+def test_a_model_of_several_inputs_at_once_gets_full_batches(tmp_path: Path) -> None:
+    """Five inputs for a model of two: the last is there twice, and its row once."""
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 3, 6, 7)) for name in ("input", "double")]
+    total = helper.make_tensor_value_info("sum", TensorProto.FLOAT, ())
+    nodes = [helper.make_node("Add", ["input", "input"], ["double"])]
+    joins = helper.make_node("ReduceSum", ["input"], ["sum"], keepdims=0)
+
+    def write(name: str, *more: onnx.NodeProto) -> OnnxRuntime:
+        outputs = [infos[1], *([total] if more else [])]
+        graph = helper.make_graph([*nodes, *more], "pairs", infos[:1], outputs)
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name
+        )
+        return OnnxRuntime(tmp_path / name)
+
+    pairs = write("pairs.onnx")
+    assert pairs.batch == 2
+    np.testing.assert_array_equal(_first(pairs, INPUTS), 2 * INPUTS)
+    with pytest.raises(ToolError, match=r"An output has the shape \(\) for a batch of 2"):
+        write("joined.onnx", joins).run({"input": INPUTS})

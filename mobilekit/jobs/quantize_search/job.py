@@ -158,7 +158,7 @@ class _FileMaker:
         self.folder, self.recipe, self.calibration = bundle.path, source.recipe.recipe, calibration
         self.graph = models_of_bundle(bundle, recipe_of_bundle(bundle), source.model)[1].graph
         self.float32 = self.folder / Stage.TFLITE_FLOAT32.file
-        self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=1))
+        self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=self.recipe.input.batch))
         self.inputs = read_evaluation(self.recipe, source.inputs).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)
 

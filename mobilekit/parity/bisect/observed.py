@@ -57,7 +57,7 @@ def observe(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs: Seque
 
     Args:
         path: An .onnx or .tflite file.
-        inputs: For each of the reference's inputs the candidate's name for it, and one array (1, ...), images NCHW.
+        inputs: For each of the reference's inputs the candidate's name for it, and one batch (N, ...), images NCHW.
         outputs: The candidate's names of the outputs, in the order wanted.
 
     Raises:
@@ -104,8 +104,10 @@ def _observe_onnx(path: Path, inputs: Mapping[str, tuple[str, Floats]], outputs:
     known = {value.name for value in model.graph.output}
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made if name not in known)
     feeds = dict(inputs.values())
+    types = {one.name: helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type) for one in model.graph.input}
+    given = {name: array.astype(types[name], copy=False) for name, array in feeds.items()}
     try:
-        arrays = open_session(model.SerializeToString()).run(made, feeds)
+        arrays = open_session(model.SerializeToString()).run(made, given)
     except Exception as error:  # ONNX Runtime raises classes of its own for each status
         raise ToolError(f"ONNX Runtime cannot show the tensors of {path.name}: {first_line(error)}.") from error
     values = {**feeds, **dict(zip(made, map(_as_values, arrays), strict=True))}

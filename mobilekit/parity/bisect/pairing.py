@@ -64,7 +64,7 @@ def pair_inputs(runtime: Runtime, wanted: Mapping[str, Shape]) -> Paired:
     if len(pairs) < len(wanted) or len(taken) != len(wanted):
         raise UsageError(
             f"{runtime.name} takes {listed_shapes(taken)}, and the reference {listed_shapes(wanted)}.",
-            "Both need the same inputs, with a batch of 1; images may be NCHW or NHWC.",
+            "Both need the same inputs, with the batch first; images may be NCHW or NHWC.",
         )
     return Paired(runtime, pairs, notes=notes)
 
