@@ -264,9 +264,7 @@ def test_a_model_of_several_inputs_at_once_gets_full_batches(tmp_path: Path) -> 
     def write(name: str, *more: onnx.NodeProto) -> OnnxRuntime:
         outputs = [infos[1], *([total] if more else [])]
         graph = helper.make_graph([*nodes, *more], "pairs", infos[:1], outputs)
-        onnx.save(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name
-        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
         return OnnxRuntime(tmp_path / name)
 
     pairs = write("pairs.onnx")
