@@ -98,8 +98,6 @@ def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
         return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
     if quantized and op in FLOAT_ONLY:
         return f"XNNPACK takes {op} in float only, and this one is quantized"
-    if op == "QUANTIZE" and any(tensors[index]["dtype"].__name__ == "uint8" for index in indices):
-        return "XNNPACK has no kernel that makes int8 of uint8; it is one pass over the picture's bytes"
     if op == "CONCATENATION" and len(indices) > MOST_JOINED:
         return f"XNNPACK joins up to {MOST_JOINED} tensors, and this {op} has {len(indices)}"
     return f"XNNPACK refused this {op}: its shapes, types or parameters are outside what its kernel takes"

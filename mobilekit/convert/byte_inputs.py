@@ -1,7 +1,8 @@
 """Inputs that are a picture's bytes, in ONNX and TFLite files: what turns them into the numbers of the network behind.
 
-A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last: ONNX a Cast; TFLite a
-DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST, or a QUANTIZE where the network is int8.
+A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last: ONNX a Cast, and TFLite a
+DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST. Before an int8 network a QUANTIZE follows: XNNPACK runs
+the two in a seventh of the time of TFLite's own QUANTIZE from uint8 to int8, which it leaves out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from mobilekit.artifacts.tflite import add_tensor, code_of, numbers, pack, schem
 LARGEST = 255
 _NUMBERS = "_as_numbers"
 """What stands behind the name of the bytes in that of the numbers made of them."""
-_OPS = {"FLOAT32": "DEQUANTIZE", "INT8": "QUANTIZE"}
-"""What makes each kind of numbers of bytes."""
+_FLOATS = "_as_float"
+"""Likewise, of the float32 between bytes and int8."""
 
 
 def give_onnx_bytes(path: Path, names: Collection[str]) -> None:
@@ -86,25 +87,33 @@ def with_bytes(content: bytes, names: Collection[str]) -> bytes:
 
 def _put_bytes_before(model: Any, number: int) -> int:
     """Let a tensor be made of bytes, and return the number of theirs, which takes over its name."""
-    graph = model.subgraphs[0]
-    tensor = graph.tensors[number]
-    name, kind = (tensor.name or b"").decode(), _OPS[type_of(tensor)]
-    made = add_tensor(model, name, "UINT8", numbers(tensor.shape))
-    quantization = graph.tensors[made].quantization
+    tensor = model.subgraphs[0].tensors[number]
+    name, shape = (tensor.name or b"").decode(), numbers(tensor.shape)
+    made = add_tensor(model, name, "UINT8", shape)
+    quantization = model.subgraphs[0].tensors[made].quantization
     quantization.scale, quantization.zeroPoint = np.array([1], np.float32), np.array([0], np.int64)
     tensor.name = (name + _NUMBERS).encode()
-    op = schema().OperatorT()
-    op.opcodeIndex = code_of(model, kind, version=1)
-    options = f"{kind.title()}Options"
-    op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
-    op.builtinOptions = getattr(schema(), f"{options}T")()
-    op.inputs, op.outputs = np.array([made], np.int32), np.array([number], np.int32)
-    graph.operators.insert(0, op)
+    if type_of(tensor) == "FLOAT32":
+        _put_first(model, [("DEQUANTIZE", made, number)])
+    else:
+        between = add_tensor(model, name + _FLOATS, "FLOAT32", shape)
+        _put_first(model, [("DEQUANTIZE", made, between), ("QUANTIZE", between, number)])
     return made
 
 
+def _put_first(model: Any, ops: Sequence[tuple[str, int, int]]) -> None:
+    """Put ops before all others: their kinds, and the numbers of what each takes and makes."""
+    for kind, taken, made in reversed(ops):
+        op, options = schema().OperatorT(), f"{kind.title()}Options"
+        op.opcodeIndex = code_of(model, kind)
+        op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
+        op.builtinOptions = getattr(schema(), f"{options}T")()
+        op.inputs, op.outputs = np.array([taken], np.int32), np.array([made], np.int32)
+        model.subgraphs[0].operators.insert(0, op)
+
+
 def without_bytes(content: bytes) -> tuple[bytes, list[str]]:
-    """Return a TFLite file without what `with_bytes` put before it, and the names of the inputs that were bytes."""
+    """Return a float TFLite file without what `with_bytes` put before it, and the names of inputs that were bytes."""
     model = unpack(content)
     graph, found = model.subgraphs[0], list[str]()
     for one in model.signatureDefs[0].inputs:
