@@ -96,6 +96,7 @@ def export(
     input_dtype: str | None = None,
     batch: int | None = None,
     crop: float | None = None,
+    resize: Sequence[str] | None = None,
     channels: int | None = None,
     labels: Sequence[str] | None = None,
     max_top1_drop: float | None = None,
@@ -129,6 +130,7 @@ def export(
         input_dtype: What files take of a picture: float32, as mean and std make it, or uint8, its bytes 0 to 255.
         batch: How many inputs the files take at once; 1 without.
         crop: Share of a picture's shorter side that is kept.
+        resize: How a picture gets its size: crop, stretch or pad; and bilinear, bicubic, area, nearest or lanczos.
         channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
         labels: Names of the model's classes, in the order of its outputs.
         max_top1_drop: The share of labeled inputs by which a file may be right less often than the reference.
@@ -151,6 +153,7 @@ def export(
         "dtype": input_dtype,
         "batch": batch,
         "crop": crop,
+        "resize": resize,
         "channels": channels,
     }
     module = model if isinstance(model, nn.Module) else None

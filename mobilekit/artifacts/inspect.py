@@ -64,14 +64,19 @@ def input_entry(spec: Input) -> Described:
     return {
         "color": spec.color,
         "size": spec.size if isinstance(spec.size, int) else list(spec.size),
-        "resize_shorter_side_to": spec.resized_side,
-        "resize": "bicubic",
-        "crop": "center",
+        **_resize_entry(spec),
         **({"dtype": spec.dtype, "normalized": "inside the files"} if spec.takes_bytes else {}),
         "scale": "0..1",
         "mean": list(spec.mean),
         "std": list(spec.std),
     }
+
+
+def _resize_entry(spec: Input) -> Described:
+    how: Described = {"resize": spec.resize.filter, **({} if spec.resize.antialias else {"antialias": False})}
+    if spec.resize.mode == "crop":
+        return {"resize_shorter_side_to": spec.resized_side, **how, "crop": "center"}
+    return {**how, "mode": spec.resize.mode, "crop": spec.crop}
 
 
 def extra_input_entries(recipe: Recipe) -> dict[str, Described]:

@@ -25,7 +25,7 @@ def export(
     pretrained: Annotated[
         bool,
         typer.Option(
-            "--pretrained", help="Take the trained weights of torchvision or of the hub: --weights pretrained."
+            "--pretrained", help="Take the trained weights of timm, torchvision or the hub: --weights pretrained."
         ),
     ] = False,
     input_size: options.InputSize = None,
@@ -36,6 +36,7 @@ def export(
     input_dtype: options.InputDtype = None,
     batch: options.Batch = None,
     crop: options.Crop = None,
+    resize: options.Resize = None,
     channels: options.Channels = None,
     labels: options.Labels = None,
     max_top1_drop: options.MaxTop1Drop = None,
@@ -80,6 +81,7 @@ def export(
         "dtype": input_dtype,
         "batch": batch,
         "crop": crop,
+        "resize": options.split_words(resize),
         "channels": channels,
     }
     size, names = options.split_size(input_size), read_labels(labels) if labels else None

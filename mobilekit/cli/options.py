@@ -25,7 +25,7 @@ _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from o
 _PRECISIONS = "Of float32, float16, dynamic, int8, separated by commas; {without} without."
 _WEIGHTS = (
     "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms; "
-    "`pretrained` takes those of torchvision or of the hub, and downloads what is not there."
+    "`pretrained` takes those of timm, torchvision or the hub, and downloads what is not there."
 )
 _RECIPE = "Name or YAML file of a recipe; the model's own without."
 _INPUTS = (
@@ -209,6 +209,14 @@ Color = Annotated[str | None, typer.Option(help="Order of a picture's channels: 
 Crop = Annotated[
     float | None,
     typer.Option(min=0.01, max=1, help="Share of a picture's shorter side that is kept; 1 is the whole side."),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="How a picture gets its size: crop, stretch or pad; and bilinear, bicubic, area, nearest or lanczos. Two "
+        "words with a comma: stretch,bilinear.",
+    ),
 ]
 Mean = Annotated[str | None, typer.Option(help="Of values in 0..1, a channel each, 0.485,0.456,0.406; or one for all.")]
 InputDtype = Annotated[

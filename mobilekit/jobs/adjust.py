@@ -84,6 +84,8 @@ def adjust(
 def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
     """Return how a picture becomes the input, with keys set anew; one value of mean or std stands for all channels."""
     content = {**spec.model_dump(), **chosen}
+    if "resize" in chosen:
+        content["resize"] = {**spec.resize.model_dump(), **_resize_of(chosen["resize"])}
     channels = {"gray": 1, "rgba": 4}.get(content["color"], 3)
     for key in ("mean", "std"):
         if len(content[key]) == 1:
@@ -96,6 +98,11 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         told = problem["msg"].removeprefix("Value error, ")
         options = ", ".join(map(_option, chosen))
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
+
+
+def _resize_of(words: Sequence[str]) -> dict[str, str]:
+    """Return what words say of a recipe's `resize`: each is a mode, or else a filter."""
+    return {"mode" if word in ("crop", "stretch", "pad") else "filter": word for word in words}
 
 
 def _option(key: object) -> str:

@@ -21,7 +21,7 @@ from mobilekit.jobs.measure import inspect_files, measure_folder
 from mobilekit.jobs.source import Opened, Source, open_source
 from mobilekit.models.build import save_state
 from mobilekit.models.inputs import zeros
-from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, TIMM, file_spec, is_registered
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, file_spec, is_registered
 from mobilekit.models.outputs import check_batch
 from mobilekit.models.weights import weights_digest
 from mobilekit.parity.ledger.float_nodes import nodes_inside
@@ -92,9 +92,8 @@ def export(
         ToolError: The ONNX file, of which all others are made, could not be made, the disk is full, or a converter is
             not installed; with `strict`, any file could not be made, opened or run.
     """
-    # A model of mobilekit's own, or of timm's, need not be built to know that it was exported.
-    name = request.source.model
-    opened = None if is_registered(name) or name.startswith(TIMM) else open_source(request.source)
+    # A model of mobilekit's own need not be built to know that it was exported.
+    opened = None if is_registered(request.source.model) else open_source(request.source)
     digest = request_digest(request, opened)
     existing = None if request.force else _unchanged(request.output, digest)
     if existing:

@@ -12,6 +12,7 @@ from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, has_own_weights, is_r
 from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
+from mobilekit.recipes.schema import Input
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
 
 
@@ -36,12 +37,23 @@ def given_of(source: Source) -> tuple[Given, ...]:
             "mean",
             "std",
         ),
-        _of_picture("crop", f"{spec.crop:g} of height and width", loaded, arrays, "crop"),
+        _of_picture("crop", _crop(spec), loaded, arrays, "crop"),
         _of_data("calibration", source.calibration, recipe.calibration.count, loaded, "--calibration"),
         _of_data("evaluation", source.inputs, _evaluation_count(loaded), loaded, "--inputs"),
         _of_weights(source),
     )
     return tuple(map(_by_recipe(loaded), found)) if is_registered(source.model) else found
+
+
+def _crop(spec: Input) -> str:
+    """Return which part of a picture is taken, and how it is resized."""
+    share = "" if spec.crop == 1 else f" of {spec.crop:g} of height and width"
+    ways = {
+        "crop": f"{spec.crop:g} of height and width",
+        "stretch": f"none, stretched{share}",
+        "pad": f"none, padded{share}",
+    }
+    return f"{ways[spec.resize.mode]}, {spec.resize.words}"
 
 
 def _of_color(loaded: LoadedRecipe, arrays: bool) -> Given:

@@ -165,7 +165,7 @@ def pretrained_file(entry: ModelEntry, options: dict[str, Any], weights: Path | 
     there = entry.pretrained
     if weights == PRETRAINED and there is None and entry.weights is None:
         raise UsageError(
-            f"--pretrained takes weights of torchvision and of transformers, and {entry.name} is of neither.",
+            f"--pretrained takes weights that a library has, and there are none for {entry.name}.",
             "Give a checkpoint by --weights, or leave it out.",
         )
     is_changed = options.get("num_classes", entry.num_classes) != entry.num_classes

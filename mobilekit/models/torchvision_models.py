@@ -68,7 +68,8 @@ def _preprocessing(weights: Any) -> dict[str, Any]:
     if not size or not hasattr(asked, "mean"):
         return {}
     mean, std = tuple(asked.mean), tuple(asked.std)
-    return {"size": size, "crop": min(1.0, size / resized), "mean": mean, "std": std}
+    resize = {"filter": asked.interpolation.value}  # Pillow always antialiases
+    return {"size": size, "crop": min(1.0, size / resized), "resize": resize, "mean": mean, "std": std}
 
 
 def _pretrained(spec: str, weights: Any) -> Pretrained:

@@ -14,6 +14,10 @@ from mobilekit.models.names import TRANSFORMERS, distinct
 from mobilekit.models.registry import ModelEntry, Pretrained
 
 _CONFIG = "config.json"
+_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "area"}
+"""Filters by the numbers that Pillow has for them."""
+_WARPED_FROM = 384
+"""Side from which on a ConvNeXt's processor crops no more (`ConvNextImageProcessor.resize` of transformers)."""
 _FILES = ("*.json", "*.safetensors")
 """Of a model on the hub; weights in other formats are not taken, as loading them could run code."""
 
@@ -124,8 +128,8 @@ def _preprocessing(folder: Path, config: Any) -> dict[str, Any]:
     """Return how the model wants pictures, as a recipe's `input` says it.
 
     A processor gives `(value * rescale_factor - mean) / std` of values in 0..255, less 1 before the mean where it has
-    a `rescale_offset`; here values are in 0..1. One that squashes a picture to the input's shape has no crop: the
-    whole of a picture of that shape is taken.
+    a `rescale_offset`; here values are in 0..1. One that has both sides of the size stretches a picture to them, and
+    one that has its shorter side keeps its shape. A ConvNeXt's processor stretches from 384 pixels on.
     """
     path = folder / "preprocessor_config.json"
     told: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
@@ -137,17 +141,32 @@ def _preprocessing(folder: Path, config: Any) -> dict[str, Any]:
         return found
     scale = 255 * (told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 1)
     offset = 1.0 if told.get("rescale_offset") else 0.0
-    channels, normal = getattr(config, "num_channels", 3), told.get("do_normalize", True)
+    channels, is_mobilevit = getattr(config, "num_channels", 3), "MobileViT" in str(told.get("image_processor_type"))
+    normal = told.get("do_normalize", not is_mobilevit)  # whose processor normalizes only where that is said
     mean = told.get("image_mean") if normal else None
     std = told.get("image_std") if normal else None
+    if std and told.get("include_top"):  # EfficientNet's processor divides by it once more
+        std = [value * value for value in std]
     share = told.get("crop_pct") or (min(size) / min(resized) if resized else 1.0)
+    is_large = "crop_pct" in told and min(size) >= _WARPED_FROM
     return {
         **found,
-        "crop": min(1.0, share),
+        "crop": 1.0 if is_large else min(1.0, share),
+        "resize": _resize(told, is_large),
         "mean": tuple((value + offset) / scale for value in mean or [0.0] * channels),
         "std": tuple(value / scale for value in std or [1.0] * channels),
-        **({"color": "gray"} if channels == 1 else {}),
+        **({"color": "gray"} if channels == 1 else {"color": "bgr"} if told.get("do_flip_channel_order") else {}),
     }
+
+
+def _resize(told: dict[str, Any], is_warped: bool) -> dict[str, Any]:
+    """Return filter and mode of a processor's resizing; what it does not say is left to the recipe."""
+    size = told.get("size")
+    has_both = isinstance(size, dict) and "shortest_edge" not in size
+    is_plain = isinstance(size, int | list | tuple) and not told.get("do_center_crop")
+    resize = {"mode": "stretch" if has_both or is_plain or is_warped else "crop"}
+    known = _FILTERS.get(told.get("resample", -1))
+    return {**resize, "filter": known} if known else resize
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

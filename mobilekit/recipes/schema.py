@@ -49,6 +49,31 @@ def _checked_size(size: object, _union: object) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
+class Resize(_Part):
+    """How a picture gets the input's size."""
+
+    mode: Literal["crop", "stretch", "pad"] = Field(
+        "crop",
+        description="crop keeps the largest part, in the center, that has the input's shape; stretch takes all of the "
+        "picture, whatever its shape; pad puts all of it on a ground of the color `mean`.",
+    )
+    filter: Literal["bilinear", "bicubic", "area", "nearest", "lanczos"] = Field(
+        "bicubic", description="As Pillow has it; area is its box filter."
+    )
+    antialias: bool = Field(True, description="Widen the filter where a picture is made smaller, as Pillow does.")
+
+    @property
+    def words(self) -> str:
+        """What a line of output says of it, but for the crop."""
+        return f"{self.filter}{'' if self.antialias else ' without antialiasing'}"
+
+    @model_validator(mode="after")
+    def _can_be_plain(self) -> Resize:
+        if not self.antialias and self.filter not in ("bilinear", "bicubic", "nearest"):
+            raise ValueError(f"the filter {self.filter} has no form without antialiasing")
+        return self
+
+
 class Input(_Part):
     """How a photo becomes the model's input, a tensor of shape (1, channels, height, width)."""
 
@@ -60,6 +85,7 @@ class Input(_Part):
         description="Share of the photo that is kept: of the largest part, in its center, that has the input's shape, "
         "the height and the width times this.",
     )
+    resize: Resize = Field(default_factory=Resize)
     color: Color = Field("rgb", description="Order of the channels; gray is one channel, and rgba four.")
     channels: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None,
@@ -125,7 +151,7 @@ class Input(_Part):
         return {key: value for key, value in content.items() if key not in _RARE or value != _RARE[key]}
 
 
-_RARE: dict[str, object] = {"channels": None, "dtype": "float32", "batch": 1}
+_RARE: dict[str, object] = {"channels": None, "dtype": "float32", "batch": 1, "resize": Resize().model_dump()}
 """Keys of `input` that are not written where they have these values."""
 
 

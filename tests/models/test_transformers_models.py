@@ -142,3 +142,32 @@ def test_without_transformers_the_way_to_get_it_is_said(monkeypatch: pytest.Monk
         resolve("hf:google/vit")
     assert refused.value.what.startswith("hf:google/vit needs transformers, which cannot be imported")
     assert "pip install transformers torchvision" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("ViTImageProcessor", {"size": {"height": 24, "width": 40}}),
+        ("ViTImageProcessor", {"size": {"height": 32, "width": 32}, "resample": 3}),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.8, "resample": 3}),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 384}, "crop_pct": 0.8, "resample": 2}),
+        ("CLIPImageProcessor", {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}),
+        ("EfficientNetImageProcessor", {"size": {"height": 40, "width": 40}, "crop_size": {"height": 32, "width": 32}}),
+        ("MobileViTImageProcessor", {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}),
+    ],
+)
+@pytest.mark.parametrize("shape", [(60, 90), (200, 120)])
+def test_a_picture_of_another_shape_is_the_processors_too(
+    folder: Path, transformers: Any, kind: str, settings: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    """What each processor of transformers makes of it: stretched, or cropped from its shorter side."""
+    y, x = np.meshgrid(np.linspace(0, 1, shape[0]), np.linspace(0, 1, shape[1]), indexing="ij")
+    waves = np.stack([np.sin(9 * x + 2 * y), np.cos(7 * y), np.sin(5 * x * y)], 2)
+    image = Image.fromarray(np.round(127.5 + 127.5 * waves).astype(np.uint8))
+    processor = getattr(transformers, kind)(**settings)
+    processor.save_pretrained(folder)
+    spec = recipe_of_model(f"hf:{folder}", None).recipe.input
+    theirs = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
+    ours = preprocess(image, spec)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).mean() < 0.05

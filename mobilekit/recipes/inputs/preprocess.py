@@ -16,6 +16,13 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 _MODES = {"gray": "L", "rgba": "RGBA"}
 _CUT = 0.05
 """Share of a picture's area that another shape may cost without a word."""
@@ -29,7 +36,8 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     """Cut the center, resize it, scale to 0..1, order the channels, and normalize; or leave it in bytes.
 
     What is cut has the input's shape, and `crop` of the height and width of the largest such part: for a square this is
-    the usual resize of the shorter side and crop of the center.
+    the usual resize of the shorter side and crop of the center. With `resize: {mode: stretch}` it has the picture's
+    shape; with `pad` it has the input's shape and all of the picture in it.
 
     Args:
         image: A picture of any size.
@@ -56,20 +64,55 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     if image.mode == "I;16":  # Pillow would clip it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     image = image.convert(_MODES.get(spec.color, "RGB"))
-    # Only the part that is kept is resized: a very long picture would take gigabytes.
     height, width = spec.sides
-    shorter, resized = min(height, width), spec.resized_side
-    right, bottom = (side * shorter / resized for side in largest_part(image.size, spec))
-    left, top = (image.width - right) / 2, (image.height - bottom) / 2
-    box = (left, top, left + right, top + bottom)
-    image = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
-    pixels = np.asarray(image, np.float32).reshape(height, width, spec.channel_count)
+    pixels = np.asarray(_resized(image, spec), np.float32).reshape(height, width, spec.channel_count)
     if spec.color == "bgr":
         pixels = pixels[..., ::-1]
     if spec.takes_bytes:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     normal = (pixels / 255 - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
+
+
+def _resized(image: Image.Image, spec: Input) -> Image.Image:
+    """Return the part of a picture that is kept, in the input's size."""
+    height, width = spec.sides
+    share = min(height, width) / spec.resized_side
+    right, bottom = (side * share for side in _part(image.size, spec))
+    left, top = (image.width - right) / 2, (image.height - bottom) / 2
+    if spec.resize.mode != "pad":
+        # Only the part that is kept is resized: a very long picture would take gigabytes.
+        return _scaled(image, (width, height), (left, top, left + right, top + bottom), spec)
+    inside = (max(left, 0.0), max(top, 0.0), min(left + right, image.width), min(top + bottom, image.height))
+    across, down = width / right, height / bottom
+    size = max(1, round((inside[2] - inside[0]) * across)), max(1, round((inside[3] - inside[1]) * down))
+    ground = Image.new(image.mode, (width, height), _ground(spec))
+    ground.paste(_scaled(image, size, inside, spec), ((width - size[0]) // 2, (height - size[1]) // 2))
+    return ground
+
+
+def _part(size: tuple[int, int], spec: Input) -> tuple[float, float]:
+    """Return width and height of what becomes the input where `crop` is 1: with `pad`, more than the picture."""
+    if spec.resize.mode == "stretch":
+        return float(size[0]), float(size[1])
+    height, width = spec.sides
+    if spec.resize.mode == "pad":
+        return max(size[0], size[1] * width / height), max(size[1], size[0] * height / width)
+    return largest_part(size, spec)
+
+
+def _ground(spec: Input) -> tuple[int, ...]:
+    values = tuple(min(255, max(0, round(255 * value))) for value in spec.mean)
+    return values[::-1] if spec.color == "bgr" else values
+
+
+def _scaled(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], spec: Input
+) -> Image.Image:
+    filter_ = _FILTERS[spec.resize.filter]
+    if spec.resize.antialias:
+        return image.resize(size, filter_, box=box)
+    return image.transform(size, Image.Transform.EXTENT, box, filter_)  # it looks at the next pixels alone
 
 
 def largest_part(size: tuple[int, int], spec: Input) -> tuple[float, float]:
@@ -86,6 +129,8 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
         spec: The recipe's `input`.
         place: Where the pictures are from.
     """
+    if spec.resize.mode != "crop":
+        return ""
     parts = [math.prod(largest_part(size, spec)) / math.prod(size) for size in sizes]
     cut = [part for part in parts if part < 1 - _CUT]
     if not cut:
@@ -97,7 +142,7 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
     return (
         f"{len(cut)} of {len(sizes)} pictures in {place} have another shape than the input, {spec.size_words}, such as "
         f"{height}x{width} (HEIGHTxWIDTH): the crop leaves {kept:.0f} % of their area at most. If the model was "
-        f"trained on whole ones, give their shape: --input-size {height}x{width}."
+        f"trained on whole ones, give their shape: --input-size {height}x{width}; on stretched ones, --resize stretch."
     )
 
 
