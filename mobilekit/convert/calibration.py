@@ -56,11 +56,21 @@ def _measure(
         for index, value in values.items():
             interpreter.set_tensor(index, value)
         interpreter.invoke()
-        values |= {index: interpreter.get_tensor(index) for index in made}
         for index in floats:
-            (low, high), value = ranges[index], np.nan_to_num(values[index])
-            ranges[index] = (min(low, float(value.min())), max(high, float(value.max())))
+            # A view of the interpreter's memory, which is let go before the next run.
+            lowest, highest = _ends(values[index] if index in values else interpreter.tensor(index)())
+            low, high = ranges[index]
+            ranges[index] = (min(low, lowest), max(high, highest))
     return ranges
+
+
+def _ends(value: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the lowest and highest value; infinite ones count as float32's largest, and what is no number as 0."""
+    low, high = float(value.min()), float(value.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    finite = np.nan_to_num(value)
+    return float(finite.min()), float(finite.max())
 
 
 def _open(content: bytes, wanted: Sequence[int]) -> Any:
