@@ -47,7 +47,7 @@ class Activation:
             low, high = _finite_ends(value.reshape(1, -1))
             self.lows.append(low.expand(count))
             self.highs.append(high.expand(count))
-            self.samples.append(_spread(value.reshape(1, -1), before))
+            self.samples.append(_spread(value.reshape(1, 1, -1), before))
             return
         rows = value.reshape(count, 1, -1) if value.dim() == 1 else value.reshape(count, value.shape[1], -1)
         lows, highs = _finite_ends(rows)
@@ -56,7 +56,7 @@ class Activation:
         low, high = lows.amin(0), highs.amax(0)
         self.channel_low = low if self.channel_low is None else torch.minimum(self.channel_low, low)
         self.channel_high = high if self.channel_high is None else torch.maximum(self.channel_high, high)
-        self.samples.append(_spread(rows.reshape(count, -1), before))
+        self.samples.append(_spread(rows, before))
 
     @property
     def low(self) -> float:
@@ -157,14 +157,15 @@ def _finite_ends(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _spread(rows: torch.Tensor, before: int) -> torch.Tensor:
-    """Return up to `SAMPLE` values of each row, from another place on in each: no place may count more than others.
+    """Return up to `SAMPLE` values of each input, from another place on in each: no place may count more than others.
 
     Args:
-        rows: (N, values).
-        before: Number of rows before these.
+        rows: (N, channels, values), in any order of memory.
+        before: Number of inputs before these.
     """
-    count = rows.shape[1]
+    length = rows.shape[2]
+    count = rows.shape[1] * length
     stride = (count // SAMPLE) | 1  # odd, to go through all columns of a picture
-    starts = torch.arange(before, before + len(rows))[:, None]
-    places = (starts + stride * torch.arange(min(count, SAMPLE))) % count
-    return rows.gather(1, places).reshape(-1).nan_to_num()
+    inputs = torch.arange(len(rows))[:, None]
+    places = (before + inputs + stride * torch.arange(min(count, SAMPLE))) % count
+    return rows[inputs, places // length, places % length].reshape(-1).nan_to_num()
