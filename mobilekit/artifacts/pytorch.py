@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.models.depthwise import FastDepthwise
 from mobilekit.models.outputs import run_in_batches
 
 _VALUES_A_BATCH = 2**20
@@ -31,7 +32,7 @@ class TorchRuntime(Runtime):
     def _run(self, inputs: Arrays) -> Arrays:
         """Run the module. A float64 module computes in float64 and its result is rounded last."""
         tensors = {name: torch.from_numpy(array).to(self.dtype) for name, array in inputs.items()}
-        with torch.inference_mode():
+        with torch.inference_mode(), FastDepthwise():
             outputs = run_in_batches(self.model, tensors, batch_size(inputs))
         return {name: as_array(tensor) for name, tensor in outputs.items()}
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
+from mobilekit.models.depthwise import FastDepthwise
 from mobilekit.models.inputs import Tensors, describe_shapes, zeros
 from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
@@ -271,7 +272,7 @@ class _Run:
 
     def _run(self, graph: GraphModule) -> dict[str, torch.Tensor]:
         assert self.inputs is not None
-        with torch.no_grad():
+        with torch.no_grad(), FastDepthwise():
             return run_in_batches(graph, self.inputs, at_once(self.inputs))
 
 
