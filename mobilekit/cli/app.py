@@ -18,6 +18,7 @@ import typer
 from mobilekit import __version__
 from mobilekit.cli.output import err, fail
 from mobilekit.errors import MobilekitError, OldWordWarning, users_frame
+from mobilekit.store import memory
 
 COMMANDS = (
     "models",
@@ -87,6 +88,7 @@ def main() -> None:
     """Run the command line; every error ends with its exit code and without a traceback, unless --debug."""
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))  # so that scratch folders go
     warnings.showwarning = _show_warning
+    memory.collect_rarely()
     first = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         code = application([first] if first in COMMANDS else COMMANDS)(prog_name="mobilekit", standalone_mode=False)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from mobilekit.store import memory
 from mobilekit.store.worker_loop import serve
 
 
@@ -19,6 +20,7 @@ def run(request: Any) -> Any:
 
 
 if __name__ == "__main__":
+    memory.collect_rarely()
     for name in sys.argv[1:]:
         with suppress(Exception):  # a task that needs it fails for the same reason, and that is told
             import_module(name)
