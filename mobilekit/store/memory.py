@@ -6,7 +6,6 @@ import ctypes
 import gc
 import sys
 
-
 _NEW_OBJECTS = 20_000
 """Python's own figure is 700: it then looks through all of torch's objects again and again as they are made."""
 

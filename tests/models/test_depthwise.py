@@ -1,3 +1,5 @@
+"""A depthwise convolution in float64 is PyTorch's, and any other is left to it."""
+
 from __future__ import annotations
 
 from unittest import mock

@@ -10,9 +10,8 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.parity.ledger.format_error import DYNAMIC_LEAST, Ranges, fake_quantize_int8
+from mobilekit.parity.ledger.format_error import Ranges, fake_quantize_int8, in_dynamic, in_float16
 from mobilekit.parity.ledger.ledger import Opener
-from mobilekit.parity.ledger.rounding import round_as_dynamic, round_weights_to_float16
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.stages import Precision, Stage
@@ -31,20 +30,9 @@ def simulations(
         int8: What the recipe says of int8; all is rounded without.
         ranges: Of the graph's steps on the calibration inputs; where they are not known, each input's own.
     """
-
-    def float16() -> nn.Module:
-        model = copy.deepcopy(graph)
-        round_weights_to_float16(model)
-        return model
-
-    def dynamic() -> nn.Module:
-        model = copy.deepcopy(graph)
-        round_as_dynamic(model, DYNAMIC_LEAST)
-        return model
-
     makers: dict[Precision, Callable[[], nn.Module]] = {
-        "float16": float16,
-        "dynamic": dynamic,
+        "float16": lambda: in_float16(graph),
+        "dynamic": lambda: in_dynamic(graph),
         "int8": lambda: fake_quantize_int8(graph, int8, ranges),
     }
     openers: dict[Precision, Opener] = {

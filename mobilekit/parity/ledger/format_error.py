@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ in places where the simulation does not: dynamic and int8 kernels round their sc
 they add (sqrt(2) again, if every tensor is rounded twice)."""
 DYNAMIC_LEAST = 1024
 """Weights with fewer values stay in float in dynamic files (TensorFlow Lite's `weights_min_num_elements`)."""
+_FITTED = "int8, fitted"
+K = TypeVar("K")
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each step of a graph, by its name."""
 
@@ -69,6 +71,7 @@ def measure_format_errors(
     ranges: Ranges | None = None,
     *,
     exact: Arrays | None = None,
+    by_format: Mapping[str, Arrays] | None = None,
     labels: Labels | None = None,
     top_k: int | None = None,
 ) -> dict[str, FormatError]:
@@ -84,21 +87,14 @@ def measure_format_errors(
         ranges: What `activations.record` gave for the calibration inputs; where they are not known, int8 has ranges of
             these inputs' own.
         exact: What the reference gives in float64; it is run without.
+        by_format: What `run_formats` gave for these inputs; they are run without.
         labels: Class numbers (N,), where they are known.
         top_k: The recipe's.
     """
     exact = in_float64(reference, inputs).run(inputs) if exact is None else exact
-    halved, dynamic = (copy.deepcopy(rewritten) for _ in range(2))
-    round_weights_to_float16(halved)
-    round_as_dynamic(dynamic, DYNAMIC_LEAST)
-
-    def run(model: nn.Module) -> Arrays:
-        return TorchRuntime(model).run(inputs)
-
     orders = _errors_of_orders(reference, inputs, reference_outputs, exact)
-    by_format = {"float16": run(halved), "dynamic": run(dynamic)}
-    fitted = run(fake_quantize_int8(rewritten, int8))
-    by_format["int8"] = run(fake_quantize_int8(rewritten, int8, ranges)) if ranges else fitted
+    by_format = dict(run_formats(rewritten, {None: inputs}, int8, ranges)[None] if by_format is None else by_format)
+    fitted = by_format.pop(_FITTED)
 
     def error(name: str) -> FormatError:
         before, made = rewritten_outputs[name], {word: outputs[name] for word, outputs in by_format.items()}
@@ -120,6 +116,35 @@ def measure_format_errors(
         )
 
     return {name: error(name) for name in reference_outputs}
+
+
+def run_formats(
+    rewritten: GraphModule, inputs: Mapping[K, Arrays], int8: Int8 | None = None, ranges: Ranges | None = None
+) -> dict[K, dict[str, Arrays]]:
+    """Return what a model gives in float16, dynamic and int8, and in int8 with ranges of the inputs' own.
+
+    One copy of the model at a time is there.
+
+    Args:
+        rewritten: float32; left as it is.
+        inputs: Sets of them, each float32 (N, ...) by name.
+        int8: As `measure_format_errors` takes it, as `ranges`.
+        ranges: Without them int8 has the inputs' own as well.
+    """
+    found: dict[K, dict[str, Arrays]] = {kind: {} for kind in inputs}
+
+    def run(word: str, model: nn.Module) -> None:
+        for kind, arrays in inputs.items():
+            found[kind][word] = TorchRuntime(model).run(arrays)
+
+    run("float16", in_float16(rewritten))
+    run("dynamic", in_dynamic(rewritten))
+    run(_FITTED, fake_quantize_int8(rewritten, int8))
+    if ranges:
+        run("int8", fake_quantize_int8(rewritten, int8, ranges))
+    else:
+        found = {kind: {**outputs, "int8": outputs[_FITTED]} for kind, outputs in found.items()}
+    return found
 
 
 def _errors_of_orders(reference: nn.Module, inputs: Arrays, outputs: Arrays, exact: Arrays) -> dict[str, list[Metrics]]:
@@ -163,6 +188,20 @@ def in_float64(reference: nn.Module, inputs: Arrays) -> TorchRuntime:
     """
     examples = {name: torch.from_numpy(array[:1]) for name, array in inputs.items()}
     return TorchRuntime(compute_in(trace(reference, examples), torch.float64))
+
+
+def in_float16(graph: GraphModule) -> GraphModule:
+    """Return a copy of a graph with the constants of a float16 file."""
+    rounded = copy.deepcopy(graph)
+    round_weights_to_float16(rounded)
+    return rounded
+
+
+def in_dynamic(graph: GraphModule) -> GraphModule:
+    """Return a copy of a graph that rounds as a dynamic-range file does."""
+    rounded = copy.deepcopy(graph)
+    round_as_dynamic(rounded, DYNAMIC_LEAST)
+    return rounded
 
 
 def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:

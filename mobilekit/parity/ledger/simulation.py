@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
-from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_format_errors
+from mobilekit.parity.ledger.format_error import Ranges, in_float64, measure_format_errors, run_formats
 from mobilekit.parity.ledger.result import FormatError
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.schema import Recipe
@@ -58,6 +58,7 @@ def simulate(
     progress("errors of the formats")
     exactly = TorchRuntime(exact) if exact is not None else in_float64(reference, evaluation.inputs)
     truth = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
+    formats = run_formats(rewritten, inputs, recipe.int8, ranges)
     errors = {
         kind: measure_format_errors(
             reference,
@@ -68,6 +69,7 @@ def simulate(
             recipe.int8,
             ranges,
             exact=truth[kind],
+            by_format=formats[kind],
             labels=evaluation.labels if kind is InputSet.REAL else None,
             top_k=recipe.top_k,
         )
