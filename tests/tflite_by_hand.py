@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Int8:
-    """A quantized tensor; one with an array is constant."""
+    """A quantized tensor; one with an array is constant, and a bias where that is of int32."""
 
     shape: tuple[int, ...]
     scale: float
     zero_point: int
-    array: NDArray[np.int8] | None = None
+    array: NDArray[np.int8] | NDArray[np.int32] | None = None
 
 
 def make_int8_op(kind: str, takes: Sequence[Int8 | NDArray[np.int32]], makes: Int8, **options: Any) -> bytes:
@@ -44,6 +44,8 @@ def make_int8_op(kind: str, takes: Sequence[Int8 | NDArray[np.int32]], makes: In
         op.builtinOptionsType, op.builtinOptions = _OPTIONS[kind][0], _OPTIONS[kind][1]()
     for name, value in options.items():
         setattr(op.builtinOptions, name, value)
+    taken = {f"t{number}": number for number in graph.inputs}
+    model.signatureDefs = [_signature(taken, {f"t{len(takes)}": len(takes)})]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -52,8 +54,9 @@ def make_int8_op(kind: str, takes: Sequence[Int8 | NDArray[np.int32]], makes: In
 def _int8_tensor(name: str, like: Int8 | NDArray[np.int32], buffers: list[Any]) -> Any:
     tensor = schema.TensorT()
     tensor.name, tensor.shape = name.encode(), np.array(like.shape, np.int32)
-    tensor.type = schema.TensorType.INT8 if isinstance(like, Int8) else schema.TensorType.INT32
     array = like.array if isinstance(like, Int8) else like
+    is_int32 = array is not None and array.dtype == np.int32
+    tensor.type = schema.TensorType.INT32 if is_int32 else schema.TensorType.INT8
     if isinstance(like, Int8):
         tensor.quantization = schema.QuantizationParametersT()
         tensor.quantization.scale, tensor.quantization.zeroPoint = [like.scale], [like.zero_point]
@@ -126,19 +129,19 @@ def make_tflite(
         model.operatorCodes.append(code)
         graph.operators.append(op)
     graph.inputs, graph.outputs = [0], [numbers[name] for name in outputs]
-    model.signatureDefs = [_signature(numbers, outputs)]
+    model.signatureDefs = [_signature({"x": 0}, {name: numbers[name] for name in outputs})]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def _signature(numbers: Mapping[str, int], outputs: Sequence[str]) -> Any:
-    def entry(name: str) -> Any:
+def _signature(inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Any:
+    def entry(name: str, number: int) -> Any:
         one = schema.TensorMapT()
-        one.name, one.tensorIndex = name.encode(), numbers[name]
+        one.name, one.tensorIndex = name.encode(), number
         return one
 
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-    signature.inputs, signature.outputs = [entry("x")], [entry(name) for name in outputs]
+    signature.inputs, signature.outputs = ([entry(*one) for one in each.items()] for each in (inputs, outputs))
     return signature

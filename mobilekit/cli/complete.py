@@ -37,7 +37,16 @@ def tune_devices(incomplete: str) -> list[str]:
 
 def diff_devices(incomplete: str) -> list[str]:
     """Return what `diff --device` takes that begins so."""
-    return _beginning(incomplete, "emulated", "adb", *_serials(incomplete))
+    return _beginning(incomplete, "emulated", "gpu", "adb", *_serials(incomplete))
+
+
+def targets(incomplete: str) -> list[str]:
+    """Return the targets that can follow in a list that is separated by commas."""
+    from mobilekit.targets.catalogue import words
+
+    before, comma, word = incomplete.rpartition(",")
+    free = [name for name in words() if name not in before.split(",")]
+    return [f"{before}{comma}{name}" for name in _beginning(word, *free)]
 
 
 def precisions(incomplete: str) -> list[str]:

@@ -20,16 +20,17 @@ def devices(
     adb_server: options.AdbServer = None,
     as_json: options.Json = False,
 ) -> None:
-    """List this machine, the devices that adb sees and the emulated one, and say what keeps one from being used.
+    """List this machine, the devices that adb sees, the emulated one and the GPU, and say what keeps one from use.
 
     Examples: `mobilekit devices` · `mobilekit devices --adb-server bench-host:5037` ·
-    `mobilekit devices setup-emulated`
+    `mobilekit devices setup-emulated` · `mobilekit devices setup-gpu`
     """
     if context.invoked_subcommand:
         return
     from mobilekit.bench.devices.discovery import list_devices
     from mobilekit.bench.devices.emulator_setup import find_problem
     from mobilekit.bench.devices.select import find_devices
+    from mobilekit.targets.gpu_setup import find_problem as find_gpu_problem
 
     local = find_devices("local").devices[0].facts
     try:
@@ -39,10 +40,11 @@ def devices(
             raise
         err.print(f"warning: {error}")
         found = []
-    problem = find_problem()
+    problems = {"emulated": find_problem(), "gpu": find_gpu_problem()}
     if as_json:
         adb = [{**asdict(each), "ready": each.ready} for each in found]
-        print_json({"local": local.to_json(), "adb": adb, "emulated": {"ready": problem is None}})
+        ready = {name: {"ready": problem is None} for name, problem in problems.items()}
+        print_json({"local": local.to_json(), "adb": adb, **ready})
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("--device", "model", "state"):
@@ -50,10 +52,13 @@ def devices(
     table.add_row("local", f"{local.model}, {local.abi}, {local.os}", "ready")
     for each in found:
         table.add_row(f"adb:{each.serial}", each.description or "-", "ready" if each.ready else each.state)
-    table.add_row("emulated", "arm64-v8a under qemu, for diff alone", "not set up" if problem else "ready")
+    kinds = {"emulated": "arm64-v8a under qemu, for diff alone", "gpu": "LiteRT's GPU accelerator, for diff alone"}
+    for name, problem in problems.items():
+        table.add_row(name, kinds[name], "not set up" if problem else "ready")
     out.print(table)
-    if problem:
-        out.print(str(problem).replace("\n", " "))
+    for problem in problems.values():
+        if problem:
+            out.print(str(problem).replace("\n", " "))
     for each in found:
         if not each.ready:
             out.print(f"{each.message} {each.hint}")
@@ -76,3 +81,25 @@ def setup_emulated(as_json: options.Json = False) -> None:
     else:
         versions = ", ".join(f"{name} {version}" for name, version in wanted_versions().items())
         out.print(f"The emulated device is ready in {folder}: {versions}.")
+
+
+@app.command("setup-gpu")
+def setup_gpu(as_json: options.Json = False) -> None:
+    """Make a GPU for `mobilekit inspect --target gpu` and `mobilekit diff --device gpu`: SwiftShader, from Debian.
+
+    Needs apt-get, and no root; downloads 32 MB. A real GPU needs none of it: name its Vulkan driver in VK_DRIVER_FILES.
+
+    Example: `mobilekit devices setup-gpu`
+    """
+    from mobilekit.targets.gpu_setup import set_up, written
+
+    with progress("setting up the GPU") as tell:
+        folder = set_up(tell)
+    if as_json:
+        print_json({"folder": str(folder), **written()})
+    else:
+        made = written()
+        out.print(
+            f"The GPU is ready in {folder}: SwiftShader of {made['package']} {made['version']}, "
+            f"for LiteRT {made['litert']}."
+        )

@@ -37,7 +37,7 @@ def diff(
     device: Annotated[
         str | None,
         typer.Option(
-            help="Run the TFLite files on ARM as well: `emulated`, `adb`, or `adb:SERIAL`.",
+            help="Run the TFLite files elsewhere as well: `emulated` (ARM), `gpu`, `adb`, or `adb:SERIAL`.",
             autocompletion=complete.diff_devices,
         ),
     ] = None,
@@ -66,7 +66,7 @@ def diff(
     `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY` ·
     `mobilekit diff artifacts/ghostnetv2 --baseline main/ledger.json --sarif parity.sarif` ·
     `mobilekit diff artifacts/ghostnetv2 --layers --precision float32,int8 --plot layers.png` ·
-    `mobilekit diff artifacts/ghostnetv2 --device emulated` ·
+    `mobilekit diff artifacts/ghostnetv2 --device emulated` · `mobilekit diff artifacts/ghostnetv2 --device gpu` ·
     `mobilekit diff --reference timm:resnet18 --weights w.safetensors --candidate their.tflite --bisect fault` ·
     `mobilekit diff --reference their.onnx --candidate their.tflite`
     """

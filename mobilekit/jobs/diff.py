@@ -8,9 +8,10 @@ from pathlib import Path
 
 from torch import nn
 
+from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.given import assumed
-from mobilekit.jobs.measure import OpenOnDevice, measure_folder
+from mobilekit.jobs.measure import measure_folder
 from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.store.bundle import Bundle
@@ -24,7 +25,7 @@ def diff(
     inputs: Path | None = None,
     progress: Progress = lambda _message: None,
     reference: str | nn.Module | None = None,
-    device: OpenOnDevice | None = None,
+    device: OnDevice | None = None,
 ) -> Ledger:
     """Measure every stage of a bundle anew.
 
@@ -35,7 +36,7 @@ def diff(
         progress: Is told what goes on.
         reference: Names the model anew, or is it. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run
             code that only the folder names; and one of a module of Python code, which it does not hold.
-        device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
+        device: Runs the TFLite files as well; each has a stage there then.
 
     Raises:
         UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.

@@ -16,10 +16,11 @@ from packaging.version import Version
 
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them, writes_directly
-from mobilekit.errors import DeviceError, UsageError
+from mobilekit.errors import DeviceError, UsageError, first_line
 from mobilekit.models.torchvision_ops import misfit
 from mobilekit.store.cache import default_folder
 from mobilekit.store.versions import installed_version
+from mobilekit.targets.catalogue import KINDS
 
 _NEEDED_BYTES = 2 * 2**30  # of a large export with its cache
 
@@ -46,7 +47,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Return all checks."""
-    return [_python(), *_packages(), *_programs(), _adb_server(), *_disks()]
+    return [_python(), *_packages(), *_programs(), *_targets(), _adb_server(), *_disks()]
 
 
 def locked_versions() -> dict[str, str]:
@@ -150,6 +151,18 @@ def _programs() -> Iterator[Check]:
             found = None
         needed = name == "adb"
         yield Check(name, "ok", found, needed) if found else Check(name, "missing", "-", needed, cost, fix)
+
+
+def _targets() -> Iterator[Check]:
+    """Look for the compilers of targets that come apart."""
+    for kind in KINDS:
+        name = f"target {kind.name}"
+        problem = kind.make(kind.name).why_not()
+        if problem:
+            cost = f"`inspect --target {kind.name}` cannot be asked: {first_line(problem.what)}"
+            yield Check(name, "missing", "-", False, cost, problem.hint)
+        else:
+            yield Check(name, "ok", "-", False)
 
 
 def _adb_server() -> Check:

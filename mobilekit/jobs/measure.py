@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
+from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
-from mobilekit.artifacts.runtime import Runtime
 from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
@@ -26,7 +26,6 @@ from mobilekit.store.manifest import FailedStage
 from mobilekit.store.stages import Stage, device_stage, tflite_stage
 
 Progress = Callable[[str], None]
-OpenOnDevice = Callable[[Path, Mapping[str, str]], Runtime]
 
 
 def file_stages(recipe: Recipe, failed: Iterable[FailedStage] = ()) -> list[Stage]:
@@ -60,7 +59,7 @@ def measure_folder(
     evaluation: Evaluation | None = None,
     progress: Progress = lambda _message: None,
     is_trained: bool = True,
-    device: OpenOnDevice | None = None,
+    device: OnDevice | None = None,
     artifacts: Mapping[str, Inspection] | None = None,
     failed: Sequence[FailedStage] = (),
     simulation: Simulation | None = None,
@@ -75,7 +74,7 @@ def measure_folder(
         evaluation: What to measure on; the recipe's built-in data without.
         progress: Is told what goes on.
         is_trained: Whether the model has weights that mean something.
-        device: Opens a TFLite file on a device, given the layouts of its outputs; each file has a stage there then.
+        device: Runs the TFLite files as well; each has a stage there then.
         artifacts: What `inspect_files` found, where that was asked before.
         failed: Stages that the export had to leave out.
         simulation: What the models gave on the same inputs; they are run without.
@@ -90,8 +89,9 @@ def measure_folder(
     for stage in file_stages(recipe, failed):
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
         if device and stage.file_format == "tflite":
-            on_device = device_stage(stage.precision)
-            stages[on_device] = lambda path=folder / stage.file: device(path, layouts)  # type: ignore[misc]
+            there = device_stage(stage.precision, device.place)
+            if there not in device.left:
+                stages[there] = lambda there=there: device.open(there, folder / there.file, layouts)  # type: ignore[misc]
 
     def tell(stage: str) -> None:
         progress(f"measuring {stage}")
@@ -112,7 +112,9 @@ def measure_folder(
     gates = [*_check_gates(artifacts, recipe)]
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
-    notes = (*ledger.notes, *slower_int8(artifacts, recipe.int8.keep_float))
+    left = device.left if device else {}
+    unmeasured = (f"{stage} is not measured: {why}." for stage, why in left.items() if stage.on_host in stages)
+    notes = (*ledger.notes, *slower_int8(artifacts, recipe.int8.keep_float), *unmeasured)
     return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed), notes=notes)
 
 

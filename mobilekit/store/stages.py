@@ -10,6 +10,8 @@ from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FileFormat = Literal["pytorch", "onnx", "tflite"]
+Place = Literal["here", "device", "gpu"]
+"""Where a stage runs: on this machine's processor, on a phone or an emulated one, or on LiteRT's GPU accelerator."""
 
 
 class InputSet(StrEnum):
@@ -33,23 +35,27 @@ class Stage(StrEnum):
     """How its weights are stored."""
     is_quantized: bool
     """Whether it computes in 8 bits."""
-    is_on_device: bool
-    """Whether it runs on a device, and not here."""
+    place: Place
     _predecessor: str | None
 
-    # name, file, predecessor, file_format, precision, is_quantized, is_on_device
-    REFERENCE = "reference", "stages/reference.safetensors", None, "pytorch", "float32", False, False
-    REWRITTEN = "rewritten", "stages/rewritten.safetensors", "reference", "pytorch", "float32", False, False
-    ONNX = "onnx", "stages/unsimplified.onnx", "rewritten", "onnx", "float32", False, False
-    ONNX_SIMPLIFIED = "onnx-simplified", "model.onnx", "onnx", "onnx", "float32", False, False
-    TFLITE_FLOAT32 = "tflite-float32", "model.float32.tflite", "onnx-simplified", "tflite", "float32", False, False
-    TFLITE_FLOAT16 = "tflite-float16", "model.float16.tflite", "tflite-float32", "tflite", "float16", False, False
-    TFLITE_DYNAMIC = "tflite-dynamic", "model.dynamic.tflite", "tflite-float32", "tflite", "dynamic", True, False
-    TFLITE_INT8 = "tflite-int8", "model.int8.tflite", "tflite-float32", "tflite", "int8", True, False
-    DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, True
-    DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, True
-    DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, True
-    DEVICE_INT8 = "device-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, True
+    # name, file, predecessor, file_format, precision, is_quantized, place; the GPU computes in float16 in its stage
+    REFERENCE = "reference", "stages/reference.safetensors", None, "pytorch", "float32", False, "here"
+    REWRITTEN = "rewritten", "stages/rewritten.safetensors", "reference", "pytorch", "float32", False, "here"
+    ONNX = "onnx", "stages/unsimplified.onnx", "rewritten", "onnx", "float32", False, "here"
+    ONNX_SIMPLIFIED = "onnx-simplified", "model.onnx", "onnx", "onnx", "float32", False, "here"
+    TFLITE_FLOAT32 = "tflite-float32", "model.float32.tflite", "onnx-simplified", "tflite", "float32", False, "here"
+    TFLITE_FLOAT16 = "tflite-float16", "model.float16.tflite", "tflite-float32", "tflite", "float16", False, "here"
+    TFLITE_DYNAMIC = "tflite-dynamic", "model.dynamic.tflite", "tflite-float32", "tflite", "dynamic", True, "here"
+    TFLITE_INT8 = "tflite-int8", "model.int8.tflite", "tflite-float32", "tflite", "int8", True, "here"
+    DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
+    DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "device"
+    DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "device"
+    DEVICE_INT8 = "device-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, "device"
+
+    GPU_FLOAT32 = "gpu-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "gpu"
+    GPU_FLOAT16 = "gpu-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "gpu"
+    GPU_DYNAMIC = "gpu-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "gpu"
+    GPU_INT8 = "gpu-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, "gpu"
 
     def __new__(
         cls,
@@ -59,14 +65,19 @@ class Stage(StrEnum):
         file_format: FileFormat = "pytorch",
         precision: Precision = "float32",
         is_quantized: bool = False,
-        is_on_device: bool = False,
+        place: Place = "here",
     ) -> Stage:
         """Make the stage of one line of the table; the defaults are for `Stage(name)` alone, which finds one."""
         stage = str.__new__(cls, name)
         stage._value_ = name
         stage.file, stage.file_format, stage.precision = file, file_format, precision
-        stage.is_quantized, stage.is_on_device, stage._predecessor = is_quantized, is_on_device, predecessor
+        stage.is_quantized, stage.place, stage._predecessor = is_quantized, place, predecessor
         return stage
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether it runs elsewhere than on this machine's processor."""
+        return self.place != "here"
 
     @property
     def predecessor(self) -> Stage | None:
@@ -114,9 +125,9 @@ def tflite_stage(precision: str) -> Stage:
     return next(stage for stage in TFLITE_STAGES if stage.precision == precision)
 
 
-def device_stage(precision: str) -> Stage:
-    """Return the stage of the TFLite file of a precision on a device."""
-    return next(stage for stage in Stage if stage.on_host is tflite_stage(precision) and stage.is_on_device)
+def device_stage(precision: str, place: Place = "device") -> Stage:
+    """Return the stage of the TFLite file of a precision in a place."""
+    return next(stage for stage in Stage if stage.on_host is tflite_stage(precision) and stage.place == place)
 
 
 def stage_of_file(file: str) -> Stage | None:

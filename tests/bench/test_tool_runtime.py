@@ -13,6 +13,7 @@ from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.devices.select import open_device
 from mobilekit.bench.tool_runtime import ToolRuntime
 from mobilekit.errors import DeviceError, ToolError, UsageError
+from mobilekit.store.stages import Stage
 from tests.bench_cli import Bench
 from tests.fake_device import FakeDevice
 from tests.tflite_by_hand import make_tflite
@@ -130,7 +131,7 @@ def test_a_phone_with_an_old_tool(bench: Bench, model: Path) -> None:
     with open_device("adb", str(bench.program)) as opener:
         assert opener
         with pytest.raises(ToolError, match="has no --output_filepath"):
-            opener(model, {}).run(INPUTS)
+            opener.open(Stage.DEVICE_FLOAT32, model, {}).run(INPUTS)
     assert bench.left_here() == []
 
 

@@ -45,6 +45,8 @@ class RuntimeFault(Jsonable):
     """Where this is known from."""
     without_delegates: bool = False
     """Whether the fault shows only where no delegate runs the op, as in the values inside of a model."""
+    on_gpu: bool = False
+    """Whether it is the GPU accelerator's."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,16 @@ def installed_faults() -> list[tuple[str, RuntimeFault]]:
     ]
 
 
-def faults_in(path: Path, version: str | None = None, *, without_delegates: bool = True) -> tuple[FileFault, ...]:
+def faults_in(
+    path: Path, version: str | None = None, *, without_delegates: bool = True, on_gpu: bool = False
+) -> tuple[FileFault, ...]:
     """Return the faults of a runtime that touch a file: it has such an op in such a form.
 
     Args:
         path: An .onnx or .tflite file; of others nothing is known.
         version: Of LiteRT or ONNX Runtime; the installed one's without.
         without_delegates: With faults that show only where no delegate runs the op.
+        on_gpu: The GPU accelerator's faults, and no others.
 
     Raises:
         ToolError: It is no whole ONNX file.
@@ -105,7 +110,11 @@ def faults_in(path: Path, version: str | None = None, *, without_delegates: bool
     version = version or (installed_version(runtime) if runtime else None)
     if runtime is None or version is None:
         return ()
-    faults = [each for each in known_faults(runtime, version) if without_delegates or not each.without_delegates]
+    faults = [
+        each
+        for each in known_faults(runtime, version)
+        if each.on_gpu == on_gpu and (without_delegates or not each.without_delegates)
+    ]
     if not faults:
         return ()
     places = _tflite_places(path) if path.suffix == ".tflite" else _onnx_places(path)
@@ -153,6 +162,13 @@ def _has_other_scale(graph: TFLiteGraph, number: int) -> bool:
     return type_of(made) == "INT8" and not math.isclose(_step(made)[0], 1 / 256, rel_tol=1e-6)
 
 
+def _is_grouped_pointwise(graph: TFLiteGraph, number: int) -> bool:
+    """Return whether a convolution has groups, a kernel of 1 x 1, and weights of 8 bits."""
+    taken, weights = (graph.tensors[one] for one in graph.operands[number][:2])
+    channels, (_made, height, width, per_group) = numbers(taken.shape)[-1], numbers(weights.shape)
+    return type_of(weights) == "INT8" and (height, width) == (1, 1) and channels != per_group
+
+
 def _step(tensor: Any) -> tuple[float, int]:
     """Return a tensor's scale and zero point; (0, 0) where it has none."""
     of = tensor.quantization
@@ -165,6 +181,7 @@ _TFLITE_FORMS: dict[str, tuple[str, Callable[[TFLiteGraph, int], bool]]] = {
     "BATCH_MATMUL": ("batch-matmul-zero-point", _has_second_zero_point),
     "MEAN": ("mean-one-step", _is_rescaled_spatial_mean),
     "LOGISTIC": ("logistic-scale", _has_other_scale),
+    "CONV_2D": ("gpu-grouped-pointwise", _is_grouped_pointwise),
 }
 
 

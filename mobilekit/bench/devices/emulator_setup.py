@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
@@ -23,6 +21,7 @@ import platformdirs
 from mobilekit.errors import DeviceError, ToolError
 from mobilekit.store.cache import default_folder
 from mobilekit.store.files import whole_folder, write_json
+from mobilekit.targets.debian import Progress, check_tools, download_packages, newest, run_tool, unpack
 
 COMMAND = "mobilekit devices setup-emulated"
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,8 +54,6 @@ _CPU_FILES = {
 }
 _MARK = "emulated.json"
 _TRIAL = "import platform, numpy, ai_edge_litert.interpreter; print(platform.machine())"
-
-Progress = Callable[[str], None]
 
 
 def folder() -> Path:
@@ -117,19 +114,15 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
         ToolError: A tool that it needs is missing, a download failed, or what was made does not run.
     """
     find_qemu()
-    for tool in ("apt-get", "dpkg-deb"):
-        if not shutil.which(tool):
-            raise ToolError(
-                f"{tool} is not installed: the ARM Python comes from Debian's packages.",
-                "Use Debian 12, or a container of it, or a phone: --device adb.",
-            )
+    check_tools("the ARM Python comes", "Use Debian 12, or a container of it, or a phone: --device adb.")
     downloads = default_folder() / "emulated"
     downloads.mkdir(parents=True, exist_ok=True)
     target = folder()
     with whole_folder(target, replace=True) as root:
-        for package in _download_packages(downloads / "packages", progress):
+        hint = f"Its sources must have {_PYTHON} for arm64; those of Debian 12 do."
+        for package in download_packages(downloads / "packages", _PACKAGES, "arm64", progress, hint):
             progress(f"unpacking {package.name}")
-            _run(["dpkg-deb", "-x", str(package), str(root)], f"{package.name} cannot be unpacked")
+            unpack(package, root)
         for wheel in _download_wheels(downloads / "wheels", progress):
             progress(f"unpacking {wheel.name}")
             with zipfile.ZipFile(wheel) as archive:
@@ -138,33 +131,11 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         progress("trying it")
-        said = _run(command(root, ["-c", _TRIAL]), "The ARM Python does not run under qemu")
+        said = run_tool(command(root, ["-c", _TRIAL]), "The ARM Python does not run under qemu")
         if said.split() != ["aarch64"]:
             raise ToolError(f"The ARM Python says that it runs on {said.strip() or 'nothing'}, not aarch64.")
         write_json(root / _MARK, wanted_versions())
     return target
-
-
-def _download_packages(folder: Path, progress: Progress) -> list[Path]:
-    """Fetch Debian's packages with lists of their own, so that neither root nor a foreign architecture is needed."""
-    for name in ("lists/partial", "cache/archives/partial", "files"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    settings = {
-        "APT::Architecture": "arm64",
-        "APT::Architectures::": "arm64",
-        "APT::Sandbox::User": "",
-        "Dir::State": folder,
-        "Dir::State::lists": folder / "lists",
-        "Dir::State::status": "/dev/null",
-        "Dir::Cache": folder / "cache",
-    }
-    apt = ["apt-get", "-qq", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
-    progress("reading Debian's lists of packages for arm64")
-    _run([*apt, "update"], "apt cannot read the lists of packages", folder)
-    progress("downloading Debian's packages for arm64")
-    hint = f"Its sources must have {_PYTHON} for arm64; those of Debian 12 do."
-    _run([*apt, "download", *_PACKAGES], "apt cannot download the ARM Python", folder / "files", hint)
-    return [_newest(folder / "files", f"{name}_*_arm64.deb") for name in _PACKAGES]
 
 
 def _download_wheels(folder: Path, progress: Progress) -> list[Path]:
@@ -175,27 +146,5 @@ def _download_wheels(folder: Path, progress: Progress) -> list[Path]:
     options = ["--only-binary=:all:", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}"]
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [f"{name}=={version}" for name, version in versions.items()]
-    _run([*pip, *options, *platforms, "--dest", str(folder), *wanted], "pip cannot download the wheels for aarch64")
-    return [_newest(folder, f"{name.replace('-', '_')}-{version}-*.whl") for name, version in versions.items()]
-
-
-def _newest(folder: Path, pattern: str) -> Path:
-    """Return the file of this name that came last: older ones are left from earlier set-ups."""
-    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-
-
-def _run(arguments: Sequence[str], failure: str, folder: Path | None = None, hint: str = "") -> str:
-    """Run a tool and return what it printed.
-
-    Raises:
-        ToolError: It failed; the message has its last words.
-    """
-    with TemporaryDirectory(prefix="mobilekit-") as scratch:
-        done = subprocess.run(  # noqa: S603 - fixed tools, without a shell
-            arguments, cwd=folder or scratch, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-    if done.returncode != 0:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        words = lines[-1].strip() if lines else f"exit status {done.returncode}"
-        raise ToolError(f"{failure}: {words}.", hint or "Is the network there? What was downloaded is kept.")
-    return done.stdout
+    run_tool([*pip, *options, *platforms, "--dest", str(folder), *wanted], "pip cannot download the wheels for aarch64")
+    return [newest(folder, f"{name.replace('-', '_')}-{version}-*.whl") for name, version in versions.items()]

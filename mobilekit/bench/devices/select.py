@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +17,9 @@ from mobilekit.bench.devices.names import Session
 from mobilekit.errors import DeviceError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from mobilekit.artifacts.runtime import Runtime
+    from mobilekit.artifacts.on_device import OnDevice
 
 _ALL = "all"
-
-OpenFile = Callable[[Path, Mapping[str, str]], "Runtime"]
-"""Opens a TFLite file for its outputs; the mapping says which of them are NHWC, by their names."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class DeviceKind:
     find: Callable[[str, str | None, Path | None], Selection] | None
     """Finds devices that time files, of what stands behind the colon, the adb server and the folder to record into;
     None: its latencies would mean nothing."""
-    open: Callable[[str, str | None], AbstractContextManager[OpenFile]] | None
+    open: Callable[[str, str | None], AbstractContextManager[OnDevice]] | None
     """Opens one that runs files, of what stands behind the colon and a benchmark_model; None: it would give what this
     machine gives."""
     is_phone: bool = False
@@ -86,11 +83,11 @@ def find_devices(word: str, adb_server: str | None = None, *, record: Path | Non
 
 
 @contextmanager
-def open_device(word: str | None, binary: str | None = None) -> Iterator[OpenFile | None]:
-    """Give what opens a TFLite file on a device for its outputs, while the block lasts; None gives None.
+def open_device(word: str | None, binary: str | None = None) -> Iterator[OnDevice | None]:
+    """Give a device that runs TFLite files for their outputs, while the block lasts; None gives None.
 
     Args:
-        word: `emulated`: ARM code under qemu; `adb` or `adb:SERIAL`: a phone.
+        word: `emulated`: ARM code under qemu; `gpu`: LiteRT's GPU accelerator; `adb` or `adb:SERIAL`: a phone.
         binary: For phones: path of a benchmark_model, or the version of one to download; without, the one there.
 
     Raises:
@@ -193,7 +190,8 @@ def _find_replayed(folder: str, _adb_server: str | None, _record: Path | None) -
 
 
 @contextmanager
-def _open_phone(serial: str, binary: str | None) -> Iterator[OpenFile]:
+def _open_phone(serial: str, binary: str | None) -> Iterator[OnDevice]:
+    from mobilekit.artifacts.on_device import OnDevice
     from mobilekit.bench.bench import choose_engine
     from mobilekit.bench.tool_engine import ToolEngine
     from mobilekit.bench.tool_runtime import ToolRuntime
@@ -202,15 +200,24 @@ def _open_phone(serial: str, binary: str | None) -> Iterator[OpenFile]:
     with device.open_workspace() as workspace:
         engine = choose_engine(device, workspace, binary)
         assert isinstance(engine, ToolEngine)  # of a phone
-        yield lambda path, layouts: ToolRuntime(workspace, engine.program, path, layouts)
+        yield OnDevice(lambda _stage, path, layouts: ToolRuntime(workspace, engine.program, path, layouts))
 
 
 @contextmanager
-def _open_emulated(_rest: str, _binary: str | None) -> Iterator[OpenFile]:
+def _open_emulated(_rest: str, _binary: str | None) -> Iterator[OnDevice]:
+    from mobilekit.artifacts.on_device import OnDevice
     from mobilekit.bench.devices.emulated import Emulator
 
     with Emulator() as emulator:
-        yield emulator.open
+        yield OnDevice(lambda _stage, path, layouts: emulator.open(path, layouts))
+
+
+@contextmanager
+def _open_gpu(_rest: str, _binary: str | None) -> Iterator[OnDevice]:
+    from mobilekit.targets.gpu import GPUProcess, on_gpu
+
+    with GPUProcess() as process:
+        yield on_gpu(process)
 
 
 KINDS = (
@@ -218,5 +225,6 @@ KINDS = (
     DeviceKind("adb", ("adb", "adb:all", "adb:SERIAL"), _find_phones, _open_phone, is_phone=True),
     DeviceKind("replay", ("replay:DIR",), _find_replayed, None),
     DeviceKind("emulated", ("emulated",), None, _open_emulated),
+    DeviceKind("gpu", ("gpu",), None, _open_gpu),
 )
 """All there are. A new kind of devices is a line here and the functions that it names."""

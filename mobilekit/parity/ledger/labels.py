@@ -85,8 +85,14 @@ def _allowed(stage: Stage, error: FormatError) -> tuple[float, str]:
     return allowed + chance, f"{text}, and {chance:.2e}, two deviations of a share of {error.labels} labels"
 
 
-def device_label_bound(stage: Stage, error: FormatError) -> Bound:
-    """Return which share must be the same file's here: as `device_limits` has it, half of what the format changes."""
-    own, chance = error.relative_l2(stage.precision), 1 / math.sqrt(error.labels or 1)
-    text = f"all but {own:.2e}, the share that 8 bits change, and {chance:.2e}, two deviations of a share of "
+def device_label_bound(own: float, error: FormatError, what: str) -> Bound:
+    """Return which share must be the same file's here: as `device_limits` has it, half of what the format changes.
+
+    Args:
+        own: The share that the format changes.
+        error: How many labels there are.
+        what: The format, in words.
+    """
+    chance = 1 / math.sqrt(error.labels or 1)
+    text = f"all but {own:.2e}, the share that {what} changes, and {chance:.2e}, two deviations of a share of "
     return Bound("equal_labels", max(0.0, 1 - own - chance), f"{text}{error.labels} labels")

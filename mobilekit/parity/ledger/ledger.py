@@ -15,7 +15,8 @@ from mobilekit.errors import UsageError
 from mobilekit.parity.ledger import invariants
 from mobilekit.parity.ledger.accuracy import doubt_of
 from mobilekit.parity.ledger.blame import with_blame
-from mobilekit.parity.ledger.device_limits import device_bounds
+from mobilekit.parity.ledger.device_limits import AT_FAULT, device_bounds, float16_arithmetic_bounds
+from mobilekit.parity.ledger.float16_arithmetic import with_arithmetic
 from mobilekit.parity.ledger.limits import bounds_for, judge
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.result import Bound, FormatError, Ledger, MeasuredOn, Metrics, Row, verdict_of
@@ -70,6 +71,8 @@ def measure(
         progress(stage)
         runtime = opener()
         outputs[stage] = {InputSet.REAL: runtime.run(evaluation.inputs), InputSet.RANDOM: runtime.run(random)}
+    if Stage.GPU_FLOAT16 in files:
+        errors = with_arithmetic(errors, rewritten, simulated.outputs[Stage.REWRITTEN], evaluation.inputs, random)
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
     measurement = _Measured(recipe, evaluation, outputs, exact, errors, drift, is_trained)
@@ -203,10 +206,12 @@ class _Measured:
 
     def _bounds(self, stage: Stage, against: Stage, name: str, kind: InputSet) -> tuple[Bound, ...]:
         is_total, error, file = against is Stage.REFERENCE, self.errors[kind][name], stage.on_host
+        if stage is Stage.GPU_FLOAT16:
+            return float16_arithmetic_bounds(error, self.drift if is_total else 0.0)
         if stage.is_on_device and not is_total:
             return device_bounds(stage, error)
         override = self.recipe.limits.get(file)
-        return bounds_for(
+        bounds = bounds_for(
             file,
             error,
             self.drift if is_total else 0.0,
@@ -215,6 +220,7 @@ class _Measured:
             # A recipe's limits are for its own data; on others a derived limit may well be the stricter one.
             asks_why=is_total and kind is InputSet.REAL and not self.evaluation.is_own,
         )
+        return tuple(replace(bound, advice=AT_FAULT) for bound in bounds) if stage.is_on_device else bounds
 
     def _probabilities(self, name: str) -> invariants.Probabilities | None:
         """Return what kind of probabilities the model's outputs are, on all inputs."""

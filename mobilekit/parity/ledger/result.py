@@ -252,6 +252,9 @@ class FormatError(Result):
     orders; 0 where that was not measured."""
     float32_orders_relative_l2: Figure = 0.0
     """Largest change of the outputs from float64 to that."""
+    float16_arithmetic_relative_l2: Figure = 0.0
+    """Change of the outputs when every value and every sum is rounded to float16 besides, as a GPU does; 0 where that
+    was not measured."""
     labels: int | None = None
     """How many labels the output has on these inputs, where it has integers or booleans: each change of the outputs is
     then the share of them that changes. None of quantities."""

@@ -1,0 +1,40 @@
+"""What targets take of a file, or of their files of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mobilekit.artifacts.analysis.probe import check_survives
+from mobilekit.errors import UsageError
+from mobilekit.targets.answer import Answer
+from mobilekit.targets.catalogue import files_for, find_targets
+
+Progress = Callable[[str], None]
+
+
+def ask_targets(path: Path, listed: str, progress: Progress = lambda _message: None) -> list[Answer]:
+    """Ask each target's compiler about its files.
+
+    Args:
+        path: A bundle's folder, or an .onnx or .tflite file.
+        listed: The targets, with commas between them.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: There is no such path or target, or the target does not read such a file.
+        ToolError: A target's parts are not installed, or its compiler failed.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no file or folder {path}.")
+    work = [(target, files_for(target, path)) for target in find_targets(listed)]
+    for target, _files in work:
+        if problem := target.why_not():
+            raise problem
+    answers = []
+    for target, files in work:
+        for file in files:
+            progress(f"asking {target.name} about {file.name}")
+            check_survives(file)
+            answers.append(target.ask(file))
+    return answers

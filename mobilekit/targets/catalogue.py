@@ -1,0 +1,83 @@
+"""All targets, and the words that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilekit.errors import UsageError, nearest
+from mobilekit.store.bundle import open_bundle
+from mobilekit.store.stages import Stage
+from mobilekit.targets.answer import Target
+from mobilekit.targets.cpu import CPU
+from mobilekit.targets.gpu import GPU
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """A kind of targets."""
+
+    name: str
+    """What a word begins with."""
+    make: type[Target]
+    variants: tuple[str, ...] = ()
+    """What may stand behind the colon; none where the name is all."""
+
+
+KINDS = (TargetKind("cpu", CPU), TargetKind("gpu", GPU))
+"""All there are. A new target is a file here and a line in this list."""
+
+
+def words() -> list[str]:
+    """Return all words that name a target."""
+    return [word for kind in KINDS for word in ([f"{kind.name}:{one}" for one in kind.variants] or [kind.name])]
+
+
+def find_target(word: str) -> Target:
+    """Return the target that a word names.
+
+    Raises:
+        UsageError: There is none.
+    """
+    kind = next((kind for kind in KINDS if kind.name == word.partition(":")[0]), None)
+    if kind is None or word not in words():
+        raise UsageError(f"There is no target {word!r}.", nearest(word, words()))
+    return kind.make(word)
+
+
+def find_targets(listed: str) -> list[Target]:
+    """Return the targets that words with commas between them name.
+
+    Raises:
+        UsageError: One of them names none.
+    """
+    return [find_target(word) for word in dict.fromkeys(word.strip() for word in listed.split(",")) if word]
+
+
+def files_for(target: Target, path: Path) -> Sequence[Path]:
+    """Return the files of a bundle that a target reads, or the one file where it can.
+
+    Args:
+        target: The target.
+        path: A bundle's folder, or an artifact.
+
+    Raises:
+        UsageError: It cannot read that file, or the bundle has none for it.
+    """
+    if not path.is_dir():
+        if target.takes(path):
+            return [path]
+        right = [each.name for each in _files_of(path.parent) if target.takes(each)]
+        instead = f"Name {path.parent / right[0]}." if right else "Name a bundle's folder, and it finds its file."
+        raise UsageError(f"The target {target.name} reads {target.reads}, and {path.name} is none.", instead)
+    found = [each for each in _files_of(open_bundle(path).path) if target.takes(each)]
+    if not found:
+        raise UsageError(f"{path} has no file for the target {target.name}, which reads {target.reads}.")
+    return found
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return a bundle's artifacts in the order of the conversion."""
+    files = dict.fromkeys(folder / stage.file for stage in Stage if stage.file_format != "pytorch")
+    return [path for path in files if path.parent == folder and path.is_file()]
