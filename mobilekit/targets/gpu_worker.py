@@ -84,12 +84,12 @@ class OnGPU(LiteRTRuntime):
 
     def _run(self, inputs: Arrays) -> Arrays:
         rows = []
-        for number in range(len(next(iter(inputs.values())))):
-            for info, array in zip(self.inputs, self.encoded(inputs, number), strict=True):
+        for batch in self.encoded(inputs):
+            for info, array in zip(self.inputs, batch, strict=True):
                 self._ins[info.name].write(array)
             self._compiled.run_by_name(self._signature, self._ins, self._outs)
-            rows.append({info.name: self._read(info) for info in self.outputs})
-        return {info.name: np.concatenate([row[info.name] for row in rows]) for info in self.outputs}
+            rows.append([self._read(info) for info in self.outputs])
+        return self.joined(rows, len(next(iter(inputs.values()))))
 
     def _read(self, info: Any) -> Any:
         found = self._outs[info.name].read(int(np.prod(info.shape, dtype=np.int64)), np.dtype(info.dtype))
