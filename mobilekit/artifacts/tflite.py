@@ -44,7 +44,8 @@ def pack(model: Any) -> bytes:
     """Return the TFLite file of such objects."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 20)
+    constants = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(constants + (1 << 20))  # one that has to grow is copied each time
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
