@@ -18,7 +18,12 @@ def collect_rarely() -> None:
 def release() -> None:
     """Collect garbage and return freed pages, so that the peaks of one step after another do not add up."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Return freed pages, without a look for garbage in cycles, which takes long where there are many objects."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-        if trim:
-            trim(0)
+        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+        if give_back:
+            give_back(0)

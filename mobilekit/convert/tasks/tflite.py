@@ -70,7 +70,7 @@ def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
-        memory.release()
+        memory.trim()
     return {"output_layouts": network.layouts, "failed": failed}
 
 
