@@ -23,6 +23,9 @@ OUTCOMES = {
 _TRACEBACK = "Traceback (most recent call last)"
 _REFUSALS = (2, 4)
 _WIDTH = 220
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_FOLDERS = re.compile(r"(?:/[\w.+-]+)+/(?=[\w.+-])")
+"""Of absolute paths, which differ from machine to machine."""
 
 
 def outcomes(
@@ -54,7 +57,8 @@ def _outcome(way: Way, cost: Cost, said: str, judged: dict[str, Any] | None, lim
         return {"outcome": "right", "reason": "", **figures}
     if cost.code == 0:
         return {"outcome": "wrong", "reason": _of_file(judged), **figures}
-    return {"outcome": _of_failure(way, cost.code, said, is_right), "reason": last_words(said, cost.code), **figures}
+    reason = "; ".join([last_words(said, cost.code), *([_of_file(judged)] if figures and not is_right else [])])
+    return {"outcome": _of_failure(way, cost.code, said, is_right), "reason": reason, **figures}
 
 
 def _of_failure(way: Way, code: int, said: str, is_right: bool) -> str:
@@ -77,7 +81,7 @@ def _of_file(judged: dict[str, Any] | None) -> str:
 
 def last_words(said: str, code: int) -> str:
     """Return the line that says why a command failed."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in said.splitlines()]
+    lines = [_FOLDERS.sub("", _COLORS.sub("", line)).strip() for line in said.splitlines()]
     lines = [line for line in lines if line]
     told = [line for line in lines if re.match(r"(?i)(error|fail)", line)] or [
         line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b", line)

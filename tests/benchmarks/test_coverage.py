@@ -86,6 +86,7 @@ def test_a_file_that_was_there_before_the_failure_is_judged_alone() -> None:
 
 def test_the_last_words_are_the_error() -> None:
     assert last_words("one\n\x1b[31merror: two\x1b[0m\nthree", 4) == "exit code 4: error: two"
+    assert last_words("fail: /a/b.c/d/nets.py:x: 1 / 2 of a/b", 1) == "exit code 1: fail: nets.py:x: 1 / 2 of a/b"
     assert last_words("", -11) == "signal 11: nothing said"
 
 
