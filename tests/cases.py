@@ -323,6 +323,26 @@ def multihead_attention() -> nn.Module:
     return Attention()
 
 
+class WindowAttention(nn.Module):
+    """Heads beside the batch, in three axes, and positions as a mask, as the image encoder of SAM has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.qkv, self.out = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 48), nn.Linear(16, 16)
+        self.places = nn.Parameter(torch.zeros(4, 64, 64))
+        _seeded(self)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        tokens = self.a(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).reshape(len(x), -1, 3, 4, 4).permute(2, 0, 3, 1, 4).reshape(3, -1, 64, 4).unbind(0)
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=self.places.repeat(len(x), 1, 1))
+        return self.out(found.view(len(x), 4, 64, 4).permute(0, 2, 1, 3).reshape(len(x), 64, 16))
+
+
+def attention_in_three_axes() -> nn.Module:
+    return WindowAttention()
+
+
 class Spread(nn.Module):
     """Channels of very different ranges between layers, as trained depthwise networks have them."""
 

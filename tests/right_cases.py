@@ -76,6 +76,7 @@ CASES = {
     "mish_and_softplus": Case(("output",), int8=BEYOND_8_BITS),
     "flow_warp": Case(("output",), COORDINATES, int8=BEYOND_8_BITS),
     "multihead_attention": Case(("logits",)),
+    "attention_in_three_axes": Case(("output",)),
     "channels_of_unlike_ranges": Case(("logits",)),
     "one_wide_mean": Case(("logits",), LONG_SUMS),
     "parallel_branches": Case(("logits",)),

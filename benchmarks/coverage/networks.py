@@ -126,5 +126,7 @@ def _settle(norm: Any, inputs: torch.Tensor, generator: torch.Generator) -> None
     dims = [axis for axis in range(inputs.ndim) if axis != 1]
     variance, mean = torch.var_mean(inputs, dims, correction=0)
     variance = variance.clamp(min=0.1 * float(variance.mean()) + 1e-6)
+    if inputs.ndim == 2:  # pooled: a few images are so much alike that their deviation would magnify all errors
+        variance = torch.maximum(variance, 0.01 * mean**2)
     norm.running_mean.copy_(mean + 0.1 * variance.sqrt() * torch.randn(mean.shape, generator=generator))
     norm.running_var.copy_(variance * (0.75 + 0.5 * torch.rand(mean.shape, generator=generator)))

@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from mobilekit.convert.onnx_forms import forms
+from mobilekit.convert.onnx_forms import attention, forms
 from mobilekit.convert.process import run_task
 from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
@@ -114,6 +114,9 @@ def _flat(model: GraphModule) -> GraphModule:
     """Return a graph of the same weights whose outputs are one tensor or a tuple of them, in their order."""
     graph = GraphModule(model, copy.deepcopy(model.graph))
     name_calls(graph)
+    for node in graph.graph.nodes:
+        if node.target is aten.scaled_dot_product_attention.default:
+            node.target = attention
     output, found = graph.graph.output_node(), list[Node]()
     map_arg(output.args, found.append)
     output.args = (tuple(found),)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from mobilekit.rewrites.fx.depth_to_space import depth_to_space  # noqa: F401, the operator exists once it is imported
 
@@ -17,6 +18,38 @@ def forms() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.mean.dim: _mean,
         torch.ops.mobilekit.depth_to_space.default: _depth_to_space,
     }
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    *rest: Any,
+    **more: Any,
+) -> torch.Tensor:
+    """Return scaled dot product attention of tensors (..., L, E) of any number of axes: torch.onnx takes those of four.
+
+    Args:
+        query: Of the shape (..., L, E).
+        key: Of the shape (..., S, E).
+        value: Of the shape (..., S, D).
+        mask: Fits (..., L, S).
+        rest: As PyTorch's function takes them.
+        more: Likewise.
+    """
+    leading = query.shape[:-2]
+    if len(leading) == 2:
+        return F.scaled_dot_product_attention(query, key, value, mask, *rest, **more)
+    if mask is not None and mask.dim() > 3:
+        mask = mask.expand(*leading, *mask.shape[-2:]).flatten(0, -4)
+    ones = (1,) * (2 - len(leading))
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.reshape(*ones, *tensor.shape) if ones else tensor.flatten(0, -4)
+
+    made = F.scaled_dot_product_attention(moved(query), moved(key), moved(value), mask, *rest, **more)
+    return made.reshape(*leading, *made.shape[-2:])
 
 
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002, ATen's names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def probe_model(entry: ModelEntry, options: dict[str, Any], shapes: Shapes) -> n
 
     model = create(*shape[2:])
     check_names(model, entry.name, shapes)
-    problem = _problem(model, shapes)
+    trial = _for_trial(model) or create(*shape[2:])
+    problem = _problem(trial, shapes)
     if problem is None:
         return model
     next_size = next(filter(works_at, _larger(*shape[2:])), None) if isinstance(problem, _OF_SIZES) else None
@@ -242,6 +244,19 @@ def _create(entry: ModelEntry, options: dict[str, Any]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return entry.create(**options)
+
+
+def _for_trial(model: nn.Module) -> nn.Module | None:
+    """Return a model of the same tensors that can be run in another's place; None where a module cannot be copied.
+
+    LeViT and its kin keep what they looked up in their weights at the first run, and would keep it when weights are
+    loaded afterwards.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    try:
+        return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    except Exception:  # a user's module holds what it likes
+        return None
 
 
 def _problem(model: nn.Module, shapes: Shapes) -> BaseException | None:

@@ -222,6 +222,30 @@ def test_attention_with_a_computed_bias(tmp_path: Path) -> None:
     assert "Softmax" in kinds(write(Attention(), tmp_path / "a.onnx"))
 
 
+class AttentionOf(nn.Module):
+    """Attention of tensors with any number of axes, of which a mask may have fewer."""
+
+    def __init__(self, leading: tuple[int, ...], mask: tuple[int, ...] | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.leading = leading
+        self.mask = None if mask is None else nn.Parameter(torch.randn(*mask, 6, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = x.reshape(3, *self.leading, 6, -1).unbind(0)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask)
+
+
+@pytest.mark.parametrize(
+    ("leading", "mask"),
+    [((4,), (4,)), ((4,), None), ((2, 2), (2,)), ((2, 1, 4), (2, 1, 1)), ((2, 2, 2), (2,)), ((2, 2, 1, 2), None)],
+)
+def test_attention_of_any_number_of_axes(
+    leading: tuple[int, ...], mask: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    assert "Softmax" in kinds(write(AttentionOf(leading, mask), tmp_path / "a.onnx"))
+
+
 NET = """
 import sys
 from pathlib import Path

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mobilekit.errors import UsageError
 from mobilekit.models.build import build_reference, effective_options, load_state, probe_model, save_state
@@ -63,3 +65,28 @@ def test_seeded_weights_are_made_at_the_smallest_size_too(count: int) -> None:
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
     with pytest.raises(UsageError, match="Give more calibration inputs"):
         build_reference(entry, {"width": 0.25}, None, {"input": torch.rand(1, 3, 33, 33)})
+
+
+class Keeps(nn.Module):
+    """Looks up its biases at the first run, and keeps them, as LeViT does in evaluation mode."""
+
+    def __init__(self, *, has_lock: bool = False) -> None:
+        super().__init__()
+        self.biases = nn.Parameter(torch.randn(2))
+        self.register_buffer("places", torch.tensor([1, 0, 1]))
+        self.kept: list[torch.Tensor] = []
+        self.lock = threading.Lock() if has_lock else None  # cannot be copied
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.kept = self.kept or [self.biases[self.places]]
+        return x.mean((2, 3)) + self.kept[0]
+
+
+@pytest.mark.parametrize("has_lock", [False, True])
+def test_what_a_model_keeps_of_a_trial_is_not_kept_with_its_weights(has_lock: bool, tmp_path: Path) -> None:
+    entry = ModelEntry(name="test", build=lambda: Keeps(has_lock=has_lock), paper="", in_channels=3, num_classes=3)
+    trained = {"biases": torch.tensor([5.0, 7.0]), "places": torch.tensor([1, 0, 1])}
+    torch.save(trained, tmp_path / "trained.pth")
+    probed = probe_model(entry, {}, {"input": (1, 3, 8, 8)})
+    made = build_reference(entry, {}, tmp_path / "trained.pth", {"input": torch.zeros(1, 3, 8, 8)}, probed)
+    assert made.model(torch.zeros(1, 3, 8, 8)).tolist() == [[7.0, 5.0, 7.0]]
