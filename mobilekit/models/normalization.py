@@ -14,34 +14,22 @@ from mobilekit.models.inputs import Tensors, parameters_of
 from mobilekit.store.bundle import INPUT
 
 NORMALIZATION = "input_normalization"
-"""Path of the module that normalizes."""
+"""Path of what normalizes, in a graph of the model."""
+_WEIGHT, _BIAS = f"{NORMALIZATION}_weight", f"{NORMALIZATION}_bias"
 
 
-class Normalization(nn.Module):
-    """Turns values of 0 to 255 into `(value / 255 - mean) / std`, by one depthwise convolution.
+def _constants(mean: Sequence[float], std: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight (C, 1, 1, 1) and bias (C) of what makes `(value / 255 - mean) / std` of 0 to 255.
 
-    In int8 that rounds once, with scales for each channel; a product and a difference round twice, with scales that
-    the channels share.
-
-    Args:
-        mean: For each channel, of values in 0..1.
-        std: Likewise.
+    It is one depthwise convolution: in int8 that rounds once, with scales for each channel, where a product and a
+    difference round twice, with scales that the channels share.
     """
+    centers, widths = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
+    return (1 / (255 * widths)).float().reshape(-1, 1, 1, 1), (-centers / widths).float()
 
-    weight: torch.Tensor
-    bias: torch.Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        centers, widths = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
-        scale = 1 / (255 * widths)
-        # They come from the recipe: the model's own state stays as it is.
-        self.register_buffer("weight", scale.float().reshape(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("bias", (-centers / widths).float(), persistent=False)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalize float32 (N, C, H, W)."""
-        return functional.conv2d(pixels, self.weight, self.bias, groups=len(self.bias))
+def _normalize(pixels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return functional.conv2d(pixels, weight, bias, groups=len(bias))
 
 
 def normalize_inside(
@@ -49,7 +37,7 @@ def normalize_inside(
 ) -> nn.Module:
     """Let a model take pictures of 0 to 255, and return it.
 
-    Its normalization becomes a module of its own; paths and state of all others stay.
+    Its modules, with their paths and their state, stay as they are: what normalizes are two buffers that are not saved.
 
     Args:
         model: Takes normalized pictures; it is changed.
@@ -58,23 +46,24 @@ def normalize_inside(
         std: Likewise.
 
     Raises:
-        UsageError: The model has a module of that name.
+        UsageError: The model has something of that name.
     """
     if not pixels:
         return model
-    if hasattr(model, NORMALIZATION):
+    if any(hasattr(model, name) for name in (NORMALIZATION, _WEIGHT, _BIAS)):
         raise UsageError(
             f"The model has {NORMALIZATION}, which is the name of what `dtype: uint8` puts before it.",
             "Leave --input-dtype out, or give that part of the model another name.",
         )
-    model.add_module(NORMALIZATION, Normalization(mean, std))
+    for key, tensor in zip((_WEIGHT, _BIAS), _constants(mean, std), strict=True):
+        model.register_buffer(key, tensor, persistent=False)
     first = parameters_of(model)[0].name
     named = {first if name == INPUT else name for name in pixels}
 
     def before(_model: nn.Module, given: tuple[Any, ...], further: dict[str, Any]) -> tuple[Any, ...]:
-        normalize = _model.get_submodule(NORMALIZATION)  # a copy of the model has its own
-        seen = {name: normalize(value) if name in named else value for name, value in further.items()}
-        return ((normalize(given[0]), *given[1:]) if given else given), seen
+        constants = _model.get_buffer(_WEIGHT), _model.get_buffer(_BIAS)  # a copy of the model has its own
+        seen = {name: _normalize(value, *constants) if name in named else value for name, value in further.items()}
+        return ((_normalize(given[0], *constants), *given[1:]) if given else given), seen
 
     model.register_forward_pre_hook(before, with_kwargs=True)
     return model
@@ -82,5 +71,5 @@ def normalize_inside(
 
 def normalized(inputs: Tensors, pixels: Collection[str], mean: Sequence[float], std: Sequence[float]) -> Tensors:
     """Return inputs as the model behind the normalization has them: float32 (N, ...) by name."""
-    normalize = Normalization(mean, std)
-    return {name: normalize(tensor) if name in pixels else tensor for name, tensor in inputs.items()}
+    constants = _constants(mean, std)
+    return {name: _normalize(tensor, *constants) if name in pixels else tensor for name, tensor in inputs.items()}

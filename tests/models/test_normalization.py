@@ -39,6 +39,14 @@ def test_it_gives_what_the_model_gives_for_the_normalized_picture() -> None:
     assert {"stem.0", "depthwise", "head"} <= {name for name, _ in graph.named_modules()}
 
 
+def test_a_model_that_runs_all_its_modules_gets_none() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 2)).eval()
+    expected = net((pixels(0) / 255 - SHIFT) / SCALE)
+    inside = normalize_inside(net, ["input"], MEAN, STD)
+    torch.testing.assert_close(inside(pixels(0)), expected, atol=1e-5, rtol=1e-5)
+    assert [name for name, _ in inside.named_children()] == ["0", "1", "2"]
+
+
 def test_all_pictures_are_normalized_and_nothing_else() -> None:
     one, another = pixels(0), pixels(1)
     net = Stereo().eval()
@@ -55,7 +63,7 @@ def test_all_pictures_are_normalized_and_nothing_else() -> None:
 def test_a_model_of_normalized_pictures_stays_as_it_is() -> None:
     net = Tiny()
     assert normalize_inside(net, [], MEAN, STD) is net
-    assert not hasattr(net, NORMALIZATION)
+    assert not net._forward_pre_hooks
 
 
 def test_a_module_of_that_name_is_not_replaced() -> None:

@@ -135,14 +135,16 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
     cut = [part for part in parts if part < 1 - _CUT]
     if not cut:
         return ""
-    width, height = Counter(size for size, part in zip(sizes, parts, strict=True) if part < 1 - _CUT).most_common(1)[0][
-        0
-    ]
+    (width, height), count = Counter(
+        size for size, part in zip(sizes, parts, strict=True) if part < 1 - _CUT
+    ).most_common(1)[0]
+    # Photos of all shapes are cropped, as in training; a camera's are whole.
+    shape = f"whole ones, give their shape: --input-size {height}x{width}; on " if 2 * count > len(sizes) else ""
     kept = 100 * sum(cut) / len(cut)
     return (
         f"{len(cut)} of {len(sizes)} pictures in {place} have another shape than the input, {spec.size_words}, such as "
         f"{height}x{width} (HEIGHTxWIDTH): the crop leaves {kept:.0f} % of their area at most. If the model was "
-        f"trained on whole ones, give their shape: --input-size {height}x{width}; on stretched ones, --resize stretch."
+        f"trained on {shape}stretched ones: --resize stretch."
     )
 
 

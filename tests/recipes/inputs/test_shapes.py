@@ -95,9 +95,11 @@ def test_pictures_that_the_crop_cuts_by_their_shape_are_told_of(tmp_path: Path) 
     note = cut_by_shape([(48, 64)] * 3 + [(32, 32)], plain(32), place)
     assert note.startswith("3 of 4 pictures in digits have another shape than the input, 32x32, such as 64x48 ")
     assert "leaves 75 % of their area at most" in note and note.endswith(
-        "--input-size 64x48; on stretched ones, --resize stretch."
+        "give their shape: --input-size 64x48; on stretched ones: --resize stretch."
     )
     assert cut_by_shape([(48, 64)], plain((64, 48)), place) == ""
+    few = cut_by_shape([(48, 64), *[(32, 32)] * 3], plain(32), place)
+    assert few.endswith("at most. If the model was trained on stretched ones: --resize stretch.")
     assert cut_by_shape([(33, 32)], plain(32), place) == ""
     noise(48, 64).save(tmp_path / "a.png")
     recipe = Recipe(input=plain(32))
