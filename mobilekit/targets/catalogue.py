@@ -12,6 +12,8 @@ from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Target
 from mobilekit.targets.cpu import CPU
 from mobilekit.targets.gpu import GPU
+from mobilekit.targets.qnn import QNN, SOCS
+from mobilekit.targets.vela import CONFIGURATIONS, Vela
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,12 @@ class TargetKind:
     """What may stand behind the colon; none where the name is all."""
 
 
-KINDS = (TargetKind("cpu", CPU), TargetKind("gpu", GPU))
+KINDS = (
+    TargetKind("cpu", CPU),
+    TargetKind("gpu", GPU),
+    TargetKind("qnn", QNN, tuple(SOCS)),
+    TargetKind("vela", Vela, CONFIGURATIONS),
+)
 """All there are. A new target is a file here and a line in this list."""
 
 

@@ -1,0 +1,103 @@
+"""`qnn:SOC`: Qualcomm's own compiler for its NPU (HTP), asked through ONNX Runtime's QNN provider on this machine.
+
+It comes from PyPI as `onnxruntime-qnn`, under Qualcomm's licence, which whoever installs it accepts; nothing of it is
+part of mobilekit. Its compiler for phones runs on x86-64 Linux as well, and takes a graph for a chip that is named.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mobilekit.artifacts.onnx import read_onnx
+from mobilekit.artifacts.op_list import ListedOp, list_ops
+from mobilekit.errors import MobilekitError, ToolError
+from mobilekit.store.versions import installed_version
+from mobilekit.store.worker import WorkerError, json_worker
+from mobilekit.targets.answer import Answer, Target, counted
+
+PACKAGE = "onnxruntime-qnn"
+TESTED = "2.7.0"
+# Of each system on a chip its number and its Hexagon's version, by QAIRT's QnnTypes.h (QNN_SOC_MODEL_SM8450 and so on).
+SOCS = {"SM8450": (36, 69), "SM8550": (43, 73), "SM8650": (57, 75), "SM8750": (69, 79), "SM8850": (87, 81)}
+_SECONDS = 600
+_PROVIDER = "QNNExecutionProvider"
+_MOST_AXES = 5
+"""That Qualcomm's operators take; its compiler says of more that the operator is not valid."""
+_FAILED = re.compile(
+    r"Validation FAILED for \d+ nodes? in OrtNodeUnit \((?P<kind>\w+)\) :\n"
+    r"\s*Operator type: \w+ Node name: (?P<name>.*?) Node index: \d+.*?\n\s*REASON : (?P<words>[^\n]+)",
+    re.DOTALL,
+)
+_INVALID = re.compile(
+    r"(?P<words>QNN\.\w+\(\) failed) for node `(?P<name>[^`]+)` of type `\w+` with (?P<code>[^\n\x1b]+)"
+)
+
+
+class QNN(Target):
+    """Qualcomm's NPU of a system on a chip, in float16."""
+
+    suffix = ".onnx"
+    reads = ".onnx files"
+
+    def why_not(self) -> MobilekitError | None:
+        """Return what is missing."""
+        if find_spec("onnxruntime_qnn"):
+            return None
+        return ToolError(
+            f"{PACKAGE} is not installed: Qualcomm's compiler is in it.",
+            f"pip install --no-deps {PACKAGE}=={TESTED} (98 MB; Qualcomm's licence; Linux with glibc 2.35 or newer)",
+        )
+
+    def ask(self, path: Path) -> Answer:
+        """Have Qualcomm's compiler take a file.
+
+        Raises:
+            ToolError: It is not installed, died, or refused the file.
+        """
+        soc, arch = SOCS[self.name.partition(":")[2]]
+        with json_worker("mobilekit.targets.qnn_worker") as worker:
+            try:
+                reply = worker.ask({"path": str(path.absolute()), "soc": soc, "arch": arch}, seconds=_SECONDS)
+            except WorkerError as error:
+                ending = "came to no end" if error.is_late else error.ending
+                raise ToolError(f"Qualcomm's compiler {ending} on {path.name}: {error.words}.") from error
+            return read_answer(self.name, path, reply["groups"], worker.log())
+
+
+def read_answer(name: str, path: Path, groups: list[dict[str, Any]], log: str) -> Answer:
+    """Return what Qualcomm's compiler takes of a file.
+
+    Args:
+        name: The target.
+        path: The file.
+        groups: Those of the worker's reply.
+        log: What the compiler said.
+    """
+    nodes = [(group["provider"], *node) for group in groups for node in group["nodes"]]
+    ops = {node.name: op for node, op in zip(read_onnx(path).graph.node, list_ops(path), strict=True)}
+    reasons = _reasons(log)
+    refused = counted(
+        (kind, _words(reasons.get(node, ""), ops.get(node)), ops[node].module if node in ops else None)
+        for provider, kind, node in nodes
+        if provider != _PROVIDER
+    )
+    taken = sum(provider == _PROVIDER for provider, _kind, _node in nodes)
+    partitions = sum(group["provider"] == _PROVIDER for group in groups)
+    asked = f"{PACKAGE} {installed_version(PACKAGE)} in ONNX Runtime {installed_version('onnxruntime')}, float16"
+    return Answer(name, path.name, taken, len(nodes), partitions, refused, asked)
+
+
+def _reasons(log: str) -> dict[str, str]:
+    """Return the compiler's words on each node that it refused; the more exact ones where there are two."""
+    exact = {found["name"]: f"{found['words']} with {found['code'].strip()}" for found in _INVALID.finditer(log)}
+    return {found["name"]: found["words"].strip().rstrip(".") for found in _FAILED.finditer(log)} | exact
+
+
+def _words(reason: str, op: ListedOp | None) -> str:
+    """Return a reason, with the number of axes where these are too many."""
+    axes = max((len(made.shape) for made in op.outputs if made.shape), default=0) if op else 0
+    more = f"; {axes} axes" if axes > _MOST_AXES else ""
+    return (reason or "not taken, and nothing said") + more

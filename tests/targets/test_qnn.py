@@ -1,0 +1,96 @@
+"""Qualcomm's compiler: what its log says, and, where it is installed, what it takes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mobilekit.targets.answer import Refusal
+from mobilekit.targets.qnn import QNN, SOCS, read_answer
+
+SHAPE, SIX = (1, 8, 8, 8), (1, 2, 2, 2, 8, 8)
+# As onnxruntime-qnn 2.7.0 prints it.
+LOG = """
+[W:onnxruntime:, qnn_model_wrapper.cc:565 CreateQnnNode] QNN.backendValidateOpConfig() failed \
+for node `features.1/Reshape` of type `Reshape` with error code 3110\x1b[m
+[V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation FAILED for 1 nodes in OrtNodeUnit (Reshape) :
+\tOperator type: Reshape Node name: features.1/Reshape Node index: 1
+\tREASON : Failed to add node.
+
+[V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation PASSED for 1 nodes in OrtNodeUnit (Relu) :
+\tOperator type: Relu Node name: features.0/Relu Node index: 0
+
+[V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation FAILED for 1 nodes in OrtNodeUnit (Erf) :
+\tOperator type: Erf Node name: features.2/Erf Node index: 3
+\tREASON : Operators of type `Erf` are not supported by QNN EP.
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Relu, Reshape to six axes, Sin, Reshape back, Erf."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "features.0/Relu"),
+        helper.make_node("Reshape", ["a", "six"], ["b"], "features.1/Reshape"),
+        helper.make_node("Sin", ["b"], ["s"], "features.1/Sin"),
+        helper.make_node("Reshape", ["s", "four"], ["c"], "features.1/Reshape_1"),
+        helper.make_node("Erf", ["c"], ["y"], "features.2/Erf"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("x", "y")]
+    shapes = [
+        helper.make_tensor(name, TensorProto.INT64, [len(shape)], shape)
+        for name, shape in (("six", SIX), ("four", SHAPE))
+    ]
+    graph = helper.make_graph(nodes, "net", values[:1], values[1:], shapes)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    target = tmp_path / "model.onnx"
+    onnx.save(model, target)
+    return target
+
+
+def test_what_is_refused_is_told_with_axes_and_module(path: Path) -> None:
+    groups = [
+        {"provider": "QNNExecutionProvider", "nodes": [["Relu", "features.0/Relu"]]},
+        {"provider": "CPUExecutionProvider", "nodes": [["Reshape", "features.1/Reshape"]]},
+        {"provider": "CPUExecutionProvider", "nodes": [["Reshape", "features.1/Reshape_1"], ["Erf", "features.2/Erf"]]},
+    ]
+    answer = read_answer("qnn:SM8650", path, groups, LOG)
+    assert (answer.taken, answer.total, answer.partitions, answer.is_whole) == (1, 4, 1, False)
+    assert answer.refused == (
+        Refusal(
+            "Reshape",
+            1,
+            "QNN.backendValidateOpConfig() failed with error code 3110; 6 axes",
+            ("features.1",),
+        ),
+        Refusal("Reshape", 1, "not taken, and nothing said", ("features.1",)),
+        Refusal("Erf", 1, "Operators of type `Erf` are not supported by QNN EP", ("features.2",)),
+    )
+
+
+def test_a_graph_in_one_group_is_whole(path: Path) -> None:
+    groups = [{"provider": "QNNExecutionProvider", "nodes": [["Relu", "a"], ["Transpose", "b"]]}]
+    answer = read_answer("qnn:SM8650", path, groups, "")
+    assert (answer.taken, answer.total, answer.is_whole) == (2, 2, True)
+
+
+def test_without_it_the_package_is_named() -> None:
+    problem = QNN("qnn:SM8650").why_not()
+    if importlib.util.find_spec("onnxruntime_qnn"):
+        assert problem is None
+    else:
+        assert problem
+        assert (problem.exit_code, "pip install --no-deps onnxruntime-qnn==" in problem.hint) == (4, True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_qnn") is None, reason="onnxruntime-qnn is not installed")
+@pytest.mark.parametrize("soc", SOCS)
+def test_the_compiler_takes_four_axes_and_refuses_six(path: Path, soc: str) -> None:
+    answer = QNN(f"qnn:{soc}").ask(path)
+    assert "Relu" not in {each.op for each in answer.refused}
+    assert any("6 axes" in each.words for each in answer.refused)
+    assert not answer.is_whole
