@@ -37,7 +37,7 @@ def tune_devices(incomplete: str) -> list[str]:
 
 def diff_devices(incomplete: str) -> list[str]:
     """Return what `diff --device` takes that begins so."""
-    return _beginning(incomplete, "emulated", "gpu", "adb", *_serials(incomplete))
+    return _beginning(incomplete, "emulated", "gpu", "qnn:", "adb", *_serials(incomplete))
 
 
 def targets(incomplete: str) -> list[str]:

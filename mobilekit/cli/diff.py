@@ -37,7 +37,7 @@ def diff(
     device: Annotated[
         str | None,
         typer.Option(
-            help="Run the TFLite files elsewhere as well: `emulated` (ARM), `gpu`, `adb`, or `adb:SERIAL`.",
+            help="Run the files elsewhere as well: `emulated` (ARM), `gpu`, `qnn:SM8650`, `adb`, or `adb:SERIAL`.",
             autocompletion=complete.diff_devices,
         ),
     ] = None,

@@ -23,7 +23,7 @@ from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.manifest import FailedStage
-from mobilekit.store.stages import Stage, device_stage, tflite_stage
+from mobilekit.store.stages import Stage, stage_in, tflite_stage
 
 Progress = Callable[[str], None]
 
@@ -88,10 +88,9 @@ def measure_folder(
     layouts = bundles.output_layouts(folder)
     for stage in file_stages(recipe, failed):
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
-        if device and stage.file_format == "tflite":
-            there = device_stage(stage.precision, device.place)
-            if there not in device.left:
-                stages[there] = lambda there=there: device.open(there, folder / there.file, layouts)  # type: ignore[misc]
+        there = stage_in(device.place, stage) if device else None
+        if device and there and there not in device.left:
+            stages[there] = lambda there=there: device.open(there, folder / there.file, layouts)  # type: ignore[misc]
 
     def tell(stage: str) -> None:
         progress(f"measuring {stage}")

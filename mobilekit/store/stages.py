@@ -10,8 +10,9 @@ from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 FileFormat = Literal["pytorch", "onnx", "tflite"]
-Place = Literal["here", "device", "gpu"]
-"""Where a stage runs: on this machine's processor, on a phone or an emulated one, or on LiteRT's GPU accelerator."""
+Place = Literal["here", "device", "gpu", "npu"]
+"""Where a stage runs: on this machine's processor, on a phone or an emulated one, on LiteRT's GPU accelerator, or in
+Qualcomm's NPU, as its library for this machine has it."""
 
 
 class InputSet(StrEnum):
@@ -56,6 +57,7 @@ class Stage(StrEnum):
     GPU_FLOAT16 = "gpu-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "gpu"
     GPU_DYNAMIC = "gpu-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "gpu"
     GPU_INT8 = "gpu-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, "gpu"
+    HTP_FLOAT16 = "htp-float16", "model.onnx", "onnx-simplified", "onnx", "float16", False, "npu"
 
     def __new__(
         cls,
@@ -78,6 +80,11 @@ class Stage(StrEnum):
     def is_on_device(self) -> bool:
         """Whether it runs elsewhere than on this machine's processor."""
         return self.place != "here"
+
+    @property
+    def is_in_float16(self) -> bool:
+        """Whether its arithmetic is float16's, and not its weights alone."""
+        return self.place in ("gpu", "npu") and self.precision == "float16"
 
     @property
     def predecessor(self) -> Stage | None:
@@ -125,9 +132,14 @@ def tflite_stage(precision: str) -> Stage:
     return next(stage for stage in TFLITE_STAGES if stage.precision == precision)
 
 
-def device_stage(precision: str, place: Place = "device") -> Stage:
-    """Return the stage of the TFLite file of a precision in a place."""
-    return next(stage for stage in Stage if stage.on_host is tflite_stage(precision) and stage.place == place)
+def device_stage(precision: str) -> Stage:
+    """Return the stage of the TFLite file of a precision on a device."""
+    return next(stage for stage in Stage if stage.on_host is tflite_stage(precision) and stage.place == "device")
+
+
+def stage_in(place: Place, stage: Stage) -> Stage | None:
+    """Return the stage of a stage's file in another place; None where that place does not run such files."""
+    return next((each for each in Stage if each.place == place and each.predecessor is stage), None)
 
 
 def stage_of_file(file: str) -> Stage | None:

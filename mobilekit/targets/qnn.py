@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+import numpy as np
+
+from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
-from mobilekit.errors import MobilekitError, ToolError
+from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.errors import MobilekitError, ToolError, UsageError, nearest
+from mobilekit.store.files import save_arrays
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import WorkerError, json_worker
 from mobilekit.targets.answer import Answer, Target, counted
@@ -57,14 +64,9 @@ class QNN(Target):
         Raises:
             ToolError: It is not installed, died, or refused the file.
         """
-        soc, arch = SOCS[self.name.partition(":")[2]]
-        with json_worker("mobilekit.targets.qnn_worker") as worker:
-            try:
-                reply = worker.ask({"path": str(path.absolute()), "soc": soc, "arch": arch}, seconds=_SECONDS)
-            except WorkerError as error:
-                ending = "came to no end" if error.is_late else error.ending
-                raise ToolError(f"Qualcomm's compiler {ending} on {path.name}: {error.words}.") from error
-            return read_answer(self.name, path, reply["groups"], worker.log())
+        with QNNProcess(self.name.partition(":")[2]) as process:
+            groups, log = process.compile(path)
+        return read_answer(self.name, path, groups, log)
 
 
 def read_answer(name: str, path: Path, groups: list[dict[str, Any]], log: str) -> Answer:
@@ -101,3 +103,74 @@ def _words(reason: str, op: ListedOp | None) -> str:
     axes = max((len(made.shape) for made in op.outputs if made.shape), default=0) if op else 0
     more = f"; {axes} axes" if axes > _MOST_AXES else ""
     return (reason or "not taken, and nothing said") + more
+
+
+class QNNProcess:
+    """Qualcomm's compiler and its NPU's library, in a process that lives while the block lasts.
+
+    Args:
+        soc: The system on a chip, one of `SOCS`.
+
+    Raises:
+        ToolError: It is not installed.
+        UsageError: There is no such chip.
+    """
+
+    def __init__(self, soc: str) -> None:
+        if soc not in SOCS:
+            raise UsageError(f"There is no target 'qnn:{soc}'.", nearest(soc, SOCS))
+        if problem := QNN("qnn").why_not():
+            raise problem
+        self._chip = dict(zip(("soc", "arch"), SOCS[soc], strict=True))
+        self._worker = json_worker("mobilekit.targets.qnn_worker")
+
+    def __enter__(self) -> QNNProcess:
+        """Start the process."""
+        self._worker.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process."""
+        self._worker.__exit__(kind, error, trace)
+
+    def compile(self, path: Path) -> tuple[list[dict[str, Any]], str]:
+        """Have a file compiled, and return the groups of its nodes, and the log."""
+        groups: list[dict[str, Any]] = self._ask(path, do="compile")["groups"]
+        return groups, self._worker.log()
+
+    def run(self, path: Path, inputs: Arrays) -> Arrays:
+        """Run a file in the NPU's library, in float16; return its outputs by name."""
+        given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
+        save_arrays(given, inputs)
+        self._ask(path, do="run", inputs=str(given), outputs=str(made))
+        with np.load(made) as outputs:
+            return dict(outputs)
+
+    def _ask(self, path: Path, **request: str) -> Any:
+        try:
+            return self._worker.ask({"path": str(path.absolute()), **self._chip, **request}, seconds=_SECONDS)
+        except WorkerError as error:
+            ending = "came to no end" if error.is_late else error.ending
+            raise ToolError(f"Qualcomm's NPU library {ending} on {path.name}: {error.words}.") from error
+
+
+class _NPURuntime(Runtime):
+    """An ONNX model in Qualcomm's NPU library."""
+
+    def __init__(self, process: QNNProcess, path: Path) -> None:
+        self._process, self._path = process, path
+        self.name, self.inputs = path.name, open_artifact(path, {}).inputs
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        return self._process.run(self._path, inputs)
+
+
+def on_npu(process: QNNProcess) -> OnDevice:
+    """Return the NPU as a device, which runs the ONNX file in float16.
+
+    Args:
+        process: It lives while files are open there.
+    """
+    return OnDevice(lambda _stage, path, _layouts: _NPURuntime(process, path), "npu")

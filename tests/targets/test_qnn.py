@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mobilekit.artifacts.open import open_artifact
+from mobilekit.errors import UsageError
+from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Refusal
-from mobilekit.targets.qnn import QNN, SOCS, read_answer
+from mobilekit.targets.qnn import QNN, SOCS, QNNProcess, on_npu, read_answer
 
 SHAPE, SIX = (1, 8, 8, 8), (1, 2, 2, 2, 8, 8)
 # As onnxruntime-qnn 2.7.0 prints it.
@@ -94,3 +98,20 @@ def test_the_compiler_takes_four_axes_and_refuses_six(path: Path, soc: str) -> N
     assert "Relu" not in {each.op for each in answer.refused}
     assert any("6 axes" in each.words for each in answer.refused)
     assert not answer.is_whole
+
+
+def test_another_chip_is_refused() -> None:
+    with pytest.raises(UsageError, match="no target 'qnn:SM1'"):
+        QNNProcess("SM1")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_qnn") is None, reason="onnxruntime-qnn is not installed")
+def test_it_computes_in_float16(path: Path) -> None:
+    """As near to float32 as float16 is, and no nearer."""
+    inputs = {"x": np.random.default_rng(0).normal(size=(3, *SHAPE[1:])).astype(np.float32)}
+    right = open_artifact(path, {}).run(inputs)["y"]
+    with QNNProcess("SM8650") as process:
+        found = on_npu(process).open(Stage.HTP_FLOAT16, path, {}).run(inputs)["y"]
+    off = float(np.linalg.norm(found - right) / np.linalg.norm(right))
+    assert found.shape == right.shape
+    assert 1e-5 < off < 2e-3

@@ -87,7 +87,8 @@ def open_device(word: str | None, binary: str | None = None) -> Iterator[OnDevic
     """Give a device that runs TFLite files for their outputs, while the block lasts; None gives None.
 
     Args:
-        word: `emulated`: ARM code under qemu; `gpu`: LiteRT's GPU accelerator; `adb` or `adb:SERIAL`: a phone.
+        word: `emulated`: ARM code under qemu; `gpu`: LiteRT's GPU accelerator; `qnn:SOC`: Qualcomm's
+            NPU; `adb` or `adb:SERIAL`: a phone.
         binary: For phones: path of a benchmark_model, or the version of one to download; without, the one there.
 
     Raises:
@@ -220,11 +221,20 @@ def _open_gpu(_rest: str, _binary: str | None) -> Iterator[OnDevice]:
         yield on_gpu(process)
 
 
+@contextmanager
+def _open_npu(soc: str, _binary: str | None) -> Iterator[OnDevice]:
+    from mobilekit.targets.qnn import QNNProcess, on_npu
+
+    with QNNProcess(soc) as process:
+        yield on_npu(process)
+
+
 KINDS = (
     DeviceKind("local", ("local",), _find_local, None),
     DeviceKind("adb", ("adb", "adb:all", "adb:SERIAL"), _find_phones, _open_phone, is_phone=True),
     DeviceKind("replay", ("replay:DIR",), _find_replayed, None),
     DeviceKind("emulated", ("emulated",), None, _open_emulated),
     DeviceKind("gpu", ("gpu",), None, _open_gpu),
+    DeviceKind("qnn", ("qnn:SOC",), None, _open_npu),
 )
 """All there are. A new kind of devices is a line here and the functions that it names."""

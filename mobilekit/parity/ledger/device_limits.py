@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE, FORMAT_SHARE
 from mobilekit.parity.ledger.labels import device_label_bound
 from mobilekit.parity.ledger.limits import bounds_for
@@ -48,9 +50,10 @@ def float16_arithmetic_bounds(error: FormatError, drift: float | None) -> tuple[
 
     Args:
         error: With that of float16 arithmetic.
-        drift: Sum of the approximate rewrites' `max_drift` between both; None leaves nothing to derive a limit from.
+        drift: Sum of the approximate rewrites' `max_drift` between both; None leaves nothing to derive a limit from,
+            and so does a simulation that leaves float16's range.
     """
-    if drift is None:
+    if drift is None or not math.isfinite(error.float16_arithmetic_relative_l2):
         return ()
     if error.labels:
         return (device_label_bound(error.float16_arithmetic_relative_l2, error, "float16 arithmetic"),)

@@ -51,8 +51,9 @@ def measure(
         rewritten: The rewritten one, float32.
         files: What opens each stage that is a file, in the order of the conversion.
         recipe: Its limits and rewrites count.
-        evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantized ones on
-            these alone, as random values lie outside the ranges that they were calibrated for.
+        evaluation: Real inputs. Float stages are held to their limits on these and on `random`; quantized ones, and
+            those in float16 arithmetic, on these alone: random values lie outside the ranges of the calibration, and
+            may lie outside of float16's.
         random: Random inputs, float32 (N, ...) by name.
         steps: What the rewrites did.
         progress: Is told each stage.
@@ -71,7 +72,7 @@ def measure(
         progress(stage)
         runtime = opener()
         outputs[stage] = {InputSet.REAL: runtime.run(evaluation.inputs), InputSet.RANDOM: runtime.run(random)}
-    if Stage.GPU_FLOAT16 in files:
+    if any(stage.is_in_float16 for stage in files):
         errors = with_arithmetic(errors, rewritten, simulated.outputs[Stage.REWRITTEN], evaluation.inputs, random)
     is_other = any(step.is_other_function for step in steps)
     drift = None if is_other else sum(step.max_drift or 0.0 for step in steps)
@@ -169,7 +170,7 @@ class _Measured:
         real, random = InputSet.REAL, InputSet.RANDOM
         limits = {
             kind: judge(self._bounds(stage, against, name, kind), metrics[kind])
-            for kind in ((real,) if stage.is_quantized else (real, random))
+            for kind in ((real,) if stage.is_quantized or stage.is_in_float16 else (real, random))
         }
         findings = invariants.check(
             stage,
@@ -206,7 +207,7 @@ class _Measured:
 
     def _bounds(self, stage: Stage, against: Stage, name: str, kind: InputSet) -> tuple[Bound, ...]:
         is_total, error, file = against is Stage.REFERENCE, self.errors[kind][name], stage.on_host
-        if stage is Stage.GPU_FLOAT16:
+        if stage.is_in_float16:
             return float16_arithmetic_bounds(error, self.drift if is_total else 0.0)
         if stage.is_on_device and not is_total:
             return device_bounds(stage, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +98,4 @@ def test_limits_on_a_gpu() -> None:
     [bound] = float16_arithmetic_bounds(ERROR, 0.0)
     assert (bound.metric, bound.limit) == ("relative_l2", 8e-3)
     assert float16_arithmetic_bounds(ERROR, None) == ()
+    assert float16_arithmetic_bounds(replace(ERROR, float16_arithmetic_relative_l2=np.nan), 0.0) == ()
