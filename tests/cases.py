@@ -343,6 +343,23 @@ def attention_in_three_axes() -> nn.Module:
     return WindowAttention()
 
 
+class Reader(nn.Module):
+    """Columns of an image read in both directions, as recognizers of text do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Conv2d(3, 8, 4, 4), nn.Linear(12, 5)
+        self.read = nn.LSTM(8, 6, bidirectional=True, batch_first=True)
+        _seeded(self)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.out(self.read(self.a(x).mean(2).transpose(1, 2))[0])
+
+
+def recurrent_columns() -> nn.Module:
+    return Reader()
+
+
 class Spread(nn.Module):
     """Channels of very different ranges between layers, as trained depthwise networks have them."""
 

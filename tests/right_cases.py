@@ -77,6 +77,7 @@ CASES = {
     "flow_warp": Case(("output",), COORDINATES, int8=BEYOND_8_BITS),
     "multihead_attention": Case(("logits",)),
     "attention_in_three_axes": Case(("output",)),
+    "recurrent_columns": Case(("output",)),
     "channels_of_unlike_ranges": Case(("logits",)),
     "one_wide_mean": Case(("logits",), LONG_SUMS),
     "parallel_branches": Case(("logits",)),

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import processes
 from benchmarks.coverage.judge import judge_files
 from benchmarks.coverage.networks import MODELS
-from benchmarks.coverage.outcomes import Row, outcomes
+from benchmarks.coverage.outcomes import Row, outcomes, passed
 from benchmarks.coverage.prepare import write_inputs
 from benchmarks.coverage.report import document
 from benchmarks.coverage.ways import WAYS, Job, Way, python_of
@@ -74,6 +74,9 @@ def measure(job: Job, way: Way, python: str, limit: float) -> Row:
         spent += cost.cpu
         if cost.code:
             break
+    ledger = job.folder / way.precision / "ledger.json"
+    if way.is_ours and ledger.exists():
+        before = passed(json.loads(ledger.read_text()))
     judged = _judged(job, _files(job, way))
     found = outcomes(way, cost, log.read_text(errors="replace"), judged, before if cost.code else set(), limit)
     if way.is_ours and all(each["outcome"] == "right" for each in found.values()):

@@ -22,6 +22,7 @@ OUTCOMES = {
 }
 _TRACEBACK = "Traceback (most recent call last)"
 _REFUSALS = (2, 4)
+_STAGES = {"onnx": "onnx-simplified", "float32": "tflite-float32", "int8": "tflite-int8"}
 _WIDTH = 220
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _FOLDERS = re.compile(r"(?:/[\w.+-]+)+/(?=[\w.+-])")
@@ -38,7 +39,7 @@ def outcomes(
         cost: Of the last of its commands.
         said: All that they printed.
         judged: What `judge` found of the files that are there.
-        before: The formats that were there before a command failed, and are none of its.
+        before: The formats that were there before a command failed, or of which it says that they are well.
         limit: Seconds of processor time.
     """
     well = replace(cost, code=0, is_over=False)
@@ -46,6 +47,12 @@ def outcomes(
         precision: _outcome(way, well if precision in before else cost, said, judged.get(precision), limit)
         for precision in way.files
     }
+
+
+def passed(ledger: Mapping[str, Any]) -> set[str]:
+    """Return the formats of which a ledger of mobilekit says that they are within their limits."""
+    failed = {stage["stage"] for stage in ledger["stages"] if stage["verdict"] == "fail"}
+    return {precision for precision, stage in _STAGES.items() if stage not in failed}
 
 
 def _outcome(way: Way, cost: Cost, said: str, judged: dict[str, Any] | None, limit: float) -> Row:

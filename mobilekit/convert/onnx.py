@@ -36,6 +36,7 @@ _PARTS = (
     "constants",
 )
 """What an exported program is made of."""
+_RECURRENT = (aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input)
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch.onnx says of which modules a node is: a list as Python writes it, of paths and the step's own name."""
 
@@ -62,7 +63,7 @@ def write_onnx(model: GraphModule, shapes: Shapes, path: Path, opset: Opset | No
         outputs = list(named_outputs(model(*inputs)))
     try:
         with quiet(), torch.no_grad():
-            program = torch.export.export(_flat(model), inputs, strict=False)
+            program = _unrolled(torch.export.export(_flat(model), inputs, strict=False))
             made = _translated(program, opset or (20 if _has_gelu(program) else 18))
             _tidy(made.model)
             _name(made.model, input_names(model), outputs)
@@ -71,6 +72,21 @@ def write_onnx(model: GraphModule, shapes: Shapes, path: Path, opset: Opset | No
         raise ToolError(f"torch.onnx failed: {first_line(_cause(error))}.") from error
     _check_inputs(made.model)
     made.save(path)
+
+
+def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return a program in which recurrent layers are written step by step.
+
+    TFLite's own go on from the state in which the inference before has left them, and PyTorch's begin anew with each.
+    """
+    if not any(node.target in _RECURRENT for node in program.graph.nodes):
+        return program
+    from torch._decomp import decomposition_table
+
+    made: torch.export.ExportedProgram = program.run_decompositions(
+        {target: decomposition_table[target] for target in _RECURRENT}
+    )
+    return made
 
 
 class _AsItIs(torch.export.ExportedProgram):

@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks import processes
 from benchmarks.coverage import __main__ as coverage
 from benchmarks.coverage import judge, networks, report
-from benchmarks.coverage.outcomes import last_words, outcomes
+from benchmarks.coverage.outcomes import last_words, outcomes, passed
 from benchmarks.coverage.ways import WAYS, Job
 from mobilekit.recipes.schema import Input
 
@@ -82,6 +82,11 @@ def test_a_file_that_was_there_before_the_failure_is_judged_alone() -> None:
     found = outcomes(HAND, ended(1), TRACEBACK, {"onnx": RIGHT}, {"onnx"}, 300)
     assert [found[name]["outcome"] for name in ("onnx", "float32")] == ["right", "crashed"]
     assert found["float32"]["reason"] == "exit code 1: ValueError: no"
+
+
+def test_a_ledger_tells_which_format_failed() -> None:
+    stages = [{"stage": "onnx-simplified", "verdict": "pass"}, {"stage": "tflite-float32", "verdict": "fail"}]
+    assert passed({"stages": stages}) == {"onnx", "int8"}
 
 
 def test_the_last_words_are_the_error() -> None:

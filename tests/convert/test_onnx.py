@@ -246,6 +246,34 @@ def test_attention_of_any_number_of_axes(
     assert "Softmax" in kinds(write(AttentionOf(leading, mask), tmp_path / "a.onnx"))
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer over six steps of four rows."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = kind(6, 5, **options)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.layer(x.reshape(4, 6, 6))[0]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Recurrent(nn.LSTM, bidirectional=True, batch_first=True),
+        Recurrent(nn.LSTM, num_layers=2),
+        Recurrent(nn.GRU, bidirectional=True),
+        Recurrent(nn.RNN, nonlinearity="relu", bias=False),
+        Recurrent(nn.RNN),
+    ],
+)
+def test_recurrent_layers_have_no_state_that_is_left(net: Recurrent, tmp_path: Path) -> None:
+    found = kinds(write(net, tmp_path / "a.onnx"))
+    assert "MatMul" in found
+    assert not {"LSTM", "GRU", "RNN", "Loop", "Scan"} & set(found)
+
+
 NET = """
 import sys
 from pathlib import Path
