@@ -24,7 +24,7 @@ def _without(package: str) -> Iterator[None]:
         del modules[package]
 
 
-with _without("torch"):  # onnxsim 0.6.5 tries it, for a bridge to another tool: 1.6 s and 460 MB
+with _without("torch"):  # onnxsim 0.8.1 tries it, for a bridge to another tool: 1.6 s and 460 MB
     import onnxsim
 
 
