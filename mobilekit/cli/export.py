@@ -40,6 +40,7 @@ def export(
     channels: options.Channels = None,
     labels: options.Labels = None,
     max_top1_drop: options.MaxTop1Drop = None,
+    target: options.Targets = None,
     calibration: options.Calibration = None,
     inputs: options.Inputs = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Number of classes of the model.")] = None,
@@ -60,7 +61,7 @@ def export(
     written, but for --strict. With --strict it is 1 also where a stage is unjudged.
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
-    `mobilekit export timm:mobilenetv3_large_100` ·
+    `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export ghostnetv2 --target cpu,gpu` ·
     `mobilekit export nets/mine.py:make --weights mine.pth --input-size 256x192 --mean 0.5 --std 0.5 --calibration
     photos --inputs test`
     """
@@ -72,6 +73,7 @@ def export(
     from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.models.names import folder_name
     from mobilekit.recipes.inputs.labeled import read_labels
+    from mobilekit.targets.catalogue import target_words
 
     base = choose_recipe(model, recipe, weights)
     picture = {
@@ -85,9 +87,10 @@ def export(
         "channels": channels,
     }
     size, names = options.split_size(input_size), read_labels(labels) if labels else None
-    loaded = adjust(base, size, num_classes, options.split_words(precision), rewritten, picture, names, max_top1_drop)
-    target = output or Path("artifacts") / folder_name(model)
-    request = ExportRequest(Source(model, loaded, weights, calibration, inputs), target, force, strict, jobs)
+    words, targets = options.split_words(precision), target_words(target) if target is not None else None
+    loaded = adjust(base, size, num_classes, words, rewritten, picture, names, max_top1_drop, targets)
+    place = output or Path("artifacts") / folder_name(model)
+    request = ExportRequest(Source(model, loaded, weights, calibration, inputs), place, force, strict, jobs)
     with working(f"exporting {model}") as tell:
         exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
     result = _result(exported)

@@ -37,6 +37,7 @@ _GATE_ADVICE = {
     "max_partitions": "`mobilekit inspect FILE` names each op outside the delegate, with the reason.",
     "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
     "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
+    "whole": "`mobilekit inspect FILE --target TARGET` names each op, with the compiler's words and the module.",
     "max_top1_drop": "`mobilekit quantize-search` finds what to leave in float; calibrate on pictures like those.",
 }
 _GATES = {"max_partitions": ("XNNPACK partition", ""), "forbid_ops": ("forbidden op", ""), "max_size_mb": ("MB", "MB")}
@@ -95,7 +96,10 @@ def gate_words(gate: GateResult) -> str:
     if gate.gate == "max_top1_drop":
         lost = "is not known" if math.isnan(gate.value) else f"is {percent(gate.value, 2)} % of the inputs"
         return f"the drop of top-1 {lost}, at most {percent(gate.limit, 2)} %"
-    return f"{count(gate.value, *_GATES[gate.gate])}, at most {gate.limit:g}"
+    if gate.gate == "whole":
+        return f"{gate.target} leaves {count(gate.value, 'op')} or computes them wrongly"
+    words = (f"{gate.target} partition", "") if gate.target else _GATES[gate.gate]
+    return f"{count(gate.value, *words)}, at most {gate.limit:g}"
 
 
 def by_place(findings: Sequence[Finding]) -> list[list[Finding]]:

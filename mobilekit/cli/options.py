@@ -228,6 +228,15 @@ MaxTop1Drop = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Fail where a file is right on this share of labeled inputs less: 0.01 is 1 %."),
 ]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="Fail where one of these does not run its files whole, by its own compiler: `cpu,gpu`; `npu` is "
+        "qnn:SM8650 and vela:u55-256.",
+        autocompletion=complete.targets,
+    ),
+]
 Reference = Annotated[str | None, typer.Option(help=_REFERENCE)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists there; an export is made anew.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Take nothing from earlier exports.")]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import AccuracyGate, Input, Recipe
+from mobilekit.recipes.schema import AccuracyGate, Input, Recipe, TargetGate
 from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
@@ -27,6 +27,7 @@ def adjust(
     picture: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
     max_top1_drop: float | None = None,
+    targets: Sequence[str] | None = None,
 ) -> LoadedRecipe:
     """Return a recipe with some of its parts set anew; None leaves a part as it is.
 
@@ -39,6 +40,7 @@ def adjust(
         picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
         labels: Names of the model's classes, in the order of its outputs.
         max_top1_drop: The share of inputs by which files may be right less often than the reference.
+        targets: Those that must run every file that they read whole; gates that the recipe has of one stay.
 
     Raises:
         UsageError: A value is wrong.
@@ -75,7 +77,11 @@ def adjust(
             raise UsageError(f"The drop of top-1 is {max_top1_drop:g}, not a share of 0 to 1.", "1 % is 0.01.")
         held = recipe.gates.accuracy.precision if recipe.gates.accuracy else ()
         accuracy = AccuracyGate(max_top1_drop=max_top1_drop, precision=held)
-        changes["gates"] = recipe.gates.model_copy(update={"accuracy": accuracy})
+        recipe = recipe.model_copy(update={"gates": recipe.gates.model_copy(update={"accuracy": accuracy})})
+        changes["gates"] = recipe.gates
+    if targets is not None:
+        asked = {word: TargetGate(whole=True) for word in targets} | (recipe.gates.targets or {})
+        changes["gates"] = recipe.gates.model_copy(update={"targets": asked})
     if not rewrites:
         changes["rewrites"] = ()
     return replace(loaded, recipe=recipe.model_copy(update=changes), set_by=set_by)

@@ -19,6 +19,7 @@ from mobilekit.jobs.given import assumed, given_of
 from mobilekit.jobs.manifest import calibrated_on, manifest_content
 from mobilekit.jobs.measure import inspect_files, measure_folder
 from mobilekit.jobs.source import Opened, Source, open_source
+from mobilekit.jobs.target_gates import check_named
 from mobilekit.models.build import save_state
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, file_spec, is_registered
@@ -103,6 +104,7 @@ def export(
     opened = opened or open_source(request.source)
     _check_output(request, digest)
     check_installed()
+    check_named(request.source.recipe.recipe)
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:

@@ -11,6 +11,7 @@ from torch import nn
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
+from mobilekit.jobs.target_gates import check_targets
 from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
@@ -109,6 +110,7 @@ def measure_folder(
         if stage.file in artifacts
     }
     gates = [*_check_gates(artifacts, recipe)]
+    gates += check_targets(folder, recipe, [stage for stage in stages if not stage.is_on_device], progress)
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
     left = device.left if device else {}

@@ -278,14 +278,33 @@ class AccuracyGate(_Part):
     precision: tuple[Precision, ...] = Field((), description="Files that are held to it; all that are made without.")
 
 
+class TargetGate(_Part):
+    """How a target must run the files that it reads, by its own compiler."""
+
+    precision: tuple[Precision, ...] = Field((), description="TFLite files that are held to it; all without.")
+    whole: bool = Field(False, description="It takes every op, in one part, and computes none of them wrongly.")
+    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Parts in which it runs the graph; the processor may run others."
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> TargetGate:
+        if not self.whole and self.max_partitions is None:
+            raise ValueError("it asks for nothing: give `whole: true`, or `max_partitions`")
+        return self
+
+
 class Gates(_Part):
-    """What each TFLite file must be like, by its precision, and how much accuracy they may lose."""
+    """What each TFLite file must be like, by its precision, on targets, and how much accuracy they may lose."""
 
     float32: Gate | None = None
     float16: Gate | None = None
     dynamic: Gate | None = None
     int8: Gate | None = None
     accuracy: AccuracyGate | None = None
+    targets: dict[str, TargetGate] | None = Field(
+        None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."
+    )
 
     @property
     def files(self) -> dict[Precision, Gate]:

@@ -19,8 +19,10 @@ BUNDLE_ROOMS = (
     "models/checkpoints/*",
     "rewrites/**/*.py",
     "artifacts/*.py",
+    "artifacts/analysis/runtime_faults.*",
     "convert/**/*.py",
     "parity/ledger/*.py",
+    "targets/*.py",
     "parity/ranges/*.py",
     "jobs/artifacts.py",
     "jobs/beside.py",
@@ -29,6 +31,7 @@ BUNDLE_ROOMS = (
     "jobs/given.py",
     "jobs/measure.py",
     "jobs/source.py",
+    "jobs/target_gates.py",
 )
 # The same for one ONNX or TFLite file of a given graph: the conversion, and the code of the modules that are in a graph
 # (rewrites put some there). Not the proofs, and of the models not the families: the graph and its weights are part of

@@ -34,6 +34,8 @@ KINDS = (
     TargetKind("vela", Vela, CONFIGURATIONS),
 )
 """All there are. A new target is a file here and a line in this list."""
+NPUS = ("qnn:SM8650", "vela:u55-256")
+"""What `npu` stands for: of each maker whose compiler can be had, a chip that is common."""
 
 
 def words() -> list[str]:
@@ -53,13 +55,26 @@ def find_target(word: str) -> Target:
     return kind.make(word)
 
 
-def find_targets(listed: str) -> list[Target]:
-    """Return the targets that words with commas between them name.
+def target_words(listed: str) -> list[str]:
+    """Return the words that a list with commas between them names, each once; `npu` stands for those of `NPUS`.
 
     Raises:
-        UsageError: One of them names none.
+        UsageError: One of them names no target, or there is none.
     """
-    return [find_target(word) for word in dict.fromkeys(word.strip() for word in listed.split(",")) if word]
+    given = [word.strip() for word in listed.split(",") if word.strip()]
+    found = [find_target(one).name for word in given for one in (NPUS if word == "npu" else [word])]
+    if not found:
+        raise UsageError("No target is named.", nearest("", words()))
+    return list(dict.fromkeys(found))
+
+
+def find_targets(listed: str) -> list[Target]:
+    """Return the targets that `target_words` gives.
+
+    Raises:
+        UsageError: As there.
+    """
+    return [find_target(word) for word in target_words(listed)]
 
 
 def files_for(target: Target, path: Path) -> Sequence[Path]:

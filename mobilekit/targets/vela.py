@@ -57,7 +57,7 @@ class Vela(Target):
         """Have Vela compile a file.
 
         Raises:
-            ToolError: It is not installed, came to no end, or cannot read the file.
+            ToolError: It is not installed, came to no end, or died.
         """
         configuration = f"ethos-{self.name.partition(':')[2]}"
         with TemporaryDirectory(prefix="mobilekit-") as folder:
@@ -76,11 +76,17 @@ class Vela(Target):
             except subprocess.TimeoutExpired as error:
                 raise ToolError(f"Vela came to no end on {path.name} in {_SECONDS} s.") from error
             made = Path(folder) / f"{path.stem}_vela.tflite"
-            if done.returncode != 0 or not made.is_file():
-                found = _FAILED.search(done.stdout)
-                words = found["words"] if found else (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-                raise ToolError(f"Vela cannot compile {path.name}: {words.strip().rstrip('.')}.")
-            return read_answer(self.name, path, made, done.stdout)
+            if made.is_file():
+                return read_answer(self.name, path, made, done.stdout)
+        if found := _FAILED.search(done.stdout):
+            return self._refused(path, found["words"])
+        words = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
+        raise ToolError(f"Vela ended with exit status {done.returncode} on {path.name}: {words.rstrip('.')}.")
+
+    def _refused(self, path: Path, words: str) -> Answer:
+        """Return that Vela takes nothing of a file, for one op."""
+        refused = Refusal("file", 1, words.strip().rstrip("."), help=_HELP)
+        return Answer(self.name, path.name, 0, len(list_ops(path)), 0, (refused,), _asked())
 
 
 def read_answer(name: str, path: Path, made: Path, log: str) -> Answer:
@@ -100,8 +106,11 @@ def read_answer(name: str, path: Path, made: Path, log: str) -> Answer:
         (found["kind"], _words(found["words"]), modules.get(found["output"])) for found in _REFUSED.finditer(log)
     )
     helped = tuple(_helped(each) for each in refused)
-    asked = f"{PACKAGE} {installed_version(PACKAGE)}"
-    return Answer(name, path.name, len(ops) - len(kinds) + partitions, len(ops), partitions, helped, asked)
+    return Answer(name, path.name, len(ops) - len(kinds) + partitions, len(ops), partitions, helped, _asked())
+
+
+def _asked() -> str:
+    return f"{PACKAGE} {installed_version(PACKAGE)}"
 
 
 def _words(reason: str) -> str:

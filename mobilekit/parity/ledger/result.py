@@ -206,12 +206,15 @@ class GateResult(Result):
     artifact: str
     """File name."""
     gate: str
-    """`max_partitions`, `forbid_ops`, `max_size_mb` or `max_top1_drop`."""
+    """`max_partitions`, `forbid_ops`, `max_size_mb`, `max_top1_drop` or `whole`: how many ops are left or computed
+    wrongly."""
     limit: float
     value: Figure
     verdict: Verdict
     why: str = ""
     """What makes the value, where it is beyond the limit."""
+    target: str = ""
+    """Whose compiler was asked; empty for XNNPACK."""
 
 
 @dataclass(frozen=True)
