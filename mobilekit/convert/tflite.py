@@ -79,8 +79,10 @@ def _converted(
     except FullDiskError:
         raise
     except ToolError as error:
-        has_died = isinstance(error.__cause__, WorkerError) and error.__cause__.code is not None
-        if has_died and request["direct"] and not Path(request["begun"]).exists():
+        cause = error.__cause__ if isinstance(error.__cause__, WorkerError) else None
+        has_died = cause is not None and cause.code is not None
+        was_killed = cause is not None and cause.signal == "SIGKILL"  # mostly for its memory, of which Keras takes more
+        if has_died and not was_killed and request["direct"] and not Path(request["begun"]).exists():
             return _converted(onnx_path, {**request, "direct": False}, files, scratch)
         culprit = _culprit(files, scratch) if has_died else None
         if culprit is None:

@@ -1,6 +1,6 @@
 """`qnn:SOC`: Qualcomm's own compiler for its NPU (HTP), asked through ONNX Runtime's QNN provider on this machine.
 
-It comes from PyPI as `onnxruntime-qnn`, under Qualcomm's licence, which whoever installs it accepts; nothing of it is
+It comes from PyPI as `onnxruntime-qnn`, under Qualcomm's license, which whoever installs it accepts; nothing of it is
 part of mobilekit. Its compiler for phones runs on x86-64 Linux as well, and takes a graph for a chip that is named.
 """
 
@@ -55,7 +55,7 @@ class QNN(Target):
             return None
         return ToolError(
             f"{PACKAGE} is not installed: Qualcomm's compiler is in it.",
-            f"pip install --no-deps {PACKAGE}=={TESTED} (98 MB; Qualcomm's licence; Linux with glibc 2.35 or newer)",
+            f"pip install --no-deps {PACKAGE}=={TESTED} (98 MB; Qualcomm's license; Linux with glibc 2.35 or newer)",
         )
 
     def ask(self, path: Path) -> Answer:

@@ -97,8 +97,9 @@ def test_a_colon_in_a_name_is_written_twice(digits_bundle: Path) -> None:
     inputs = {"input": np.random.default_rng(0).uniform(-1, 1, (2, 1, 32, 32)).astype(np.float32)}
     made = ToolRuntime(tool, "/tool", path, {}).run(inputs)
     np.testing.assert_array_equal(made["logits"], LiteRTRuntime(path).run(inputs)["logits"])
-    assert tool.flags["input_layer"] == "serving_default_input:0"
-    assert tool.flags["input_layer_value_files"].startswith("serving_default_input::0:/store/")
+    [name] = [detail["name"] for detail in LiteRTRuntime(path).interpreter.get_input_details()]
+    assert tool.flags["input_layer"] == name
+    assert tool.flags["input_layer_value_files"].startswith(f"{name.replace(':', '::')}:/store/")
 
 
 @pytest.mark.parametrize("flag", ["output_filepath", "input_layer_value_files"])

@@ -1,8 +1,8 @@
 """Ops that onnx2tf's direct writer chooses, in the forms that delegates and quantizers know.
 
 It pads with PADV2 and a value of one axis, which TensorFlow's quantizer refuses, also with zeros; and it shuffles
-channels by GATHER, which XNNPACK has not. It flattens rows before FULLY_CONNECTED, which does so itself. TensorFlow
-Lite's converter makes PAD, RESHAPE and TRANSPOSE, and nothing.
+channels by GATHER, which XNNPACK has not. It flattens rows before FULLY_CONNECTED, which does so itself, and gives
+PRELU's slopes an axis for the batch. TensorFlow Lite's converter makes PAD, RESHAPE and TRANSPOSE, and nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def with_known_forms(content: bytes) -> bytes:
             _shuffle(model, op)
         elif kind == "FULLY_CONNECTED":
             _read_unflattened(model, op)
+        elif kind == "PRELU":
+            _slopes_of_one_input(model, op)
     return pack(model)
 
 
@@ -57,6 +59,14 @@ def _pad(model: Any, op: Any) -> None:
         op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.PadOptions, schema().PadOptionsT()
     else:
         op.inputs = np.array([*op.inputs[:2], add_constant(model, value.reshape(()))], np.int32)
+
+
+def _slopes_of_one_input(model: Any, op: Any) -> None:
+    """Give a PRELU slopes without an axis for the batch, which TensorFlow's quantizer wants so."""
+    tensors = model.subgraphs[0].tensors
+    slopes = constant(model, tensors[int(op.inputs[1])])
+    if slopes is not None and slopes.ndim == len(tensors[int(op.inputs[0])].shape) and slopes.shape[0] == 1:
+        op.inputs = np.array([op.inputs[0], add_constant(model, slopes[0])], np.int32)
 
 
 def _shuffle(model: Any, op: Any) -> None:

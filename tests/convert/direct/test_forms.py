@@ -31,6 +31,20 @@ def test_padding(value: float, kind: str) -> None:
     np.testing.assert_array_equal(results(after, IMAGE)[0], results(before, IMAGE)[0])
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 6), (1, 1, 6)])
+def test_slopes_have_no_axis_for_the_batch(shape: tuple[int, ...]) -> None:
+    net = Net()
+    x, slopes = net.tensor("x", [1, 4, 5, 6]), normal(*shape)
+    before = net.content(x, net.op("PRELU", [x, net.constant(slopes)], net.tensor("y", [1, 4, 5, 6])))
+    after = with_known_forms(before)
+    model = unpack(after)
+    [op] = model.subgraphs[0].operators
+    held = constant(model, model.subgraphs[0].tensors[int(op.inputs[1])])
+    assert held is not None and held.shape == (1, 1, 6)
+    np.testing.assert_array_equal(results(after, IMAGE)[0], results(before, IMAGE)[0])
+    np.testing.assert_allclose(results(after, IMAGE)[0], np.where(IMAGE < 0, IMAGE * slopes, IMAGE), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("order", "is_shuffle"), [([0, 3, 1, 4, 2, 5], True), ([0, 2, 4, 1, 3, 5], True), ([0, 3, 1, 4, 5, 2], False)]
 )
