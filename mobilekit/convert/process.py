@@ -24,6 +24,8 @@ _SHARED: dict[Path, Worker] = {}
 """The process that tasks in a scratch folder share."""
 # Who is blamed when a task does not say itself which of its tools failed.
 _TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion", "quantize": "the TFLite conversion"}
+OPENS = "LiteRT opens the {} file"
+"""The last line of a log where LiteRT ends the process at a file."""
 ANOTHER_WAY = "mobilekit: this failed, and is done another way"
 """A line of a task's log behind which nothing before is to blame."""
 # How onnx2tf and TensorFlow Lite's converter name the op at fault.
@@ -116,6 +118,13 @@ def explain(task: str, failure: WorkerError, folder: Path) -> ToolError:
     if unsupported := re.search(r"'tf\.\w+' op is [^\n]+", words):
         first = unsupported[0]
     short = first if len(first) <= _LONGEST_QUOTE else f"{first[:_LONGEST_QUOTE]}…"
+    opened = re.search(OPENS.format(r"(\w+)") + r"\s*(?:INFO.*\s*)*\Z", last)
+    if failure.signal and opened:
+        return ToolError(
+            f"LiteRT ended its process ({failure.signal}) as it opened the {opened[1]} file, and said nothing.",
+            "Nor could an app open it. A rewrite may keep out what LiteRT cannot take: without a recipe, all exact ones "
+            "are applied.",
+        )
     if failure.signal:
         short = f"it was killed by {failure.signal}; its last words: {short}"
     hint = (

@@ -18,6 +18,7 @@ from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.installed import writes_directly
+from mobilekit.convert.opening import open_once
 from mobilekit.store.worker_loop import named
 
 _CONVERTER, _MODULE = "tensorflow.compiler.mlir.lite.python", "_pywrap_converter_api"
@@ -38,7 +39,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
     made = int8(content, load_calibration(request["calibration"]), kept, pixels)
-    Path(request["int8"]).write_bytes(with_bytes(made, pixels))
+    made = with_bytes(made, pixels)
+    open_once(made, "int8")
+    Path(request["int8"]).write_bytes(made)
     return {}
 
 

@@ -15,6 +15,7 @@ from mobilekit.convert.by_keras import by_keras
 from mobilekit.convert.byte_inputs import take_onnx_bytes, with_bytes
 from mobilekit.convert.direct.network import by_writer
 from mobilekit.convert.network import Network
+from mobilekit.convert.opening import open_once
 from mobilekit.convert.process import ANOTHER_WAY
 from mobilekit.convert.tasks.quantize import int8, load_calibration
 from mobilekit.convert.weights import dynamic
@@ -66,7 +67,9 @@ def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict
     failed = {}
     for precision, path in request["files"].items():
         try:
-            Path(path).write_bytes(with_bytes(_content(network, precision, request, pixels), pixels))
+            content = with_bytes(_content(network, precision, request, pixels), pixels)
+            open_once(content, precision)  # if this process ends here, the file that lacks is the one at fault
+            Path(path).write_bytes(content)
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
