@@ -122,8 +122,7 @@ def explain(task: str, failure: WorkerError, folder: Path) -> ToolError:
     if failure.signal and opened:
         return ToolError(
             f"LiteRT ended its process ({failure.signal}) as it opened the {opened[1]} file, and said nothing.",
-            "Nor could an app open it. A rewrite may keep out what LiteRT cannot take: without a recipe, all exact ones "
-            "are applied.",
+            "Nor could an app open it. A rewrite may keep out what LiteRT cannot take; the default recipe has all.",
         )
     if failure.signal:
         short = f"it was killed by {failure.signal}; its last words: {short}"

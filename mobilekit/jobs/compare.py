@@ -151,10 +151,10 @@ def _pair_with_onnx(reference: Path, path: Path, runtime: Runtime, inputs: Path 
     truth, model = OnnxRuntime(reference), onnx.load(reference)
     shapes = _fixed(reference, truth.input_shapes(), runtime.input_shapes())
     paired = pair_inputs(runtime, shapes)
-    random = _random({info.name: info.dtype for info in truth.inputs}, shapes)
-    evaluation = (
-        Evaluation(str(inputs), read_arrays(inputs, shapes)) if inputs else Evaluation("standard normal", random)
-    )
+    dtypes = {info.name: info.dtype for info in truth.inputs}
+    random = _random(dtypes, shapes)
+    drawn = "random bytes" if "uint8" in dtypes.values() else "standard normal"
+    evaluation = Evaluation(str(inputs), read_arrays(inputs, shapes)) if inputs else Evaluation(drawn, random)
     one = _first(random)
     pair_outputs(paired, one, truth.run(one))
     precision = precision_of(path)
