@@ -51,8 +51,10 @@ def outcomes(
 
 def passed(ledger: Mapping[str, Any]) -> set[str]:
     """Return the formats of which a ledger of mobilekit says that they are within their limits."""
-    failed = {stage["stage"] for stage in ledger["stages"] if stage["verdict"] == "fail"}
-    return {precision for precision, stage in _STAGES.items() if stage not in failed}
+    verdicts: dict[str, set[str]] = {}
+    for stage in ledger["stages"]:
+        verdicts.setdefault(stage["stage"], set()).add(stage["verdict"])
+    return {precision for precision, stage in _STAGES.items() if "fail" not in verdicts.get(stage, {"fail"})}
 
 
 def _outcome(way: Way, cost: Cost, said: str, judged: dict[str, Any] | None, limit: float) -> Row:

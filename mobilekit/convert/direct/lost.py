@@ -15,6 +15,8 @@ from mobilekit.artifacts.tflite import add_constant, code_of, constant, numbers,
 
 _BRIDGE = "_nhwc_bridge"
 """How the writer calls a tensor of which it wanted to keep the result in ONNX's order as well."""
+_INPUT = "_input_nhwc"
+"""How it calls what a node takes in the other order."""
 _TO_NCHW = [0, 3, 1, 2]
 
 
@@ -37,7 +39,7 @@ def with_lost_tensors(content: bytes, onnx_graph: Any) -> bytes:
     for number in lost:
         for name, order in _twins((graph.tensors[number].name or b"").decode(), onnx_graph):
             twin = places.get(name)
-            if twin in makers and _fits(graph, twin, order, number):
+            if twin in makers and _fits(graph, twin, order, number) and not _is_made_of(twin, number, makers):
                 op = _transpose(model, twin, order, number)
                 graph.operators.insert(graph.operators.index(makers[twin]) + 1, op)
                 break
@@ -52,6 +54,8 @@ def _twins(name: str, onnx_graph: Any) -> list[tuple[str, list[int]]]:
     """Return the names that a tensor's twin may have, each with the order of axes that leads back."""
     found = [(f"{name}{_BRIDGE}", _TO_NCHW)]
     for node in onnx_graph.node:
+        if node.input and node.input[0] == name:
+            found.append((f"{node.name}{_INPUT}", _TO_NCHW))
         if node.op_type == "Transpose" and node.input[0] == name:
             order = next(list(attribute.ints) for attribute in node.attribute if attribute.name == "perm")
             found.append((node.output[0], [int(axis) for axis in np.argsort(order)]))
@@ -61,6 +65,19 @@ def _twins(name: str, onnx_graph: Any) -> list[tuple[str, list[int]]]:
 def _fits(graph: Any, twin: int, order: list[int], number: int) -> bool:
     shape, wanted = (numbers(graph.tensors[one].shape) for one in (twin, number))
     return len(shape) == len(order) and [shape[axis] for axis in order] == wanted
+
+
+def _is_made_of(made: int, source: int, makers: dict[int, Any]) -> bool:
+    """Return whether a tensor is computed of another one."""
+    seen, waiting = set[int](), [made]
+    while waiting:
+        number = waiting.pop()
+        if number in makers and number not in seen:
+            seen.add(number)
+            waiting += [int(one) for one in makers[number].inputs]
+        elif number == source:
+            return True
+    return False
 
 
 def _transpose(model: Any, source: int, order: list[int], made: int) -> Any:
