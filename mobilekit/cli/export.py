@@ -58,7 +58,8 @@ def export(
     """Export a model to ONNX and TFLite, measure every stage, and write a bundle with its ledger.
 
     Exit code 1 if a rewrite's proof or a stage's parity failed, or a TFLite file could not be made: the others are
-    written, but for --strict. With --strict it is 1 also where a stage is unjudged.
+    written, but for --strict. With --strict it is 1 also where a stage is unjudged, and with --target where one of
+    these does not run all of a file that it reads.
 
     Examples: `mobilekit export ghostnetv2` · `mobilekit export ghostnet --precision float32,int8 -o out` ·
     `mobilekit export timm:mobilenetv3_large_100` · `mobilekit export ghostnetv2 --target cpu,gpu` ·

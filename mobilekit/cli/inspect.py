@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli import complete, options
+from mobilekit.cli import options
 from mobilekit.cli.diff_request import refuse
 from mobilekit.cli.output import out, print_json, progress
 
@@ -17,13 +17,7 @@ def inspect(
     ops: Annotated[
         bool, typer.Option("--ops", help="List the ops in order: output shapes, sizes of weights, PyTorch modules.")
     ] = False,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Ask the compilers of these targets what they take, and nothing else: `gpu`, `cpu,gpu`.",
-            autocompletion=complete.targets,
-        ),
-    ] = None,
+    target: options.Targets = None,
     as_json: options.Json = False,
 ) -> None:
     """Show an artifact's ops, inputs and outputs, and what the delegate leaves, with the reason.

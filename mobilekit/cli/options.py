@@ -232,8 +232,7 @@ Targets = Annotated[
     str | None,
     typer.Option(
         "--target",
-        help="Fail where one of these does not run its files whole, by its own compiler: `cpu,gpu`; `npu` is "
-        "qnn:SM8650 and vela:u55-256.",
+        help="Ask these targets' own compilers what they take: `cpu,gpu`; `npu` is qnn:SM8650 and vela:u55-256.",
         autocompletion=complete.targets,
     ),
 ]

@@ -24,7 +24,7 @@ def ranges(
     Examples: `mobilekit ranges efficientvit_b1` · `mobilekit ranges artifacts/ghostnetv2 --calibration photos --json` ·
     `mobilekit ranges timm:mobilevit_s --recipe mine.yaml`
     """
-    from mobilekit.cli.render.ranges import range_lines, verdict_line
+    from mobilekit.cli.render.ranges import float16_lines, range_lines, verdict_line
     from mobilekit.jobs.ranges import ranges_of_bundle, ranges_of_model
     from mobilekit.jobs.source import Source, choose_recipe
 
@@ -39,7 +39,8 @@ def ranges(
         return
     if found.note:
         out.print(found.note)
-    for line in (*range_lines(found.lint, in_full=True), verdict_line(found.lint)):
+    lines = [*range_lines(found.lint, in_full=True), *float16_lines(found.float16_losses)]
+    for line in (*lines, verdict_line(found.lint)):
         out.print(line)
     if not found.is_trained:
         err.print(f"note: the model has {found.weights}.")

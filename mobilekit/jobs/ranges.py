@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.jobs.bundle_inputs import calibration_of_bundle
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.source import Source, build
+from mobilekit.parity.ledger.float16_arithmetic import float16_losses
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint
 from mobilekit.recipes.inputs.preprocess import Arrays
@@ -19,6 +22,8 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.store.bundle import open_bundle
 
 Progress = Callable[[str], None]
+_SIMULATED = 8
+"""Inputs that float16 arithmetic is simulated on, which takes a second or two for that many."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,16 @@ class Ranges:
     is_trained: bool
     """Whether they mean something."""
     lint: RangeLint
+    float16_losses: dict[str, float]
+    """What float16 arithmetic moves each output by in a simulation, as relative L2; not a number where it overflows."""
     note: str = ""
     """A sentence where a bundle is judged on other inputs than it was calibrated on."""
 
     def to_json(self) -> dict[str, Any]:
         """Return them as JSON data."""
         content = {"model": self.model, "recipe": self.recipe, "weights": self.weights, **self.lint.to_json()}
-        return {**content, "notes": [self.note] if self.note else []}
+        losses = {name: loss if math.isfinite(loss) else None for name, loss in self.float16_losses.items()}
+        return {**content, "float16_arithmetic": losses, "notes": [self.note] if self.note else []}
 
 
 def ranges_of_model(source: Source, progress: Progress = lambda _message: None) -> Ranges:
@@ -55,7 +63,8 @@ def ranges_of_model(source: Source, progress: Progress = lambda _message: None) 
     progress("rewriting")
     graph, arrays, reference = built.rewritten(prove=False).graph, built.calibration.arrays, built.reference
     found = _lint(graph, arrays, source.recipe, progress)
-    return Ranges(built.entry.name, source.recipe.name, reference.weights_source, reference.is_trained, found)
+    losses = _losses(graph, arrays, progress)
+    return Ranges(built.entry.name, source.recipe.name, reference.weights_source, reference.is_trained, found, losses)
 
 
 def ranges_of_bundle(
@@ -83,7 +92,15 @@ def ranges_of_bundle(
     _model, rewritten = models_of_bundle(bundle, loaded, reference)
     spec, weights = bundle.manifest["model"], bundle.manifest["model"]["weights"]
     found = _lint(rewritten.graph, inputs.arrays, loaded, progress)
-    return Ranges(spec["name"], loaded.name, weights["source"], weights["trained"], found, note)
+    losses = _losses(rewritten.graph, inputs.arrays, progress)
+    return Ranges(spec["name"], loaded.name, weights["source"], weights["trained"], found, losses, note)
+
+
+def _losses(graph: GraphModule, arrays: Arrays, progress: Progress) -> dict[str, float]:
+    """Return what float16 arithmetic does on some of the inputs: GPUs and NPUs compute in it, whatever the weights."""
+    progress("computing in float16")
+    some = {name: array[:_SIMULATED] for name, array in arrays.items()}
+    return float16_losses(graph, some, TorchRuntime(graph).run(some))
 
 
 def _lint(graph: GraphModule, arrays: Arrays, loaded: LoadedRecipe, progress: Progress) -> RangeLint:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from mobilekit.cli.render.format import count
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning
 
@@ -32,6 +35,17 @@ def verdict_line(lint: RangeLint) -> str:
     others = len(lint.warnings) - severe
     counts = f"{severe} severe, {count(others, 'other warning')}" if severe or others else "nothing to warn of"
     return f"Ranges on {count(lint.count, 'calibration input')}: {counts}."
+
+
+def float16_lines(losses: Mapping[str, float]) -> list[str]:
+    """Return a line for each output: what float16 arithmetic moves it by, as relative L2."""
+    told = {
+        name: f"moves by {loss:.1e} (relative L2, simulated)"
+        if math.isfinite(loss)
+        else "is no number: values leave float16's range (simulated)"
+        for name, loss in losses.items()
+    }
+    return [f"In float16 arithmetic, as on GPUs and NPUs, {name} {words}." for name, words in told.items()]
 
 
 def _more(rest: int) -> list[str]:

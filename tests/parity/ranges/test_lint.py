@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from mobilekit.cli.render.ranges import range_lines, verdict_line
+from mobilekit.cli.render.ranges import float16_lines, range_lines, verdict_line
 from mobilekit.errors import UsageError
 from mobilekit.jobs.ranges import Ranges, ranges_of_bundle, ranges_of_model
 from mobilekit.jobs.source import Source
@@ -291,6 +292,7 @@ def test_what_is_recorded_is_what_was_there() -> None:
 def test_a_trained_model_gives_no_alarm() -> None:
     found = ranges_of_model(source("ghostnetv2_digits"))
     assert found.lint.to_json() == {"inputs": 100, "warnings": []}
+    assert 1e-4 < found.float16_losses["logits"] < 1e-2
     few = adjusted("ghostnetv2_digits", calibration=Calibration(count=3))
     assert [one.kind for one in ranges_of_model(Source("ghostnetv2_digits", few)).lint.warnings] == [
         "calibration-small"
@@ -384,5 +386,11 @@ def test_the_json_is_what_it_was() -> None:
     content = json.loads((ROOT / "tests" / "data" / "json" / "ranges.json").read_text())
     warnings = tuple(RangeWarning(**each) for each in content["warnings"])
     lint = RangeLint(content["inputs"], warnings)
-    found = Ranges(content["model"], content["recipe"], content["weights"], is_trained=False, lint=lint)
-    assert json.loads(json.dumps(found.to_json())) == {**content, "notes": []}, "keys are only added"
+    about = (content["model"], content["recipe"], content["weights"])
+    found = Ranges(*about, is_trained=False, lint=lint, float16_losses={"a": 0.25, "b": math.nan})
+    added = {"notes": [], "float16_arithmetic": {"a": 0.25, "b": None}}
+    assert json.loads(json.dumps(found.to_json())) == {**content, **added}, "keys are only added"
+    assert float16_lines(found.float16_losses) == [
+        "In float16 arithmetic, as on GPUs and NPUs, a moves by 2.5e-01 (relative L2, simulated).",
+        "In float16 arithmetic, as on GPUs and NPUs, b is no number: values leave float16's range (simulated).",
+    ]
