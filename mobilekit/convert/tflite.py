@@ -38,6 +38,7 @@ def write_tflite(
     calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
     keep_float: Sequence[str] = (),
+    io: str = "int8",
     *,
     by_keras: bool = False,
 ) -> TFLiteFiles:
@@ -49,6 +50,7 @@ def write_tflite(
         calibration: float32 inputs (N, ...) by name for int8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
         keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
+        io: What the int8 file takes and gives: int8 or float32.
         by_keras: Do not try onnx2tf's direct writer first, where there is one.
 
     Raises:
@@ -61,6 +63,7 @@ def write_tflite(
         "begun": str((scratch / _BEGUN).absolute()),
         "calibration": None,
         "keep_float": list(keep_float),
+        "io": io,
     }
     if calibration is not None:
         save_arrays(scratch / "calibration.npz", calibration)
@@ -112,6 +115,7 @@ def write_int8(
     scratch: Path,
     keep_float: Sequence[str] = (),
     float_tensors: Sequence[str] = (),
+    io: str = "int8",
 ) -> None:
     """Quantize a float32 TFLite file that `write_tflite` made.
 
@@ -122,6 +126,7 @@ def write_int8(
         scratch: A folder for the tools' own files.
         keep_float: What stays in float, in the words of the recipe's `int8.keep_float`.
         float_tensors: Names of the file's tensors that stay in float too.
+        io: What the file takes and gives: int8 or float32.
 
     Raises:
         ToolError: The quantizer failed.
@@ -133,5 +138,6 @@ def write_int8(
         "calibration": str((scratch / "calibration.npz").absolute()),
         "keep_float": list(keep_float),
         "float_tensors": list(float_tensors),
+        "io": io,
     }
     run_task("quantize", request, scratch)

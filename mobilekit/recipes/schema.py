@@ -222,6 +222,9 @@ class Int8(_Part):
         description="Paths of modules that stay in float, with all that is in them; `*` stands for any characters. "
         "`mobilekit quantize-search` finds them.",
     )
+    io: Literal["int8", "float32"] = Field(
+        "int8", description="What the file takes and gives: int8, or float32, which an app need not scale."
+    )
 
 
 class Limit(_Part):

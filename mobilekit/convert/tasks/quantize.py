@@ -17,6 +17,7 @@ from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.float_ends import with_float_ends
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.opening import open_once
 from mobilekit.store.worker_loop import named
@@ -34,18 +35,18 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     Args:
         request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
             (N, ...) by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names
-            of tensors that stay in float too).
+            of tensors that stay in float too), `io` (what the file takes and gives, int8 or float32).
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
-    made = int8(content, load_calibration(request["calibration"]), kept, pixels)
+    made = int8(content, load_calibration(request["calibration"]), kept, pixels, request["io"])
     made = with_bytes(made, pixels)
     open_once(made, "int8")
     Path(request["int8"]).write_bytes(made)
     return {}
 
 
-def int8(content: bytes, calibration: Arrays, kept: Collection[str], pixels: Collection[str]) -> bytes:
+def int8(content: bytes, calibration: Arrays, kept: Collection[str], pixels: Collection[str], io: str) -> bytes:
     """Return the int8 file of a float32 one.
 
     Args:
@@ -53,10 +54,12 @@ def int8(content: bytes, calibration: Arrays, kept: Collection[str], pixels: Col
         calibration: float32 (N, ...) by the names of the inputs, in the layouts of the file.
         kept: Names of tensors that stay in float.
         pixels: Names of the inputs that are a picture's bytes.
+        io: What it takes and gives: int8 or float32.
     """
     with named("the TensorFlow Lite converter"):
         made = quantize(with_ranges(content, calibration, pixels), kept)
-    return ordered(made, *TFLiteGraph(content).names())
+    made = ordered(made, *TFLiteGraph(content).names())
+    return with_float_ends(made) if io == "float32" else made
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

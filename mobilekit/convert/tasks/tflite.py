@@ -31,7 +31,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             (absolute path of a folder to make, for what Keras makes of it), `begun` (absolute path of a file that is
             written once the network is made), `files` (precision to absolute path), `calibration` (absolute path of an
             .npz with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
-            leaves in float).
+            leaves in float), `io` (what the int8 file takes and gives, int8 or float32).
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
@@ -86,5 +86,5 @@ def _content(network: Network, precision: str, request: dict[str, Any], pixels: 
         return dynamic(content)
     if precision == "int8":
         kept = tensors_to_keep(content, request["keep_float"])
-        return int8(content, load_calibration(request["calibration"]), kept, pixels)
+        return int8(content, load_calibration(request["calibration"]), kept, pixels, request["io"])
     return content
