@@ -22,7 +22,7 @@ BUNDLE_ROOMS = (
     "artifacts/analysis/runtime_faults.*",
     "convert/**/*.py",
     "parity/ledger/*.py",
-    "targets/*.py",
+    "targets/*",
     "parity/ranges/*.py",
     "jobs/artifacts.py",
     "jobs/beside.py",

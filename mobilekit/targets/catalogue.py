@@ -13,6 +13,7 @@ from mobilekit.targets.answer import Target
 from mobilekit.targets.cpu import CPU
 from mobilekit.targets.gpu import GPU
 from mobilekit.targets.qnn import QNN, SOCS
+from mobilekit.targets.tflite_runtime import VERSIONS, TFLiteRuntime
 from mobilekit.targets.vela import CONFIGURATIONS, Vela
 
 
@@ -32,6 +33,7 @@ KINDS = (
     TargetKind("gpu", GPU),
     TargetKind("qnn", QNN, tuple(SOCS)),
     TargetKind("vela", Vela, CONFIGURATIONS),
+    TargetKind("runtime", TFLiteRuntime, VERSIONS),
 )
 """All there are. A new target is a file here and a line in this list."""
 NPUS = ("qnn:SM8650", "vela:u55-256")

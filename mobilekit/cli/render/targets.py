@@ -18,8 +18,7 @@ def target_lines(answers: Sequence[Answer]) -> list[str]:
 def _lines(answer: Answer) -> Iterator[str]:
     parts = "" if answer.partitions is None else f" in {count(answer.partitions, 'partition')}"
     verdict = "whole" if answer.is_whole else "not whole"
-    by = "" if answer.by == "compiler" else ", by a table"
-    yield f"{answer.target}: {answer.file}: {verdict}, {answer.taken} of {answer.total} ops{parts} ({answer.asked}{by})"
+    yield f"{answer.target}: {answer.file}: {verdict}, {answer.taken} of {answer.total} ops{parts} ({answer.asked})"
     yield from (f"  refused: {_refusal(each)}" for each in answer.refused)
     yield from (f"  computed wrongly: {_refusal(each)}" for each in answer.wrong)
 
