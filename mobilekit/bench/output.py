@@ -218,6 +218,8 @@ _DELEGATE_STATEMENTS = tuple(
     )
 )
 _LIBRARY_NAME = re.compile(r"TfLite(\w+?)Delegate(?:V\d+)?")
+_LITERT_NPU = "DispatchDelegate"
+"""What LiteRT hands its graph for an NPU to."""
 _LITERT_GPU = "LITERT_"  # LITERT_CL, and the like for other interfaces of GPUs
 # What says that something went wrong, in versions and shells that print no level.
 _TROUBLE = re.compile(
@@ -347,6 +349,8 @@ def _delegate(said: dict[str, str | None]) -> Delegate:
         name = library[1]
     elif name.startswith(_LITERT_GPU):
         name = "GPU"
+    elif name == _LITERT_NPU:
+        name = "NPU"
     figures = {key: read_count(said.get(key)) for key in ("kernels", "partitions", "replaced", "total")}
     extents: dict[str | None, Extent] = {
         "completely": "completely",

@@ -28,6 +28,7 @@ class DelegateWord(StrEnum):
     XNNPACK = "xnnpack"
     GPU = "gpu"
     NNAPI = "nnapi"
+    NPU = "npu"
 
 
 def bench(

@@ -299,6 +299,10 @@ def test_an_excerpt_without_the_warm_up() -> None:
         ),
         (["EXTERNAL delegate created.", "Failed to apply EXTERNAL delegate."], Delegate("EXTERNAL", "failed", True)),
         (
+            ["Replacing 5 out of 8 node(s) with delegate (DispatchDelegate) node, yielding 2 partitions."],
+            Delegate("NPU", "partially", partitions=2, replaced=5, total=8),
+        ),
+        (
             ["Replacing 8 out of 8 node(s) with delegate (LITERT_CL) node, yielding 1 partitions for subgraph 0."],
             Delegate("GPU", "completely", partitions=1, replaced=8, total=8),
         ),
