@@ -47,7 +47,7 @@ class LiteRTRuntime(Runtime):
     ) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        _check_whole(path)
+        check_whole(path)
         try:
             with _quiet_stderr():
                 self.interpreter = Interpreter(
@@ -110,7 +110,7 @@ class LiteRTRuntime(Runtime):
         return as_output(moved, self.batch)
 
 
-def _check_whole(path: Path) -> None:
+def check_whole(path: Path) -> None:
     """See that a file is whole before LiteRT reads it.
 
     Raises:

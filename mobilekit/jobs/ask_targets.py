@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mobilekit.artifacts.analysis.probe import check_survives
+from mobilekit.artifacts.litert import check_whole
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.errors import UsageError
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import files_for, find_targets
@@ -23,7 +25,7 @@ def ask_targets(path: Path, listed: str, progress: Progress = lambda _message: N
 
     Raises:
         UsageError: There is no such path or target, or the target does not read such a file.
-        ToolError: A target's parts are not installed, or its compiler failed.
+        ToolError: A target's parts are not installed, its compiler failed, or a file is damaged.
     """
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}.")
@@ -31,6 +33,8 @@ def ask_targets(path: Path, listed: str, progress: Progress = lambda _message: N
     for target, _files in work:
         if problem := target.why_not():
             raise problem
+    for file in dict.fromkeys(file for _target, files in work for file in files):
+        _check_whole(file)  # some compilers end their process at what is not
     answers = []
     for target, files in work:
         for file in files:
@@ -38,3 +42,10 @@ def ask_targets(path: Path, listed: str, progress: Progress = lambda _message: N
             check_survives(file)
             answers.append(target.ask(file))
     return answers
+
+
+def _check_whole(path: Path) -> None:
+    if path.suffix == ".onnx":
+        read_onnx(path)
+    else:
+        check_whole(path)

@@ -53,8 +53,17 @@ def find_target(word: str) -> Target:
     """
     kind = next((kind for kind in KINDS if kind.name == word.partition(":")[0]), None)
     if kind is None or word not in words():
-        raise UsageError(f"There is no target {word!r}.", nearest(word, words()))
+        raise UsageError(f"There is no target {word!r}.", _instead(word))
     return kind.make(word)
+
+
+def _instead(word: str) -> str:
+    """Return a hint for what is no target: all of a kind, as they are written, or else the kinds."""
+    name = word.partition(":")[0].lower()
+    kind = next((kind for kind in KINDS if kind.name == name), None)
+    if kind is None:
+        return nearest(name, ["npu", *(kind.name for kind in KINDS)])
+    return f"Known: {', '.join(f'{name}:{one}' for one in kind.variants) or name}."
 
 
 def target_words(listed: str) -> list[str]:
@@ -66,7 +75,7 @@ def target_words(listed: str) -> list[str]:
     given = [word.strip() for word in listed.split(",") if word.strip()]
     found = [find_target(one).name for word in given for one in (NPUS if word == "npu" else [word])]
     if not found:
-        raise UsageError("No target is named.", nearest("", words()))
+        raise UsageError("No target is named.", _instead(""))
     return list(dict.fromkeys(found))
 
 

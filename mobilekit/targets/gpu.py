@@ -170,7 +170,7 @@ class GPUProcess:
                 raise ToolError(f"LiteRT's GPU accelerator came to no end in {_SECONDS} s.") from error
             if error.code is None:
                 raise ToolError(f"On the GPU: {error.words}") from error
-            raise ToolError(f"LiteRT's GPU accelerator {error.ending}: {error.words}.") from error
+            raise ToolError(f"LiteRT's GPU accelerator {error.ending}: {error.words.rstrip('.')}.") from error
 
 
 class GPURuntime(Runtime):

@@ -19,7 +19,7 @@ from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.errors import MobilekitError, ToolError, UsageError, nearest
+from mobilekit.errors import MobilekitError, ToolError, UsageError
 from mobilekit.store.files import save_arrays
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import WorkerError, json_worker
@@ -118,7 +118,7 @@ class QNNProcess:
 
     def __init__(self, soc: str) -> None:
         if soc not in SOCS:
-            raise UsageError(f"There is no target 'qnn:{soc}'.", nearest(soc, SOCS))
+            raise UsageError(f"There is no target 'qnn:{soc}'.", f"Known: {', '.join(f'qnn:{one}' for one in SOCS)}.")
         if problem := QNN("qnn").why_not():
             raise problem
         self._chip = dict(zip(("soc", "arch"), SOCS[soc], strict=True))
@@ -153,7 +153,7 @@ class QNNProcess:
             return self._worker.ask({"path": str(path.absolute()), **self._chip, **request}, seconds=_SECONDS)
         except WorkerError as error:
             ending = "came to no end" if error.is_late else error.ending
-            raise ToolError(f"Qualcomm's NPU library {ending} on {path.name}: {error.words}.") from error
+            raise ToolError(f"Qualcomm's NPU library {ending} on {path.name}: {error.words.rstrip('.')}.") from error
 
 
 class _NPURuntime(Runtime):

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mobilekit.artifacts.op_list import list_ops
-from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.artifacts.tflite import TFLiteGraph, type_of
+from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import MobilekitError, ToolError
 from mobilekit.store.versions import installed_version
 from mobilekit.targets.answer import Answer, Refusal, Target, counted
@@ -41,8 +42,8 @@ class Vela(Target):
     reads = "int8 .tflite files"
 
     def takes(self, path: Path) -> bool:
-        """Return whether it is an int8 file, by its name."""
-        return path.suffix == self.suffix and "int8" in path.name
+        """Return whether it is an int8 file: by its name, as a bundle's, or by what is in it."""
+        return path.suffix == self.suffix and ("int8" in path.name or _computes_in_int8(path.read_bytes()))
 
     def why_not(self) -> MobilekitError | None:
         """Return what is missing."""
@@ -107,6 +108,14 @@ def read_answer(name: str, path: Path, made: Path, log: str) -> Answer:
     )
     helped = tuple(_helped(each) for each in refused)
     return Answer(name, path.name, len(ops) - len(kinds) + partitions, len(ops), partitions, helped, _asked())
+
+
+def _computes_in_int8(content: bytes) -> bool:
+    """Return whether any op of a TFLite file makes 8-bit integers; not where the file is damaged."""
+    if damage_in(content):
+        return False
+    graph = TFLiteGraph(content)
+    return any(type_of(graph.tensors[one]) == "INT8" for made in graph.results for one in made)
 
 
 def _asked() -> str:

@@ -22,6 +22,24 @@ def test_another_word_is_refused(word: str) -> None:
         find_target(word)
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("CPU", "Known: cpu."),
+        ("gpu:float16", "Known: gpu."),
+        ("qnn", "Known: qnn:SM8450, qnn:SM8550, qnn:SM8650, qnn:SM8750, qnn:SM8850."),
+        ("vela:u55", "Known: vela:u55-32, vela:u55-64, vela:u55-128, "),
+        ("runtime:2.4", "Known: runtime:2.5, runtime:2.6, "),
+        ("gpus", "Did you mean gpu"),
+        ("hexagon", "Known: cpu, gpu, npu, qnn, runtime, vela."),
+    ],
+)
+def test_what_is_meant_is_told_by_kind_and_in_order(word: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_target(word)
+    assert caught.value.hint.startswith(hint)
+
+
 def test_a_wrong_file_is_refused_with_the_right_one(tmp_path: Path) -> None:
     for name in ("model.onnx", "model.int8.tflite", "model.float32.tflite"):
         (tmp_path / name).touch()

@@ -56,3 +56,13 @@ def test_a_float_file_is_not_for_it(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "reads int8 .tflite files" in done.stderr
     assert "model.int8.tflite" in done.stderr
+
+
+def test_an_int8_file_is_for_it_by_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "their.tflite"
+    path.write_bytes(make_int8_op("ADD", [Int8((1, 4), 0.02, 3)] * 2, Int8((1, 4), 0.04, 0)))
+    assert Vela("vela:u55-256").takes(path)
+    path.write_bytes(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"]))
+    assert not Vela("vela:u55-256").takes(path)
+    path.write_bytes(path.read_bytes()[:100])
+    assert not Vela("vela:u55-256").takes(path)
