@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.schema import Recipe, TargetGate
-from mobilekit.store.stages import Stage
+from mobilekit.store.stages import Stage, tflite_stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target
 
@@ -19,11 +20,18 @@ def check_named(recipe: Recipe) -> None:
     """See before the work that the targets of a recipe's gates exist and can be asked.
 
     Raises:
-        UsageError: There is none of a name.
+        UsageError: There is none of a name, or one reads no file that is made.
         ToolError: Its parts are not installed.
     """
-    for word in recipe.gates.targets or {}:
-        if problem := find_target(word).why_not():
+    for word, gate in (recipe.gates.targets or {}).items():
+        target = find_target(word)
+        made = (Stage.ONNX_SIMPLIFIED, *map(tflite_stage, gate.precision or recipe.precision))
+        if not any(target.takes(Path(stage.file)) for stage in made):
+            raise UsageError(
+                f"The target {word} reads {target.reads}, and none is made that it could be asked about.",
+                "Add int8 to the precisions, or leave the target out.",
+            )
+        if problem := target.why_not():
             raise problem
 
 
@@ -62,7 +70,7 @@ def _results(answer: Answer, gate: TargetGate) -> Iterator[GateResult]:
         verdict = "pass" if passed else "fail"
         yield GateResult(answer.file, "whole", 0, left, verdict, "" if passed else why, answer.target)  # type: ignore[arg-type]
     if gate.max_partitions is not None:
-        partitions = answer.partitions or 0
+        partitions = int(answer.is_whole) if answer.partitions is None else answer.partitions
         passed = 0 < partitions <= gate.max_partitions and (gate.max_partitions > 1 or answer.taken == answer.total)
         verdict = "pass" if passed else "fail"
         yield GateResult(

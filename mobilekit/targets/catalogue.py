@@ -60,9 +60,11 @@ def find_target(word: str) -> Target:
 def _instead(word: str) -> str:
     """Return a hint for what is no target: all of a kind, as they are written, or else the kinds."""
     name = word.partition(":")[0].lower()
+    if name == "npu":
+        return f"Known: {', '.join(NPUS)}."
     kind = next((kind for kind in KINDS if kind.name == name), None)
     if kind is None:
-        return nearest(name, ["npu", *(kind.name for kind in KINDS)])
+        return nearest(name, (kind.name for kind in KINDS))
     return f"Known: {', '.join(f'{name}:{one}' for one in kind.variants) or name}."
 
 

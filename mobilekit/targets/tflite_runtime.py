@@ -20,6 +20,7 @@ from mobilekit.targets.answer import Answer, Target, counted
 VERSIONS = tuple(f"2.{minor}" for minor in range(5, 24))
 _TABLE = "TensorFlow's table of op versions"
 _HELP = "an app needs that version, or LiteRT"
+_OWN = "no TensorFlow Lite knows it by itself: an app brings its code"
 
 
 class TFLiteRuntime(Target):
@@ -37,17 +38,19 @@ class TFLiteRuntime(Target):
         has = Version(self.name.partition(":")[2])
         model, ops = unpack(path.read_bytes()), list_ops(path)
         names = kinds(model)
-        needed = [
-            needs(names[op.opcodeIndex], int(model.operatorCodes[op.opcodeIndex].version))
-            for op in model.subgraphs[0].operators
-        ]
-        newer = [(op, first) for op, first in zip(ops, needed, strict=True) if first and first > has]
-        versions = {name: int(code.version) for name, code in zip(names, model.operatorCodes, strict=True)}
-        refused = counted(
-            (op.op, f"version {versions[op.op]} came with TensorFlow Lite {first}: {_HELP}", op.module)
-            for op, first in newer
-        )
-        return Answer(self.name, path.name, len(ops) - len(newer), len(ops), None, refused, _TABLE, by="table")
+        codes = [int(op.opcodeIndex) for op in model.subgraphs[0].operators]
+        why = [_why_not(names[code], int(model.operatorCodes[code].version), has) for code in codes]
+        refused = counted((op.op, words, op.module) for op, words in zip(ops, why, strict=True) if words)
+        taken = why.count("")
+        return Answer(self.name, path.name, taken, len(ops), None, refused, _TABLE, by="table")
+
+
+def _why_not(kind: str, version: int, has: Version) -> str:
+    """Return why a runtime does not know a version of an op; nothing where it does."""
+    if kind == "CUSTOM":
+        return _OWN
+    first = needs(kind, version)
+    return f"version {version} came with TensorFlow Lite {first}: {_HELP}" if first and first > has else ""
 
 
 def needs(kind: str, version: int) -> Version | None:

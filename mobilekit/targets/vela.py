@@ -43,7 +43,7 @@ class Vela(Target):
 
     def takes(self, path: Path) -> bool:
         """Return whether it is an int8 file: by its name, as a bundle's, or by what is in it."""
-        return path.suffix == self.suffix and ("int8" in path.name or _computes_in_int8(path.read_bytes()))
+        return path.suffix == self.suffix and ("int8" in path.name or (path.is_file() and _computes_in_int8(path)))
 
     def why_not(self) -> MobilekitError | None:
         """Return what is missing."""
@@ -110,8 +110,9 @@ def read_answer(name: str, path: Path, made: Path, log: str) -> Answer:
     return Answer(name, path.name, len(ops) - len(kinds) + partitions, len(ops), partitions, helped, _asked())
 
 
-def _computes_in_int8(content: bytes) -> bool:
+def _computes_in_int8(path: Path) -> bool:
     """Return whether any op of a TFLite file makes 8-bit integers; not where the file is damaged."""
+    content = path.read_bytes()
     if damage_in(content):
         return False
     graph = TFLiteGraph(content)

@@ -74,6 +74,22 @@ def test_a_target_is_looked_for_before_the_work(monkeypatch: pytest.MonkeyPatch)
         check_named(recipe_with("gpu", whole=True))
 
 
+@pytest.mark.parametrize(
+    ("made", "held"),
+    [(("float32",), ()), (("float32", "int8"), ("float32",))],
+)
+def test_a_target_that_reads_none_of_the_files_is_no_gate(made: tuple[str, ...], held: tuple[str, ...]) -> None:
+    gates = recipe_with("vela:u55-256", whole=True, precision=held).gates
+    with pytest.raises(UsageError, match=r"reads int8 \.tflite files, and none is made"):
+        check_named(Recipe.model_validate({"precision": made, "gates": gates.model_dump()}))
+
+
+def test_a_table_without_partitions_is_one_part_where_it_takes_all(folder: Path) -> None:
+    recipe = recipe_with("runtime:2.23", precision=["int8"], max_partitions=1)
+    [result] = check_targets(folder, recipe, STAGES)
+    assert (result.value, result.verdict) == (1, "pass")
+
+
 def test_a_gate_that_asks_for_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="it asks for nothing"):
         TargetGate(precision=("int8",))

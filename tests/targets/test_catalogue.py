@@ -31,7 +31,8 @@ def test_another_word_is_refused(word: str) -> None:
         ("vela:u55", "Known: vela:u55-32, vela:u55-64, vela:u55-128, "),
         ("runtime:2.4", "Known: runtime:2.5, runtime:2.6, "),
         ("gpus", "Did you mean gpu"),
-        ("hexagon", "Known: cpu, gpu, npu, qnn, runtime, vela."),
+        ("npu", "Known: qnn:SM8650, vela:u55-256."),
+        ("hexagon", "Known: cpu, gpu, qnn, runtime, vela."),
     ],
 )
 def test_what_is_meant_is_told_by_kind_and_in_order(word: str, hint: str) -> None:

@@ -42,3 +42,25 @@ def test_the_table() -> None:
     """As TensorFlow Lite 2.14.1 itself says of FULLY_CONNECTED's version 12."""
     assert (needs("FULLY_CONNECTED", 12), needs("FULLY_CONNECTED", 9)) == (Version("2.17"), None)
     assert needs("NO_SUCH_OP", 1) is None
+
+
+def test_each_ops_own_version_is_told(tmp_path: Path) -> None:
+    model = unpack(make_tflite([("ADD", ["x", "x"], "a"), ("MUL", ["a", "x"], "y")], (1, 4), ["y"]))
+    add, second = model.operatorCodes
+    add.version, second.version = 4, 2
+    second.builtinCode, second.deprecatedBuiltinCode = add.builtinCode, add.deprecatedBuiltinCode
+    path = tmp_path / "model.tflite"
+    path.write_bytes(pack(model))
+    words = "version 4 came with TensorFlow Lite 2.6: an app needs that version, or LiteRT"
+    assert TFLiteRuntime("runtime:2.5").ask(path).refused == (Refusal("ADD", 1, words),)
+
+
+def test_an_op_of_somebodys_own_is_known_to_none(tmp_path: Path) -> None:
+    model = unpack(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"]))
+    [code] = model.operatorCodes
+    code.builtinCode, code.deprecatedBuiltinCode, code.customCode = 32, 32, b"FlexErf"
+    path = tmp_path / "model.tflite"
+    path.write_bytes(pack(model))
+    answer = TFLiteRuntime("runtime:2.23").ask(path)
+    words = "no TensorFlow Lite knows it by itself: an app brings its code"
+    assert (answer.taken, answer.refused) == (0, (Refusal("CUSTOM", 1, words),))
