@@ -229,6 +229,7 @@ def _what_to_write(problem: ErrorDetails) -> str:
     if problem["type"] == "model_type" and path[:-1] == ("rewrites",) and isinstance(given, str):
         return f"write `- name: {given}`"
     said = "it takes keys, each with a value" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
+    said = said.removeprefix("Value error, ")
     return f"{said}{f', not {given!r}' if is_plain else ''}"
 
 
@@ -246,6 +247,7 @@ def _keys_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
 
 
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # what may be left out
+    forms = node.get("anyOf", ())  # of what may be left out
+    node = next((each for each in forms if "$ref" in each or "additionalProperties" in each), node)
     reference = node.get("$ref")
     return schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node

@@ -22,12 +22,13 @@ from mobilekit.store.stages import Stage
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import Worker, WorkerError, json_worker
 from mobilekit.targets.answer import Answer, Refusal, Target, counted
-from mobilekit.targets.gpu_setup import environment, find_problem
+from mobilekit.targets.gpu_setup import COMMAND, environment, find_problem, own_driver
 
 _REFUSALS = "Following operations are not supported by GPU delegate:"
 _COUNTS = re.compile(r"(?P<taken>No|\d+) operations will run on the GPU, and (?:the remaining|all) (?P<left>\d+)")
 _ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+)")
 _INVALID = re.compile(r"Validation error: (?P<words>.+)")
+_NO_DEVICE = re.compile(r"Failed to initialize WebGPU environment: (?P<words>[^\n]+)")
 _TENSOR = re.compile(r'Tensor "(?P<name>[^"]+)"')
 _SECONDS = 300
 """For one file: SwiftShader takes 1 to 5 for a network of 300 ops, lavapipe up to 90."""
@@ -47,7 +48,7 @@ class GPU(Target):
         """Have the accelerator compile a file.
 
         Raises:
-            ToolError: It died, or came to no end.
+            ToolError: It died, came to no end, or found no GPU.
             ToolError: It is not set up.
         """
         with GPUProcess() as process:
@@ -164,13 +165,22 @@ class GPUProcess:
 
     def _ask(self, request: dict[str, Any]) -> Any:
         try:
-            return self._worker.ask(request, seconds=_SECONDS)
+            reply = self._worker.ask(request, seconds=_SECONDS)
         except WorkerError as error:
+            self._check_device()
             if error.is_late:
                 raise ToolError(f"LiteRT's GPU accelerator came to no end in {_SECONDS} s.") from error
             if error.code is None:
                 raise ToolError(f"On the GPU: {error.words}") from error
             raise ToolError(f"LiteRT's GPU accelerator {error.ending}: {error.words.rstrip('.')}.") from error
+        self._check_device()
+        return reply
+
+    def _check_device(self) -> None:
+        """See that there was a GPU: LiteRT says of a file that it is refused where there is none."""
+        if found := _NO_DEVICE.search(self._worker.log()):
+            hint = "Is the driver there that VK_DRIVER_FILES names?" if own_driver() else f"Run `{COMMAND}` again."
+            raise ToolError(f"LiteRT's GPU accelerator finds no GPU: {found['words'].strip()}.", hint)
 
 
 class GPURuntime(Runtime):

@@ -310,3 +310,16 @@ def test_a_file_of_any_bytes_gives_a_recipe_or_a_usage_error(data: bytes) -> Non
             assert isinstance(load_recipe(file.name).recipe, Recipe)
         except UsageError as error:
             assert file.name in error.what
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ("{whole: true, precison: [int8]}", "r.yaml:1: unknown key precison. Did you mean precision?"),
+        ("{}", "r.yaml:1: gates.targets.gpu: it asks for nothing: give `whole: true`, or `max_partitions`."),
+    ],
+)
+def test_a_wrong_gate_on_a_target_is_told(gate: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_recipe(f"gates: {{targets: {{gpu: {gate}}}}}", "r", "r.yaml")
+    assert caught.value.what == told

@@ -105,6 +105,15 @@ def test_what_it_logs_while_it_runs_is_seen(clipped: Path) -> None:
     assert "no such type" in caught.value.what
 
 
+def test_a_machine_without_a_gpu_is_no_fault_of_the_file(clipped: Path) -> None:
+    log = "print('Failed to initialize WebGPU environment: INTERNAL: No adapters found', file=sys.stderr); "
+    words = "finds no GPU: INTERNAL: No adapters found"
+    with process(log + "return {'refusal': 'ERROR: [a.cc:1036]'}") as gpu, pytest.raises(ToolError, match=words):
+        gpu.compile(clipped)
+    with process(log + "raise ValueError('not all of it')") as gpu, pytest.raises(ToolError, match=words):
+        gpu.has_float16()
+
+
 @pytest.mark.parametrize("has_float16", [True, False])
 def test_a_gpu_without_float16_leaves_that_stage(has_float16: bool) -> None:
     with process(f"return {{'float16': {has_float16}}}") as gpu:
