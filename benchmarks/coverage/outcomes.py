@@ -25,7 +25,7 @@ _REFUSALS = (2, 4)
 _STAGES = {"onnx": "onnx-simplified", "float32": "tflite-float32", "int8": "tflite-int8"}
 _WIDTH = 220
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_FOLDERS = re.compile(r"(?:/[\w.+-]+)+/(?=[\w.+-])")
+FOLDERS = re.compile(r"(?:/[\w.+-]+)+/(?=[\w.+-])")
 """Of absolute paths, which differ from machine to machine."""
 
 
@@ -90,7 +90,7 @@ def _of_file(judged: dict[str, Any] | None) -> str:
 
 def last_words(said: str, code: int) -> str:
     """Return the line that says why a command failed."""
-    lines = [_FOLDERS.sub("", _COLORS.sub("", line)).strip() for line in said.splitlines()]
+    lines = [FOLDERS.sub("", _COLORS.sub("", line)).strip() for line in said.splitlines()]
     lines = [line for line in lines if line]
     told = [line for line in lines if re.match(r"(?i)(error|fail)", line)] or [
         line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b", line)

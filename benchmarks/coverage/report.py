@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from benchmarks.coverage.families import SMALL, TIMM
 from benchmarks.coverage.judge import LARGEST_ERROR, LEAST_COSINE
 from benchmarks.coverage.networks import GROUPS, MODELS
-from benchmarks.coverage.outcomes import OUTCOMES, Row
+from benchmarks.coverage.outcomes import FOLDERS, OUTCOMES, Row
 from benchmarks.coverage.ways import LITERT_TORCH, PACKAGES, WAYS, Way
 from benchmarks.export_cost import processor
 from benchmarks.processes import PYTHON, versions
@@ -134,7 +134,7 @@ def _not_right(way: Way, rows: Sequence[Row]) -> list[str]:
             if each["outcome"] != "right":
                 reasons.setdefault((each["outcome"], each["reason"]), []).append(_FORMATS[precision])
         for (outcome, reason), formats in reasons.items():
-            told = reason.replace("|", "/").replace("<", "&lt;")
+            told = FOLDERS.sub("", reason).replace("|", "/").replace("<", "&lt;")
             lines.append(f"| {row['model']} | {', '.join(formats)} | {outcome} | {told} |")
     if not lines:
         return []
