@@ -30,6 +30,7 @@ _ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+)")
 _INVALID = re.compile(r"Validation error: (?P<words>.+)")
 _NO_DEVICE = re.compile(r"Failed to initialize WebGPU environment: (?P<words>[^\n]+)")
 _TENSOR = re.compile(r'Tensor "(?P<name>[^"]+)"')
+_UNSAID = "left as well, and nothing said of them"
 _SECONDS = 300
 """For one file: SwiftShader takes 1 to 5 for a network of 300 ops, lavapipe up to 90."""
 
@@ -78,6 +79,8 @@ def read_answer(path: Path, refusal: str | None, log: str) -> Answer:
     if counts is None:
         words = words or [("model", first_line(refusal.split("└")[-1]), None)]
     taken = int(counts["taken"]) if counts and counts["taken"] != "No" else 0
+    unsaid = int(counts["left"]) - len(words) if counts else 0
+    words += [("others", _UNSAID, None)] * unsaid
     return replace(answer, taken=taken, partitions=None, refused=counted(words))
 
 

@@ -58,6 +58,7 @@ def test_what_is_refused_is_told_in_the_compilers_words_with_its_module(clipped:
     assert answer.refused == (
         Refusal("RELU_0_TO_1", 1, "Not supported op RELU_0_TO_1"),
         Refusal("RELU_0_TO_1", 1, "a tensor has bad input dims size: 6", ("features.0.act",)),
+        Refusal("others", 1, "left as well, and nothing said of them"),
     )
 
 
@@ -129,7 +130,7 @@ def test_a_gpu_without_float16_leaves_that_stage(has_float16: bool) -> None:
 def test_the_gpu_takes_some_and_says_why_not_the_rest(clipped: Path, tmp_path: Path) -> None:
     answer = GPU("gpu").ask(clipped)
     assert (answer.taken, answer.total, answer.is_whole) == (1, 4, False)
-    assert {each.op for each in answer.refused} == {"RELU_0_TO_1"}
+    assert [(each.op, each.count) for each in answer.refused] == [("others", 2), ("RELU_0_TO_1", 1)]
     whole = tmp_path / "doubled.tflite"
     whole.write_bytes(doubled())
     assert GPU("gpu").ask(whole).is_whole
@@ -171,7 +172,8 @@ def test_a_grouped_convolution_of_8_bits_is_named_where_it_is_wrong(tmp_path: Pa
 def test_inspect_asks_it(cli: Cli, clipped: Path) -> None:
     done = cli("inspect", str(clipped), "--target", "cpu,gpu")
     assert done.returncode == 0
-    first, *_, gpu_line, refused = done.stdout.strip().splitlines()
+    first, *_, gpu_line, others, refused = done.stdout.strip().splitlines()
     assert first.startswith("cpu: model.float32.tflite: not whole, 2 of 4 ops in 2 partitions (LiteRT ")
     assert gpu_line.startswith("gpu: model.float32.tflite: not whole, 1 of 4 ops (LiteRT ")
+    assert others == "  refused: 2 others (left as well, and nothing said of them)"
     assert refused == "  refused: 1 RELU_0_TO_1 (Not supported op RELU_0_TO_1)"
