@@ -164,7 +164,8 @@ class _NPURuntime(Runtime):
         self.name, self.inputs = path.name, open_artifact(path, {}).inputs
 
     def _run(self, inputs: Arrays) -> Arrays:
-        return self._process.run(self._path, inputs)
+        feeds = {info.name: inputs[info.name].astype(info.dtype, copy=False) for info in self.inputs}
+        return self._process.run(self._path, feeds)
 
 
 def on_npu(process: QNNProcess) -> OnDevice:

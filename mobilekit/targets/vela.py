@@ -32,7 +32,7 @@ _REFUSED = re.compile(
 _FAILED = re.compile(r"Compilation failed: (?:Error: )?(?P<words>[^\n]+)")
 _TENSOR = re.compile(r" \([^()]*\)")
 _FLOAT = "DataType Float"
-_HELP = "The recipe leaves it in float (`int8: {float_modules, keep_float}`), which this NPU has not."
+_HELP = "The recipe leaves it in float (`int8: {float_modules, keep_float, io}`), which this NPU has not."
 
 
 class Vela(Target):

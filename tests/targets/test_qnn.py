@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.runtime import Arrays
 from mobilekit.errors import UsageError
 from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Refusal
@@ -115,3 +116,23 @@ def test_it_computes_in_float16(path: Path) -> None:
     off = float(np.linalg.norm(found - right) / np.linalg.norm(right))
     assert found.shape == right.shape
     assert 1e-5 < off < 2e-3
+
+
+def test_bytes_are_given_as_bytes(tmp_path: Path) -> None:
+    taken = helper.make_tensor_value_info("x", TensorProto.UINT8, SHAPE)
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE)
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], "net", [taken], [made])
+    file = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    given: list[Arrays] = []
+
+    class Process(QNNProcess):
+        def __init__(self) -> None:
+            pass
+
+        def run(self, path: Path, inputs: Arrays) -> Arrays:
+            given.append(inputs)
+            return inputs
+
+    on_npu(Process()).open(Stage.HTP_FLOAT16, file, {}).run({"x": np.full(SHAPE, 200, np.float32)})
+    assert (given[0]["x"].dtype, given[0]["x"].max()) == (np.uint8, 200)

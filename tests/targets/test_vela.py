@@ -35,7 +35,7 @@ def test_what_is_in_float_is_left_and_said(tmp_path: Path) -> None:
     answer = Vela("vela:u85-256").ask(path)
     assert (answer.taken, answer.total, answer.partitions, answer.is_whole) == (0, 2, 0, False)
     words = "Operation has tensor with unsupported DataType Float32"
-    helped = "The recipe leaves it in float (`int8: {float_modules, keep_float}`), which this NPU has not."
+    helped = "The recipe leaves it in float (`int8: {float_modules, keep_float, io}`), which this NPU has not."
     assert set(answer.refused) == {Refusal(kind, 1, words, (), helped) for kind in ("ADD", "MUL")}
 
 
