@@ -16,6 +16,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
+from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
 from mobilekit.models.inputs import by_parameter
@@ -146,6 +147,9 @@ def _plain(model: nn.Module, program: ExportedProgram) -> GraphModule:
     for node in list(nodes.nodes):
         if node.op == "call_module":  # the guards' function
             nodes.erase_node(node)
+    for node in list(nodes.nodes):
+        if node.target is torch.ops.higher_order.wrap_with_autocast and not node.args[2]:
+            _unwrap(module, node)
     output = nodes.output_node()
     results: Any = output.args[0]
     assert module._out_spec is not None
@@ -156,6 +160,32 @@ def _plain(model: nn.Module, program: ExportedProgram) -> GraphModule:
         if node.op == "get_attr":
             node.meta["val"] = attrgetter(str(node.target))(module)
     return GraphModule(module, nodes, type(model).__name__)
+
+
+def _unwrap(module: GraphModule, region: Node) -> None:
+    """Put the steps of a region without autocast, which is a graph of its own, in its place: here nothing is cast."""
+    nodes, source = module.graph, region.args[4]
+    assert isinstance(source, Node)
+    path = str(source.target)
+    inner: GraphModule = attrgetter(path)(module)
+    given = iter(region.args[5:])
+    copies: dict[Node, Any] = {}
+    results: Any = ()
+    with nodes.inserting_before(region):
+        for node in inner.graph.nodes:
+            if node.op == "placeholder":
+                copies[node] = next(given)
+            elif node.op == "output":
+                results = map_aggregate(node.args[0], lambda one: copies[one] if isinstance(one, Node) else one)
+            else:
+                copies[node] = nodes.node_copy(node, copies.__getitem__)
+                if node.op in ("get_attr", "call_module"):
+                    copies[node].target = f"{path}.{node.target}"
+    for user in list(region.users):  # each takes one of the results
+        user.replace_all_uses_with(results[user.args[1]])
+        nodes.erase_node(user)
+    nodes.erase_node(region)
+    nodes.erase_node(source)
 
 
 def _nested(result: Any) -> Any:

@@ -190,3 +190,28 @@ def test_paths_are_those_of_the_modules_in_whose_forward_a_call_stands() -> None
     graph = trace(net, {"input": noise(1, 3, 4, 4)})
     paths = [path_of(node) for node in graph.graph.nodes if node.op.startswith("call")]
     assert paths == ["0.conv", "0.act", "0.sigmoid", "1.conv", "1.act", "1.sigmoid_1"]
+
+
+class WithoutAutocast(nn.Module):
+    """Sums that are kept from half precision by a region and by casts, as EfficientViT's attention is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.randn(4, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        with torch.autocast("cpu", enabled=False):
+            low, high = x.float() * self.scale, x.float().exp()
+        return (low / high).to(x.dtype)
+
+
+def test_a_region_without_autocast_is_part_of_the_graph() -> None:
+    net, image = WithoutAutocast().eval(), torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    graph = trace(net, {"input": image})
+    assert not any("autocast" in str(node.target) for node in graph.graph.nodes)
+    torch.testing.assert_close(graph(image), net(image), rtol=0, atol=0)
+    exact = compute_in(graph, torch.float64)(image.double())
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(exact.float(), net(image), rtol=1e-5, atol=1e-6)
