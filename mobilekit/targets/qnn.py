@@ -23,7 +23,7 @@ from mobilekit.errors import MobilekitError, ToolError, UsageError
 from mobilekit.store.files import save_arrays
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import WorkerError, json_worker
-from mobilekit.targets.answer import Answer, Target, counted
+from mobilekit.targets.answer import Answer, Refusal, Target, counted
 
 PACKAGE = "onnxruntime-qnn"
 TESTED = "2.7.0"
@@ -33,6 +33,7 @@ _SECONDS = 600
 _PROVIDER = "QNNExecutionProvider"
 _MOST_AXES = 5
 """That Qualcomm's operators take; its compiler says of more that the operator is not valid."""
+_BYTES = f"of an input in bytes: every byte but 0 becomes 1, without a word, as of {PACKAGE} {TESTED}"
 _FAILED = re.compile(
     r"Validation FAILED for \d+ nodes? in OrtNodeUnit \((?P<kind>\w+)\) :\n"
     r"\s*Operator type: \w+ Node name: (?P<name>.*?) Node index: \d+.*?\n\s*REASON : (?P<words>[^\n]+)",
@@ -79,7 +80,8 @@ def read_answer(name: str, path: Path, groups: list[dict[str, Any]], log: str) -
         log: What the compiler said.
     """
     nodes = [(group["provider"], *node) for group in groups for node in group["nodes"]]
-    ops = {node.name: op for node, op in zip(read_onnx(path).graph.node, list_ops(path), strict=True)}
+    graph = read_onnx(path).graph
+    ops = {node.name: op for node, op in zip(graph.node, list_ops(path), strict=True)}
     reasons = _reasons(log)
     refused = counted(
         (kind, _words(reasons.get(node, ""), ops.get(node)), ops[node].module if node in ops else None)
@@ -89,7 +91,17 @@ def read_answer(name: str, path: Path, groups: list[dict[str, Any]], log: str) -
     taken = sum(provider == _PROVIDER for provider, _kind, _node in nodes)
     partitions = sum(group["provider"] == _PROVIDER for group in groups)
     asked = f"{PACKAGE} {installed_version(PACKAGE)} in ONNX Runtime {installed_version('onnxruntime')}, float16"
-    return Answer(name, path.name, taken, len(nodes), partitions, refused, asked)
+    wrong = _wrong(graph) if any((provider, kind) == (_PROVIDER, "Cast") for provider, kind, _node in nodes) else ()
+    return Answer(name, path.name, taken, len(nodes), partitions, refused, asked, wrong=wrong)
+
+
+def _wrong(graph: Any) -> tuple[Refusal, ...]:
+    """Return the casts of inputs in bytes, which the library computes as those of truth values."""
+    from onnx import TensorProto
+
+    inputs = {one.name for one in graph.input if one.type.tensor_type.elem_type == TensorProto.UINT8}
+    casts = sum(node.op_type == "Cast" and node.input[0] in inputs for node in graph.node)
+    return (Refusal("Cast", casts, _BYTES, help="Export with `--input-dtype float32` for it."),) if casts else ()
 
 
 def _reasons(log: str) -> dict[str, str]:

@@ -118,12 +118,33 @@ def test_it_computes_in_float16(path: Path) -> None:
     assert 1e-5 < off < 2e-3
 
 
-def test_bytes_are_given_as_bytes(tmp_path: Path) -> None:
+@pytest.fixture
+def of_bytes(tmp_path: Path) -> Path:
+    """A cast of an input in bytes."""
     taken = helper.make_tensor_value_info("x", TensorProto.UINT8, SHAPE)
     made = helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE)
     graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], "net", [taken], [made])
     file = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    return file
+
+
+def test_what_becomes_of_bytes_is_told(of_bytes: Path) -> None:
+    groups = [{"provider": "QNNExecutionProvider", "nodes": [["Cast", ""]]}]
+    answer = read_answer("qnn:SM8650", of_bytes, groups, "")
+    assert (answer.is_whole, [(each.op, each.count) for each in answer.wrong]) == (True, [("Cast", 1)])
+    groups[0]["provider"] = "CPUExecutionProvider"
+    assert read_answer("qnn:SM8650", of_bytes, groups, "").wrong == ()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_qnn") is None, reason="onnxruntime-qnn is not installed")
+def test_the_library_still_takes_bytes_for_truth_values(of_bytes: Path) -> None:
+    with QNNProcess("SM8650") as process:
+        found = on_npu(process).open(Stage.HTP_FLOAT16, of_bytes, {}).run({"x": np.full(SHAPE, 200, np.float32)})["y"]
+    np.testing.assert_allclose(found, 1, atol=1e-3)
+
+
+def test_bytes_are_given_as_bytes(of_bytes: Path) -> None:
     given: list[Arrays] = []
 
     class Process(QNNProcess):
@@ -134,5 +155,5 @@ def test_bytes_are_given_as_bytes(tmp_path: Path) -> None:
             given.append(inputs)
             return inputs
 
-    on_npu(Process()).open(Stage.HTP_FLOAT16, file, {}).run({"x": np.full(SHAPE, 200, np.float32)})
+    on_npu(Process()).open(Stage.HTP_FLOAT16, of_bytes, {}).run({"x": np.full(SHAPE, 200, np.float32)})
     assert (given[0]["x"].dtype, given[0]["x"].max()) == (np.uint8, 200)
