@@ -49,6 +49,9 @@ def _why_not(kind: str, version: int, has: Version) -> str:
     """Return why a runtime does not know a version of an op; nothing where it does."""
     if kind == "CUSTOM":
         return _OWN
+    listed = _table().get(kind, ())
+    if listed and version > max(each for each, _first in listed):
+        return f"version {version} is newer than the table"
     first = needs(kind, version)
     return f"version {version} came with TensorFlow Lite {first}: {_HELP}" if first and first > has else ""
 

@@ -156,4 +156,4 @@ def test_bytes_are_given_as_bytes(of_bytes: Path) -> None:
             return inputs
 
     on_npu(Process()).open(Stage.HTP_FLOAT16, of_bytes, {}).run({"x": np.full(SHAPE, 200, np.float32)})
-    assert (given[0]["x"].dtype, given[0]["x"].max()) == (np.uint8, 200)
+    assert (str(given[0]["x"].dtype), given[0]["x"].max()) == ("uint8", 200)

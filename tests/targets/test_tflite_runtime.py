@@ -64,3 +64,8 @@ def test_an_op_of_somebodys_own_is_known_to_none(tmp_path: Path) -> None:
     answer = TFLiteRuntime("runtime:2.23").ask(path)
     words = "no TensorFlow Lite knows it by itself: an app brings its code"
     assert (answer.taken, answer.refused) == (0, (Refusal("CUSTOM", 1, words),))
+
+
+def test_a_version_newer_than_the_table_is_known_to_none(tmp_path: Path) -> None:
+    answer = TFLiteRuntime("runtime:2.23").ask(file(tmp_path, {"ADD": 99, "MUL": 1}))
+    assert (answer.taken, answer.refused) == (1, (Refusal("ADD", 1, "version 99 is newer than the table"),))
