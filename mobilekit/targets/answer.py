@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mobilekit.errors import MobilekitError
 from mobilekit.store.jsonable import Jsonable
@@ -53,6 +53,10 @@ class Answer(Jsonable):
     def is_whole(self) -> bool:
         """Whether the target runs all of it, in one part."""
         return self.taken == self.total and self.partitions in (None, 1) and not self.refused
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON data, with `whole`: whether it is whole and nothing is computed wrongly."""
+        return {**super().to_json(), "whole": self.is_whole and not self.wrong}
 
 
 class Target(ABC):

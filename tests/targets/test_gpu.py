@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,9 @@ def clipped(tmp_path: Path) -> Path:
 def test_a_file_without_a_refusal_is_taken_whole(clipped: Path) -> None:
     answer = read_answer(clipped, None, ADAPTER)
     assert (answer.taken, answer.total, answer.partitions, answer.is_whole) == (4, 4, 1, True)
+    assert answer.to_json()["whole"] is True
+    wrong = replace(answer, wrong=(Refusal("ADD", 1, "another function"),))
+    assert wrong.to_json()["whole"] is False
     assert answer.asked.endswith("GPU accelerator on SwiftShader Device (Subzero)")
 
 
