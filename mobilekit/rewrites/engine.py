@@ -226,7 +226,7 @@ class _Run:
                     shape = "x".join(map(str, case.shape))
                     return (
                         f"at {site.path} the relative error is {error:.1e} (normal input {shape}, seed {case.seed})",
-                        f"\nThe input again: mobilekit.rewrites.proof.{case!r}.make()",
+                        f"\nThe input again: {case.call}.make()",
                     )
         return "only all sites together change the outputs", ""
 

@@ -75,6 +75,16 @@ class Case:
         return inputs | {name: self.pixels.of(inputs[name]) for name in self.pixels.names}
 
     @property
+    def call(self) -> str:
+        """The expression in Python that makes the case again."""
+        parts = [f"shape={self.shape}", f"seed={self.seed}"]
+        if self.extras:
+            parts.append(f"extras=({''.join(f'{__name__}.{extra!r}, ' for extra in self.extras)})")
+        if self.pixels != NO_PIXELS:
+            parts.append(f"pixels={__name__}.{self.pixels!r}")
+        return f"{__name__}.Case({', '.join(parts)})"
+
+    @property
     def shapes(self) -> ProofCase:
         """What a report says of the case."""
         return ProofCase(self.shape, self.seed, {extra.name: extra.shape for extra in self.extras})
@@ -98,7 +108,8 @@ def _case(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Case:
     shapes = resized(recipe.shapes, shape)
     extras = (Extra(name, shapes[name], extra.range) for name, extra in recipe.extra_inputs.items())
     picture = recipe.input
-    return Case(shape, seed, tuple(extras), Pixels(recipe.pixels, picture.mean, picture.std))
+    pixels = Pixels(recipe.pixels, picture.mean, picture.std) if recipe.pixels else NO_PIXELS
+    return Case(shape, seed, tuple(extras), pixels)
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:

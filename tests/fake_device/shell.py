@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import IO
@@ -22,6 +23,8 @@ from tests.fake_device.paths import Paths
 
 _PACKET = struct.Struct("<BI")
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
+_PASSED_ON = 0.2
+"""Seconds in which an adb server passes on what it got; of a connection that fails it drops the rest."""
 _CHUNK = 2**16
 _SIGNALED = 128
 _GRACE = 0.3
@@ -117,6 +120,7 @@ class ShellService:
                 self._until_drop -= len(data)
             self._stream.write(self._encode(kind, data))
         if falls:
+            time.sleep(_PASSED_ON)
             self._stream.connection.fail()
 
     def _encode(self, kind: int, data: bytes) -> bytes:

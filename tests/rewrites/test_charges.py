@@ -20,7 +20,7 @@ from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.drift import Drift, drift_between
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.fx.graph import module_of, node_named
-from mobilekit.rewrites.proof import Case
+from mobilekit.rewrites.proof import Case, Extra, Pixels
 from mobilekit.store.stages import Stage
 
 Change = Callable[[GraphModule, str, nn.Module], None]
@@ -278,6 +278,9 @@ def test_a_failed_proof_says_how_to_make_its_input_again(register: Register) -> 
 
     inputs = eval(call, {"mobilekit": mobilekit})  # noqa: S307  (our own message)
     assert torch.equal(inputs["input"], Case((2, 3, 8, 8), 0).make()["input"])
+    extras, pixels = (Extra("other", (1, 2), (0.0, 1.0)),), Pixels(("input",), (0.5,), (0.25,))
+    for case in (Case((1, 1, 4, 4), 1, extras), Case((1, 1, 4, 4), 1, extras, pixels)):
+        assert eval(case.call, {"mobilekit": mobilekit}) == case  # noqa: S307
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
