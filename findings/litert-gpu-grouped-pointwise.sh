@@ -16,9 +16,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3.11 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet ai-edge-litert==2.3.0 flatbuffers==25.12.19 numpy==2.2.6
-(cd "$folder" && apt-get -qq -o APT::Sandbox::User= download chromium-common && dpkg-deb -x chromium-common_*.deb root)
+(cd "$folder" && apt-get -qq -o APT::Sandbox::User= download chromium-common && dpkg-deb -x chromium-common_*.deb unpacked)
 ls "$folder"/chromium-common_*.deb | sed 's/.*\///'
-libraries=$folder/root/usr/lib/chromium
+libraries=$folder/unpacked/usr/lib/chromium
 printf '{"file_format_version":"1.0.0","ICD":{"api_version":"1.3.0","library_path":"%s/libvk_swiftshader.so"}}' \
     "$libraries" >"$folder/driver.json"
 export VK_DRIVER_FILES=$folder/driver.json VK_ICD_FILENAMES=$folder/driver.json LD_LIBRARY_PATH=$libraries
