@@ -34,18 +34,19 @@ def ask_targets(path: Path, listed: str, progress: Progress = lambda _message: N
         if problem := target.why_not():
             raise problem
     for file in dict.fromkeys(file for _target, files in work for file in files):
-        _check_whole(file)  # some compilers end their process at what is not
+        _check(file)  # some compilers end their process at what is damaged
     answers = []
     for target, files in work:
         for file in files:
             progress(f"asking {target.name} about {file.name}")
-            check_survives(file)
             answers.append(target.ask(file))
     return answers
 
 
-def _check_whole(path: Path) -> None:
+def _check(path: Path) -> None:
+    """See that a file is whole, and that LiteRT lives on when it opens it."""
     if path.suffix == ".onnx":
         read_onnx(path)
     else:
         check_whole(path)
+        check_survives(path)

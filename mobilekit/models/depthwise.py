@@ -1,8 +1,8 @@
-"""Depthwise convolutions in float64, which PyTorch computes channel by channel."""
+"""Convolutions place by place of their kernels: so depthwise ones in float64, which PyTorch computes by channel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,13 +37,32 @@ def _depthwise(
     """Convolve each channel of (N, C, H, W) with its own kernel of (C, 1, h, w)."""
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     kernel = weight.shape[2:]
-    height, width = ((padded.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2))
-    result = x.new_zeros(len(x), x.shape[1], height, width)
+    result = x.new_zeros(len(x), x.shape[1], *size_of_result(padded.shape[2:], kernel, stride, dilation))
     if bias is not None:
         result += bias[:, None, None]
-    for i in range(kernel[0]):
-        rows = slice(i * dilation[0], i * dilation[0] + (height - 1) * stride[0] + 1, stride[0])
-        for j in range(kernel[1]):
-            columns = slice(j * dilation[1], j * dilation[1] + (width - 1) * stride[1] + 1, stride[1])
-            result.addcmul_(padded[:, :, rows, columns], weight[:, :, i, j, None])
+    for i, j, seen in places_of_kernel(padded, kernel, stride, dilation):
+        result.addcmul_(seen, weight[:, :, i, j, None])
     return result
+
+
+def places_of_kernel(
+    padded: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """Yield row and column of each place of a kernel, and what of a padded map (N, C, H, W) it is multiplied with."""
+    size = size_of_result(padded.shape[2:], kernel, stride, dilation)
+
+    def seen(axis: int, place: int) -> slice:
+        first = place * dilation[axis]
+        return slice(first, first + (size[axis] - 1) * stride[axis] + 1, stride[axis])
+
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            yield i, j, padded[:, :, seen(0, i), seen(1, j)]
+
+
+def size_of_result(
+    padded: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, int]:
+    """Return height and width that a convolution makes of a padded map's."""
+    height, width = ((padded[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2))
+    return height, width

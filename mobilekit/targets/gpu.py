@@ -6,10 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-
-import numpy as np
 
 from mobilekit.artifacts.analysis.runtime_faults import faults_in
 from mobilekit.artifacts.litert import LiteRTRuntime
@@ -17,7 +14,7 @@ from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import MobilekitError, ToolError, first_line
-from mobilekit.store.files import save_arrays
+from mobilekit.store.array_worker import ArrayWorker
 from mobilekit.store.stages import Stage
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import Worker, WorkerError, json_worker
@@ -111,7 +108,7 @@ def _adapter(log: str) -> str:
     return found["name"].strip() if found else "an unnamed device"
 
 
-class GPUProcess:
+class GPUProcess(ArrayWorker):
     """LiteRT with its GPU accelerator, in a process that lives while the block lasts.
 
     Args:
@@ -125,18 +122,7 @@ class GPUProcess:
         problem = find_problem() if worker is None else None
         if problem:
             raise problem
-        self._worker = worker or json_worker("mobilekit.targets.gpu_worker", environment=environment())
-
-    def __enter__(self) -> GPUProcess:
-        """Start the process."""
-        self._worker.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the process."""
-        self._worker.__exit__(kind, error, trace)
+        super().__init__(worker or json_worker("mobilekit.targets.gpu_worker", environment=environment()))
 
     def compile(self, path: Path) -> tuple[str | None, str]:
         """Have a file compiled, and return its refusal, None where it is taken whole, and the log."""
@@ -153,18 +139,8 @@ class GPUProcess:
         Raises:
             ToolError: The GPU does not run all of it, or builds a shader that it refuses itself.
         """
-        given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
-        save_arrays(given, inputs)
-        files = {"path": str(path.absolute()), "inputs": str(given), "outputs": str(made)}
-        self._ask({"do": "run", **files, "layouts": dict(layouts), "float16": float16})
-        if invalid := _INVALID.search(self._worker.log()):
-            raise ToolError(
-                f"On the GPU, LiteRT makes a shader of {path.name} that it refuses itself, and what it gives is wrong: "
-                f"{invalid['words'].strip()}.",
-                "Take another precision's file on this GPU.",
-            )
-        with np.load(made) as outputs:
-            return dict(outputs)
+        request = {"do": "run", "path": str(path.absolute()), "layouts": dict(layouts), "float16": float16}
+        return self._run(request, inputs)[0]
 
     def _ask(self, request: dict[str, Any]) -> Any:
         try:
@@ -177,7 +153,18 @@ class GPUProcess:
                 raise ToolError(f"On the GPU: {error.words}") from error
             raise ToolError(f"LiteRT's GPU accelerator {error.ending}: {error.words.rstrip('.')}.") from error
         self._check_device()
+        if request["do"] == "run":
+            self._check_shaders(Path(request["path"]).name)
         return reply
+
+    def _check_shaders(self, name: str) -> None:
+        """See that all shaders of a file were built: LiteRT goes on without one that was not."""
+        if invalid := _INVALID.search(self._worker.log()):
+            raise ToolError(
+                f"On the GPU, LiteRT makes a shader of {name} that it refuses itself, and what it gives is wrong: "
+                f"{invalid['words'].strip()}.",
+                "Take another precision's file on this GPU.",
+            )
 
     def _check_device(self) -> None:
         """See that there was a GPU: LiteRT says of a file that it is refused where there is none."""

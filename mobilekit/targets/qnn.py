@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-
-import numpy as np
 
 from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.onnx import read_onnx
@@ -20,7 +17,7 @@ from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import MobilekitError, ToolError, UsageError
-from mobilekit.store.files import save_arrays
+from mobilekit.store.array_worker import ArrayWorker
 from mobilekit.store.versions import installed_version
 from mobilekit.store.worker import WorkerError, json_worker
 from mobilekit.targets.answer import Answer, Refusal, Target, counted
@@ -117,7 +114,7 @@ def _words(reason: str, op: ListedOp | None) -> str:
     return (reason or "not taken, and nothing said") + more
 
 
-class QNNProcess:
+class QNNProcess(ArrayWorker):
     """Qualcomm's compiler and its NPU's library, in a process that lives while the block lasts.
 
     Args:
@@ -134,38 +131,24 @@ class QNNProcess:
         if problem := QNN("qnn").why_not():
             raise problem
         self._chip = dict(zip(("soc", "arch"), SOCS[soc], strict=True))
-        self._worker = json_worker("mobilekit.targets.qnn_worker")
-
-    def __enter__(self) -> QNNProcess:
-        """Start the process."""
-        self._worker.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the process."""
-        self._worker.__exit__(kind, error, trace)
+        super().__init__(json_worker("mobilekit.targets.qnn_worker"))
 
     def compile(self, path: Path) -> tuple[list[dict[str, Any]], str]:
         """Have a file compiled, and return the groups of its nodes, and the log."""
-        groups: list[dict[str, Any]] = self._ask(path, do="compile")["groups"]
+        groups: list[dict[str, Any]] = self._ask({"do": "compile", "path": str(path.absolute())})["groups"]
         return groups, self._worker.log()
 
     def run(self, path: Path, inputs: Arrays) -> Arrays:
         """Run a file in the NPU's library, in float16; return its outputs by name."""
-        given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
-        save_arrays(given, inputs)
-        self._ask(path, do="run", inputs=str(given), outputs=str(made))
-        with np.load(made) as outputs:
-            return dict(outputs)
+        outputs, _reply = self._run({"do": "run", "path": str(path.absolute())}, inputs)
+        return outputs
 
-    def _ask(self, path: Path, **request: str) -> Any:
+    def _ask(self, request: dict[str, Any]) -> Any:
         try:
-            return self._worker.ask({"path": str(path.absolute()), **self._chip, **request}, seconds=_SECONDS)
+            return self._worker.ask({**self._chip, **request}, seconds=_SECONDS)
         except WorkerError as error:
-            ending = "came to no end" if error.is_late else error.ending
-            raise ToolError(f"Qualcomm's NPU library {ending} on {path.name}: {error.words.rstrip('.')}.") from error
+            ending, name = "came to no end" if error.is_late else error.ending, Path(request["path"]).name
+            raise ToolError(f"Qualcomm's NPU library {ending} on {name}: {error.words.rstrip('.')}.") from error
 
 
 class _NPURuntime(Runtime):

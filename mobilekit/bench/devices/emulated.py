@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-
-import numpy as np
+from typing import Any
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.bench.devices.emulator_setup import command, find_problem, folder
 from mobilekit.errors import DeviceError, ToolError
-from mobilekit.store.files import save_arrays
+from mobilekit.store.array_worker import ArrayWorker
 from mobilekit.store.worker import Worker, WorkerError
 
 _WORKER = ("-m", "mobilekit.bench.devices.emulated_worker")
 _SOURCES = str(Path(__file__).parents[3])
 
 
-class Emulator:
+class Emulator(ArrayWorker):
     """An ARM Python that serves requests while the block lasts.
 
     Args:
@@ -35,18 +33,7 @@ class Emulator:
         problem = find_problem() if worker is None else None
         if problem:
             raise problem
-        self._worker = Worker(worker or command(folder(), _WORKER, [_SOURCES]))
-
-    def __enter__(self) -> Emulator:
-        """Start the worker."""
-        self._worker.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the worker."""
-        self._worker.__exit__(kind, error, trace)
+        super().__init__(Worker(worker or command(folder(), _WORKER, [_SOURCES])))
 
     def open(self, path: Path, layouts: Mapping[str, str]) -> Runtime:
         """Return a TFLite file as a runtime of this device."""
@@ -59,17 +46,16 @@ class Emulator:
             DeviceError: The worker died.
             ToolError: LiteRT refused.
         """
-        given, made = (self._worker.folder / name for name in ("inputs.npz", "outputs.npz"))
-        save_arrays(given, inputs)
-        request = {"path": str(path.absolute()), "layouts": layouts, "inputs": str(given), "outputs": str(made)}
+        outputs, reply = self._run({"path": str(path.absolute()), "layouts": layouts}, inputs)
+        return outputs, reply["delegates"]
+
+    def _ask(self, request: dict[str, Any]) -> Any:
         try:
-            partitions: int = self._worker.ask(request)["delegates"]
+            return self._worker.ask(request)
         except WorkerError as error:
             if error.code is None:
                 raise ToolError(f"On the emulated device: {error.words}") from error
             raise DeviceError(f"The emulated device {error.ending}: {error.words}.") from error
-        with np.load(made) as outputs:
-            return dict(outputs), partitions
 
 
 class _EmulatedRuntime(Runtime):

@@ -7,7 +7,6 @@ the values alone gives 3.1e-3: the sums are half of it. docs/targets.md has the 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,10 +17,10 @@ from torch.nn import functional
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
-from mobilekit.parity.ledger.format_error import EachStep
+from mobilekit.models.depthwise import places_of_kernel, size_of_result
+from mobilekit.parity.ledger.format_error import EachStep, in_float16
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import FormatError
-from mobilekit.parity.ledger.rounding import round_weights_to_float16
 from mobilekit.store.stages import InputSet
 
 PRODUCTS_AT_ONCE = 4
@@ -36,9 +35,7 @@ def float16_losses(rewritten: GraphModule, inputs: Arrays, outputs: Arrays) -> d
         inputs: float32 (N, ...) by name.
         outputs: What it gives for them in float32.
     """
-    halved = copy.deepcopy(rewritten)
-    round_weights_to_float16(halved)
-    made = TorchRuntime(InFloat16(halved)).run(inputs)
+    made = TorchRuntime(InFloat16(in_float16(rewritten))).run(inputs)
     return {name: compare(outputs[name], made[name]).relative_l2 for name in outputs}
 
 
@@ -94,20 +91,14 @@ class _Convolution(nn.Module):
         x = functional.pad(x, padding) if any(padding) else x
         groups, per_group = layer.groups, layer.in_channels // layer.groups
         by_group = x.reshape(len(x), groups, per_group, *x.shape[2:])
-        (rows, columns), (down, right), (dy, dx) = layer.kernel_size, layer.stride, layer.dilation
-        height = (x.shape[2] - dy * (rows - 1) - 1) // down + 1
-        width = (x.shape[3] - dx * (columns - 1) - 1) // right + 1
-        total = torch.zeros(len(x), layer.out_channels, height, width)
+        kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+        total = torch.zeros(len(x), layer.out_channels, *size_of_result(x.shape[2:], kernel, stride, dilation))
         for first in range(0, per_group, PRODUCTS_AT_ONCE):
             some = slice(first, first + PRODUCTS_AT_ONCE)
             part = by_group[:, :, some].flatten(1, 2)
-            for i in range(rows):
-                for j in range(columns):
-                    lines = slice(i * dy, i * dy + down * (height - 1) + 1, down)
-                    places = slice(j * dx, j * dx + right * (width - 1) + 1, right)
-                    weight = layer.weight[:, some, i : i + 1, j : j + 1]
-                    seen = part[:, :, lines, places]
-                    total = _halved(total + functional.conv2d(seen, weight, groups=groups))
+            for i, j, seen in places_of_kernel(part, kernel, stride, dilation):
+                weight = layer.weight[:, some, i : i + 1, j : j + 1]
+                total = _halved(total + functional.conv2d(seen, weight, groups=groups))
         return total if layer.bias is None else total + layer.bias[:, None, None]
 
 
