@@ -123,6 +123,24 @@ def code_of(model: Any, kind: str, version: int = 1) -> int:
     return len(model.operatorCodes) - 1
 
 
+def new_op(model: Any, kind: str, taken: Sequence[int], made: int, version: int = 1) -> Any:
+    """Return an op with its kind's options as they are by default, which is in no graph yet.
+
+    Args:
+        model: The model, which gets the op's code where it lacks.
+        kind: Of the op, as the schema names it.
+        taken: The numbers of what it takes.
+        made: The number of what it makes.
+        version: Of the op, at least.
+    """
+    op, options = schema().OperatorT(), f"{kind.title().replace('_', '')}Options"
+    op.opcodeIndex = code_of(model, kind, version)
+    op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
+    op.builtinOptions = getattr(schema(), f"{options}T")()
+    op.inputs, op.outputs = np.array(taken, np.int32), np.array([made], np.int32)
+    return op
+
+
 def numbers(listed: Iterable[Any] | None) -> list[int]:
     """Return a list of a file's numbers; one that is left out is empty."""
     return [] if listed is None else [int(number) for number in listed]

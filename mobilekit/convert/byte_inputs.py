@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.tflite import add_tensor, code_of, numbers, pack, schema, type_of, unpack
+from mobilekit.artifacts.tflite import add_tensor, new_op, numbers, pack, type_of, unpack
 
 LARGEST = 255
 _NUMBERS = "_as_numbers"
@@ -104,12 +104,7 @@ def _put_bytes_before(model: Any, number: int) -> int:
 def _put_first(model: Any, ops: Sequence[tuple[str, int, int]]) -> None:
     """Put ops before all others: their kinds, and the numbers of what each takes and makes."""
     for kind, taken, made in reversed(ops):
-        op, options = schema().OperatorT(), f"{kind.title()}Options"
-        op.opcodeIndex = code_of(model, kind)
-        op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
-        op.builtinOptions = getattr(schema(), f"{options}T")()
-        op.inputs, op.outputs = np.array([taken], np.int32), np.array([made], np.int32)
-        model.subgraphs[0].operators.insert(0, op)
+        model.subgraphs[0].operators.insert(0, new_op(model, kind, [taken], made))
 
 
 def without_bytes(content: bytes) -> tuple[bytes, list[str]]:

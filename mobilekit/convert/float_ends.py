@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import add_tensor, code_of, numbers, pack, schema, type_of, unpack
+from mobilekit.artifacts.tflite import add_tensor, new_op, numbers, pack, type_of, unpack
 
 _INSIDE = "_as_int8"
 """What stands behind a name in that of the int8 tensor that an input or output was."""
@@ -27,9 +27,9 @@ def with_float_ends(content: bytes) -> bytes:
         if type_of(graph.tensors[number]) == "INT8":
             made[number] = _float_in_its_place(model, number)
     for number in {int(one) for one in graph.inputs} & made.keys():
-        graph.operators.insert(0, _op(model, "QUANTIZE", made[number], number))
+        graph.operators.insert(0, new_op(model, "QUANTIZE", [made[number]], number))
     for number in {int(one) for one in graph.outputs} & made.keys():
-        graph.operators.append(_op(model, "DEQUANTIZE", number, made[number]))
+        graph.operators.append(new_op(model, "DEQUANTIZE", [number], made[number]))
     graph.inputs, graph.outputs = (
         np.array([made.get(int(one), int(one)) for one in ends], np.int32) for ends in (graph.inputs, graph.outputs)
     )
@@ -44,12 +44,3 @@ def _float_in_its_place(model: Any, number: int) -> int:
     name = (tensor.name or b"").decode()
     tensor.name = (name + _INSIDE).encode()
     return add_tensor(model, name, "FLOAT32", numbers(tensor.shape))
-
-
-def _op(model: Any, kind: str, taken: int, made: int) -> Any:
-    op, options = schema().OperatorT(), f"{kind.title()}Options"
-    op.opcodeIndex = code_of(model, kind)
-    op.builtinOptionsType = getattr(schema().BuiltinOptions, options)
-    op.builtinOptions = getattr(schema(), f"{options}T")()
-    op.inputs, op.outputs = np.array([taken], np.int32), np.array([made], np.int32)
-    return op

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch.fx import GraphModule
@@ -126,7 +127,11 @@ def _write_tflite(
     progress(f"converting to TFLite with {tools} ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
-    converted = _write_files(folder, scratch, files, graph, recipe, calibration)
+    write = partial(_write_files, folder, scratch, files, graph, recipe, calibration)
+    converted = write()
+    if writes_directly() and recipe.int8.float_modules and Stage.TFLITE_INT8 in converted.failed:
+        again = write(by_keras=True)  # the quantizer may take Keras's graph with modules in float
+        converted = converted if len(again.failed) > len(converted.failed) else again
     for name, path in files.items():
         if tflite_stage(name) not in converted.failed:
             cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
@@ -152,22 +157,6 @@ def _shapes_int8(graph: GraphModule, recipe: Recipe, calibration: Calibration | 
 
 
 def _write_files(
-    folder: Path,
-    scratch: Path,
-    files: dict[Precision, Path],
-    graph: GraphModule,
-    recipe: Recipe,
-    calibration: Calibration | None,
-) -> Converted:
-    """Convert the ONNX file to TFLite; if modules stay in float and the quantizer fails, all files again by Keras."""
-    made = _write_one_way(folder, scratch, files, graph, recipe, calibration)
-    if writes_directly() and recipe.int8.float_modules and Stage.TFLITE_INT8 in made.failed:
-        again = _write_one_way(folder, scratch, files, graph, recipe, calibration, by_keras=True)
-        return made if len(again.failed) > len(made.failed) else again
-    return made
-
-
-def _write_one_way(
     folder: Path,
     scratch: Path,
     files: dict[Precision, Path],

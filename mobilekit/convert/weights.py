@@ -17,9 +17,9 @@ from mobilekit.artifacts.tflite import (
     code_of,
     constant,
     kinds,
+    new_op,
     numbers,
     pack,
-    schema,
     type_of,
     unpack,
 )
@@ -68,11 +68,7 @@ def _dequantize(model: Any, number: int, values: NDArray[Any]) -> Any:
     half = add_tensor(model, (tensor.name or b"").decode() + "_float16", "FLOAT16", numbers(tensor.shape))
     model.subgraphs[0].tensors[half].buffer = add_buffer(model, np.clip(values, -limit, limit).astype(np.float16))
     tensor.buffer = 0
-    op = schema().OperatorT()
-    op.opcodeIndex = code_of(model, "DEQUANTIZE", version=3)  # the first that takes float16
-    op.inputs, op.outputs = np.array([half], np.int32), np.array([number], np.int32)
-    op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.DequantizeOptions, schema().DequantizeOptionsT()
-    return op
+    return new_op(model, "DEQUANTIZE", [half], number, version=3)  # the first that takes float16
 
 
 def dynamic(content: bytes) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.runtime import Arrays
+from mobilekit.artifacts.tflite import add_tensor, new_op, pack, schema
 from mobilekit.errors import ToolError
 from mobilekit.store.files import save_arrays
 from mobilekit.store.worker_loop import serve
@@ -108,28 +109,20 @@ def _has_float16() -> bool:
 
 def doubled() -> bytes:
     """Return a TFLite file that adds its input `x`, float32 (1, 4), to itself."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model, graph, code, add = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
-    model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [graph], [schema.BufferT()], [code]
-    code.builtinCode, code.version = schema.BuiltinOperator.ADD, 1
-    add.inputs, add.outputs = [0, 0], [1]
-    add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
-    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [add], [0], [1]
-    maps = []
-    for number, name in enumerate((b"x", b"y")):
-        tensor, named = schema.TensorT(), schema.TensorMapT()
-        tensor.name, tensor.shape, tensor.type = name, np.array([1, 4], np.int32), schema.TensorType.FLOAT32
-        named.name, named.tensorIndex = name, number
-        graph.tensors.append(tensor)
-        maps.append(named)
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.inputs, signature.outputs = b"serving_default", maps[:1], maps[1:]
+    model, graph, signature = schema().ModelT(), schema().SubGraphT(), schema().SignatureDefT()
+    model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [graph], [schema().BufferT()], []
+    graph.tensors = []
+    x, y = (add_tensor(model, name, "FLOAT32", (1, 4)) for name in ("x", "y"))
+    graph.operators, graph.inputs, graph.outputs = [new_op(model, "ADD", [x, x], y)], [x], [y]
+    signature.signatureKey, signature.inputs, signature.outputs = b"serving_default", [_named("x", x)], [_named("y", y)]
     model.signatureDefs = [signature]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model)
+
+
+def _named(name: str, number: int) -> Any:
+    entry = schema().TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), number
+    return entry
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from mobilekit.artifacts.tflite import (
     code_of,
     constant,
     kinds,
+    new_op,
     numbers,
     pack,
     schema,
@@ -123,11 +124,7 @@ def _computed(model: Any, like: int, shape: list[int]) -> int:
 
 
 def _op(model: Any, kind: str, taken: list[int], made: int) -> Any:
-    op = schema().OperatorT()
-    name = {"RESHAPE": "ReshapeOptions", "TRANSPOSE": "TransposeOptions"}[kind]
-    op.opcodeIndex, op.inputs, op.outputs = code_of(model, kind), np.array(taken, np.int32), np.array([made], np.int32)
-    op.builtinOptionsType = getattr(schema().BuiltinOptions, name)
-    op.builtinOptions = getattr(schema(), f"{name}T")()
+    op = new_op(model, kind, taken, made)
     if kind == "RESHAPE":
         op.builtinOptions.newShape = np.array(model.subgraphs[0].tensors[made].shape, np.int32)
     return op

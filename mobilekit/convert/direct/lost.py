@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import add_constant, code_of, constant, numbers, pack, schema, unpack
+from mobilekit.artifacts.tflite import add_constant, constant, new_op, numbers, pack, unpack
 
 _BRIDGE = "_nhwc_bridge"
 """How the writer calls a tensor of which it wanted to keep the result in ONNX's order as well."""
@@ -82,9 +82,4 @@ def _is_made_of(made: int, source: int, makers: dict[int, Any]) -> bool:
 
 def _transpose(model: Any, source: int, order: list[int], made: int) -> Any:
     """Return a TRANSPOSE, its order added to the constants."""
-    op = schema().OperatorT()
-    op.opcodeIndex = code_of(model, "TRANSPOSE")
-    op.builtinOptionsType, op.builtinOptions = schema().BuiltinOptions.TransposeOptions, schema().TransposeOptionsT()
-    taken = add_constant(model, np.array(order, np.int32), "order")
-    op.inputs, op.outputs = np.array([source, taken], np.int32), np.array([made], np.int32)
-    return op
+    return new_op(model, "TRANSPOSE", [source, add_constant(model, np.array(order, np.int32), "order")], made)

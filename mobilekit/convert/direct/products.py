@@ -17,6 +17,7 @@ from mobilekit.artifacts.tflite import (
     code_of,
     constant,
     kinds,
+    new_op,
     numbers,
     pack,
     schema,
@@ -69,13 +70,7 @@ def _transpose_factor(model: Any, op: Any) -> Any:
     order = np.array([*others, column, row], np.int32)
     name = f"{(factor.name or b'').decode()}_{len(model.subgraphs[0].tensors)}"
     made = add_tensor(model, name, type_of(factor), [int(factor.shape[axis]) for axis in order])
-    turn = schema().OperatorT()
-    turn.opcodeIndex = code_of(model, "TRANSPOSE")
-    turn.builtinOptionsType, turn.builtinOptions = (
-        schema().BuiltinOptions.TransposeOptions,
-        schema().TransposeOptionsT(),
-    )
-    turn.inputs, turn.outputs = np.array([taken, add_constant(model, order)], np.int32), np.array([made], np.int32)
+    turn = new_op(model, "TRANSPOSE", [taken, add_constant(model, order)], made)
     op.inputs = np.array([made, *op.inputs[1:]], np.int32)
     return turn
 
