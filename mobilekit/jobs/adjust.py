@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
+from mobilekit.recipes.gates import AccuracyGate, TargetGate
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import AccuracyGate, Input, Recipe, TargetGate
+from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.result import GateResult
-from mobilekit.recipes.schema import Recipe, TargetGate
+from mobilekit.recipes.gates import TargetGate
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage, tflite_stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target

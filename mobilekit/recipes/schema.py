@@ -6,9 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -21,17 +19,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mobilekit.errors import nearest
+from mobilekit.recipes.gates import Gates
 from mobilekit.recipes.old_words import with_new_words
+from mobilekit.recipes.part import Part
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.stages import PRECISIONS, Precision, Stage
 
 Opset = Literal[18, 20]
 FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -49,7 +44,7 @@ def _checked_size(size: object, _union: object) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
-class Resize(_Part):
+class Resize(Part):
     """How a picture gets the input's size."""
 
     mode: Literal["crop", "stretch", "pad"] = Field(
@@ -74,7 +69,7 @@ class Resize(_Part):
         return self
 
 
-class Input(_Part):
+class Input(Part):
     """How a photo becomes the model's input, a tensor of shape (1, channels, height, width)."""
 
     size: Annotated[Side | tuple[Side, Side], WrapValidator(_checked_size)] = Field(
@@ -155,7 +150,7 @@ _RARE: dict[str, object] = {"channels": None, "dtype": "float32", "batch": 1, "r
 """Keys of `input` that are not written where they have these values."""
 
 
-class ExtraInput(_Part):
+class ExtraInput(Part):
     """A further input: another picture, or a float32 tensor of any shape."""
 
     shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
@@ -177,7 +172,7 @@ class ExtraInput(_Part):
         return self
 
 
-class RewriteStep(_Part):
+class RewriteStep(Part):
     """One rewrite, applied at every site where its condition holds."""
 
     name: str = Field(description="Name of a rewrite; `mobilekit rewrites list` has them.")
@@ -191,13 +186,13 @@ class RewriteStep(_Part):
     allow: bool = Field(False, description="Apply a rewrite that needs retraining.")
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """The inputs that int8 ranges and fitted rewrites are measured on."""
 
     count: Annotated[int, Field(ge=1, le=10000)] = Field(84, description="Number of inputs.")
 
 
-class Onnx(_Part):
+class Onnx(Part):
     """How the ONNX file is written."""
 
     opset: Opset | None = Field(
@@ -207,7 +202,7 @@ class Onnx(_Part):
     )
 
 
-class Int8(_Part):
+class Int8(Part):
     """How the full int8 file is quantized."""
 
     keep_float: tuple[FloatPart, ...] = Field(
@@ -227,7 +222,7 @@ class Int8(_Part):
     )
 
 
-class Limit(_Part):
+class Limit(Part):
     """Limits of one stage; what is left out is derived, and what is looser than derived needs a reason."""
 
     max_abs: Annotated[float, Field(ge=0)] | None = None
@@ -251,75 +246,6 @@ class Limit(_Part):
         return self.model_dump(exclude_none=True, exclude={"reason"})
 
 
-class Gate(_Part):
-    """What a TFLite file must be like, besides giving the right outputs."""
-
-    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Parts in which XNNPACK runs the graph; 1 is all of it, with nothing left."
-    )
-    forbid_ops: tuple[str, ...] = Field((), description="Ops that must not be in it, as TFLite names them.")
-    max_size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the file in MB (10^6 bytes).")
-
-    @field_validator("forbid_ops")
-    @classmethod
-    def _ops_exist(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
-        from ai_edge_litert.schema_py_generated import BuiltinOperator  # takes a moment, and few recipes need it
-
-        known = [name for name in vars(BuiltinOperator) if name.isupper()]
-        for op in ops:
-            if op not in known:
-                raise ValueError(f"TFLite has no op {op}. {nearest(op, known)}")
-        return ops
-
-
-class AccuracyGate(_Part):
-    """How much of the reference's top-1 on labeled inputs a file may lose."""
-
-    max_top1_drop: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="Largest share of the inputs by which a file may be right less often than the reference."
-    )
-    precision: tuple[Precision, ...] = Field((), description="Files that are held to it; all that are made without.")
-
-
-class TargetGate(_Part):
-    """How a target must run the files that it reads, by its own compiler."""
-
-    precision: tuple[Precision, ...] = Field((), description="TFLite files that are held to it; all without.")
-    whole: bool = Field(False, description="It takes every op, in one part, and computes none of them wrongly.")
-    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Parts in which it runs the graph; the processor may run others."
-    )
-
-    @model_validator(mode="after")
-    def _asks_for_something(self) -> TargetGate:
-        if not self.whole and self.max_partitions is None:
-            raise ValueError("it asks for nothing: give `whole: true`, or `max_partitions`")
-        return self
-
-
-class Gates(_Part):
-    """What each TFLite file must be like, by its precision, on targets, and how much accuracy they may lose."""
-
-    float32: Gate | None = None
-    float16: Gate | None = None
-    dynamic: Gate | None = None
-    int8: Gate | None = None
-    accuracy: AccuracyGate | None = None
-    targets: dict[str, TargetGate] | None = Field(
-        None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."
-    )
-
-    @property
-    def files(self) -> dict[Precision, Gate]:
-        """The gates on a file's form, by its precision."""
-        return {name: gate for name in PRECISIONS if (gate := getattr(self, name)) is not None}
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = to_json(self)
-        return {name: gate for name, gate in content.items() if gate is not None}
-
-
 _LIMITED = [stage.value for stage in Stage if stage is not Stage.REFERENCE and not stage.is_on_device]
 
 
@@ -339,7 +265,7 @@ LimitedStage = Annotated[
 _TAKEN = {INPUT: "the picture, which `input` describes", "labels": "the class numbers in an .npz file"}
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """How one or more models are exported, calibrated and judged."""
 
     models: tuple[str, ...] = Field((), description="Names of the registered models that use this recipe.")

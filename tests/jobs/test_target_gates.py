@@ -11,8 +11,9 @@ from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs import target_gates
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.target_gates import check_named, check_targets
+from mobilekit.recipes.gates import Gates, TargetGate
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Gates, Recipe, TargetGate
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Answer, Refusal
 from mobilekit.targets.catalogue import target_words

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from mobilekit.parity.ledger.result import GateResult, Ledger
-from mobilekit.recipes.schema import AccuracyGate
+from mobilekit.recipes.gates import AccuracyGate
 from mobilekit.store.stages import Precision, Stage, tflite_stage
 
 _SHOWN = 3

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mobilekit.artifacts.delegate import UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
 from mobilekit.parity.ledger.result import GateResult
-from mobilekit.recipes.schema import Gate
+from mobilekit.recipes.gates import Gate
 
 _REASONS = 3  # why ops are not delegated, in a sentence
 _MEGABYTE = 1e6

@@ -15,9 +15,10 @@ from mobilekit.errors import UsageError
 from mobilekit.jobs.adjust import adjust
 from mobilekit.parity.ledger.accuracy import check_accuracy, doubt_of, labels_in_words
 from mobilekit.parity.ledger.result import FormatError, Ledger, MeasuredOn, Metrics, Row
+from mobilekit.recipes.gates import AccuracyGate, Gates
 from mobilekit.recipes.inputs.builtin import digits
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import AccuracyGate, Gates, Recipe
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage
 from tests.conftest import Cli
 

@@ -20,8 +20,9 @@ from mobilekit.cli.render.sarif import findings_sarif
 from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.gates import check_gate
+from mobilekit.recipes.gates import Gate
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Gate, Recipe
+from mobilekit.recipes.schema import Recipe
 from tests.tiny import TINY
 
 LEFT = UndelegatedOp("GATHER", "x", "no kernel")

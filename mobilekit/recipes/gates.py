@@ -1,0 +1,80 @@
+"""What a recipe may demand of the files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+
+from mobilekit.errors import nearest
+from mobilekit.recipes.part import Part
+from mobilekit.store.stages import PRECISIONS, Precision
+
+
+class Gate(Part):
+    """What a TFLite file must be like, besides giving the right outputs."""
+
+    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Parts in which XNNPACK runs the graph; 1 is all of it, with nothing left."
+    )
+    forbid_ops: tuple[str, ...] = Field((), description="Ops that must not be in it, as TFLite names them.")
+    max_size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the file in MB (10^6 bytes).")
+
+    @field_validator("forbid_ops")
+    @classmethod
+    def _ops_exist(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
+        from ai_edge_litert.schema_py_generated import BuiltinOperator  # takes a moment, and few recipes need it
+
+        known = [name for name in vars(BuiltinOperator) if name.isupper()]
+        for op in ops:
+            if op not in known:
+                raise ValueError(f"TFLite has no op {op}. {nearest(op, known)}")
+        return ops
+
+
+class AccuracyGate(Part):
+    """How much of the reference's top-1 on labeled inputs a file may lose."""
+
+    max_top1_drop: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Largest share of the inputs by which a file may be right less often than the reference."
+    )
+    precision: tuple[Precision, ...] = Field((), description="Files that are held to it; all that are made without.")
+
+
+class TargetGate(Part):
+    """How a target must run the files that it reads, by its own compiler."""
+
+    precision: tuple[Precision, ...] = Field((), description="TFLite files that are held to it; all without.")
+    whole: bool = Field(False, description="It takes every op, in one part, and computes none of them wrongly.")
+    max_partitions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Parts in which it runs the graph; the processor may run others."
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> TargetGate:
+        if not self.whole and self.max_partitions is None:
+            raise ValueError("it asks for nothing: give `whole: true`, or `max_partitions`")
+        return self
+
+
+class Gates(Part):
+    """What each TFLite file must be like, by its precision, on targets, and how much accuracy they may lose."""
+
+    float32: Gate | None = None
+    float16: Gate | None = None
+    dynamic: Gate | None = None
+    int8: Gate | None = None
+    accuracy: AccuracyGate | None = None
+    targets: dict[str, TargetGate] | None = Field(
+        None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."
+    )
+
+    @property
+    def files(self) -> dict[Precision, Gate]:
+        """The gates on a file's form, by its precision."""
+        return {name: gate for name in PRECISIONS if (gate := getattr(self, name)) is not None}
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = to_json(self)
+        return {name: gate for name, gate in content.items() if gate is not None}
