@@ -16,6 +16,7 @@ from mobilekit.errors import UsageError
 from mobilekit.models.outputs import check_batch
 from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import Cli
+from tests.tflite_faults import with_larger_weights
 from tests.tiny import TINY, Tiny
 
 BATCH = 3
@@ -77,16 +78,10 @@ def test_the_onnx_file_takes_them_too(bundle: Path) -> None:
 
 @pytest.mark.slow
 def test_a_fault_in_one_of_the_files_is_found(bundle: Path, tmp_path: Path, cli: Cli) -> None:
-    from mobilekit.artifacts.tflite import kinds, pack, unpack
-
     wrong = tmp_path / "wrong"
     shutil.copytree(bundle, wrong)
-    model = unpack((wrong / "model.float32.tflite").read_bytes())
-    graph = model.subgraphs[0]
-    convolution = next(op for op in graph.operators if kinds(model)[op.opcodeIndex] == "DEPTHWISE_CONV_2D")
-    buffer = model.buffers[graph.tensors[convolution.inputs[1]].buffer]
-    buffer.data = np.frombuffer((np.frombuffer(bytes(buffer.data), np.float32) * 1.1).tobytes(), np.uint8)
-    (wrong / "model.float32.tflite").write_bytes(pack(model))
+    file = wrong / "model.float32.tflite"
+    file.write_bytes(with_larger_weights(file.read_bytes(), "DEPTHWISE_CONV_2D"))
     done = cli("diff", wrong, "--reference", TINY, "--bisect", tmp_path / "fault")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "in the candidate: DEPTHWISE_CONV_2D" in done.stdout

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import Cli
+from tests.tflite_faults import with_larger_weights
 from tests.tiny import TINY, Tiny
 
 MEAN, STD = np.array([0.5, 0.25, 0.125]), np.array([0.25, 0.5, 0.125])
@@ -107,16 +108,10 @@ def test_it_is_told_and_measured_like_any_other(bundle: Path, cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_a_fault_is_found_in_a_file_of_bytes(bundle: Path, tmp_path: Path, cli: Cli) -> None:
-    from mobilekit.artifacts.tflite import pack, unpack
-
     wrong = tmp_path / "wrong"
     shutil.copytree(bundle, wrong)
-    model = unpack((wrong / "model.float32.tflite").read_bytes())
-    graph = model.subgraphs[0]
-    dense = next(op for op in graph.operators if graph.tensors[op.outputs[0]].shape.tolist() == [1, 4])
-    buffer = model.buffers[graph.tensors[dense.inputs[1]].buffer]
-    buffer.data = np.frombuffer((np.frombuffer(bytes(buffer.data), np.float32) * 1.1).tobytes(), np.uint8)
-    (wrong / "model.float32.tflite").write_bytes(pack(model))
+    file = wrong / "model.float32.tflite"
+    file.write_bytes(with_larger_weights(file.read_bytes(), "FULLY_CONNECTED"))
     done = cli("diff", wrong, "--reference", TINY, "--bisect", tmp_path / "fault")
     assert done.returncode == 1, done.stdout + done.stderr
     first = next(line for line in done.stdout.splitlines() if "head" in line)
