@@ -1,4 +1,4 @@
-"""All that is wrong with a recipe: its keys and values, its rewrites and their options, its models and theirs."""
+"""All that is wrong with a recipe: its keys and values, its rewrites, models and their options, and what gates name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from mobilekit.errors import UsageError
+from mobilekit.jobs.target_gates import faults_of
 from mobilekit.models.build import effective_options
 from mobilekit.models.registry import find_model
 from mobilekit.recipes.load import LoadedRecipe, parse_in_part, read_recipe
@@ -19,7 +20,7 @@ def check_recipe(name: str) -> LoadedRecipe:
         UsageError: It is wrong; the message has a line for each fault, with file and line.
     """
     loaded, faults = parse_in_part(*read_recipe(name))
-    faults += [*_of_rewrites(loaded), *_of_models(loaded)]
+    faults += [*_of_rewrites(loaded), *_of_models(loaded), *_of_gates(loaded)]
     if faults:
         raise UsageError(
             "\n".join(sorted(faults, key=_number)), "`mobilekit recipes schema` prints what a recipe may say."
@@ -51,6 +52,14 @@ def _of_models(loaded: LoadedRecipe) -> Iterator[str]:
             if what not in told:
                 yield _line(error, f"{loaded.where(('model_options',))}: ")
             told.add(what)
+
+
+def _of_gates(loaded: LoadedRecipe) -> Iterator[str]:
+    """Yield what is wrong with the targets of gates, and which gates are on files that the recipe does not make."""
+    yield from (_line(error, "") for error in faults_of(loaded))
+    for path, precision in loaded.recipe.gates.places.items():
+        if precision not in loaded.recipe.precision:
+            yield f"{loaded.where(('gates', *path))}: a gate on {precision}, which `precision` does not make."
 
 
 def _number(fault: str) -> int:

@@ -104,7 +104,7 @@ def export(
     opened = opened or open_source(request.source)
     _check_output(request, digest)
     check_installed()
-    check_named(request.source.recipe.recipe)
+    check_named(request.source.recipe)
     _check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:

@@ -11,7 +11,7 @@ from torch import nn
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
-from mobilekit.jobs.target_gates import check_targets
+from mobilekit.jobs.target_gates import check_targets, gates_without_files
 from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
@@ -115,7 +115,7 @@ def measure_folder(
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
     left = device.left if device else {}
     unmeasured = (f"{stage} is not measured: {why}." for stage, why in left.items() if stage.on_host in stages)
-    notes = (*ledger.notes, *slower_int8(artifacts, recipe.int8.keep_float), *unmeasured)
+    notes = (*ledger.notes, *gates_without_files(recipe), *slower_int8(artifacts, recipe.int8.keep_float), *unmeasured)
     return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed), notes=notes)
 
 

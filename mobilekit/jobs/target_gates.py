@@ -1,4 +1,4 @@
-"""Gates on how targets run the files of a bundle."""
+"""Gates on how targets run the files of a bundle, and gates that hold nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from mobilekit.errors import UsageError
 from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.gates import TargetGate
+from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.stages import Stage, tflite_stage
+from mobilekit.store.stages import PRECISIONS, Stage, tflite_stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target
 
@@ -17,23 +18,36 @@ Progress = Callable[[str], None]
 _REASONS = 3  # why ops are left, in a sentence
 
 
-def check_named(recipe: Recipe) -> None:
+def check_named(loaded: LoadedRecipe) -> None:
     """See before the work that the targets of a recipe's gates exist and can be asked.
 
     Raises:
         UsageError: There is none of a name, or one reads no file that is made.
         ToolError: Its parts are not installed.
     """
-    for word, gate in (recipe.gates.targets or {}).items():
-        target = find_target(word)
-        made = (Stage.ONNX_SIMPLIFIED, *map(tflite_stage, gate.precision or recipe.precision))
+    for error in faults_of(loaded):
+        raise error
+    for word in loaded.recipe.gates.targets or {}:
+        if problem := find_target(word).why_not():
+            raise problem
+
+
+def faults_of(loaded: LoadedRecipe) -> Iterator[UsageError]:
+    """Yield what is wrong with the targets of a recipe's gates, with file and line where the recipe names them."""
+    for word, gate in (loaded.recipe.gates.targets or {}).items():
+        path = ("gates", "targets", word)
+        place = f"{loaded.where(path)}: " if path in loaded.lines else ""
+        try:
+            target = find_target(word)
+        except UsageError as error:
+            yield UsageError(place + error.what, error.hint)
+            continue
+        made = (Stage.ONNX_SIMPLIFIED, *map(tflite_stage, gate.precision or loaded.recipe.precision))
         if not any(target.takes(Path(stage.file)) for stage in made):
-            raise UsageError(
-                f"The target {word} reads {target.reads}, and none is made that it could be asked about.",
+            yield UsageError(
+                f"{place}The target {word} reads {target.reads}, and none is made that it could be asked about.",
                 "Add int8 to the precisions, or leave the target out.",
             )
-        if problem := target.why_not():
-            raise problem
 
 
 def check_targets(
@@ -61,6 +75,13 @@ def check_targets(
                 progress(f"asking {word} about {path.name}")
                 results += _results(target.ask(path), gate)
     return results
+
+
+def gates_without_files(recipe: Recipe) -> Iterator[str]:
+    """Say which gates hold nothing, as their files are not made."""
+    named = set(recipe.gates.places.values())
+    if unmade := [name for name in PRECISIONS if name in named and name not in recipe.precision]:
+        yield f"The recipe's gates on {', '.join(unmade)} are not checked: no such file is made."
 
 
 def _results(answer: Answer, gate: TargetGate) -> Iterator[GateResult]:

@@ -74,6 +74,16 @@ class Gates(Part):
         """The gates on a file's form, by its precision."""
         return {name: gate for name in PRECISIONS if (gate := getattr(self, name)) is not None}
 
+    @property
+    def places(self) -> dict[tuple[str, ...], Precision]:
+        """Each precision that they name, by where that stands."""
+        found: dict[tuple[str, ...], Precision] = {(name,): name for name in self.files}
+        lists = {("accuracy",): self.accuracy.precision} if self.accuracy else {}
+        lists |= {("targets", word): gate.precision for word, gate in (self.targets or {}).items()}
+        return found | {
+            (*path, "precision", str(at)): name for path, names in lists.items() for at, name in enumerate(names)
+        }
+
     @model_serializer(mode="wrap")
     def _without_none(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = to_json(self)

@@ -122,7 +122,7 @@ class GPUProcess(ArrayWorker):
         problem = find_problem() if worker is None else None
         if problem:
             raise problem
-        super().__init__(worker or json_worker("mobilekit.targets.gpu_worker", environment=environment()))
+        super().__init__(worker or _worker(environment()))
 
     def compile(self, path: Path) -> tuple[str | None, str]:
         """Have a file compiled, and return its refusal, None where it is taken whole, and the log."""
@@ -199,11 +199,18 @@ def on_gpu(process: GPUProcess) -> OnDevice:
     )
 
 
-def try_gpu() -> None:
-    """See that a sum comes out right on the GPU.
+def try_gpu(variables: Mapping[str, str]) -> None:
+    """See that a file runs on a GPU.
+
+    Args:
+        variables: Those of the process that is to use it.
 
     Raises:
         ToolError: It does not run.
     """
-    with GPUProcess() as process:
+    with GPUProcess(_worker(variables)) as process:
         process.has_float16()
+
+
+def _worker(variables: Mapping[str, str]) -> Worker:
+    return json_worker("mobilekit.targets.gpu_worker", environment=variables)

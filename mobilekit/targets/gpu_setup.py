@@ -27,7 +27,7 @@ OLDEST_LITERT = (2, 3)
 """The first whose package has the accelerator and the options of Python's CompiledModel that are used here."""
 _PACKAGE = "chromium-common"
 _LIBRARIES = ("libvk_swiftshader.so", "libvulkan.so.1")
-_MARK = "gpu.json"
+_MARK, _DRIVER = "gpu.json", "driver.json"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _ICD_VERSION = "1.3.0"
 """Of Vulkan, that the driver's file says it has."""
@@ -46,11 +46,13 @@ def own_driver() -> bool:
 
 def environment() -> dict[str, str]:
     """Return the variables of a process that is to use the GPU."""
-    if own_driver():
-        return {}
-    driver = str(folder() / "driver.json")
-    paths = os.pathsep.join(filter(None, [str(folder()), os.environ.get("LD_LIBRARY_PATH")]))
-    return {**dict.fromkeys(_OWN_DRIVERS, driver), "LD_LIBRARY_PATH": paths}
+    return {} if own_driver() else variables(folder())
+
+
+def variables(root: Path) -> dict[str, str]:
+    """Return the variables of a process that is to use the SwiftShader of a folder."""
+    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("LD_LIBRARY_PATH")]))
+    return {**dict.fromkeys(_OWN_DRIVERS, str(root / _DRIVER)), "LD_LIBRARY_PATH": paths}
 
 
 def find_problem() -> ToolError | None:
@@ -60,10 +62,11 @@ def find_problem() -> ToolError | None:
     if own_driver():
         return None if _has_loader() else ToolError("There is no Vulkan loader.", "apt install libvulkan1")
     try:
-        json.loads((folder() / _MARK).read_text())
+        written()
     except (OSError, ValueError):
         return ToolError("No GPU is set up.", f"Run `{COMMAND}` once, or name a real one's driver in VK_DRIVER_FILES.")
-    return None
+    lost = [name for name in (*_LIBRARIES, _DRIVER) if not (folder() / name).is_file()]
+    return ToolError(f"Of the GPU, {lost[0]} is gone from {folder()}.", f"Run `{COMMAND}` again.") if lost else None
 
 
 def _litert_problem() -> ToolError | None:
@@ -103,7 +106,7 @@ def written() -> dict[str, Any]:
 
 
 def set_up(progress: Progress = lambda _message: None) -> Path:
-    """Fetch SwiftShader, try it, and return its folder.
+    """Fetch SwiftShader, try it, put it in place of one that is there, and return its folder.
 
     Raises:
         ToolError: LiteRT here has no GPU accelerator, a tool is missing, a download failed, or what was made does not
@@ -126,8 +129,8 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
         for name in _LIBRARIES:
             shutil.move(root / "unpacked" / "usr" / "lib" / "chromium" / name, root / name)
         shutil.rmtree(root / "unpacked")
-        icd = {"api_version": _ICD_VERSION, "library_path": str(target / _LIBRARIES[0])}
-        write_json(root / "driver.json", {"file_format_version": "1.0.0", "ICD": icd})
+        icd = {"api_version": _ICD_VERSION, "library_path": f"./{_LIBRARIES[0]}"}  # beside the driver's file
+        write_json(root / _DRIVER, {"file_format_version": "1.0.0", "ICD": icd})
         write_json(
             root / _MARK,
             {
@@ -137,12 +140,8 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
                 "litert": installed_version("ai-edge-litert"),
             },
         )
-    progress("trying it")
-    try:
-        try_gpu()
-    except BaseException:
-        shutil.rmtree(target)
-        raise
+        progress("trying it")
+        try_gpu(variables(root))  # what is there already stays until this one works
     return target
 
 

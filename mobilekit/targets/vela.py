@@ -85,9 +85,13 @@ class Vela(Target):
         raise ToolError(f"Vela ended with exit status {done.returncode} on {path.name}: {words.rstrip('.')}.")
 
     def _refused(self, path: Path, words: str) -> Answer:
-        """Return that Vela takes nothing of a file, for one op."""
-        refused = Refusal("file", 1, words.strip().rstrip("."), help=_HELP)
-        return Answer(self.name, path.name, 0, len(list_ops(path)), 0, (refused,), _asked())
+        """Return that Vela takes nothing of a file, for one op, which its words name by a tensor that it makes."""
+        ops = list_ops(path)
+        named = [op for op in ops if any(f"'{made.name}'" in words for made in op.outputs)]
+        is_float = any(made.dtype == "float32" for op in named for made in op.outputs)
+        modules = tuple(op.module for op in named if op.module)
+        refused = Refusal("file", 1, words.strip().rstrip("."), modules, _HELP if is_float else "")
+        return Answer(self.name, path.name, 0, len(ops), 0, (refused,), _asked())
 
 
 def read_answer(name: str, path: Path, made: Path, log: str) -> Answer:

@@ -64,3 +64,34 @@ def test_an_export_names_the_first_and_says_where_all_are_named(tmp_path: Path, 
     assert done.returncode == 2 and done.stderr.count("unknown key") == 3
     assert "`mobilekit recipes check` names all 4 faults." in done.stderr
     assert cli("recipes", "check", path).stderr.count("unknown key") == 4
+
+
+GATED = """\
+models: [ghostnet]
+precision: [float32]
+gates:
+  float16: {max_partitions: 1}
+  accuracy: {max_top1_drop: 0.1, precision: [float32, int8]}
+  targets:
+    cpu:
+      precision: [dynamic]
+      whole: true
+    gpux: {whole: true}
+    "vela:u55-256": {whole: true}
+"""
+
+
+def test_gates_name_targets_that_exist_and_files_that_are_made(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GATED)
+    with pytest.raises(UsageError) as refused:
+        check_recipe(str(path))
+    assert refused.value.what.splitlines() == [
+        f"{path}:4: a gate on float16, which `precision` does not make.",
+        f"{path}:5: a gate on int8, which `precision` does not make.",
+        f"{path}:8: a gate on dynamic, which `precision` does not make.",
+        f"{path}:10: There is no target 'gpux'. Did you mean gpu or cpu?",
+        f"{path}:11: The target vela:u55-256 reads int8 .tflite files, and none is made that it could be asked about.",
+    ]
+    done = cli("export", "ghostnet", "--recipe", path, "-o", tmp_path / "out")
+    assert (done.returncode, f"{path}:10: There is no target 'gpux'." in done.stderr) == (2, True)

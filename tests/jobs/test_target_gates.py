@@ -10,9 +10,9 @@ from mobilekit.cli.findings import gate_words
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs import target_gates
 from mobilekit.jobs.adjust import adjust
-from mobilekit.jobs.target_gates import check_named, check_targets
+from mobilekit.jobs.target_gates import check_named, check_targets, gates_without_files
 from mobilekit.recipes.gates import Gates, TargetGate
-from mobilekit.recipes.load import load_recipe
+from mobilekit.recipes.load import LoadedRecipe, load_recipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Answer, Refusal
@@ -66,13 +66,13 @@ def test_what_is_computed_wrongly_is_not_whole(folder: Path, monkeypatch: pytest
 
 
 def test_a_target_is_looked_for_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_named(Recipe())
-    check_named(recipe_with("cpu", whole=True))
+    check_named(LoadedRecipe("r", Recipe()))
+    check_named(LoadedRecipe("r", recipe_with("cpu", whole=True)))
     with pytest.raises(UsageError, match="no target 'tpu'"):
-        check_named(recipe_with("tpu", whole=True))
+        check_named(LoadedRecipe("r", recipe_with("tpu", whole=True)))
     monkeypatch.setattr("mobilekit.targets.gpu.find_problem", lambda: ToolError("No GPU is set up."))
     with pytest.raises(ToolError, match="No GPU is set up"):
-        check_named(recipe_with("gpu", whole=True))
+        check_named(LoadedRecipe("r", recipe_with("gpu", whole=True)))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_target_is_looked_for_before_the_work(monkeypatch: pytest.MonkeyPatch)
 def test_a_target_that_reads_none_of_the_files_is_no_gate(made: tuple[str, ...], held: tuple[str, ...]) -> None:
     gates = recipe_with("vela:u55-256", whole=True, precision=held).gates
     with pytest.raises(UsageError, match=r"reads int8 \.tflite files, and none is made"):
-        check_named(Recipe.model_validate({"precision": made, "gates": gates.model_dump()}))
+        check_named(LoadedRecipe("r", Recipe.model_validate({"precision": made, "gates": gates.model_dump()})))
 
 
 def test_a_table_without_partitions_is_one_part_where_it_takes_all(folder: Path) -> None:
@@ -115,3 +115,11 @@ def test_an_export_for_a_target_that_cannot_be_asked_leaves_nothing(
     done = cli("export", TINY, "--target", "gpu", "-o", tmp_path / "out")
     assert (done.returncode, "No GPU is set up." in done.stderr) == (4, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_gates_on_files_that_an_option_leaves_out_are_told() -> None:
+    recipe = adjust(load_recipe("ghostnetv2"), precision=["float32"]).recipe
+    assert list(gates_without_files(recipe)) == [
+        "The recipe's gates on float16, int8 are not checked: no such file is made."
+    ]
+    assert not list(gates_without_files(Recipe(precision=("int8",))))

@@ -48,7 +48,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_made_from_the_package_and_says_from_which(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", lambda: None)
+    monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", lambda _variables: None)
     problem = find_problem()
     assert problem
     assert (problem.exit_code, COMMAND in problem.hint) == (4, True)
@@ -56,19 +56,40 @@ def test_it_is_made_from_the_package_and_says_from_which(place: Path, monkeypatc
     library = folder() / "libvk_swiftshader.so"
     assert written()["version"] == "156.0-1"
     assert written()["sha256"][library.name] == sha256_of(library)
-    assert json.loads((folder() / "driver.json").read_text())["ICD"]["library_path"] == str(library)
+    driver = json.loads((folder() / "driver.json").read_text())
+    assert (folder() / driver["ICD"]["library_path"]).resolve() == library.resolve()
     assert environment()["VK_DRIVER_FILES"] == str(folder() / "driver.json")
     assert find_problem() is None
 
 
-def test_one_that_does_not_run_is_not_left_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+def test_one_that_does_not_run_leaves_what_was_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(variables: dict[str, str]) -> None:
+        assert Path(variables["VK_DRIVER_FILES"]).is_file() and variables != environment()
         raise ToolError("it does not run")
 
     monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", fail)
     with pytest.raises(ToolError, match="it does not run"):
         set_up()
     assert not folder().exists()
+    monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", lambda _variables: None)
+    set_up()
+    (folder() / "libvulkan.so.1").write_text("the one that works")
+    monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", fail)
+    with pytest.raises(ToolError, match="it does not run"):
+        set_up()
+    assert (folder() / "libvulkan.so.1").read_text() == "the one that works"
+    assert find_problem() is None
+
+
+@pytest.mark.parametrize("name", ["libvk_swiftshader.so", "libvulkan.so.1", "driver.json"])
+def test_a_part_that_is_gone_is_told(place: Path, cli: Cli, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilekit.targets.gpu.try_gpu", lambda _variables: None)
+    set_up()
+    (folder() / name).unlink()
+    problem = find_problem()
+    assert problem
+    assert (problem.what, COMMAND in problem.hint) == (f"Of the GPU, {name} is gone from {folder()}.", True)
+    assert json.loads(cli("devices", "--json").stdout)["gpu"] == {"ready": False}
 
 
 def test_a_package_that_is_not_there_is_told(place: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilekit.targets import vela
 from mobilekit.targets.answer import Refusal
 from mobilekit.targets.vela import Vela
 from tests.conftest import Cli
@@ -47,6 +48,18 @@ def test_a_file_that_it_does_not_take_at_all_is_told_in_its_words(tmp_path: Path
     assert (answer.taken, answer.total, answer.is_whole) == (0, 1, False)
     [refused] = answer.refused
     assert refused.words == "HARD_SWISH 'y' Does not have valid TFLite Semantics"
+    assert refused.help.startswith("The recipe leaves it in float")
+
+
+@needs_vela
+def test_a_failure_for_another_reason_has_no_advice_about_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Compilation failed: Error: no room for 'y' in the SRAM."
+    monkeypatch.setattr(vela, "_MAIN", f"print({said!r}); raise SystemExit(1)")
+    path = tmp_path / "model.int8.tflite"
+    path.write_bytes(make_int8_op("ADD", [Int8((1, 4), 0.02, 3)] * 2, Int8((1, 4), 0.04, 0)))
+    assert Vela("vela:u55-256").ask(path).refused == (Refusal("file", 1, "no room for 'y' in the SRAM"),)
 
 
 def test_a_float_file_is_not_for_it(cli: Cli, tmp_path: Path) -> None:
