@@ -78,8 +78,8 @@ class Gates(Part):
     def places(self) -> dict[tuple[str, ...], Precision]:
         """Each precision that they name, by where that stands."""
         found: dict[tuple[str, ...], Precision] = {(name,): name for name in self.files}
-        lists = {("accuracy",): self.accuracy.precision} if self.accuracy else {}
-        lists |= {("targets", word): gate.precision for word, gate in (self.targets or {}).items()}
+        lists = {("targets", word): gate.precision for word, gate in (self.targets or {}).items()}
+        lists |= {("accuracy", "precision"): self.accuracy.precision} if self.accuracy else {}
         return found | {
             (*path, "precision", str(at)): name for path, names in lists.items() for at, name in enumerate(names)
         }
