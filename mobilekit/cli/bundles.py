@@ -11,6 +11,7 @@ from mobilekit.cli.output import err, working
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
 
 if TYPE_CHECKING:
+    from mobilekit.artifacts.on_device import OnDevice
     from mobilekit.cli.results import DiffResult
     from mobilekit.jobs.bisect import Bisection
     from mobilekit.parity.layers.result import Layers
@@ -27,7 +28,7 @@ def measure_bundle(request: DiffRequest) -> DiffResult:
     for change in find_changes(bundle.path):
         err.print(f"warning: {change}; the bundle is measured as it is.")
     with working("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
-        layers = _look_inside(request, bundle, tell) if request.layers else None
+        layers = _look_inside(request, bundle, tell, opener) if request.layers else None
         ledger = diff(bundle, request.inputs, tell, request.reference, opener)
         fault = _bisect(request, bundle, ledger, tell) if request.bisect else None
     bisected = fault.report() if fault else None
@@ -42,8 +43,9 @@ def measure_bundle(request: DiffRequest) -> DiffResult:
     )
 
 
-def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None]) -> Layers:
-    return look_inside(bundle, request.inputs, request.reference, request.calibration, request.precision, tell)
+def _look_inside(request: DiffRequest, bundle: Bundle, tell: Callable[[str], None], device: OnDevice | None) -> Layers:
+    given = (request.inputs, request.reference, request.calibration, request.precision)
+    return look_inside(bundle, *given, tell, device)
 
 
 def _bisect(request: DiffRequest, bundle: Bundle, ledger: Ledger, tell: Callable[[str], None]) -> Bisection | None:

@@ -13,6 +13,7 @@ _EXAMPLES = (
     "Name a bundle, or an artifact beside its model: mobilekit diff artifacts/ghostnetv2, or mobilekit diff "
     "--reference ghostnetv2 --candidate their.tflite"
 )
+_INSTEAD = "Leave --device out to bisect the files here; with --device, --layers shows the values inside."
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class DiffRequest:
             )
         if self.bundle is not None:
             refuse("goes with --candidate; a bundle has its own", weights=self.weights, recipe=self.recipe)
+            if self.device:
+                refuse(f"looks into files op by op, which {self.device} does not show", _INSTEAD, bisect=self.bisect)
             open_bundle(self.bundle)
         else:
             refuse(

@@ -11,6 +11,7 @@ from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
 
 if TYPE_CHECKING:
+    from mobilekit.artifacts.on_device import OnDevice
     from mobilekit.parity.layers.result import Layers
 
 
@@ -21,8 +22,9 @@ def look_inside(
     calibration: Path | None,
     precision: str | None,
     tell: Callable[[str], None],
+    device: OnDevice | None = None,
 ) -> Layers:
-    """Return the values inside at every stage.
+    """Return the values inside at every stage, those on a device among them.
 
     Raises:
         UsageError: The inputs, the calibration or the precisions do not fit the bundle.
@@ -30,5 +32,5 @@ def look_inside(
     """
     from mobilekit.jobs.diff_layers import LayersRequest, layers
 
-    request = LayersRequest(bundle, inputs, reference, calibration, split_words(precision))
+    request = LayersRequest(bundle, inputs, reference, calibration, split_words(precision), device)
     return layers(request, Cache.default(), tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,12 +12,13 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.measure import file_stages
+from mobilekit.jobs.measure import file_stages, unmeasured
 from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import find_counterparts
 from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
@@ -34,7 +36,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.manifest import was_own
-from mobilekit.store.stages import Stage
+from mobilekit.store.stages import Stage, stage_in
 
 MOST_INPUTS = 16
 """The values inside are large, and their errors much the same on every input."""
@@ -55,6 +57,8 @@ class LayersRequest:
     """What the bundle was calibrated on, where that was not built-in data."""
     precision: Sequence[str] | None = None
     """Of the bundle's TFLite precisions; all of them without. float32 is always among them."""
+    device: OnDevice | None = None
+    """Runs the files as well; each has a stage there then."""
 
 
 def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _message: None) -> Layers:
@@ -81,10 +85,11 @@ def layers(request: LayersRequest, cache: Cache, progress: Progress = lambda _me
                 lambda: TorchRuntime(models.tapped_reference), lambda: TorchRuntime(models.reference)
             ),
             Stage.REWRITTEN: TappedStage(lambda: TorchRuntime(models.copy), lambda: TorchRuntime(models.rewritten)),
-            **artifact_stages(folder, bundle.path, recipe),
+            **artifact_stages(folder, bundle.path, recipe, request.device),
         }
         formats = simulations(models.copy, stages, recipe.int8, bundles.calibrated_ranges(bundle.path))
         measured = measure_layers(stages, formats, models.taps, evaluation.inputs, progress)
+    notes += unmeasured(stages, request.device)
     taps = tapped_values(models.taps, models.counterparts)
     return Layers(MeasuredOn(evaluation.name, evaluation.count), taps, measured, tuple(notes))
 
@@ -131,22 +136,26 @@ def _tap(
     )
 
 
-def artifact_stages(tapped_folder: Path, folder: Path, recipe: Recipe) -> dict[Stage, TappedStage]:
-    """Return the stages that are files, each with its tapped copy.
+def artifact_stages(
+    tapped_folder: Path, folder: Path, recipe: Recipe, device: OnDevice | None = None
+) -> dict[Stage, TappedStage]:
+    """Return the stages that are files, each with its tapped copy, and behind it the same file on a device.
 
     Args:
         tapped_folder: Where the tapped copies are, with their layouts.
         folder: The bundle's.
         recipe: Its precisions are there.
+        device: Where they run as well.
     """
     inner, outer = bundles.output_layouts(tapped_folder), bundles.output_layouts(folder)
-    return {
-        stage: TappedStage(
-            lambda path=tapped_folder / stage.file: open_artifact(path, inner),  # type: ignore[misc]
-            lambda path=folder / stage.file: open_artifact(path, outer),  # type: ignore[misc]
-        )
-        for stage in file_stages(recipe)
-    }
+    places = ((tapped_folder, inner), (folder, outer))
+    stages = {}
+    for stage in file_stages(recipe):
+        stages[stage] = TappedStage(*(partial(open_artifact, at / stage.file, layouts) for at, layouts in places))
+        there = stage_in(device.place, stage) if device else None
+        if device and there and there not in device.left:
+            stages[there] = TappedStage(*(partial(device.open, there, at / there.file, each) for at, each in places))
+    return stages
 
 
 def _prepare(request: LayersRequest, recipe: Recipe, notes: list[str]) -> tuple[Calibration | None, Recipe]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,10 +113,20 @@ def measure_folder(
     gates += check_targets(folder, recipe, [stage for stage in stages if not stage.is_on_device], progress)
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
-    left = device.left if device else {}
-    unmeasured = (f"{stage} is not measured: {why}." for stage, why in left.items() if stage.on_host in stages)
-    notes = (*ledger.notes, *gates_without_files(recipe), *slower_int8(artifacts, recipe.int8.keep_float), *unmeasured)
+    notes = (
+        *ledger.notes,
+        *gates_without_files(recipe),
+        *slower_int8(artifacts, recipe.int8.keep_float),
+        *unmeasured(stages, device),
+    )
     return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed), notes=notes)
+
+
+def unmeasured(stages: Container[Stage], device: OnDevice | None) -> Iterator[str]:
+    """Say which of some stages' files a device leaves out, and why."""
+    for stage, why in (device.left if device else {}).items():
+        if stage.on_host in stages:
+            yield f"{stage} is not measured: {why}."
 
 
 def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:

@@ -23,7 +23,8 @@ from mobilekit.errors import ToolError
 from mobilekit.store.files import save_arrays
 from mobilekit.store.worker_loop import serve
 
-_open: dict[tuple[str, bool], OnGPU] = {}  # the last file, as one is asked for time and again
+_open: dict[tuple[str, bool], OnGPU] = {}  # the last files, as each is asked for time and again
+_MOST_OPEN = 4  # as many as a bundle has
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"refusal": None}
     key = (request["path"], request["float16"])
     if key not in _open:
-        _open.clear()
+        while len(_open) >= _MOST_OPEN:
+            del _open[next(iter(_open))]
         _open[key] = OnGPU(Path(request["path"]), request["layouts"], request["float16"])
     with np.load(request["inputs"]) as inputs:
         save_arrays(Path(request["outputs"]), _open[key].run(dict(inputs)))

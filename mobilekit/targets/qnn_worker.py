@@ -9,6 +9,7 @@ op type and name; what Qualcomm's compiler says of each node goes to the log.
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,26 @@ def _run(session: Any, request: dict[str, Any]) -> None:
     )
 
 
+@cache
+def _device(qnn: Any) -> Any:
+    """Return Qualcomm's device in ONNX Runtime, which takes its library once in a process."""
+    import onnxruntime
+
+    onnxruntime.register_execution_provider_library(PROVIDER, qnn.get_library_path())
+    return next(device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER)
+
+
 def _open(request: dict[str, Any]) -> Any:
     """Return a session whose nodes Qualcomm's compiler was offered, in float16; ONNX Runtime's own take the rest."""
     import onnxruntime
 
     qnn = importlib.import_module("onnxruntime_qnn")
-    onnxruntime.register_execution_provider_library(PROVIDER, qnn.get_library_path())
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 0
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     backend = Path(qnn.LIB_DIR_FULL_PATH) / "libQnnHtp.so"
     options.add_provider_for_devices(
-        devices[:1],
+        [_device(qnn)],
         {
             "backend_path": str(backend),
             "enable_htp_fp16_precision": "1",

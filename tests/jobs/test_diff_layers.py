@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.errors import UsageError
-from mobilekit.jobs.diff_layers import LayersRequest, layers
+from mobilekit.jobs.diff_layers import LayersRequest, artifact_stages, layers
+from mobilekit.jobs.measure import unmeasured
 from mobilekit.parity.layers.result import Layers
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.load import load_recipe
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import open_bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.stages import Stage, tflite_stage
@@ -147,6 +150,33 @@ def test_calibration_that_a_bundle_does_not_hold(request_: LayersRequest, tmp_pa
     assert found.notes == (
         "int8 is left out: it was calibrated on my-photos, which a bundle does not hold; give it with --calibration.",
     )
+
+
+def test_each_file_has_a_stage_on_a_device_behind_it(tmp_path: Path) -> None:
+    opened: list[tuple[Stage, Path]] = []
+
+    def note(stage: Stage, path: Path, _layouts: object) -> Any:
+        opened.append((stage, path))
+
+    recipe = Recipe(precision=("float32", "float16"))
+    gpu = OnDevice(note, "gpu", {Stage.GPU_FLOAT16: "it has none"})
+    stages = artifact_stages(tmp_path / "tapped", tmp_path / "plain", recipe, gpu)
+    floats = [Stage.TFLITE_FLOAT32, Stage.GPU_FLOAT32, Stage.TFLITE_FLOAT16]
+    assert list(stages) == [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *floats]
+    stages[Stage.GPU_FLOAT32].tapped()
+    stages[Stage.GPU_FLOAT32].plain()
+    file = Stage.TFLITE_FLOAT32.file
+    assert opened == [(Stage.GPU_FLOAT32, tmp_path / place / file) for place in ("tapped", "plain")]
+    assert list(unmeasured(stages, gpu)) == ["gpu-float16 is not measured: it has none."]
+    npu = OnDevice(note, "npu")
+    assert Stage.HTP_FLOAT16 in artifact_stages(tmp_path, tmp_path, recipe, npu)
+
+
+def test_a_device_is_not_bisected(cli: Cli, tiny_bundle: Path, tmp_path: Path) -> None:
+    done = cli("diff", tiny_bundle, "--device", "gpu", "--bisect", tmp_path / "fault")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--bisect looks into files op by op, which gpu does not show." in done.stderr
+    assert "with --device, --layers shows the values inside" in done.stderr
 
 
 class Words(HTMLParser):

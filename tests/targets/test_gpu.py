@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mobilekit.errors import ToolError
 from mobilekit.store.bundle import MODULES
 from mobilekit.store.stages import Stage
 from mobilekit.store.worker import Worker
+from mobilekit.targets import gpu_worker
 from mobilekit.targets.answer import Refusal
 from mobilekit.targets.gpu import GPU, GPUProcess, on_gpu, read_answer
 from mobilekit.targets.gpu_worker import doubled
@@ -125,6 +127,25 @@ def test_a_gpu_without_float16_leaves_that_stage(has_float16: bool) -> None:
         device = on_gpu(gpu)
     assert device.place == "gpu"
     assert set(device.left) == (set() if has_float16 else {Stage.GPU_FLOAT16})
+
+
+def test_the_files_of_a_bundle_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    class Opened:
+        def __init__(self, path: Path, *_: object) -> None:
+            opened.append(path.name)
+
+        def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            return inputs
+
+    monkeypatch.setattr(gpu_worker, "OnGPU", Opened)
+    monkeypatch.setattr(gpu_worker, "_open", {})
+    np.savez(tmp_path / "in.npz", x=np.zeros(1))
+    places = {"inputs": str(tmp_path / "in.npz"), "outputs": str(tmp_path / "out.npz")}
+    for name in ("abcd" * 2) + "ea":
+        gpu_worker.answer({"do": "run", "path": name, "float16": False, "layouts": {}, **places})
+    assert "".join(opened) == "abcdea"
 
 
 # With a GPU.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,12 @@ def test_it_computes_in_float16(path: Path) -> None:
     """As near to float32 as float16 is, and no nearer."""
     inputs = {"x": np.random.default_rng(0).normal(size=(3, *SHAPE[1:])).astype(np.float32)}
     right = open_artifact(path, {}).run(inputs)["y"]
+    other = path.with_name("other.onnx")
+    shutil.copy(path, other)
     with QNNProcess("SM8650") as process:
         found = on_npu(process).open(Stage.HTP_FLOAT16, path, {}).run(inputs)["y"]
+        again = on_npu(process).open(Stage.HTP_FLOAT16, other, {}).run(inputs)["y"]
+    np.testing.assert_array_equal(found, again)
     off = float(np.linalg.norm(found - right) / np.linalg.norm(right))
     assert found.shape == right.shape
     assert 1e-5 < off < 2e-3

@@ -53,9 +53,9 @@ def _figure(layers: Layers, title: str) -> Figure:
     figure = Figure(figsize=_SIZE, layout="constrained")
     totals, steps = figure.subplots(2, 1, sharex=True)
     for stage in layers.measured:
-        color = _COLORS.get(stage.stage, "black")
-        _line(totals, [row.total for row in stage.rows], color, stage.stage)
-        _line(steps, [row.step for row in stage.rows], color, f"{stage.stage} against {stage.against}")
+        color, style = _COLORS.get(stage.stage.on_host, "black"), "--" if stage.stage.is_on_device else "-"
+        _line(totals, [row.total for row in stage.rows], color, style, stage.stage)
+        _line(steps, [row.step for row in stage.rows], color, style, f"{stage.stage} against {stage.against}")
         if is_rounded(stage):
             expected = [row.expected for row in stage.rows]
             steps.plot(expected, color=color, linewidth=0.8, linestyle=":")
@@ -76,7 +76,7 @@ def _figure(layers: Layers, title: str) -> Figure:
     return figure
 
 
-def _line(axis: Axes, errors: Sequence[TensorError | None], color: str, label: str) -> None:
+def _line(axis: Axes, errors: Sequence[TensorError | None], color: str, style: str, label: str) -> None:
     """Draw a line over the values that have a counterpart and differ from it; a logarithm has no place for 0."""
     points = [
         (place, error.relative_l2)
@@ -84,11 +84,11 @@ def _line(axis: Axes, errors: Sequence[TensorError | None], color: str, label: s
         if error and error.relative_l2 and math.isfinite(error.relative_l2)
     ]
     if not points:
-        axis.plot([], [], color=color, label=f"{label}: equal")
+        axis.plot([], [], color=color, linestyle=style, label=f"{label}: equal")
         return
     places, values = zip(*points, strict=True)
     marker = "." if len(points) < 2 else None
-    axis.plot(places, values, color=color, linewidth=1.2, marker=marker, label=label, alpha=0.9)
+    axis.plot(places, values, color=color, linewidth=1.2, linestyle=style, marker=marker, label=label, alpha=0.9)
 
 
 def _mark_jump(axis: Axes, stage: StageLayers, color: str) -> None:

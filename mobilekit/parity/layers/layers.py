@@ -10,12 +10,13 @@ import numpy as np
 
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.parity.layers.result import Counterpart, LayerRow, Observer, StageLayers, TappedValue, TensorError
+from mobilekit.parity.layers.simulated import Format, format_of
 from mobilekit.parity.layers.taps import Tap
 from mobilekit.parity.layers.tensor_error import ErrorSum
 from mobilekit.parity.ledger.format_error import FLOAT32_TOLERANCE, FORMAT_SHARE
 from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.parity.ledger.metrics import compare
-from mobilekit.store.stages import Precision, Stage
+from mobilekit.store.stages import Stage
 
 LEAST = 2.0**-24
 """The rounding of one float32 operation: the least that is expected anywhere."""
@@ -43,7 +44,7 @@ def tapped_values(taps: Sequence[Tap], counterparts: Mapping[str, Counterpart]) 
 
 def measure_layers(
     stages: Mapping[Stage, TappedStage],
-    simulations: Mapping[Precision, Opener],
+    simulations: Mapping[Format, Opener],
     taps: Sequence[Tap],
     inputs: Arrays,
     progress: Callable[[str], None] = lambda _message: None,
@@ -81,8 +82,8 @@ def measure_layers(
                 sums.add((stage, "step"), values[sources[stage]], result)
                 if sources[stage] is not Stage.REFERENCE:
                     sums.add((stage, "total"), values[Stage.REFERENCE], result)
-        for precision, model in models.items():
-            sums.add((precision, "expected"), values[Stage.REWRITTEN], model.run(one))
+        for kind, model in models.items():
+            sums.add((kind, "expected"), values[Stage.REWRITTEN], model.run(one))
     return tuple(
         StageLayers(
             stage,
@@ -142,7 +143,7 @@ def _rows(stage: Stage, against: Stage, taps: Sequence[Tap], sums: _Sums) -> lis
     for tap in taps:
         step, total, rounding, own = (
             sums.error(kind, tap.name)
-            for kind in ((stage, "step"), (stage, total_kind), ("float32", "expected"), (stage.precision, "expected"))
+            for kind in ((stage, "step"), (stage, total_kind), ("float32", "expected"), (format_of(stage), "expected"))
         )
         before = [rows[source] for source in tap.sources if source in rows]
         float32 = max(rounding.relative_l2 if rounding else 0.0, LEAST)

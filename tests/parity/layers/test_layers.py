@@ -29,7 +29,8 @@ from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_v
 from mobilekit.parity.layers.result import Counterpart, Layers, StageLayers
 from mobilekit.parity.layers.simulated import simulations
 from mobilekit.parity.layers.taps import Tap, find_taps, tapped
-from mobilekit.parity.ledger.format_error import FakeQuantInt8
+from mobilekit.parity.ledger.float16_arithmetic import InFloat16
+from mobilekit.parity.ledger.format_error import FakeQuantInt8, in_float16
 from mobilekit.parity.ledger.result import Ledger, MeasuredOn
 from mobilekit.parity.ledger.rounding import round_weights_to_int8
 from mobilekit.parity.ranges.activations import record
@@ -275,3 +276,28 @@ def test_the_page_is_whole_and_escapes_what_it_is_given(content: Layers) -> None
     body = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
     assert ElementTree.fromstring(body).tag.endswith("svg")  # noqa: S314  (we wrote it)
     assert "http" not in page.replace("http://www.w3.org/", "")  # nothing is loaded from elsewhere
+
+
+def test_a_stage_in_float16_arithmetic_is_held_to_all_that_rounds_there() -> None:
+    graph = trace(Net().eval(), EXAMPLE)
+    taps = find_taps(graph, EXAMPLE)
+    inside = tapped(graph, {tap.name: tap.node.name for tap in taps if not tap.is_output}, EXAMPLE)
+    formats = simulations(inside, [Stage.GPU_FLOAT16, Stage.TFLITE_FLOAT16])
+    assert set(formats) == {"float32", "float16", "float16-arithmetic"}
+    makers = {
+        Stage.REFERENCE: inside,
+        Stage.REWRITTEN: inside,
+        Stage.TFLITE_FLOAT16: in_float16(inside),
+        Stage.GPU_FLOAT16: InFloat16(in_float16(inside)),
+    }
+    stages = {}
+    for stage, model in makers.items():
+        runtime = TorchRuntime(model)
+        stages[stage] = TappedStage(lambda runtime=runtime: runtime, lambda runtime=runtime: OutputsOnly(runtime))  # type: ignore[misc]
+    measured = {each.stage: each for each in measure_layers(stages, formats, taps, INPUTS)}
+    on_gpu, here = measured[Stage.GPU_FLOAT16], measured[Stage.TFLITE_FLOAT16]
+    assert on_gpu.against is Stage.TFLITE_FLOAT16
+    assert on_gpu.first_jump is None
+    pairs = list(zip(on_gpu.rows, here.rows, strict=True))
+    assert all(row.expected > other.expected for row, other in pairs)
+    assert all(row.total and row.expected == pytest.approx(row.total.relative_l2) for row, _other in pairs)
