@@ -20,6 +20,7 @@ from mobilekit.models.names import folder_name
 from mobilekit.models.user import live_name
 from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes import load as recipes
+from mobilekit.recipes.inputs.apps import find_apps
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe
 from mobilekit.rewrites import engine
@@ -226,20 +227,29 @@ def rewrite(
     return graph.requires_grad_(True)
 
 
-def diff(bundle: Bundle | PathLike, inputs: PathLike | None = None, reference: str | nn.Module | None = None) -> Ledger:
+def diff(
+    bundle: Bundle | PathLike,
+    inputs: PathLike | None = None,
+    reference: str | nn.Module | None = None,
+    *,
+    app: str | None = None,
+) -> Ledger:
     """Measure every stage of a bundle anew, as `mobilekit diff` does.
 
     Args:
         bundle: A bundle or its folder.
         inputs: Folder of pictures, or .npz with arrays by name; the recipe's built-in data without.
         reference: The module, or `FILE.py:FACTORY`, for a bundle that was exported from one.
+        app: Software that scales the pictures in an app, and mistakes, separated by commas, or "all": `apps` of the
+            ledger has a row of each.
 
     Raises:
-        UsageError: The bundle or the inputs cannot be used.
+        UsageError: The bundle or the inputs cannot be used, or there is no such app.
         ToolError: An artifact cannot be run.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    return differ.diff(opened, Path(inputs) if inputs else None, reference=reference)
+    apps = find_apps(app) if app else ()
+    return differ.diff(opened, Path(inputs) if inputs else None, reference=reference, apps=apps)
 
 
 def open_bundle(path: PathLike) -> Bundle:

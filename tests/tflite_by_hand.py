@@ -145,3 +145,24 @@ def _signature(inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Any:
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
     signature.inputs, signature.outputs = ([entry(*one) for one in each.items()] for each in (inputs, outputs))
     return signature
+
+
+def make_bytes_through(sides: tuple[int, int]) -> bytes:
+    """Return a file that takes a color picture of this height and width in bytes, and gives its values as classes."""
+    model, graph, op, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.OperatorCodeT()
+    model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [graph], [schema.BufferT()], [code]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    count = 3 * sides[0] * sides[1]
+    op.inputs, op.outputs = [0], [1]
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.ReshapeOptions, schema.ReshapeOptionsT()
+    op.builtinOptions.newShape = [1, count]
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [op], [0], [1]
+    for name, shape in ((b"x", (1, *sides, 3)), (b"y", (1, count))):
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.shape = name, schema.TensorType.UINT8, np.array(shape, np.int32)
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [1.0], [0]
+        graph.tensors.append(tensor)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -73,7 +73,11 @@ def input_entry(spec: Input) -> Described:
 
 
 def _resize_entry(spec: Input) -> Described:
-    how: Described = {"resize": spec.resize.filter, **({} if spec.resize.antialias else {"antialias": False})}
+    how: Described = {
+        "resize": spec.resize.filter,
+        **({} if spec.resize.antialias else {"antialias": False}),
+        **({"corners": True} if spec.resize.corners else {}),
+    }
     if spec.resize.mode == "crop":
         return {"resize_shorter_side_to": spec.resized_side, **how, "crop": "center"}
     return {**how, "mode": spec.resize.mode, "crop": spec.crop}

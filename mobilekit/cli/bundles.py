@@ -29,7 +29,7 @@ def measure_bundle(request: DiffRequest) -> DiffResult:
         err.print(f"warning: {change}; the bundle is measured as it is.")
     with working("opening the bundle") as tell, open_device(request.device, request.benchmark_binary) as opener:
         layers = _look_inside(request, bundle, tell, opener) if request.layers else None
-        ledger = diff(bundle, request.inputs, tell, request.reference, opener)
+        ledger = diff(bundle, request.inputs, tell, request.reference, opener, request.apps)
         fault = _bisect(request, bundle, ledger, tell) if request.bisect else None
     bisected = fault.report() if fault else None
     files = sorted(each for each in bundle.path.iterdir() if each.suffix in (".onnx", ".tflite"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mobilekit.models.names import LIBRARIES, registered_names
 from mobilekit.store.stages import PRECISIONS
 
@@ -44,16 +46,19 @@ def targets(incomplete: str) -> list[str]:
     """Return the targets that can follow in a list that is separated by commas."""
     from mobilekit.targets.catalogue import words
 
-    before, comma, word = incomplete.rpartition(",")
-    free = [name for name in words() if name not in before.split(",")]
-    return [f"{before}{comma}{name}" for name in _beginning(word, *free)]
+    return _following(incomplete, words())
 
 
 def precisions(incomplete: str) -> list[str]:
     """Return the precisions that can follow in a list that is separated by commas."""
-    before, comma, word = incomplete.rpartition(",")
-    free = [name for name in PRECISIONS if name not in before.split(",")]
-    return [f"{before}{comma}{name}" for name in _beginning(word, *free)]
+    return _following(incomplete, PRECISIONS)
+
+
+def apps(incomplete: str) -> list[str]:
+    """Return the ways of apps that can follow in a list that is separated by commas."""
+    from mobilekit.recipes.inputs.apps import ALL, APPS, MISTAKES
+
+    return _following(incomplete, (*APPS, MISTAKES, ALL))
 
 
 def _serials(incomplete: str) -> list[str]:
@@ -68,6 +73,12 @@ def _serials(incomplete: str) -> list[str]:
         return [f"adb:{found.serial}" for found in parse_devices(ask_server(server_address(None), "host:devices-l"))]
     except MobilekitError:
         return []
+
+
+def _following(incomplete: str, known: Iterable[str]) -> list[str]:
+    before, comma, word = incomplete.rpartition(",")
+    free = [name for name in known if name not in before.split(",")]
+    return [f"{before}{comma}{name}" for name in _beginning(word, *free)]
 
 
 def _beginning(incomplete: str, *words: str) -> list[str]:

@@ -42,6 +42,13 @@ def diff(
         ),
     ] = None,
     benchmark_binary: options.DeviceBenchmarkBinary = None,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            help="Make inputs as apps do: android, browser, mediapipe, opencv, tf, mistakes, or `all` of these.",
+            autocompletion=complete.apps,
+        ),
+    ] = None,
     layers: options.Layers = False,
     plot: Annotated[Path | None, typer.Option(help="With --layers: draw error over depth, .png or .svg.")] = None,
     calibration: options.DiffCalibration = None,
@@ -59,14 +66,16 @@ def diff(
     """Measure every stage of a bundle against the stage it was made from and against the PyTorch reference.
 
     With --candidate, measure an artifact that was made elsewhere. With --layers, look inside. With --bisect, name the
-    module at fault, and cut it out. Exit code 1 if anything is outside its limit, or worse than in the baseline by more
-    than the error of its format.
+    module at fault, and cut it out. With --app, begin at the picture, which other software
+    scales. Exit code 1 if anything is outside its limit, or worse than in the baseline by more than the error of its
+    format.
 
     Examples: `mobilekit diff artifacts/ghostnetv2` · `mobilekit diff artifacts/ghostnetv2 --inputs photos --json` ·
     `mobilekit diff artifacts/ghostnetv2 --junit parity.xml --markdown $GITHUB_STEP_SUMMARY` ·
     `mobilekit diff artifacts/ghostnetv2 --baseline main/ledger.json --sarif parity.sarif` ·
     `mobilekit diff artifacts/ghostnetv2 --layers --precision float32,int8 --plot layers.png` ·
     `mobilekit diff artifacts/ghostnetv2 --device emulated` · `mobilekit diff artifacts/ghostnetv2 --device gpu` ·
+    `mobilekit diff artifacts/ghostnetv2 --app all --inputs photos` ·
     `mobilekit diff --reference timm:resnet18 --weights w.safetensors --candidate their.tflite --bisect fault` ·
     `mobilekit diff --reference their.onnx --candidate their.tflite`
     """
@@ -80,6 +89,7 @@ def diff(
         recipe=recipe,
         device=device,
         benchmark_binary=benchmark_binary,
+        app=app,
         layers=layers,
         plot=plot,
         calibration=calibration,

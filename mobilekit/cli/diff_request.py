@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mobilekit.errors import UsageError
 from mobilekit.models.names import check_name
+from mobilekit.recipes.inputs.apps import ALL, find_apps
 from mobilekit.store.bundle import open_bundle
 
 _EXAMPLES = (
@@ -31,6 +32,7 @@ class DiffRequest:
     # With a bundle alone.
     device: str | None = None
     benchmark_binary: str | None = None
+    app: str | None = None
     layers: bool = False
     # With `layers` alone, but for `calibration`, which also says what a candidate's reference is built with.
     plot: Path | None = None
@@ -63,17 +65,28 @@ class DiffRequest:
             if self.device:
                 refuse(f"looks into files op by op, which {self.device} does not show", _INSTEAD, bisect=self.bisect)
             open_bundle(self.bundle)
+            find_apps(self.app or ALL)
         else:
             refuse(
                 "goes with a bundle",
                 layers=self.layers,
                 device=self.device,
                 benchmark_binary=self.benchmark_binary,
+                app=self.app,
             )
             self._check_candidate()
         if not self.layers:
             calibration = self.calibration if self.candidate is None else None  # a reference is built with it
             refuse_without_layers(plot=self.plot, calibration=calibration, precision=self.precision)
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        """The names in --app.
+
+        Raises:
+            UsageError: There is none of a name.
+        """
+        return () if self.app is None else find_apps(self.app)
 
     def _check_candidate(self) -> None:
         """Check what can be checked of the candidate and its reference before either is opened."""

@@ -39,6 +39,7 @@ _GATE_ADVICE = {
     "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
     "whole": "`mobilekit inspect FILE --target TARGET` names each op, with the compiler's words and the module.",
     "max_top1_drop": "`mobilekit quantize-search` finds what to leave in float; calibrate on pictures like those.",
+    "app": "Scale as the recipe does, or let its `resize` do as the app does, and export again: docs/app.md.",
 }
 _GATES = {"max_partitions": ("XNNPACK partition", ""), "forbid_ops": ("forbidden op", ""), "max_size_mb": ("MB", "MB")}
 _UNKNOWN_ON_RANDOM = "within its limits on these inputs, and outside them on random ones"
@@ -96,6 +97,11 @@ def gate_words(gate: GateResult) -> str:
     if gate.gate == "max_top1_drop":
         lost = "is not known" if math.isnan(gate.value) else f"is {percent(gate.value, 2)} % of the inputs"
         return f"the drop of top-1 {lost}, at most {percent(gate.limit, 2)} %"
+    if gate.gate.startswith("app-"):
+        share = "is not known" if math.isnan(gate.value) else f"is {percent(gate.value, 2)} %"
+        return (
+            f"the share of pictures that keep their class in {gate.gate} {share}, at least {percent(gate.limit, 2)} %"
+        )
     if gate.gate == "whole":
         return f"{gate.target} leaves {count(gate.value, 'op')} or computes them wrongly"
     words = (f"{gate.target} partition", "") if gate.target else _GATES[gate.gate]
@@ -215,7 +221,7 @@ def _of_gate(gate: GateResult) -> Finding:
         gate=gate.gate,
         measured=gate.value,
         limit=gate.limit,
-        advice=_GATE_ADVICE[gate.gate],
+        advice=_GATE_ADVICE["app" if gate.gate.startswith("app-") else gate.gate],
     )
 
 

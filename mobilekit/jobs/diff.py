@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.given import assumed
 from mobilekit.jobs.measure import measure_folder
+from mobilekit.parity.ledger.apps import check_pictures
 from mobilekit.parity.ledger.result import Ledger
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.store.bundle import Bundle
@@ -26,6 +27,7 @@ def diff(
     progress: Progress = lambda _message: None,
     reference: str | nn.Module | None = None,
     device: OnDevice | None = None,
+    apps: Sequence[str] = (),
 ) -> Ledger:
     """Measure every stage of a bundle anew.
 
@@ -37,14 +39,18 @@ def diff(
         reference: Names the model anew, or is it. A bundle of `FILE.py:FACTORY` needs it: opening a folder must not run
             code that only the folder names; and one of a module of Python code, which it does not hold.
         device: Runs the TFLite files as well; each has a stage there then.
+        apps: Ways in which apps make the inputs, as `recipes.inputs.apps` names them: each has a row then.
 
     Raises:
-        UsageError: The inputs cannot be used, or the bundle's model or recipe is unknown here.
+        UsageError: The inputs cannot be used, or are no pictures where apps are named; or the bundle's model or recipe
+            is unknown here.
         ToolError: An artifact cannot be run.
     """
     loaded = recipe_of_bundle(bundle)
     recipe = loaded.recipe
     evaluation = read_evaluation(recipe, inputs)
+    if apps:
+        check_pictures(evaluation)
     progress("rebuilding the model")
     model, rewritten = models_of_bundle(bundle, loaded, reference)
     is_trained = bundle.manifest["model"]["weights"].get("trained", True)
@@ -58,6 +64,7 @@ def diff(
         is_trained,
         device,
         failed=bundle.failed_stages,
+        apps=apps,
     )
     written = bundle.manifest["calibration"]
     calibration = replace(CalibrationSource.from_json(written), is_own=was_own(written))

@@ -11,20 +11,24 @@ from torch import nn
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import Arrays
 from mobilekit.jobs.target_gates import check_targets, gates_without_files
 from mobilekit.parity.ledger.accuracy import check_accuracy
+from mobilekit.parity.ledger.apps import check_apps, measure_apps
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
-from mobilekit.parity.ledger.result import ArtifactSummary, GateResult, Ledger
+from mobilekit.parity.ledger.result import AppRow, ArtifactSummary, GateResult, Ledger
 from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.parity.ledger.slower import slower_int8
+from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.manifest import FailedStage
-from mobilekit.store.stages import Stage, stage_in, tflite_stage
+from mobilekit.store.stages import InputSet, Stage, stage_in, tflite_stage
 
 Progress = Callable[[str], None]
 
@@ -64,6 +68,7 @@ def measure_folder(
     artifacts: Mapping[str, Inspection] | None = None,
     failed: Sequence[FailedStage] = (),
     simulation: Simulation | None = None,
+    apps: Sequence[str] = (),
 ) -> Ledger:
     """Open and run each artifact in a folder, and compare it.
 
@@ -79,10 +84,12 @@ def measure_folder(
         artifacts: What `inspect_files` found, where that was asked before.
         failed: Stages that the export had to leave out.
         simulation: What the models gave on the same inputs; they are run without.
+        apps: Ways in which apps make the inputs, each a row; those of the recipe's gates are in any case.
 
     Raises:
         ToolError: An artifact cannot be run.
-        UsageError: The inputs do not fit, or the recipe loosens a limit without a reason.
+        UsageError: The inputs do not fit, or are no pictures where apps are named; or the recipe loosens a limit
+            without a reason.
     """
     evaluation, random = evaluation or evaluation_inputs(recipe), random_inputs(recipe)
     stages: dict[Stage, Opener] = {}
@@ -113,13 +120,34 @@ def measure_folder(
     gates += check_targets(folder, recipe, [stage for stage in stages if not stage.is_on_device], progress)
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
+    truth = simulation.outputs[Stage.REFERENCE][InputSet.REAL]
+    rows, held = _measure_apps(apps, recipe, evaluation, stages, reference, truth, progress)
+    gates += held
     notes = (
         *ledger.notes,
         *gates_without_files(recipe),
         *slower_int8(artifacts, recipe.int8.keep_float),
         *unmeasured(stages, device),
     )
-    return replace(ledger, artifacts=summaries, gates=tuple(gates), failed_stages=tuple(failed), notes=notes)
+    return replace(ledger, artifacts=summaries, gates=tuple(gates), apps=rows, failed_stages=tuple(failed), notes=notes)
+
+
+def _measure_apps(
+    asked: Sequence[str],
+    recipe: Recipe,
+    evaluation: Evaluation,
+    stages: Mapping[Stage, Opener],
+    reference: nn.Module,
+    truth: Arrays,
+    progress: Progress,
+) -> tuple[tuple[AppRow, ...], list[GateResult]]:
+    """Give the float32 file what apps make of the pictures, and hold that to the gates; the reference without one."""
+    gated, stage = recipe.gates.app or {}, Stage.TFLITE_FLOAT32
+    opener, file = (stages[stage], stage.file) if stage in stages else (lambda: TorchRuntime(reference), "reference")
+    wanted = {*asked, *(gated if evaluation.pictures else ())}
+    names = [name for name in APPS if name in wanted]
+    rows = tuple(measure_apps(names, recipe, evaluation, opener(), truth, file, progress)) if names else ()
+    return rows, list(check_apps(rows, gated, file))
 
 
 def unmeasured(stages: Container[Stage], device: OnDevice | None) -> Iterator[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from mobilekit.errors import nearest
 from mobilekit.recipes.part import Part
 from mobilekit.store.stages import PRECISIONS, Precision
+
+App = Literal["android", "browser", "mediapipe", "opencv", "tf"]
+"""Software by which apps scale pictures; `recipes/inputs/apps.py` says how each does."""
 
 
 class Gate(Part):
@@ -57,8 +60,16 @@ class TargetGate(Part):
         return self
 
 
+class AppGate(Part):
+    """How much of the reference's classes must stay where an app scales the pictures."""
+
+    agreement: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Smallest share of the pictures whose largest output stays the same one."
+    )
+
+
 class Gates(Part):
-    """What each TFLite file must be like, by its precision, on targets, and how much accuracy they may lose."""
+    """What each TFLite file must be like, by its precision, on targets and in apps, and what accuracy it may lose."""
 
     float32: Gate | None = None
     float16: Gate | None = None
@@ -67,6 +78,10 @@ class Gates(Part):
     accuracy: AccuracyGate | None = None
     targets: dict[str, TargetGate] | None = Field(
         None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."
+    )
+
+    app: dict[App, AppGate] | None = Field(
+        None, description="By the software that scales an app's pictures: `mobilekit diff --app` shows all figures."
     )
 
     @property

@@ -56,17 +56,30 @@ class Resize(Part):
         "bicubic", description="As Pillow has it; area is its box filter."
     )
     antialias: bool = Field(True, description="Widen the filter where a picture is made smaller, as Pillow does.")
+    corners: bool = Field(
+        False,
+        description="Map corners of pixels to corners and not centers to centers, as MediaPipe and TensorFlow 1 do; of "
+        "bilinear without antialiasing.",
+    )
 
     @property
     def words(self) -> str:
         """What a line of output says of it, but for the crop."""
-        return f"{self.filter}{'' if self.antialias else ' without antialiasing'}"
+        at = " from the corners of pixels" if self.corners else ""
+        return f"{self.filter}{'' if self.antialias else ' without antialiasing'}{at}"
 
     @model_validator(mode="after")
     def _can_be_plain(self) -> Resize:
         if not self.antialias and self.filter not in ("bilinear", "bicubic", "nearest"):
             raise ValueError(f"the filter {self.filter} has no form without antialiasing")
+        if self.corners and (self.antialias or self.filter != "bilinear"):
+            raise ValueError("corners is for the filter bilinear with `antialias: false`")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = to_json(self)
+        return {key: value for key, value in content.items() if key != "corners" or value}
 
 
 class Input(Part):

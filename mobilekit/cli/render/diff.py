@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from mobilekit.cli.render.apps import app_lines
 from mobilekit.cli.render.baseline import baseline_lines
 from mobilekit.cli.render.fault import fault_lines
 from mobilekit.cli.render.layers import layers_table
@@ -33,6 +34,7 @@ def diff_report(result: DiffResult, name: str, verbose: bool = False) -> Iterato
     yield verdict_line(result, result.findings, name)
     yield ledger_table(result)
     yield from measured_lines(result)
+    yield from app_lines(result)
     yield from (f"Loosened: {text}" for text in loosened(result))
     yield from finding_lines([each for each in result.findings if each.rule in ("stage", "parity", "gate", "labels")])
     yield from map(Text, runtime_fault_lines(result.runtime_faults))

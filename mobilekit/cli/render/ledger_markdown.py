@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mobilekit.cli.findings import by_place, gate_words, texts_of
+from mobilekit.cli.render.apps import app_lines, gate_of
 from mobilekit.cli.render.baseline import artifact_change, within_format_error
 from mobilekit.cli.render.format import count, figure, percent
 from mobilekit.cli.render.markdown import marked, plain, table
 from mobilekit.cli.render.terminal import calibration_lines, loosened
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.baseline import BaselineReport
-from mobilekit.parity.ledger.result import Row
+from mobilekit.parity.ledger.result import Metrics
 
 
 def diff_markdown(result: DiffResult, name: str) -> str:
@@ -24,6 +25,7 @@ def diff_markdown(result: DiffResult, name: str) -> str:
         *_stages(result),
         "",
     ]
+    lines += [f"- {plain(line.strip())}" for line in app_lines(result)]
     findings = [each for each in result.findings if each.rule != "baseline"]
     lines += [f"- {plain(f'{members[0].place}: {texts_of(members)}')}" for members in by_place(findings)]
     held = [gate for gate in result.gates if gate.verdict == "pass"]
@@ -52,11 +54,23 @@ def _stages(result: DiffResult) -> list[str]:
     ]
     tasks = (*([f"same top-{k} %"] if k else []), *(["top-1 %"] if labeled else []))
     head = ("stage", "output", "max abs", "relative L2", "cosine", "same top-1 %", *tasks, "verdict")
+    rows += [
+        (
+            app.name,
+            app.output,
+            *([""] * 3 if app.equal_labels is not None else _errors(app)),
+            percent(app.top1_agreement, nothing=""),
+            *([percent(app.topk_agreement, nothing="")] if k else []),
+            *([percent(app.top1, nothing="")] if labeled else []),
+            marked(gate.verdict) if (gate := gate_of(app, result)) else "",
+        )
+        for app in result.apps
+    ]
     rows += [(failed.stage, *[""] * (len(head) - 2), marked("fail")) for failed in result.failed_stages]
     return table(head, rows)
 
 
-def _errors(row: Row) -> list[str]:
+def _errors(row: Metrics) -> list[str]:
     return [figure(row.max_abs, nothing=""), figure(row.relative_l2, nothing=""), figure(row.cosine, ".6f", "")]
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mobilekit.cli.findings import Finding, advice_of, by_place, gate_words, texts_of
+from mobilekit.cli.render.apps import gate_of
 from mobilekit.cli.render.format import NOTHING, count, figure, limit_words, percent, short_limit
 from mobilekit.parity.ledger.accuracy import labels_in_words
 from mobilekit.parity.ledger.result import Ledger, Verdict, worst
@@ -66,7 +67,7 @@ def _on(what: list[str]) -> str:
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """Return a line for each stage and output.
+    """Return a line for each stage and output, and for each way in which apps make the inputs.
 
     Figures are against the reference; `step` is the relative L2 against the stage that this one was made from. Labels
     have the share of equal ones alone.
@@ -88,6 +89,16 @@ def ledger_table(ledger: Ledger) -> Table:
             *([percent(row.top1, 2)] if labeled else []),
             short_limit(row.limits[0]) if row.limits else "-",
             _marked(worst((row.verdict, before[place].verdict))),
+        )
+    for app in ledger.apps:
+        gate, errors = gate_of(app, ledger), (figure(app.max_abs), figure(app.relative_l2), NOTHING)
+        table.add_row(
+            f"{app.name} {app.output}" if several else app.name,
+            *([NOTHING] * 4 if app.equal_labels is not None else [*errors, figure(app.cosine, ".6f")]),
+            percent(app.top1_agreement),
+            *([percent(app.top1, 2)] if labeled else []),
+            f"same {gate.limit:.4g}" if gate else NOTHING,
+            _marked(gate.verdict) if gate else "",
         )
     for absent in ledger.failed_stages:
         table.add_row(absent.stage, *[NOTHING] * (len(table.columns) - 2), _marked("fail"))

@@ -206,8 +206,8 @@ class GateResult(Result):
     artifact: str
     """File name."""
     gate: str
-    """`max_partitions`, `forbid_ops`, `max_size_mb`, `max_top1_drop` or `whole`: how many ops are left or computed
-    wrongly."""
+    """`max_partitions`, `forbid_ops`, `max_size_mb`, `max_top1_drop`, `whole`: how many ops are left or computed
+    wrongly; or `app-NAME`: the share of pictures that keep their class where that software scales them."""
     limit: float
     value: Figure
     verdict: Verdict
@@ -215,6 +215,31 @@ class GateResult(Result):
     """What makes the value, where it is beyond the limit."""
     target: str = ""
     """Whose compiler was asked; empty for XNNPACK."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppRow(Metrics):
+    """A file given the pictures as an app makes them, against the reference given them as the recipe says."""
+
+    app: str
+    """As `mobilekit diff --app` names it."""
+    what: str
+    """What the app does, in words."""
+    is_mistake: bool
+    """Whether it is one that nobody means to make."""
+    file: str
+    """Which file was given them; `reference` where there is none in float32."""
+    output: str
+    """Which of the model's outputs."""
+    worst: str
+    """The picture that suffers most."""
+    worst_relative_l2: Figure
+    """Its change."""
+
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        return f"app-{self.app}"
 
 
 @dataclass(frozen=True)
@@ -326,6 +351,8 @@ class Ledger(Result):
     """What is doubtful about the inputs, a sentence each."""
     doubt: str = ""
     """Why the reference itself is doubted, as one that is right no more often than guessing is; no full stop."""
+    apps: tuple[AppRow, ...] = ()
+    """What comes of the pictures where apps make the inputs; none where that was not asked."""
 
     def __repr__(self) -> str:
         return f"<Ledger: {ledger_line(self.to_json())}>"
@@ -353,11 +380,10 @@ class Ledger(Result):
         return {(row.stage, row.output): row for row in self.rows}  # the stage before comes second
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ledger as JSON data; only that of an export has `ranges`."""
+        """Return the ledger as JSON data; only that of an export has `ranges`, and `apps` only where they are asked."""
         content = super().to_json()
-        if self.ranges is None:
-            del content["ranges"]
-        return content
+        absent = {name for name, value in (("ranges", self.ranges), ("apps", self.apps)) if not value}
+        return {name: value for name, value in content.items() if name not in absent}
 
 
 def ledger_of(bundle: Bundle) -> Ledger:

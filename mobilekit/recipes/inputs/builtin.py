@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,10 @@ EVALUATION_COUNT = 8
 _DIGITS_SEED = 0
 
 
+Picture = tuple[str, Image.Image]
+"""Its name and itself."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Inputs to measure on: float32 (N, ...) by name, and class numbers where they are known."""
@@ -63,6 +68,8 @@ class Evaluation:
     """What is doubtful about them."""
     label_names: tuple[str, ...] = ()
     """Of the classes by their numbers, where they are known."""
+    pictures: Callable[[], Iterable[Picture]] | None = None
+    """Opens the pictures that `inputs` were made of, in their order; None of arrays."""
 
     @property
     def count(self) -> int:
@@ -84,14 +91,14 @@ def evaluation_inputs(recipe: Recipe, photos: int = EVALUATION_COUNT) -> Evaluat
     """Return the recipe's built-in evaluation inputs: photos, or the digits' test split with its labels."""
     if recipe.data == "digits":
         images, labels = digits("test")
-        named = ((f"digit {i}", image) for i, image in enumerate(images))
+        named = [(f"digit {i}", image) for i, image in enumerate(images)]
         inputs = with_extras(stack(named, recipe.input), recipe)
-        return Evaluation("digits test split", inputs, labels)
+        return Evaluation("digits test split", inputs, labels, pictures=lambda: named)
     views = photo_views(EVALUATION_PHOTOS, photos // len(EVALUATION_PHOTOS))
-    return Evaluation("photos", with_extras(stack(views, recipe.input), recipe))
+    return Evaluation("photos", with_extras(stack(views, recipe.input), recipe), pictures=lambda: views)
 
 
-def photo_views(names: tuple[str, ...], views: int) -> list[tuple[str, Image.Image]]:
+def photo_views(names: tuple[str, ...], views: int) -> list[Picture]:
     """Return square views of each photo: the photo once, then its corners at three quarters of its shorter side.
 
     Photos take turns, so that any beginning of the list has every photo in it as evenly as can be.
@@ -100,7 +107,7 @@ def photo_views(names: tuple[str, ...], views: int) -> list[tuple[str, Image.Ima
     return [(f"{name} view {view}", _view(image, view)) for view in range(views) for name, image in pictures]
 
 
-def varied_views(names: tuple[str, ...], count: int) -> list[tuple[str, Image.Image]]:
+def varied_views(names: tuple[str, ...], count: int) -> list[Picture]:
     """Return `count` views: each photo once as it is, then crops of them in other light, the photos taking turns.
 
     A few photos as they are leave ranges and batch norms that the next photo exceeds by far: tensors with one value for

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mobilekit.errors import UsageError
+from mobilekit.recipes.inputs.bilinear import scale_bilinear
 from mobilekit.recipes.schema import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -112,6 +113,8 @@ def _scaled(
     filter_ = _FILTERS[spec.resize.filter]
     if spec.resize.antialias:
         return image.resize(size, filter_, box=box)
+    if spec.resize.filter == "bilinear":
+        return scale_bilinear(image, size, box, spec.resize.corners)
     return image.transform(size, Image.Transform.EXTENT, box, filter_)  # it looks at the next pixels alone
 
 

@@ -38,6 +38,8 @@ class Own:
     """What is doubtful about them."""
     label_names: tuple[str, ...] = ()
     """Of the classes by their numbers, where they are known."""
+    files: tuple[Path, ...] = ()
+    """The picture of each input; none of an .npz."""
 
 
 def own_files(path: Path) -> list[Path]:
@@ -80,10 +82,11 @@ def load_own(path: Path, recipe: Recipe, count: int | None = None) -> Own:
         arrays, labels = load_npz(path, recipe)
         return Own({name: array[:count] for name, array in arrays.items()}, None if labels is None else labels[:count])
     found = find_pictures(path, recipe.labels)
-    pictures, sizes = load_pictures(found.files[:count], recipe.input)
+    files = tuple(found.files[:count])
+    pictures, sizes = load_pictures(files, recipe.input)
     labels = None if found.labels is None else np.array(found.labels[:count], np.int64)
     note = cut_by_shape(sizes, recipe.input, path)
-    return Own(with_extras(pictures, recipe), labels, found.classes, (note,) if note else (), found.names)
+    return Own(with_extras(pictures, recipe), labels, found.classes, (note,) if note else (), found.names, files)
 
 
 def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:

@@ -27,6 +27,7 @@ from mobilekit.parity.baseline import against_baseline
 from mobilekit.parity.layers.result import LayerRow, Layers, Observer, StageLayers, TappedValue, TensorError
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import (
+    AppRow,
     ArtifactSummary,
     Bound,
     BrokenInvariant,
@@ -148,6 +149,26 @@ FAILED = (
     FailedStage(Stage.TFLITE_INT8, "it is made from tflite-float32, which failed", follows=Stage.TFLITE_FLOAT32),
 )
 DROP = GateResult("model.int8.tflite", "max_top1_drop", 0.01, 0.125, "fail", "75 % for 87.5 %, on 16 inputs")
+APP = GateResult(
+    "model.float32.tflite", "app-mediapipe", 0.95, 0.875, "fail", "MediaPipe Tasks; a[b]:c.jpg suffers most"
+)
+
+
+def app(name: str, error: float, agreement: float = 1.0, is_mistake: bool = False) -> AppRow:
+    """A file that is given pictures as an app makes them."""
+    found = replace(metrics(error, labeled=True), top1_agreement=agreement)
+    worst = {"worst": "photos/a[b]:c.jpg", "worst_relative_l2": 2 * error}
+    more = {"what": f"as {name} | does", "file": "model.float32.tflite", "output": "logits"}
+    return AppRow(**vars(found), **worst, **more, app=name, is_mistake=is_mistake)
+
+
+APPS = (
+    app("android", 0.03),
+    app("mediapipe", 0.25, 0.875),
+    app("opencv", 0.03),
+    app("nearest", 0.0, is_mistake=True),
+    app("bgr", 0.5, 0.5, is_mistake=True),
+)
 UNKNOWN = GateResult("model.onnx", "max_top1_drop", 0.01, float("nan"), "inconclusive", "the inputs have no labels")
 CASES: dict[str, DiffResult] = {
     "pass": result_of(replace(ledger(), ranges=RANGES)),
@@ -158,6 +179,7 @@ CASES: dict[str, DiffResult] = {
     ),
     "doubted": result_of(replace(ledger(labeled=True), doubt="it is right on <9> % of 16 inputs")),
     "accuracy": result_of(replace(ledger(labeled=True), gates=(DROP, UNKNOWN))),
+    "apps": result_of(replace(ledger(labeled=True), apps=APPS, gates=(*ledger().gates, APP))),
     "labeled": result_of(ledger(labeled=True)),
     "stage": result_of(ledger(onnx=0.5)),
     "random": result_of(ledger(random=0.5)),
@@ -202,7 +224,7 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-@pytest.mark.parametrize("case", ["stage", "random", "invariant", "gate", "failed"])
+@pytest.mark.parametrize("case", ["stage", "random", "invariant", "gate", "apps", "failed"])
 def test_what_fails_is_in_every_rendering(case: str, form: str) -> None:
     result = CASES[case]
     text = RENDERINGS[form](result)
