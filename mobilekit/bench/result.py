@@ -148,14 +148,15 @@ def result_of(
             for each in outcome.rounds
         ),
         notes=tuple(note for note in notes if note),
-        runtime_faults=tuple(_runtime_faults(engine, artifacts)) or None,
+        runtime_faults=tuple(_runtime_faults(engine, artifacts, plan.settings)) or None,
     )
 
 
-def _runtime_faults(engine: EngineFacts, artifacts: Sequence[Artifact]) -> Iterator[FileFault]:
+def _runtime_faults(engine: EngineFacts, artifacts: Sequence[Artifact], settings: RunSettings) -> Iterator[FileFault]:
+    on_gpu = settings.delegate == "gpu"
     if engine.version is not None:
         for artifact in artifacts:
-            for fault in faults_in(artifact.path, engine.version, without_delegates=False):
+            for fault in faults_in(artifact.path, engine.version, without_delegates=False, on_gpu=on_gpu):
                 yield replace(fault, file=artifact.name)
 
 

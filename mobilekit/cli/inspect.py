@@ -22,8 +22,8 @@ def inspect(
 ) -> None:
     """Show an artifact's ops, inputs and outputs, and what the delegate leaves, with the reason.
 
-    Known faults of the installed LiteRT or ONNX Runtime that touch the file are named. With --target, each target's own
-    compiler says what it takes of the file, or of its files of a bundle.
+    Known faults that touch the file are named, those of the installed LiteRT or ONNX Runtime first. With --target, each
+    target's own compiler says what it takes of the file, or of its files of a bundle.
 
     Examples: `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite` ·
     `mobilekit inspect artifacts/ghostnetv2/model.int8.tflite --ops` ·
@@ -34,18 +34,18 @@ def inspect(
         _ask_targets(file, target, as_json)
         return
     from mobilekit.artifacts.analysis.probe import check_survives
-    from mobilekit.artifacts.analysis.runtime_faults import InspectResult, faults_in
+    from mobilekit.artifacts.analysis.runtime_faults import InspectResult, faults_elsewhere, faults_in
     from mobilekit.artifacts.inspect import inspect as look_into
     from mobilekit.cli.render.inspect import inspect_lines
     from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 
     check_survives(file)
     found = look_into(file, ops)
-    faults = faults_in(file)
+    faults, elsewhere = faults_in(file), faults_elsewhere(file)
     if as_json:
-        print_json(InspectResult(**vars(found), runtime_faults=faults).to_json())
+        print_json(InspectResult(**vars(found), runtime_faults=faults, faults_elsewhere=elsewhere).to_json())
         return
-    for line in (*inspect_lines(file, found), *runtime_fault_lines(faults)):
+    for line in (*inspect_lines(file, found), *runtime_fault_lines((*faults, *elsewhere))):
         out.print(line, emoji=False)
 
 

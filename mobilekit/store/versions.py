@@ -19,7 +19,7 @@ BUNDLE_ROOMS = (
     "models/checkpoints/*",
     "rewrites/**/*.py",
     "artifacts/*.py",
-    "artifacts/analysis/runtime_faults.*",
+    "artifacts/analysis/runtime_fault*",
     "convert/**/*.py",
     "parity/ledger/*.py",
     "targets/*",

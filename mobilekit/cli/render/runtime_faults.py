@@ -1,4 +1,4 @@
-"""Known faults of the installed runtimes that touch a file, on the terminal."""
+"""Known faults of runtimes that touch a file, on the terminal."""
 
 from __future__ import annotations
 
@@ -15,4 +15,5 @@ def runtime_fault_lines(faults: Sequence[FileFault]) -> list[str]:
 
 def _place(fault: FileFault) -> str:
     ops = f"{count(fault.ops, fault.op)} ({fault.form}), first {fault.first}"
-    return f"known fault of {fault.runtime} {fault.version} in {fault.file}: {ops}"
+    whose = f"{fault.runtime} {fault.version}" if fault.version else f"{fault.runtime}{fault.versions}"
+    return f"known fault of {whose}{' on a GPU' if fault.on_gpu else ''} in {fault.file}: {ops}"
