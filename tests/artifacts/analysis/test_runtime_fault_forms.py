@@ -75,8 +75,9 @@ def test_weights_with_a_scale_for_each_channel(tmp_path: Path, cli: Cli) -> None
     path.write_bytes(content)
     assert "mediatek-per-channel" not in {each.name for each in faults_elsewhere(path)}
     model = unpack(content)
-    of = model.subgraphs[0].tensors[1].quantization
-    of.scale, of.zeroPoint = [0.01] * 16, [0] * 16
+    for number, scale in ((1, 0.01), (2, 0.02 * 0.01)):
+        of = model.subgraphs[0].tensors[number].quantization
+        of.scale, of.zeroPoint = [scale] * 16, [0] * 16
     path.write_bytes(pack(model))
     [found] = faults_elsewhere(path)
     assert (found.name, found.ops) == ("mediatek-per-channel", 1)
