@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
 from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
+from mobilekit.artifacts.metadata import Metadata, metadata_in
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import UsageError
@@ -53,6 +54,8 @@ class Inspection(Jsonable):
     inputs: tuple[TFLiteTensor | Tensor, ...]
     outputs: tuple[TFLiteTensor | Tensor, ...]
     size_bytes: int
+    metadata: Metadata | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """TFLite Model Metadata, where the file has it."""
     op_list: tuple[ListedOp, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """All ops in their order, where these are asked for."""
 
@@ -155,6 +158,7 @@ def _inspect_tflite(path: Path) -> Inspection:
         inputs=tuple(map(_tflite_tensor, runtime.inputs)),
         outputs=tuple(map(_tflite_tensor, runtime.outputs)),
         size_bytes=path.stat().st_size,
+        metadata=metadata_in(path.read_bytes()),
     )
 
 

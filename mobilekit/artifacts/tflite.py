@@ -167,6 +167,25 @@ def ordered(content: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> by
     return bytes(changed)
 
 
+def ends(content: bytes) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Return the shapes of the inputs and of the outputs by their names in the signature, in the graph's order.
+
+    Args:
+        content: A TFLite file, with one graph and a signature.
+    """
+    model = schema().Model.GetRootAs(content)
+    graph, signature = model.Subgraphs(0), model.SignatureDefs(0)
+    taken = _signature_numbers(signature.Inputs(i) for i in range(signature.InputsLength()))
+    given = _signature_numbers(signature.Outputs(i) for i in range(signature.OutputsLength()))
+
+    def shapes(numbers_of: dict[str, int], order: list[int]) -> dict[str, tuple[int, ...]]:
+        tensors = {name: graph.Tensors(number) for name, number in numbers_of.items()}
+        names = sorted(tensors, key=lambda name: order.index(numbers_of[name]))
+        return {name: tuple(map(tensors[name].Shape, range(tensors[name].ShapeLength()))) for name in names}
+
+    return shapes(taken, numbers(graph.InputsAsNumpy())), shapes(given, numbers(graph.OutputsAsNumpy()))
+
+
 def _signature_numbers(tensors: Any) -> dict[str, int]:
     """Return the number of each tensor of a signature by its name there."""
     return {tensor.Name().decode(): tensor.TensorIndex() for tensor in tensors}

@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
 from mobilekit.convert.installed import imported
+from mobilekit.convert.model_metadata import described
 from mobilekit.convert.pipeline import convert
 from mobilekit.convert.process import one_process
 from mobilekit.errors import ToolError
@@ -82,6 +83,7 @@ def make_artifacts(
     with one_process(scratch, imported() if jobs > 1 else ()):
         converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress, aside)
     shutil.rmtree(scratch)
+    _describe(folder, recipe)
     errors = converted.failed | run_once(folder, recipe)
     if strict and errors:
         raise next(iter(errors.values()))
@@ -94,6 +96,13 @@ def make_artifacts(
     if ranges is not None:
         write_json(folder / bundles.RANGES, ranges)
     return Made(report, failed, simulation)
+
+
+def _describe(folder: Path, recipe: Recipe) -> None:
+    """Put into each TFLite file what the recipe says of its inputs and outputs."""
+    for path in (folder / tflite_stage(precision).file for precision in recipe.precision):
+        if path.exists():
+            path.write_bytes(described(path.read_bytes(), recipe))
 
 
 def _run_models(

@@ -6,10 +6,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mobilekit.artifacts.analysis.mediapipe import why_refused
 from mobilekit.artifacts.delegate import Delegation
 from mobilekit.artifacts.inspect import Inspection, Tensor, TFLiteTensor
+from mobilekit.artifacts.metadata import Metadata
+from mobilekit.artifacts.metadata_tables import (
+    ColorSpace,
+    FileType,
+    ImageProperties,
+    NormalizationOptions,
+    TensorMetadata,
+)
 from mobilekit.artifacts.op_list import ListedOp
 from mobilekit.cli.render.format import count, megabytes
+
+_COLORS: dict[int, str] = {ColorSpace.RGB: "RGB ", ColorSpace.GRAYSCALE: "gray "}
+_SHOWN = 5
+"""Labels that a line has."""
 
 
 def inspect_lines(file: Path, found: Inspection) -> list[str]:
@@ -19,10 +32,47 @@ def inspect_lines(file: Path, found: Inspection) -> list[str]:
         f"{file}: {found.format}, {megabytes(found.size_bytes)}",
         *(f"  input  {_tensor(tensor)}" for tensor in found.inputs),
         *(f"  output {_tensor(tensor)}" for tensor in found.outputs),
+        *(_metadata_lines(found, found.metadata) if found.metadata else ()),
         f"{count(sum(found.ops.values()), 'op')}: {ops}",
         *(_delegate_lines(found.delegate) if found.delegate else ()),
         *(op_lines(found.op_list) if found.op_list is not None else ()),
     ]
+
+
+def _metadata_lines(found: Inspection, metadata: Metadata) -> Iterator[str]:
+    """Yield what a file says of its inputs and outputs to apps, whichever tool wrote it."""
+    if metadata.fault:
+        yield f"metadata: it cannot be read: {metadata.fault}"
+    files = f", with {', '.join(metadata.files)}" if metadata.files else ""
+    for graph in metadata.model.subgraph_metadata:
+        yield f"metadata for apps{files}:"
+        yield from (f"  input  {tensor.name}: {_made(tensor)}" for tensor in graph.input_tensor_metadata)
+        yield from (f"  output {tensor.name}: {_labels(tensor, metadata)}" for tensor in graph.output_tensor_metadata)
+    reason = why_refused(found)
+    if reason:
+        yield f"MediaPipe Tasks does not open it: {reason}."
+
+
+def _made(tensor: TensorMetadata) -> str:
+    """Return what an input is, and how an app makes it of values in 0 to 255."""
+    what = tensor.content.content_properties if tensor.content else None
+    parts = ["values"]
+    if isinstance(what, ImageProperties):
+        size = f" {what.default_size.height}x{what.default_size.width}" if what.default_size else ""
+        parts = [f"{_COLORS.get(what.color_space, '')}picture{size}"]
+    for unit in tensor.process_units:
+        if isinstance(unit.options, NormalizationOptions):
+            mean, std = (" ".join(f"{each:.6g}" for each in values) for values in vars(unit.options).values())
+            parts.append(f"(value - mean) / std of 0 to 255, mean {mean}, std {std}")
+    return ", ".join(parts)
+
+
+def _labels(tensor: TensorMetadata, metadata: Metadata) -> str:
+    named = [file.name for file in tensor.associated_files if file.type == FileType.TENSOR_AXIS_LABELS]
+    if not named:
+        return "no labels (of classes, --labels FILE of an export names them)"
+    first = ", ".join(metadata.labels[:_SHOWN]) + (", ..." if len(metadata.labels) > _SHOWN else "")
+    return f"{count(len(metadata.labels), 'label')} in {named[0]}: {first}"
 
 
 def op_lines(ops: Sequence[ListedOp]) -> list[str]:

@@ -1,0 +1,139 @@
+"""What files say of themselves is what the recipe says, and MediaPipe Tasks goes by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mobilekit.artifacts.analysis.mediapipe import why_refused
+from mobilekit.artifacts.inspect import input_entry, inspect
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.metadata import metadata_in
+from mobilekit.artifacts.metadata_tables import ColorSpace, ImageProperties, NormalizationOptions, TensorMetadata
+from mobilekit.artifacts.tflite import pack, unpack
+from mobilekit.convert.byte_inputs import give_onnx_bytes
+from mobilekit.convert.model_metadata import described
+from mobilekit.convert.onnx import write_onnx
+from mobilekit.convert.tflite import write_tflite
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.stages import PRECISIONS
+from tests.tflite_by_hand import make_tflite
+from tests.tiny import make_tiny
+
+LABELS = ["tench", "goldfish", "great  white\nshark", "ray"]
+ROUNDING = {"float32": 2e-6, "float16": 2e-6, "dynamic": 2 / 127, "int8": 2 / 127}
+"""Of the largest score: what is rounded the other way before 8 bits moves an output by a step, or two."""
+HALF = {"size": 24, "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def recipe_of(picture: dict[str, Any], **parts: Any) -> Recipe:
+    return Recipe.model_validate({"input": picture, **parts})
+
+
+def said_of(picture: dict[str, Any], **parts: Any) -> tuple[TensorMetadata, TensorMetadata, tuple[str, ...]]:
+    """What a file of this input says of it and of its output of four values, and the labels."""
+    model = unpack(make_tflite([("ADD", ("x", "x"), "y")], (1, 4), ["y"]))
+    model.signatureDefs[0].inputs[0].name = b"input"
+    metadata = metadata_in(described(pack(model), recipe_of(picture, **parts)))
+    assert metadata is not None
+    (graph,) = metadata.model.subgraph_metadata
+    return graph.input_tensor_metadata[0], graph.output_tensor_metadata[0], metadata.labels
+
+
+def normalization(tensor: TensorMetadata) -> tuple[list[float], list[float]] | None:
+    if not tensor.process_units:
+        return None
+    (unit,) = tensor.process_units
+    assert isinstance(unit.options, NormalizationOptions)
+    return [round(each, 3) for each in unit.options.mean], [round(each, 3) for each in unit.options.std]
+
+
+def color(tensor: TensorMetadata) -> int | None:
+    what = tensor.content and tensor.content.content_properties
+    return what.color_space if isinstance(what, ImageProperties) else None
+
+
+@pytest.mark.parametrize(
+    ("picture", "space", "normal"),
+    [
+        ({}, ColorSpace.RGB, ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])),
+        (HALF, ColorSpace.RGB, ([127.5], [63.75])),
+        ({"dtype": "uint8"}, ColorSpace.RGB, ([0], [1])),
+        ({"color": "gray", "mean": [0.2], "std": [0.4]}, ColorSpace.GRAYSCALE, ([51], [102])),
+        ({"color": "bgr"}, ColorSpace.UNKNOWN, None),
+        ({"channels": 6}, None, None),
+    ],
+)
+def test_the_input_is_said_as_the_recipe_has_it(picture: dict[str, Any], space: int | None, normal: Any) -> None:
+    taken, _, _ = said_of(picture)
+    assert (color(taken), normalization(taken)) == (space, normal)
+    assert json.loads(taken.description) == input_entry(recipe_of(picture).input)
+
+
+def test_sizes_are_width_and_height() -> None:
+    taken, _, _ = said_of({"size": [48, 96]})
+    assert taken.content and isinstance(taken.content.content_properties, ImageProperties)
+    size = taken.content.content_properties.default_size
+    assert size and (size.height, size.width) == (48, 96)
+
+
+def test_labels_are_those_of_the_output_with_as_many_values() -> None:
+    _, given, labels = said_of(HALF, labels=LABELS)
+    assert labels == ("tench", "goldfish", "great white shark", "ray")
+    assert [file.name for file in given.associated_files] == ["labels.txt"]
+    for others in ([], LABELS[:3]):
+        _, given, labels = said_of(HALF, labels=others)
+        assert (given.associated_files, labels) == ((), ())
+
+
+def convert(folder: Path, *, takes_bytes: bool) -> tuple[Recipe, dict[str, Path]]:
+    """Return the files of all precisions of a small net, int8 with float32 at its ends."""
+    torch.manual_seed(0)
+    model, picture = make_tiny().eval(), {**HALF, "dtype": "uint8" if takes_bytes else "float32"}
+    with torch.no_grad():
+        model.head.weight *= 8
+    recipe = recipe_of(picture, labels=LABELS)
+    onnx = folder / "net.onnx"
+    write_onnx(trace(model, {"input": torch.zeros(recipe.input.shape)}), recipe.file_shapes, onnx)
+    give_onnx_bytes(onnx, recipe.pixels)
+    (folder / "scratch").mkdir()
+    draw = np.random.default_rng(0).integers(0, 256, (8, 3, 24, 24)).astype(np.float32)
+    calibration = {"input": draw if takes_bytes else (draw - 127.5) / np.float32(63.75)}
+    files = {precision: folder / f"{precision}.tflite" for precision in PRECISIONS}
+    assert not write_tflite(onnx, files, calibration, folder / "scratch", io="float32").failed
+    for path in files.values():
+        path.write_bytes(described(path.read_bytes(), recipe))
+    return recipe, files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("takes_bytes", [False, True])
+def test_mediapipe_classifies_as_litert_does(tmp_path: Path, takes_bytes: bool) -> None:
+    """A picture of the model's size passes MediaPipe untouched, and is normalized with other roundings than here."""
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    _, files = convert(tmp_path, takes_bytes=takes_bytes)
+    draw = np.random.default_rng(1)
+    for precision, path in files.items():
+        assert why_refused(inspect(path)) is None
+        options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=str(path)))
+        with vision.ImageClassifier.create_from_options(options) as classifier:
+            for _ in range(4):
+                pixels = draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+                found = classifier.classify(image).classifications[0].categories
+                names = {each.index: each.category_name for each in found}
+                assert names == {0: "tench", 1: "goldfish", 2: "great white shark", 3: "ray"}
+                given = pixels.transpose(2, 0, 1)[None].astype(np.float32)
+                given = given if takes_bytes else (given - 127.5) / np.float32(63.75)
+                (expected,) = LiteRTRuntime(path).run({"input": given}).values()
+                scores = [each.score for each in sorted(found, key=lambda each: each.index)]
+                error = 0 if takes_bytes else ROUNDING[precision] * np.abs(expected).max()
+                np.testing.assert_allclose(scores, expected[0], rtol=0, atol=error)
