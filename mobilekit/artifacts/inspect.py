@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,12 @@ from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import UsageError
 from mobilekit.recipes.schema import Input, Recipe
 from mobilekit.store.bundle import MANIFEST, open_bundle
+from mobilekit.store.files import write_atomic
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
 
 Described = dict[str, Any]
+INPUT_KEY = "mobilekit.input"
+"""Of an ONNX file's `metadata_props`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def input_entry(spec: Input) -> Described:
         "color": spec.color,
         "size": spec.size if isinstance(spec.size, int) else list(spec.size),
         **_resize_entry(spec),
+        "exif": spec.exif,
         **({"dtype": spec.dtype, "normalized": "inside the files"} if spec.takes_bytes else {}),
         "scale": "0..1",
         "mean": list(spec.mean),
@@ -75,10 +80,23 @@ def input_entry(spec: Input) -> Described:
     }
 
 
+def say_input(path: Path, spec: Input) -> None:
+    """Write into an ONNX file's `metadata_props` how a picture becomes its input, as JSON: what the manifest has.
+
+    It is added to the end: protocol buffers that stand one after the other are one message, to which each adds what may
+    repeat (https://protobuf.dev/programming-guides/encoding/, "Last One Wins").
+    """
+    import onnx
+
+    props = onnx.ModelProto()
+    props.metadata_props.add(key=INPUT_KEY, value=json.dumps(input_entry(spec)))
+    write_atomic(path, path.read_bytes() + props.SerializeToString())
+
+
 def _resize_entry(spec: Input) -> Described:
     how: Described = {
         "resize": spec.resize.filter,
-        **({} if spec.resize.antialias else {"antialias": False}),
+        "antialias": spec.resize.antialias,
         **({"corners": True} if spec.resize.corners else {}),
     }
     if spec.resize.mode == "crop":

@@ -25,6 +25,7 @@ COMMANDS = (
     "recipes",
     "export",
     "diff",
+    "input",
     "ranges",
     "quantize-search",
     "bench",

@@ -15,6 +15,7 @@ TYPES = {
     "bench": "mobilekit.bench.result:AnyBench",
     "diff": "mobilekit.cli.results:DiffResult",
     "export": "mobilekit.cli.results:ExportResult",
+    "input": "mobilekit.jobs.see_input:SeenInput",
     "inspect": "mobilekit.artifacts.analysis.runtime_faults:InspectResult",
     "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch.fx import GraphModule
 
+from mobilekit.artifacts.inspect import say_input
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
 from mobilekit.convert.installed import imported
@@ -99,7 +100,8 @@ def make_artifacts(
 
 
 def _describe(folder: Path, recipe: Recipe) -> None:
-    """Put into each TFLite file what the recipe says of its inputs and outputs."""
+    """Put into the ONNX file and each TFLite file what the recipe says of its inputs, and of a TFLite file's outputs."""
+    say_input(folder / Stage.ONNX_SIMPLIFIED.file, recipe.input)
     for path in (folder / tflite_stage(precision).file for precision in recipe.precision):
         if path.exists():
             path.write_bytes(described(path.read_bytes(), recipe))

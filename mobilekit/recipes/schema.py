@@ -101,6 +101,11 @@ class Input(Part):
     )
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
+    exif: Literal["turn", "ignore"] = Field(
+        "turn",
+        description="What the orientation in a picture's EXIF data does, as cameras write it: turn the picture as "
+        "viewers show it, or nothing.",
+    )
     dtype: Dtype = Field(
         "float32",
         description="What the files take: float32, the normalized picture; or uint8, its bytes, 0 to 255, which the "
@@ -159,7 +164,13 @@ class Input(Part):
         return {key: value for key, value in content.items() if key not in _RARE or value != _RARE[key]}
 
 
-_RARE: dict[str, object] = {"channels": None, "dtype": "float32", "batch": 1, "resize": Resize().model_dump()}
+_RARE: dict[str, object] = {
+    "channels": None,
+    "exif": "turn",
+    "dtype": "float32",
+    "batch": 1,
+    "resize": Resize().model_dump(),
+}
 """Keys of `input` that are not written where they have these values."""
 
 

@@ -46,7 +46,9 @@ def _verdict(ledger: Ledger, rows: Sequence[AppRow]) -> Iterator[str]:
             f"{figure(worst.relative_l2)} off the reference (relative L2), {stage} {figure(made.relative_l2)}."
         )
         yield from [_CURE] if is_more else []
-    hidden = [row.name for row in rows if row.is_mistake and row.top1_agreement >= made.top1_agreement]
+    hidden = [
+        row.name for row in rows if row.is_mistake and row.relative_l2 and row.top1_agreement >= made.top1_agreement
+    ]
     if hidden:
         yield f"Accuracy does not tell these mistakes from {stage.precision}: {', '.join(hidden)}."
 

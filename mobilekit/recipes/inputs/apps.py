@@ -87,6 +87,7 @@ APPS: Mapping[str, AppInput] = {
     "stretched": AppInput("stretched to the input's shape", {"resize": {"mode": "stretch"}}, is_mistake=True),
     "cropped": AppInput("its shape kept, and the borders cut off", {"resize": {"mode": "crop"}}, is_mistake=True),
     "no-crop": AppInput("not cropped by the recipe's share", {"crop": 1.0}, is_mistake=True),
+    "sideways": AppInput("not turned by the orientation in its EXIF data", {"exif": "ignore"}, is_mistake=True),
     "bgr": AppInput("red and blue exchanged", {"color": ""}, is_mistake=True),
     "bytes": AppInput("0..255, not normalized", _normalized((0.0,), (1 / 255,)), is_mistake=True),
     "unit": AppInput("0..1, not normalized", _normalized((0.0,), (1.0,)), is_mistake=True),
@@ -95,6 +96,20 @@ APPS: Mapping[str, AppInput] = {
     "planes": AppInput("channel by channel (NCHW), and not pixel by pixel", is_mistake=True, is_reordered=True),
 }
 """All that is known, by its name; those that are no mistakes are the software that gates may name."""
+
+
+AS_RECIPE = AppInput("as the recipe says")
+
+
+def find_app(name: str) -> str:
+    """Return the name of one app.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in APPS:
+        raise UsageError(f"There is no app {name}.", nearest(name, APPS))
+    return name
 
 
 def find_apps(listed: str) -> tuple[str, ...]:

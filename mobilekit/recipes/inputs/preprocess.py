@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.bilinear import scale_bilinear
@@ -34,7 +36,7 @@ Arrays = dict[str, Array]
 
 
 def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Array:
-    """Cut the center, resize it, scale to 0..1, order the channels, and normalize; or leave it in bytes.
+    """Turn a picture, cut its center, resize that, scale to 0..1, order channels, and normalize; or leave it in bytes.
 
     What is cut has the input's shape, and `crop` of the height and width of the largest such part: for a square this is
     the usual resize of the shorter side and crop of the center. With `resize: {mode: stretch}` it has the picture's
@@ -64,7 +66,7 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         )
     if image.mode == "I;16":  # Pillow would clip it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
-    image = image.convert(_MODES.get(spec.color, "RGB"))
+    image = upright(image, spec).convert(_MODES.get(spec.color, "RGB"))
     height, width = spec.sides
     pixels = np.asarray(_resized(image, spec), np.float32).reshape(height, width, spec.channel_count)
     if spec.color == "bgr":
@@ -73,6 +75,18 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     normal = (pixels / 255 - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
+
+
+def upright(image: Image.Image, spec: Input) -> Image.Image:
+    """Return a picture as viewers show it, where the recipe turns pictures by the orientation in their EXIF data."""
+    if spec.exif == "ignore":
+        return image
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):  # what damaged EXIF data raises
+        return image
 
 
 def _resized(image: Image.Image, spec: Input) -> Image.Image:
@@ -185,7 +199,7 @@ def open_picture(path: Path) -> Image.Image:
         UsageError: It cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             image.load()
             return image.copy()
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -201,6 +215,6 @@ def load_pictures(paths: Iterable[Path], spec: Input) -> tuple[Array, list[tuple
     pictures, sizes = [], []
     for path in paths:
         image = open_picture(path)
-        sizes.append(image.size)
+        sizes.append(upright(image, spec).size)
         pictures.append(preprocess(image, spec, str(path)))
     return np.stack(pictures), sizes
