@@ -100,7 +100,7 @@ def make_artifacts(
 
 
 def _describe(folder: Path, recipe: Recipe) -> None:
-    """Put into the ONNX file and each TFLite file what the recipe says of its inputs, and of a TFLite file's outputs."""
+    """Put into the ONNX file what the recipe says of its input, and into each TFLite file also what of its outputs."""
     say_input(folder / Stage.ONNX_SIMPLIFIED.file, recipe.input)
     for path in (folder / tflite_stage(precision).file for precision in recipe.precision):
         if path.exists():
