@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import processes, venvs
 from mobilekit.store.cache import default_folder
 
 ROOT = Path(__file__).parents[2]
@@ -23,19 +22,12 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 
 def python(environment: str) -> Path:
     """Return the interpreter of an environment."""
-    return Path(sys.executable) if environment == OWN else FOLDER / environment / "bin" / "python"
+    return Path(sys.executable) if environment == OWN else venvs.python_of(FOLDER / environment)
 
 
 def set_up(environment: str) -> None:
     """Make an environment, unless it is there with the same requirements."""
-    wanted = "\n".join(REQUIREMENTS[environment])
-    stamp = FOLDER / environment / "requirements.txt"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    print(f"setting up {environment}: {', '.join(REQUIREMENTS[environment])}", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", FOLDER / environment], check=True)
-    subprocess.run([python(environment), "-m", "pip", "install", "--quiet", *REQUIREMENTS[environment]], check=True)
-    stamp.write_text(wanted)
+    venvs.make(FOLDER / environment, REQUIREMENTS[environment])
 
 
 def versions(environment: str, packages: tuple[str, ...]) -> dict[str, str]:

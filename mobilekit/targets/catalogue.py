@@ -13,6 +13,7 @@ from mobilekit.targets.answer import Target
 from mobilekit.targets.cpu import CPU
 from mobilekit.targets.gpu import GPU
 from mobilekit.targets.qnn import QNN, SOCS
+from mobilekit.targets.rknn import CHIPS, RKNN
 from mobilekit.targets.tflite_runtime import VERSIONS, TFLiteRuntime
 from mobilekit.targets.vela import CONFIGURATIONS, Vela
 
@@ -32,6 +33,7 @@ KINDS = (
     TargetKind("cpu", CPU),
     TargetKind("gpu", GPU),
     TargetKind("qnn", QNN, tuple(SOCS)),
+    TargetKind("rknn", RKNN, CHIPS),
     TargetKind("vela", Vela, CONFIGURATIONS),
     TargetKind("runtime", TFLiteRuntime, VERSIONS),
 )

@@ -32,7 +32,7 @@ def test_another_word_is_refused(word: str) -> None:
         ("runtime:2.4", "Known: runtime:2.5, runtime:2.6, "),
         ("gpus", "Did you mean gpu"),
         ("npu", "Known: qnn:SM8650, vela:u55-256."),
-        ("hexagon", "Known: cpu, gpu, qnn, runtime, vela."),
+        ("hexagon", "Known: cpu, gpu, qnn, rknn, runtime, vela."),
     ],
 )
 def test_what_is_meant_is_told_by_kind_and_in_order(word: str, hint: str) -> None:

@@ -93,20 +93,26 @@ def installed_faults() -> list[tuple[str, RuntimeFault]]:
 
 
 def faults_in(
-    path: Path, version: str | None = None, *, without_delegates: bool = True, on_gpu: bool = False
+    path: Path,
+    version: str | None = None,
+    *,
+    runtime: str | None = None,
+    without_delegates: bool = True,
+    on_gpu: bool = False,
 ) -> tuple[FileFault, ...]:
     """Return the faults of a runtime that touch a file: it has such an op in such a form.
 
     Args:
         path: An .onnx or .tflite file; of others nothing is known.
-        version: Of LiteRT or ONNX Runtime; the installed one's without.
+        version: Of the runtime; the installed one's without.
+        runtime: The package; LiteRT or ONNX Runtime without, as the file asks for.
         without_delegates: With faults that show only where no delegate runs the op.
         on_gpu: The GPU accelerator's faults, and no others.
 
     Raises:
         ToolError: It is no whole ONNX file.
     """
-    runtime = _RUNTIMES.get(path.suffix)
+    runtime = runtime or _RUNTIMES.get(path.suffix)
     version = version or (installed_version(runtime) if runtime else None)
     if runtime is None or version is None:
         return ()

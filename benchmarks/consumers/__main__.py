@@ -1,0 +1,145 @@
+"""Who else reads our files, and what comes of it: every consumer on every file of bundles, with a row on disk for each.
+
+    python -m benchmarks.consumers run BUNDLE... --work FOLDER [--consumers MODULE ...] [--again]
+    python -m benchmarks.consumers table --work FOLDER [--write]
+
+Each consumer has an environment of its own below the folder, which is made with its pinned packages where it is not
+there, and each file a process of its own. What has a row is not done again, unless `--again` asks for it, so that a run
+goes on where it was stopped. `--write` puts the tables into docs/consumers.md.
+
+Outputs are compared with LiteRT's of the same file, and those of an ONNX file with LiteRT's of the float32 file, on
+four of the recipe's evaluation inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import processes, tables, venvs
+from benchmarks.consumers.catalogue import CONSUMERS, Consumer
+from benchmarks.consumers.report import document
+from benchmarks.coverage.outcomes import last_words
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.jobs.bundle_models import recipe_of_bundle
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.recipes.inputs.builtin import evaluation_inputs
+from mobilekit.store.bundle import open_bundle
+from mobilekit.store.files import sha256_of, write_json
+from mobilekit.store.stages import Stage
+
+Row = dict[str, Any]
+INPUTS = 4
+_COMPILED = re.compile(r"CPU operators = (\d+) \(")
+
+
+def measure(consumer: Consumer, path: Path, work: Path) -> Row:
+    """Have a consumer open and run one file, and return its row."""
+    python = venvs.make(work / "environments" / consumer.environment, consumer.packages, consumer.alone)
+    folder = work / "runs" / f"{path.parent.name}.{path.name}.{consumer.module}"
+    folder.mkdir(parents=True, exist_ok=True)
+    given, reference, runtime = _prepared(path)
+    inputs, outputs, log = folder / "inputs.npy", folder / "outputs.npy", folder / "log"
+    for each in (outputs, log):
+        each.unlink(missing_ok=True)
+    np.save(inputs, given)
+    run = {"run": {"file": str(path), "inputs": str(inputs), "outputs": str(outputs)}}
+    request = {"convert": {"file": str(path)}} if consumer.compiles else run
+    words = [str(python), "-m", f"benchmarks.consumers.{consumer.module}_consumer", json.dumps(request)]
+    cost = processes.run(words, folder, log, processes.variables(), consumer.limit, every=0.1)
+    said = log.read_text(errors="replace")
+    row: Row = {
+        "consumer": consumer.name,
+        "model": path.parent.name,
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "packages": list(consumer.packages + consumer.alone),
+        "date": datetime.date.today().isoformat(),
+        "seconds": cost.cpu,
+    }
+    if cost.is_over:
+        return {**row, "refused": f"more than {consumer.limit:.0f} s of processor time"}
+    if cost.code:
+        return {**row, "refused": _reason(consumer, said, cost.code)}
+    if consumer.compiles:
+        left = _COMPILED.search(said)
+        return {**row, "left": int(left[1]) if left else None}
+    made = np.load(outputs)
+    found = runtime.decoded(made, runtime.outputs[0]) if runtime else made
+    compared = compare(reference, found.reshape(reference.shape).astype(np.float32))
+    return {**row, "cosine": compared.cosine, "max_abs": compared.max_abs, "relative_l2": compared.relative_l2}
+
+
+def _reason(consumer: Consumer, said: str, code: int) -> str:
+    """Return why a consumer refused a file, in its own words."""
+    cause = re.search(consumer.cause, said, re.MULTILINE) if consumer.cause else None
+    return cause[0] if cause else last_words(said, code)
+
+
+def _prepared(path: Path) -> tuple[np.ndarray, np.ndarray, LiteRTRuntime | None]:
+    """Return the inputs as a file takes them, what should come of them, and LiteRT, which can decode outputs."""
+    bundle = open_bundle(path.parent)
+    inputs = {name: array[:INPUTS] for name, array in evaluation_inputs(recipe_of_bundle(bundle).recipe).inputs.items()}
+    own = path if path.suffix == ".tflite" else path.parent / Stage.TFLITE_FLOAT32.file
+    runtime = LiteRTRuntime(own)
+    [reference] = runtime.run(inputs).values()
+    if path.suffix == ".onnx":
+        [given] = inputs.values()
+        return given, reference, None
+    return np.concatenate([one for [one] in runtime.encoded(inputs)]), reference, runtime
+
+
+def rows_of(work: Path) -> list[Row]:
+    """Return all rows of consumers that are still there."""
+    rows: list[Row] = [json.loads(path.read_text()) for path in sorted((work / "rows").glob("*.json"))]
+    names = {each.name for each in CONSUMERS}
+    return [row for row in rows if row["consumer"] in names]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure what has no row yet: one consumer after the other."""
+    (options.work / "rows").mkdir(parents=True, exist_ok=True)
+    for consumer in CONSUMERS:
+        if consumer.module not in options.consumers:
+            continue
+        for bundle in options.bundles:
+            for file in consumer.files:
+                path = bundle.absolute() / file
+                place = options.work / "rows" / f"{consumer.module}.{bundle.name}.{file}.json"
+                if path.is_file() and (options.again or not place.exists()):
+                    row = measure(consumer, path, options.work)
+                    write_json(place, row)
+                    told = {key: row[key] for key in ("refused", "cosine", "max_abs", "left") if key in row}
+                    print(f"{consumer.name}, {bundle.name}, {file}: {told}", flush=True)
+
+
+def main() -> None:
+    """Run, or make the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "table"))
+    parser.add_argument("bundles", nargs="*", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    modules = [each.module for each in CONSUMERS]
+    parser.add_argument("--consumers", nargs="+", choices=modules, default=modules, metavar="MODULE")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    options.work = options.work.absolute()
+    if options.action == "run":
+        run(options)
+        return
+    text = document(rows_of(options.work))
+    if options.write:
+        tables.write(tables.DOCS / "consumers.md", "consumers", text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
