@@ -33,6 +33,7 @@ COMMANDS = (
     "tune",
     "doctor",
     "inspect",
+    "goldens",
     "report",
     "verify",
     "rewrites",

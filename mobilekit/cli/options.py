@@ -171,6 +171,15 @@ Precisions = Annotated[
         autocompletion=complete.precisions,
     ),
 ]
+GoldenPrecisions = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help=_PRECISIONS.format(without="all"),
+        callback=_checked(_known_precisions),
+        autocompletion=complete.precisions,
+    ),
+]
 OneRewrite = Annotated[
     str | None,
     typer.Option(

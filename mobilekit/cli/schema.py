@@ -15,6 +15,8 @@ TYPES = {
     "bench": "mobilekit.bench.result:AnyBench",
     "diff": "mobilekit.cli.results:DiffResult",
     "export": "mobilekit.cli.results:ExportResult",
+    "goldens": "mobilekit.jobs.goldens.result:Goldens",
+    "goldens-check": "mobilekit.jobs.goldens.result:Replayed",
     "input": "mobilekit.jobs.see_input:SeenInput",
     "inspect": "mobilekit.artifacts.analysis.runtime_faults:InspectResult",
     "ledger": "mobilekit.parity.ledger.result:Ledger",

@@ -1,0 +1,153 @@
+"""Replay golden cases, and hold what comes to their tolerances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.jobs.goldens.result import (
+    FORMAT,
+    GOLDENS,
+    GoldenCase,
+    GoldenFile,
+    GoldenRow,
+    Goldens,
+    Place,
+    Replayed,
+    Tolerance,
+)
+from mobilekit.jobs.goldens.runtimes import RUNTIMES, Tensors, replayer
+from mobilekit.parity.ledger.metrics import compare
+from mobilekit.store.bundle import read_part
+from mobilekit.store.files import sha256_of
+from mobilekit.store.manifest import Tensor
+from mobilekit.store.stages import tflite_stage
+
+Progress = Callable[[str], None]
+
+
+def open_goldens(folder: Path) -> Goldens:
+    """Read a folder's goldens.json.
+
+    Raises:
+        UsageError: There is none, or one of a later version.
+    """
+    if not (folder / GOLDENS).is_file():
+        raise UsageError(f"{folder} holds no {GOLDENS}.", "`mobilekit goldens make BUNDLE -o DIR` makes one.")
+    goldens: Goldens = read_part(folder / GOLDENS, Goldens)
+    if goldens.format != FORMAT:
+        raise UsageError(f"{folder / GOLDENS} has the format {goldens.format}, and this version reads {FORMAT}.")
+    return goldens
+
+
+def check_goldens(
+    folder: Path,
+    runtime: str = "litert",
+    bundle: Path | None = None,
+    precisions: Sequence[str] | None = None,
+    place: Place = "cpu",
+    progress: Progress = lambda _message: None,
+) -> Replayed:
+    """Replay the cases of a folder.
+
+    Args:
+        folder: As `make_goldens` wrote it.
+        runtime: `litert`, `onnxruntime`, `mediapipe`, or a program with its first arguments.
+        bundle: The folder with the files; without, where goldens.json says that it was.
+        precisions: Of the TFLite files to replay; all without.
+        place: Whose tolerances hold.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: The goldens or the files are missing or others, or there is no such tolerance.
+        ToolError: The runtime is missing, failed, or runs none of the files.
+    """
+    goldens = open_goldens(folder)
+    files = _chosen(goldens, ".onnx" if runtime == "onnxruntime" else ".tflite", precisions)
+    place_of_files = folder / goldens.bundle if bundle is None else bundle
+    for file in files if runtime in RUNTIMES else ():  # a program has its own
+        _check_file(place_of_files / file.file, file)
+    replays = replayer(runtime, place_of_files, folder)
+    skipped = {file.file: reason for file in files if (reason := replays.why_not(file))}
+    rows: list[GoldenRow] = []
+    for file in (each for each in files if each.file not in skipped):
+        limits = _limits(file, place)
+        for case in goldens.cases:
+            progress(f"{file.file}, {case.name}")
+            given = replays.run(file, case, _load(folder, case.inputs[file.file]))
+            rows += _rows(file, case, given, _load(folder, case.expected[file.file]), limits)
+    if not rows:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise ToolError(f"{runtime} runs none of the files: {reasons}.")
+    return Replayed(runtime, place, tuple(rows), skipped)
+
+
+def _chosen(goldens: Goldens, suffix: str, precisions: Sequence[str] | None) -> list[GoldenFile]:
+    """Return the files with a suffix; of TFLite files those of some precisions, or all."""
+    files = {file.file: file for file in goldens.files if file.file.endswith(suffix)}
+    if precisions is None or suffix == ".onnx":
+        return list(files.values())
+    for precision in precisions:
+        if tflite_stage(precision).file not in files:
+            raise UsageError(f"The goldens have no {precision} file.", f"They have {', '.join(sorted(files))}.")
+    return [files[tflite_stage(precision).file] for precision in precisions]
+
+
+def _check_file(path: Path, file: GoldenFile) -> None:
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "Name the folder with the files: --bundle FOLDER.")
+    if sha256_of(path) != file.sha256:
+        raise UsageError(
+            f"{path} is another file than the goldens are of.",
+            "Make goldens of it: `mobilekit goldens make BUNDLE -o DIR --force`.",
+        )
+
+
+def _limits(file: GoldenFile, place: Place) -> dict[str, Tolerance]:
+    if place not in file.tolerances:
+        raise UsageError(
+            f"The goldens have no tolerances of {file.file} for the {place}.",
+            "`mobilekit goldens make` simulates them; a model of code has to be named with --reference.",
+        )
+    return dict(file.tolerances[place])
+
+
+def _load(folder: Path, paths: Mapping[str, str]) -> Tensors:
+    try:
+        return {name: np.load(folder / path, allow_pickle=False) for name, path in paths.items()}
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{folder} is not whole: {error}.", "Make the goldens anew.") from error
+
+
+def _rows(
+    file: GoldenFile, case: GoldenCase, given: Tensors, expected: Tensors, limits: dict[str, Tolerance]
+) -> list[GoldenRow]:
+    """Return a row for each output."""
+    rows = []
+    for tensor in file.outputs:
+        limit, name = limits[tensor.name], tensor.name
+        wanted, found = expected[name], given[name]
+        if found.size != wanted.size:
+            fault = f"{found.size} values, and not {wanted.size}"
+            rows.append(GoldenRow(case.name, file.file, name, math.nan, limit.metric, math.nan, limit.limit, fault))
+            continue
+        metrics = compare(_values(wanted, tensor)[None], _values(found.reshape(wanted.shape), tensor, wanted)[None])
+        value = getattr(metrics, limit.metric)
+        if value is None:  # labels where there were none, or the other way round
+            value = math.nan
+        rows.append(GoldenRow(case.name, file.file, name, metrics.max_abs, limit.metric, value, limit.limit))
+    return rows
+
+
+def _values(array: NDArray[np.generic], tensor: Tensor, like: NDArray[np.generic] | None = None) -> NDArray[np.generic]:
+    """Return what numbers of a tensor stand for. Floats, where the tensor has none, stand for themselves."""
+    is_encoded = like is None or array.dtype == like.dtype
+    if tensor.scale is None or tensor.zero_point is None or not is_encoded:
+        is_label = array.dtype.kind in "iub" and (like is None or like.dtype.kind in "iub")
+        return array.astype(np.int64 if is_label else np.float32)
+    return (array.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)

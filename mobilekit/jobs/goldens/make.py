@@ -1,0 +1,259 @@
+"""Make golden cases of a bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.artifacts.runtime import batches
+from mobilekit.errors import UsageError
+from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
+from mobilekit.jobs.goldens.result import (
+    FORMAT,
+    GOLDENS,
+    GoldenCase,
+    GoldenFile,
+    Goldens,
+    Place,
+    Tolerance,
+)
+from mobilekit.jobs.goldens.runtimes import LiteRT, Onnx, Replayer, Tensors
+from mobilekit.parity.ledger.device_limits import device_bounds, float16_arithmetic_bounds
+from mobilekit.parity.ledger.float16_arithmetic import float16_losses
+from mobilekit.parity.ledger.result import Bound, FormatError, Ledger
+from mobilekit.recipes.inputs.builtin import Evaluation
+from mobilekit.recipes.inputs.evaluation import read_evaluation
+from mobilekit.recipes.inputs.preprocess import Arrays
+from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.store.bundle import INPUT, Bundle, find_changes
+from mobilekit.store.files import sha256_of, whole_folder, write_json
+from mobilekit.store.manifest import File
+from mobilekit.store.stages import Stage, stage_in, tflite_stage
+from mobilekit.store.versions import installed_version
+
+Progress = Callable[[str], None]
+
+_METRICS = ("max_abs", "relative_l2", "equal_labels")
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+_ROUNDING = 1e-4
+"""Levels of 255 that float32 may move a byte by on its way through mean and std and back."""
+
+
+def make_goldens(
+    bundle: Bundle,
+    output: Path,
+    count: int,
+    inputs: Path | None = None,
+    reference: str | None = None,
+    force: bool = False,
+    progress: Progress = lambda _message: None,
+) -> Goldens:
+    """Run a bundle's files on some inputs, and write these and what comes of them.
+
+    Args:
+        bundle: The bundle, as it was written.
+        output: The folder to make.
+        count: How many cases.
+        inputs: As `mobilekit diff` takes them; the recipe's built-in evaluation data without.
+        reference: `FILE.py:FACTORY`, for a bundle that was exported from one; for the tolerances of GPUs alone.
+        force: Replace a folder of goldens.
+        progress: Is told what goes on.
+
+    Raises:
+        UsageError: The bundle was changed, the inputs cannot be used, or something else is in the way.
+        ToolError: A file cannot be run.
+    """
+    _check_place(output, force)
+    if changes := find_changes(bundle.path):
+        raise UsageError(f"{bundle.path} is not as it was exported: {changes[0]}.", "Export it again.")
+    recipe = recipe_of_bundle(bundle).recipe
+    evaluation = read_evaluation(recipe, inputs)
+    some = {name: array[:count] for name, array in evaluation.inputs.items()}
+    errors, notes = _format_errors(bundle, some, reference, progress)
+    stages = {tflite_stage(precision).file: tflite_stage(precision) for precision in bundle.precisions}
+    stages[Stage.ONNX_SIMPLIFIED.file] = Stage.ONNX_SIMPLIFIED
+    entries = {name: File.from_json(bundle.manifest["artifacts"][name]) for name in stages}
+    files = tuple(
+        GoldenFile(
+            name,
+            sha256_of(bundle.path / name),
+            tuple(entries[name].inputs),
+            tuple(entries[name].outputs),
+            _tolerances(stage, errors),
+        )
+        for name, stage in stages.items()
+    )
+    with whole_folder(output, replace=force) as folder:
+        cases = tuple(_cases(folder, bundle.path, files, recipe, evaluation, some, progress))
+        made = Goldens(
+            FORMAT,
+            str(bundle.manifest["model"]["name"]),
+            str(bundle.manifest["request"]),
+            Path(os.path.relpath(bundle.path.resolve(), output.resolve())).as_posix(),
+            {name: installed_version(name) or "not installed" for name in ("ai-edge-litert", "onnxruntime")},
+            files,
+            cases,
+            notes,
+        )
+        write_json(folder / GOLDENS, made.to_json())
+    return made
+
+
+def _check_place(output: Path, force: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / GOLDENS).is_file():
+        raise UsageError(f"{output} exists and holds no goldens.", "Choose another place with -o.")
+    if not force:
+        raise UsageError(f"{output} holds goldens; they are kept.", "Replace them with --force.")
+
+
+def _format_errors(
+    bundle: Bundle, inputs: Arrays, reference: str | None, progress: Progress
+) -> tuple[dict[str, FormatError], tuple[str, ...]]:
+    """Return what the formats do to each output, by the bundle's ledger, with float16 arithmetic where it is known."""
+    errors = dict(Ledger.from_json(bundle.ledger).format_errors)
+    try:
+        _model, rewritten = models_of_bundle(bundle, recipe_of_bundle(bundle), reference)
+    except UsageError as error:
+        return errors, (f"Without tolerances for GPUs, for which the model is simulated: {error.what} {error.hint}",)
+    progress("computing in float16")
+    losses = float16_losses(rewritten.graph, inputs, TorchRuntime(rewritten.graph).run(inputs))
+    return {name: replace(error, float16_arithmetic_relative_l2=losses[name]) for name, error in errors.items()}, ()
+
+
+def _tolerances(stage: Stage, errors: dict[str, FormatError]) -> dict[Place, dict[str, Tolerance]]:
+    """Return how far a file's outputs may be from what it gave here, on another processor and on a GPU."""
+    found: dict[Place, dict[str, Tolerance]] = {"cpu": {}, "gpu": {}}
+    on_gpu = stage_in("gpu", stage)
+    for name, error in errors.items():
+        found["cpu"][name] = _tolerance(device_bounds(stage, error))
+        in_float16 = float16_arithmetic_bounds(error, 0.0) if on_gpu and error.float16_arithmetic_relative_l2 else ()
+        if on_gpu and in_float16:
+            more = device_bounds(on_gpu, error) if stage.is_quantized else ()
+            found["gpu"][name] = _tolerance((*in_float16, *more))
+    return {place: limits for place, limits in found.items() if limits}
+
+
+def _tolerance(bounds: Sequence[Bound]) -> Tolerance:
+    """Return the first bound that one case can be held to, and what others on the same metric allow besides."""
+    first = next(bound for bound in bounds if bound.metric in _METRICS)
+    same = [bound for bound in bounds if bound.metric == first.metric]
+    derivation = "; and ".join(bound.derivation for bound in same)
+    if first.metric == "equal_labels":
+        limit = 1 - sum(1 - bound.limit for bound in same)
+        return Tolerance("equal_labels", max(0.0, limit), derivation)
+    return Tolerance(first.metric, sum(bound.limit for bound in same), derivation)  # type: ignore[arg-type]
+
+
+def _cases(
+    folder: Path,
+    bundle: Path,
+    files: tuple[GoldenFile, ...],
+    recipe: Recipe,
+    evaluation: Evaluation,
+    inputs: Arrays,
+    progress: Progress,
+) -> Iterator[GoldenCase]:
+    """Write each case into a folder of its own, and yield it."""
+    runners = {file.file: _Runner(bundle, file) for file in files}
+    names = recipe.labels or evaluation.label_names
+    count = len(inputs[INPUT])
+    pictures = [*islice(evaluation.pictures(), count)] if evaluation.pictures else [None] * count
+    for number, pictured in enumerate(pictures):
+        progress(f"case {number + 1} of {count}")
+        case = f"case-{number}"
+        (folder / case).mkdir()
+        one = {name: array[number : number + 1] for name, array in inputs.items()}
+        label = None if evaluation.labels is None else int(evaluation.labels[number])
+        begun = GoldenCase(
+            case,
+            f"{evaluation.name}, input {number}" if pictured is None else pictured[0],
+            _save_picture(pictured[1], folder, f"{case}/picture.png") if pictured else None,
+            _save_scaled(one[INPUT][0], recipe.input, folder, f"{case}/scaled.png"),
+            None if label is None else names[label] if names else str(label),
+            {},
+            {},
+        )
+        taken = {name: runner.encoded(one) for name, runner in runners.items()}
+        given = {name: runner.replayer.run(runner.file, begun, taken[name]) for name, runner in runners.items()}
+        yield replace(
+            begun,
+            inputs={file.file: _save_inputs(taken[file.file], file, folder, case) for file in files},
+            expected={name: _save_outputs(outputs, name, folder, case) for name, outputs in given.items()},
+        )
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """What runs a file of a bundle."""
+
+    bundle: Path
+    file: GoldenFile
+
+    @property
+    def replayer(self) -> Replayer:
+        return (Onnx if self.file.file.endswith(".onnx") else LiteRT)(self.bundle)
+
+    def encoded(self, inputs: Arrays) -> Tensors:
+        """Return one input (1, ...) by name as the file takes it; one of a batch stands in all of its places."""
+        path = self.bundle / self.file.file
+        if path.suffix == ".tflite":
+            runtime = LiteRTRuntime(path)
+            (arrays,) = runtime.encoded(inputs)
+            return {info.name: array for info, array in zip(runtime.inputs, arrays, strict=True)}
+        onnx = OnnxRuntime(path)
+        return {
+            info.name: next(batches(inputs[info.name].astype(info.dtype, copy=False), onnx.batch))
+            for info in onnx.inputs
+        }
+
+
+def _save_inputs(tensors: Tensors, file: GoldenFile, folder: Path, case: str) -> dict[str, str]:
+    """Save what a file takes, once for all files that take the same; return the paths by name."""
+    layouts = {each.name: each.layout for each in file.inputs}
+    paths = {}
+    for name, array in tensors.items():
+        words = [name, array.dtype.name, *([layouts[name].lower()] if layouts.get(name) else [])]  # type: ignore[union-attr]
+        paths[name] = f"{case}/{'.'.join(words)}.npy"
+        np.save(folder / paths[name], array)
+    return paths
+
+
+def _save_outputs(tensors: Tensors, file: str, folder: Path, case: str) -> dict[str, str]:
+    paths = {}
+    for number, (name, array) in enumerate(tensors.items()):
+        paths[name] = f"{case}/{file}.output{number}.npy"
+        np.save(folder / paths[name], array)
+    return paths
+
+
+def _save_picture(picture: Image.Image, folder: Path, path: str) -> str:
+    (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(folder / path)
+    return path
+
+
+def _save_scaled(array: NDArray[np.float32], spec: Input, folder: Path, path: str) -> str | None:
+    """Save the picture that an input (C, H, W) was made of; None where it was made of none."""
+    if spec.channels is not None:
+        return None
+    pixels = array.transpose(1, 2, 0).astype(np.float64)
+    if not spec.takes_bytes:
+        pixels = (pixels * np.asarray(spec.std) + np.asarray(spec.mean)) * 255
+    levels = np.round(pixels)
+    if np.abs(levels - pixels).max() > _ROUNDING * 255 or levels.min() < 0 or levels.max() > 255:
+        return None
+    levels = levels[..., ::-1] if spec.color == "bgr" else levels
+    shown = levels.astype(np.uint8)
+    Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[2] == 1 else shown)).save(folder / path)
+    return path
