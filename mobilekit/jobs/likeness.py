@@ -19,8 +19,8 @@ from mobilekit.store.result import Figure, Result
 RECIPE = "recipe"
 """What stands in the place of an app's name where the input is made as the recipe says."""
 SAME = 1.5
-"""Mean difference in levels up to which a tensor is said to be made in a way: decoders of JPEG differ, and MediaPipe's
-scaling is .9 off ours on noise."""
+"""Mean difference in levels up to which a tensor is said to be made in a way: TensorFlow's decoder of
+JPEG is .9 off Pillow's, and MediaPipe's scaling .9 off ours on noise."""
 _PLACES = {"resize", "crop", "exif"}
 """Keys of `input` that say where in the picture a value is from, and not what it is."""
 
