@@ -13,6 +13,7 @@ from torch import nn
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.convert.tflite import write_int8, write_tflite
+from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.graph import trace
 
 Floats = NDArray[np.float32]
@@ -44,7 +45,8 @@ class Converted:
     def int8(self, keep_float: Sequence[str] = (), count: int = 12) -> Path:
         """Return an int8 file calibrated on normal inputs, with these words' ops in float."""
         path = self.folder / f"{'-'.join(keep_float) or 'plain'}.tflite"
-        write_int8(self.float32, path, {"input": normal(count, *self.shape)}, self.folder / "scratch", keep_float)
+        settings = Int8(keep_float=tuple(keep_float))
+        write_int8(self.float32, path, {"input": normal(count, *self.shape)}, self.folder / "scratch", settings)
         return path
 
     def error(self, path: Path) -> float:

@@ -72,6 +72,7 @@ _OPTIONS: Mapping[str, tuple[int, Any]] = {
     "ADD": (schema.BuiltinOptions.AddOptions, schema.AddOptionsT),
     "MUL": (schema.BuiltinOptions.MulOptions, schema.MulOptionsT),
     "DIV": (schema.BuiltinOptions.DivOptions, schema.DivOptionsT),
+    "RESHAPE": (schema.BuiltinOptions.ReshapeOptions, schema.ReshapeOptionsT),
     "SOFTMAX": (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT),
     "CONV_2D": (schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT),  # of stride 1, padded to the same size
     "BATCH_MATMUL": (schema.BuiltinOptions.BatchMatMulOptions, schema.BatchMatMulOptionsT),
@@ -124,6 +125,8 @@ def make_tflite(
             op.builtinOptionsType, op.builtinOptions = _OPTIONS[kind][0], _OPTIONS[kind][1]()
         if kind == "CONV_2D":
             op.builtinOptions.strideW = op.builtinOptions.strideH = 1
+        if kind == "RESHAPE":
+            op.builtinOptions.newShape = list(shape)
         if kind == "SOFTMAX":
             op.builtinOptions.beta = 1.0
         model.operatorCodes.append(code)

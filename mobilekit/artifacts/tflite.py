@@ -231,6 +231,14 @@ class TFLiteGraph:
         """Return the tensors that the graph takes or makes: all but constants."""
         return [*map(int, self._graph.inputs), *(tensor for made in self.results for tensor in made)]
 
+    def ends(self) -> set[int]:
+        """Return the tensors that the graph takes and gives."""
+        return {*map(int, self._graph.inputs), *map(int, self._graph.outputs)}
+
+    def shape(self, tensor: int) -> list[int]:
+        """Return a tensor's shape."""
+        return numbers(self.tensors[tensor].shape)
+
     def options(self, number: int) -> Any:
         """Return an op's options, as the schema has them for its kind."""
         return self._graph.operators[number].builtinOptions
@@ -269,6 +277,13 @@ class TFLiteGraph:
         """Return whether all that reads a tensor are Hard-Swishes, and something does."""
         is_output = tensor in map(int, self._graph.outputs)
         return not is_output and {self.kinds[op] for op in self.readers[tensor]} == {"HARD_SWISH"}
+
+    def set_operand(self, op: int, place: int, tensor: int) -> None:
+        """Let an op take another tensor in a place, the one behind its last or one before."""
+        taken = self.operands[op]
+        taken[place : place + 1] = [tensor]
+        self._graph.operators[op].inputs = np.array(taken, np.int32)
+        self.readers[tensor].append(op)
 
     def signature_inputs(self) -> dict[str, int]:
         """Return the tensor of each input by its name in the signature."""

@@ -1,4 +1,4 @@
-"""The range of each tensor of a float TFLite file, which int8 is made with.
+"""What the tensors of a float TFLite file hold on calibration inputs, and the file that int8 is made of with it.
 
 TensorFlow Lite's calibrator reads what an op takes after the op has run. An op that works in place has put its result
 there by then: in a residual network the branch gets the range of the sum, several times its own. So the file is run
@@ -15,13 +15,25 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import batches
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
+from mobilekit.convert.bias import correct_biases, inputs_of_layers
 from mobilekit.convert.byte_inputs import LARGEST
+from mobilekit.convert.int8_ranges import Seen, choose_rules
 
 HARD_SWISH_ZERO = -3.0
 
+Arrays = Mapping[str, NDArray[np.float32]]
 
-def with_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]], pixels: Collection[str] = ()) -> bytes:
-    """Return a float32 TFLite file with the range of each computed tensor on calibration inputs in it.
+
+def calibrated(
+    content: bytes,
+    calibration: Arrays,
+    pixels: Collection[str] = (),
+    kept: Collection[str] = (),
+    *,
+    chooses_ranges: bool = True,
+    corrects_biases: bool = True,
+) -> bytes:
+    """Return a float32 TFLite file that is ready for the quantizer: with a range for each tensor, and biases corrected.
 
     What only Hard-Swishes read begins at -3: they are 0 below it, so that nothing is lost. Pixels have a step for each
     of the 256 values of a byte.
@@ -30,47 +42,48 @@ def with_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]], 
         content: The file, with one graph and a signature.
         calibration: float32 (N, ...) by the signature's names of the inputs, in the layouts of the file.
         pixels: Names of the inputs that are a picture's bytes.
+        kept: Names of tensors that stay in float.
+        chooses_ranges: By unseen pictures (`int8_ranges`); else from the lowest to the highest value.
+        corrects_biases: By what rounding the weights takes from them (`bias`).
     """
     graph = TFLiteGraph(content)
     places = graph.signature_inputs()
+    layers = inputs_of_layers(graph, kept) if corrects_biases else set[int]()
+    seen, means = _observe(content, graph, calibration, layers)
+    rules = choose_rules(graph, seen) if chooses_ranges else dict.fromkeys(seen, "min-max")
     whole = {places[name]: (0.0, float(LARGEST)) for name in pixels}
-    for index, (low, high) in (_measure(content, graph, calibration) | whole).items():
+    for index, (low, high) in ({index: one.fitted(rules[index]) for index, one in seen.items()} | whole).items():
         if graph.is_read_by_hard_swishes_alone(index):
             low = max(low, HARD_SWISH_ZERO)
         graph.set_range(index, low, high)
+    if corrects_biases:
+        correct_biases(graph, means, kept)
     return graph.content()
 
 
-def _measure(
-    content: bytes, graph: TFLiteGraph, calibration: Mapping[str, NDArray[np.float32]]
-) -> dict[int, tuple[float, float]]:
-    """Return the lowest and highest value of each float tensor that the graph takes or makes, by its number."""
+def _observe(
+    content: bytes, graph: TFLiteGraph, calibration: Arrays, wanted: Collection[int]
+) -> tuple[dict[int, Seen], dict[int, NDArray[np.float64]]]:
+    """Return what each float tensor that the graph takes or makes held, and the mean of those wanted, by number."""
     places = graph.signature_inputs()
-    floats = [index for index in graph.computed() if graph.is_float32(index)]
-    made = [index for index in floats if index not in places.values()]
-    interpreter = _open(content, made)
-    ranges = dict.fromkeys(floats, (np.inf, -np.inf))
-    size = len(interpreter.get_tensor(next(iter(places.values()))))
+    seen = {index: Seen() for index in graph.computed() if graph.is_float32(index)}
+    sums = {index: np.zeros(graph.shape(index)) for index in seen.keys() & wanted}
+    interpreter = _open(content, [index for index in seen if index not in places.values()])
+    size, runs = len(interpreter.get_tensor(next(iter(places.values())))), 0
     for parts in zip(*(batches(array, size) for array in calibration.values()), strict=True):
         values = {places[name]: np.ascontiguousarray(part) for name, part in zip(calibration, parts, strict=True)}
         for index, value in values.items():
             interpreter.set_tensor(index, value)
         interpreter.invoke()
-        for index in floats:
+        runs += 1
+        for index, one in seen.items():
             # A view of the interpreter's memory, which is let go before the next run.
-            lowest, highest = _ends(values[index] if index in values else interpreter.tensor(index)())
-            low, high = ranges[index]
-            ranges[index] = (min(low, lowest), max(high, highest))
-    return ranges
-
-
-def _ends(value: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the lowest and highest value; infinite ones count as float32's largest, and what is no number as 0."""
-    low, high = float(value.min()), float(value.max())
-    if np.isfinite(low) and np.isfinite(high):
-        return low, high
-    finite = np.nan_to_num(value)
-    return float(finite.min()), float(finite.max())
+            value = values[index] if index in values else interpreter.tensor(index)()
+            one.add(value)
+            if index in sums:
+                sums[index] += value
+        del value
+    return seen, {index: total / runs for index, total in sums.items()}
 
 
 def _open(content: bytes, wanted: Sequence[int]) -> Any:

@@ -176,7 +176,7 @@ def _write_files(
     failed: dict[Precision, ToolError] = {}
     if wanted:
         ranges, onnx = inputs if "int8" in wanted else None, folder / Stage.ONNX_SIMPLIFIED.file
-        made = write_tflite(onnx, wanted, ranges, scratch, recipe.int8.keep_float, recipe.int8.io, by_keras=by_keras)
+        made = write_tflite(onnx, wanted, ranges, scratch, recipe.int8, by_keras=by_keras)
         failed = made.failed
         if len(failed) < len(wanted):
             write_json(folder / bundles.LAYOUTS, made.layouts)
@@ -188,7 +188,7 @@ def _write_files(
         try:
             owners = align(graph, float32, random_inputs(recipe, count=recipe.input.batch))
             tensors = owners.tensors_inside(recipe.int8.float_modules)
-            write_int8(float32, files["int8"], inputs, scratch, recipe.int8.keep_float, tensors, recipe.int8.io)
+            write_int8(float32, files["int8"], inputs, scratch, recipe.int8, tensors)
         except FullDiskError:
             raise
         except ToolError as error:

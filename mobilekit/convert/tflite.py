@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.process import explain, run_task
 from mobilekit.errors import FullDiskError, ToolError
+from mobilekit.recipes.schema import Int8
 from mobilekit.store.files import save_arrays
 from mobilekit.store.stages import Precision
 from mobilekit.store.worker import WorkerError
@@ -37,8 +38,7 @@ def write_tflite(
     files: Mapping[Precision, Path],
     calibration: Mapping[str, NDArray[np.float32]] | None,
     scratch: Path,
-    keep_float: Sequence[str] = (),
-    io: str = "int8",
+    settings: Int8 | None = None,
     *,
     by_keras: bool = False,
 ) -> TFLiteFiles:
@@ -49,8 +49,7 @@ def write_tflite(
         files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations).
         calibration: float32 inputs (N, ...) by name for int8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
-        keep_float: What int8 leaves in float, in the words of the recipe's `int8.keep_float`.
-        io: What the int8 file takes and gives: int8 or float32.
+        settings: The recipe's of int8; without, those of a recipe that says nothing.
         by_keras: Do not try onnx2tf's direct writer first, where there is one.
 
     Raises:
@@ -62,8 +61,7 @@ def write_tflite(
         "saved_model": str((scratch / "saved_model").absolute()),
         "begun": str((scratch / _BEGUN).absolute()),
         "calibration": None,
-        "keep_float": list(keep_float),
-        "io": io,
+        "settings": (settings or Int8()).model_dump(mode="json"),
     }
     if calibration is not None:
         save_arrays(scratch / "calibration.npz", calibration)
@@ -113,9 +111,8 @@ def write_int8(
     int8: Path,
     calibration: Mapping[str, NDArray[np.float32]],
     scratch: Path,
-    keep_float: Sequence[str] = (),
+    settings: Int8 | None = None,
     float_tensors: Sequence[str] = (),
-    io: str = "int8",
 ) -> None:
     """Quantize a float32 TFLite file that `write_tflite` made.
 
@@ -124,9 +121,8 @@ def write_int8(
         int8: Where to write.
         calibration: float32 inputs (N, ...) by name.
         scratch: A folder for the tools' own files.
-        keep_float: What stays in float, in the words of the recipe's `int8.keep_float`.
-        float_tensors: Names of the file's tensors that stay in float too.
-        io: What the file takes and gives: int8 or float32.
+        settings: The recipe's of int8; without, those of a recipe that says nothing.
+        float_tensors: Names of the file's tensors that stay in float, beside those that the settings name.
 
     Raises:
         ToolError: The quantizer failed.
@@ -136,8 +132,7 @@ def write_int8(
         "float32": str(float32.absolute()),
         "int8": str(int8.absolute()),
         "calibration": str((scratch / "calibration.npz").absolute()),
-        "keep_float": list(keep_float),
         "float_tensors": list(float_tensors),
-        "io": io,
+        "settings": (settings or Int8()).model_dump(mode="json"),
     }
     run_task("quantize", request, scratch)

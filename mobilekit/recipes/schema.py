@@ -244,6 +244,14 @@ class Int8(Part):
     io: Literal["int8", "float32"] = Field(
         "int8", description="What the file takes and gives: int8, or float32, which an app need not scale."
     )
+    ranges: Literal["chosen", "min-max"] = Field(
+        "chosen",
+        description="Range of each tensor: the one of a few that leaves least noise in calibration pictures that it was "
+        "not fitted to; or from the lowest to the highest value.",
+    )
+    correct_bias: bool = Field(
+        True, description="Add to each bias what rounding the weights takes from its channel on average."
+    )
 
 
 class Limit(Part):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
-from mobilekit.convert.calibration import with_ranges
+from mobilekit.convert.calibration import calibrated
 from mobilekit.convert.float_ends import with_float_ends
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.opening import open_once
@@ -34,32 +34,47 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
-            (N, ...) by the names of the inputs), `keep_float` (what stays in float, by words), `float_tensors` (names
-            of tensors that stay in float too), `io` (what the file takes and gives, int8 or float32).
+            (N, ...) by the names of the inputs), `float_tensors` (names
+            of tensors that stay in float too), `settings` (the recipe's of int8).
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
-    kept = tensors_to_keep(content, request["keep_float"]) | set(request["float_tensors"])
-    made = int8(content, load_calibration(request["calibration"]), kept, pixels, request["io"])
+    made = int8(content, load_calibration(request["calibration"]), request["float_tensors"], pixels, request["settings"])
     made = with_bytes(made, pixels)
     open_once(made, "int8")
     Path(request["int8"]).write_bytes(made)
     return {}
 
 
-def int8(content: bytes, calibration: Arrays, kept: Collection[str], pixels: Collection[str], io: str) -> bytes:
+def int8(
+    content: bytes,
+    calibration: Arrays,
+    float_tensors: Collection[str],
+    pixels: Collection[str],
+    settings: Mapping[str, Any],
+) -> bytes:
     """Return the int8 file of a float32 one.
 
     Args:
         content: The float32 file.
         calibration: float32 (N, ...) by the names of the inputs, in the layouts of the file.
-        kept: Names of tensors that stay in float.
+        float_tensors: Names of tensors that stay in float.
         pixels: Names of the inputs that are a picture's bytes.
-        io: What it takes and gives: int8 or float32.
+        settings: The recipe's of int8: `keep_float` leaves more in float, `ranges` and `correct_bias` are how it is
+            calibrated, and `io` is what the file takes and gives.
     """
+    kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
+    ready = calibrated(
+        content,
+        calibration,
+        pixels,
+        kept,
+        chooses_ranges=settings["ranges"] == "chosen",
+        corrects_biases=settings["correct_bias"],
+    )
     with named("the TensorFlow Lite converter"):
-        made = quantize(with_ranges(content, calibration, pixels), kept)
+        made = quantize(ready, kept)
     made = ordered(made, *TFLiteGraph(content).names())
-    return with_float_ends(made) if io == "float32" else made
+    return with_float_ends(made) if settings["io"] == "float32" else made
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

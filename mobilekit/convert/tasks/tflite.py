@@ -10,7 +10,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.convert.by_keras import by_keras
 from mobilekit.convert.byte_inputs import take_onnx_bytes, with_bytes
 from mobilekit.convert.direct.network import by_writer
@@ -30,8 +29,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         request: `onnx` (absolute path), `direct` (whether onnx2tf's direct writer is tried first), `saved_model`
             (absolute path of a folder to make, for what Keras makes of it), `begun` (absolute path of a file that is
             written once the network is made), `files` (precision to absolute path), `calibration` (absolute path of an
-            .npz with float32 arrays (N, ...) by the names of the inputs, or None without int8), `keep_float` (what int8
-            leaves in float), `io` (what the int8 file takes and gives, int8 or float32).
+            .npz with float32 arrays (N, ...) by the names of the inputs, or None without int8), `settings` (the
+            recipe's of int8).
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
@@ -85,6 +84,5 @@ def _content(network: Network, precision: str, request: dict[str, Any], pixels: 
     if precision == "dynamic":
         return dynamic(content)
     if precision == "int8":
-        kept = tensors_to_keep(content, request["keep_float"])
-        return int8(content, load_calibration(request["calibration"]), kept, pixels, request["io"])
+        return int8(content, load_calibration(request["calibration"]), (), pixels, request["settings"])
     return content

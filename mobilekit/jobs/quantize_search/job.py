@@ -165,7 +165,7 @@ class _FileMaker:
     def measure(self, int8: Int8) -> Int8Result:
         path = self.folder / "trial.tflite"
         tensors = self.owners.tensors_inside(int8.float_modules)
-        write_int8(self.float32, path, self.calibration, self.folder, int8.keep_float, tensors, int8.io)
+        write_int8(self.float32, path, self.calibration, self.folder, int8, tensors)
         runtime = LiteRTRuntime(path, bundles.output_layouts(self.folder))
         outputs = runtime.run(self.inputs)
         metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]
