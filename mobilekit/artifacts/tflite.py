@@ -229,11 +229,15 @@ class TFLiteGraph:
 
     def computed(self) -> list[int]:
         """Return the tensors that the graph takes or makes: all but constants."""
-        return [*map(int, self._graph.inputs), *(tensor for made in self.results for tensor in made)]
+        return [*self.inputs(), *(tensor for made in self.results for tensor in made)]
 
-    def ends(self) -> set[int]:
-        """Return the tensors that the graph takes and gives."""
-        return {*map(int, self._graph.inputs), *map(int, self._graph.outputs)}
+    def inputs(self) -> list[int]:
+        """Return the tensors that the graph takes."""
+        return numbers(self._graph.inputs)
+
+    def outputs(self) -> list[int]:
+        """Return the tensors that the graph gives."""
+        return numbers(self._graph.outputs)
 
     def shape(self, tensor: int) -> list[int]:
         """Return a tensor's shape."""

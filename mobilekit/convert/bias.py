@@ -1,9 +1,9 @@
 """Biases that make up for what rounding the weights to int8 moves each channel's mean by.
 
-Two thirds of what int8 weights cost are such shifts: the mean of `(W - rounded W) x` over what a layer takes is not 0. It
-is added to the layer's bias, which is int32 in an int8 file and has room for it (Nagel et al. 2019, arXiv 1906.04721,
-section 4.2). The means are of the float network: corrected in sequence, on inputs that are rounded too, a layer would
-also take what ranges cut of one picture for a shift, and hand it to every picture.
+Two thirds of what int8 weights cost are such shifts: the mean of `(W - rounded W) x` over what a layer takes is not 0.
+It is added to the layer's bias, which is int32 in an int8 file and has room for it (Nagel et al. 2019, arXiv
+1906.04721, section 4.2). The means are of the float network: corrected in sequence, on inputs that are rounded too, a
+layer would also take what ranges cut of one picture for a shift, and hand it to every picture.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rounded(weights: NDArray[np.float32], channels: int) -> Array:
     others = tuple(axis for axis in range(weights.ndim) if axis != channels)
     scale = np.abs(weights).max(others, keepdims=True).astype(np.float64) / _LARGEST
     scale[scale == 0] = 1
-    return np.rint(weights / scale) * scale
+    return np.asarray(np.rint(weights / scale) * scale)
 
 
 def _layers(graph: TFLiteGraph, kept: Collection[str]) -> list[int]:

@@ -8,6 +8,7 @@ here, by LiteRT, with every tensor read.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,65 +18,51 @@ from mobilekit.artifacts.runtime import batches
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
 from mobilekit.convert.bias import correct_biases, inputs_of_layers
 from mobilekit.convert.byte_inputs import LARGEST
-from mobilekit.convert.int8_ranges import Seen, choose_rules
+from mobilekit.convert.int8_ranges import Range, Seen, is_kept_back
 
 HARD_SWISH_ZERO = -3.0
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
-def calibrated(
-    content: bytes,
-    calibration: Arrays,
-    pixels: Collection[str] = (),
-    kept: Collection[str] = (),
-    *,
-    chooses_ranges: bool = True,
-    corrects_biases: bool = True,
-) -> bytes:
-    """Return a float32 TFLite file that is ready for the quantizer: with a range for each tensor, and biases corrected.
+@dataclass(frozen=True)
+class Observed:
+    """What a float32 file did on calibration inputs; tensors by their numbers in it."""
 
-    What only Hard-Swishes read begins at -3: they are 0 below it, so that nothing is lost. Pixels have a step for each
-    of the 256 values of a byte.
+    seen: dict[int, Seen]
+    """Each float32 tensor that the graph takes or makes."""
+    means: dict[int, NDArray[np.float64]]
+    """Of what the layers take whose biases are to be corrected, over all runs, in the tensor's shape."""
+    runs: int = 0
+    inputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
+    """Of the runs that are kept back."""
+    outputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
+    """Likewise, those of float32."""
+
+
+def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> Observed:
+    """Run a float32 TFLite file on calibration inputs.
 
     Args:
         content: The file, with one graph and a signature.
         calibration: float32 (N, ...) by the signature's names of the inputs, in the layouts of the file.
-        pixels: Names of the inputs that are a picture's bytes.
         kept: Names of tensors that stay in float.
-        chooses_ranges: By unseen pictures (`int8_ranges`); else from the lowest to the highest value.
-        corrects_biases: By what rounding the weights takes from them (`bias`).
     """
     graph = TFLiteGraph(content)
-    places = graph.signature_inputs()
-    layers = inputs_of_layers(graph, kept) if corrects_biases else set[int]()
-    seen, means = _observe(content, graph, calibration, layers)
-    rules = choose_rules(graph, seen) if chooses_ranges else dict.fromkeys(seen, "min-max")
-    whole = {places[name]: (0.0, float(LARGEST)) for name in pixels}
-    for index, (low, high) in ({index: one.fitted(rules[index]) for index, one in seen.items()} | whole).items():
-        if graph.is_read_by_hard_swishes_alone(index):
-            low = max(low, HARD_SWISH_ZERO)
-        graph.set_range(index, low, high)
-    if corrects_biases:
-        correct_biases(graph, means, kept)
-    return graph.content()
-
-
-def _observe(
-    content: bytes, graph: TFLiteGraph, calibration: Arrays, wanted: Collection[int]
-) -> tuple[dict[int, Seen], dict[int, NDArray[np.float64]]]:
-    """Return what each float tensor that the graph takes or makes held, and the mean of those wanted, by number."""
-    places = graph.signature_inputs()
+    places, layers = graph.signature_inputs(), inputs_of_layers(graph, kept)
     seen = {index: Seen() for index in graph.computed() if graph.is_float32(index)}
-    sums = {index: np.zeros(graph.shape(index)) for index in seen.keys() & wanted}
+    sums = {index: np.zeros(graph.shape(index)) for index in seen.keys() & layers}
+    outputs = [index for index in graph.outputs() if index in seen]
     interpreter = _open(content, [index for index in seen if index not in places.values()])
-    size, runs = len(interpreter.get_tensor(next(iter(places.values())))), 0
+    size = len(interpreter.get_tensor(next(iter(places.values()))))
+    inputs: list[dict[int, NDArray[np.float32]]] = []
+    answers: list[dict[int, NDArray[np.float32]]] = []
+    run = 0
     for parts in zip(*(batches(array, size) for array in calibration.values()), strict=True):
         values = {places[name]: np.ascontiguousarray(part) for name, part in zip(calibration, parts, strict=True)}
         for index, value in values.items():
             interpreter.set_tensor(index, value)
         interpreter.invoke()
-        runs += 1
         for index, one in seen.items():
             # A view of the interpreter's memory, which is let go before the next run.
             value = values[index] if index in values else interpreter.tensor(index)()
@@ -83,7 +70,38 @@ def _observe(
             if index in sums:
                 sums[index] += value
         del value
-    return seen, {index: total / runs for index, total in sums.items()}
+        if is_kept_back(run):
+            inputs.append(values)
+            answers.append({index: interpreter.get_tensor(index) for index in outputs})
+        run += 1
+    return Observed(seen, {index: total / run for index, total in sums.items()}, run, inputs, answers)
+
+
+def with_ranges(content: bytes, ranges: Mapping[int, Range], pixels: Collection[str] = ()) -> bytes:
+    """Return a float32 TFLite file with the range that int8 is to have of each of these tensors, by their numbers.
+
+    What only Hard-Swishes read begins at -3: they are 0 below it, so that nothing is lost. Pixels have a step for each
+    of the 256 values of a byte.
+
+    Args:
+        content: The file, with one graph and a signature.
+        ranges: The lowest and the highest value.
+        pixels: Names of the inputs that are a picture's bytes.
+    """
+    graph = TFLiteGraph(content)
+    places = graph.signature_inputs()
+    for index, (low, high) in {**ranges, **{places[name]: (0.0, float(LARGEST)) for name in pixels}}.items():
+        if graph.is_read_by_hard_swishes_alone(index):
+            low = max(low, HARD_SWISH_ZERO)
+        graph.set_range(index, low, high)
+    return graph.content()
+
+
+def with_corrected_biases(content: bytes, observed: Observed, kept: Collection[str] = ()) -> bytes:
+    """Return a float32 TFLite file whose biases make up for what rounding the weights takes; see `bias`."""
+    graph = TFLiteGraph(content)
+    correct_biases(graph, observed.means, kept)
+    return graph.content()
 
 
 def _open(content: bytes, wanted: Sequence[int]) -> Any:

@@ -134,7 +134,8 @@ def _write_tflite(
         converted = converted if len(again.failed) > len(converted.failed) else again
     for name, path in files.items():
         if tflite_stage(name) not in converted.failed:
-            cache.put(keys[name], folder, [path.name, bundles.LAYOUTS])
+            parts = [bundles.LAYOUTS, *([bundles.INT8_RANGES] if name == "int8" else [])]
+            cache.put(keys[name], folder, [path.name, *parts])
     return converted
 
 
@@ -180,6 +181,8 @@ def _write_files(
         failed = made.failed
         if len(failed) < len(wanted):
             write_json(folder / bundles.LAYOUTS, made.layouts)
+        if made.ranges:
+            write_json(folder / bundles.INT8_RANGES, made.ranges)
     owners = None
     if is_mixed and "float32" in failed:
         failed["int8"] = failed["float32"]
@@ -188,7 +191,8 @@ def _write_files(
         try:
             owners = align(graph, float32, random_inputs(recipe, count=recipe.input.batch))
             tensors = owners.tensors_inside(recipe.int8.float_modules)
-            write_int8(float32, files["int8"], inputs, scratch, recipe.int8, tensors)
+            told = write_int8(float32, files["int8"], inputs, scratch, recipe.int8, tensors)
+            write_json(folder / bundles.INT8_RANGES, told)
         except FullDiskError:
             raise
         except ToolError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class TFLiteFiles:
     """NHWC or NCHW for each output of four axes, by its name; nothing where no file was made."""
     failed: dict[Precision, ToolError]
     """Why a file could not be made, with the op and the tool's words."""
+    ranges: dict[str, Any] = field(default_factory=dict)
+    """What tells for the ranges of int8, as `int8_trial` has it."""
 
 
 def write_tflite(
@@ -90,13 +92,13 @@ def _converted(
             return TFLiteFiles({}, dict.fromkeys(files, error))
         rest = {precision: path for precision, path in files.items() if precision != culprit}
         found = _converted(onnx_path, request, rest, scratch) if rest else TFLiteFiles({}, {})
-        return TFLiteFiles(found.layouts, {culprit: error, **found.failed})
+        return TFLiteFiles(found.layouts, {culprit: error, **found.failed}, found.ranges)
     failed: dict[Precision, ToolError] = {}
     for precision, said in reply.get("failed", {}).items():
         failed[precision] = explain("tflite", WorkerError(said["error"], tool=said.get("tool")), scratch)
         if isinstance(failed[precision], FullDiskError):
             raise failed[precision]
-    return TFLiteFiles(reply["output_layouts"], failed)
+    return TFLiteFiles(reply["output_layouts"], failed, reply["ranges"])
 
 
 def _culprit(files: Mapping[Precision, Path], scratch: Path) -> Precision | None:
@@ -113,8 +115,8 @@ def write_int8(
     scratch: Path,
     settings: Int8 | None = None,
     float_tensors: Sequence[str] = (),
-) -> None:
-    """Quantize a float32 TFLite file that `write_tflite` made.
+) -> dict[str, Any]:
+    """Quantize a float32 TFLite file that `write_tflite` made; return what tells for its ranges (`int8_trial`).
 
     Args:
         float32: The file.
@@ -135,4 +137,5 @@ def write_int8(
         "float_tensors": list(float_tensors),
         "settings": (settings or Int8()).model_dump(mode="json"),
     }
-    run_task("quantize", request, scratch)
+    ranges: dict[str, Any] = run_task("quantize", request, scratch)["ranges"]
+    return ranges

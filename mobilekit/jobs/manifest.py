@@ -48,7 +48,7 @@ def manifest_content(
         },
         "recipe": {"name": source.recipe.name, "content": recipe.model_dump(mode="json")},
         "precision": list(recipe.precision),
-        "calibration": calibrated_on(built).to_json(),
+        "calibration": calibrated_on(folder, built).to_json(),
         "tools": tool_versions(),
         "input": input_entry(recipe.input),
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
@@ -58,9 +58,16 @@ def manifest_content(
     }
 
 
-def calibrated_on(built: Built) -> CalibrationSource:
-    """Return what a model is calibrated on, and whether the user gave it."""
+def calibrated_on(folder: Path, built: Built) -> CalibrationSource:
+    """Return what a model is calibrated on, whether the user gave it, and how the int8 file's ranges came about.
+
+    Args:
+        folder: Of the bundle.
+        built: The model.
+    """
     source, calibration = built.source, built.calibration
     path = source.calibration
     name = path.name if path else f"built-in {source.recipe.recipe.data}"
-    return CalibrationSource(name, len(calibration.arrays[INPUT]), calibration.digest, path is not None)
+    return CalibrationSource(
+        name, len(calibration.arrays[INPUT]), calibration.digest, path is not None, bundles.int8_ranges(folder)
+    )

@@ -246,8 +246,8 @@ class Int8(Part):
     )
     ranges: Literal["chosen", "min-max"] = Field(
         "chosen",
-        description="Range of each tensor: the one of a few that leaves least noise in calibration pictures that it was "
-        "not fitted to; or from the lowest to the highest value.",
+        description="Range of each tensor: the one of a few that leaves least noise in calibration pictures that it "
+        "was not fitted to, where pictures kept back tell for it; or from the lowest to the highest value.",
     )
     correct_bias: bool = Field(
         True, description="Add to each bias what rounding the weights takes from its channel on average."

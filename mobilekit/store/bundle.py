@@ -14,13 +14,14 @@ from mobilekit.store.notebook import ledger_line, ledger_table
 from mobilekit.store.stages import TFLITE_STAGES, Precision
 
 if TYPE_CHECKING:
-    from mobilekit.store.manifest import FailedStage
+    from mobilekit.store.manifest import FailedStage, Int8Ranges
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger.json"
 LAYOUTS = "stages/tflite.layouts.json"
 MODULES = "stages/modules.json"
 RANGES = "stages/ranges.json"
+INT8_RANGES = "stages/tflite.int8_ranges.json"
 
 _MAKE = "`mobilekit export MODEL` makes one."
 _AGAIN = "It was changed since the export: export the model again."
@@ -42,6 +43,15 @@ def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
     ranges: dict[str, tuple[float, float]] | None = None
     if path.exists():
         ranges = read_part(path, dict[str, tuple[float, float]])
+    return ranges
+
+
+def int8_ranges(folder: Path) -> Int8Ranges | None:
+    """Return how the int8 file's ranges came about; None in a bundle without int8."""
+    from mobilekit.store.manifest import Int8Ranges
+
+    path = folder / INT8_RANGES
+    ranges: Int8Ranges | None = read_part(path, Int8Ranges) if path.exists() else None
     return ranges
 
 

@@ -43,6 +43,26 @@ class NamedRecipe(Result):
 
 
 @dataclass(frozen=True)
+class UnseenError(Result):
+    """The relative L2 error of an int8 file's outputs on calibration pictures that it was not fitted to."""
+
+    mean: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Int8Ranges(Result):
+    """How the range of each tensor came about, and what tells for it."""
+
+    ranges: str
+    """`chosen`, tensor by tensor, or `min-max`: from the lowest to the highest value."""
+    pictures: int = 0
+    """How many were kept back to tell; with 0 there were too few, or the recipe says `min-max`."""
+    relative_l2: dict[str, UnseenError] = field(default_factory=dict)
+    """Of a file with `chosen` ranges and of one with `min-max`, both fitted to the other pictures."""
+
+
+@dataclass(frozen=True)
 class CalibrationSource(Result):
     """What int8 was calibrated on."""
 
@@ -52,6 +72,8 @@ class CalibrationSource(Result):
     """Of the preprocessed inputs' bytes."""
     is_own: bool = False
     """Whether the user brought them; of bundles up to 0.1, see `was_own`."""
+    ranges: Int8Ranges | None = None
+    """Of the int8 file; none where that is not made, or another version made it."""
 
 
 def was_own(calibration: Mapping[str, Any]) -> bool:

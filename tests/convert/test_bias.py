@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.tflite import TFLiteGraph, constant
-from mobilekit.convert.bias import correct_biases, inputs_of_layers, rounded
-from mobilekit.convert.calibration import calibrated
+from mobilekit.convert.bias import rounded
+from mobilekit.convert.calibration import observe, with_corrected_biases
 from tests.converting import Converted
 
 pytestmark = pytest.mark.slow
@@ -38,9 +39,9 @@ class Parallel(nn.Module):
         self.layers = nn.ModuleDict({name: make() for name, make in LAYERS.items()})
         self.dense = nn.Linear(6, 4, bias=False)
 
-    def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
-        made = {name: layer(input) for name, layer in self.layers.items()}
-        return {**made, "dense": self.dense(input.mean((2, 3)))}
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        made = {name: layer(image) for name, layer in self.layers.items()}
+        return {**made, "dense": self.dense(image.mean((2, 3)))}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 
 @pytest.fixture(scope="module")
 def pictures() -> NDArray[np.float32]:
-    """Inputs that are all positive and larger to one side, as behind a ReLU: their mean says which taps meet padding."""
+    """Inputs as behind a ReLU, larger to one side: their mean says which taps meet padding."""
     draw = np.random.default_rng(5)
     return np.float32(draw.uniform(0, 1, (16, 6, 9, 11)) * np.linspace(0.2, 3, 11) * np.arange(1, 7)[:, None, None])
 
@@ -59,6 +60,11 @@ def means(content: bytes, path: Path, pictures: NDArray[np.float32], layouts: di
     path.write_bytes(content)
     made = LiteRTRuntime(path, layouts).run({"input": pictures})
     return {name: each.astype(np.float64).mean((0, *range(2, each.ndim))) for name, each in made.items()}
+
+
+def corrected_of(content: bytes, pictures: NDArray[np.float32], kept: Sequence[str] = ()) -> bytes:
+    observed = observe(content, {"input": pictures.transpose(0, 2, 3, 1)}, kept)
+    return with_corrected_biases(content, observed, kept)
 
 
 def with_rounded_weights(graph: TFLiteGraph) -> int:
@@ -80,29 +86,13 @@ def test_the_mean_of_each_channel_is_that_of_the_float_network(
     wanted = means(content, tmp_path / "float.tflite", pictures, net.layouts)
     corrected = {}
     for is_corrected in (False, True):
-        graph = TFLiteGraph(content)
-        if is_corrected:
-            correct_biases(graph, observed(content, pictures))
+        graph = TFLiteGraph(corrected_of(content, pictures) if is_corrected else content)
         assert with_rounded_weights(graph) >= len(LAYERS) + 1
         corrected[is_corrected] = means(graph.content(), tmp_path / "rounded.tflite", pictures, net.layouts)
     for name, mean in wanted.items():
         size = np.abs(mean).max()
         assert np.abs(corrected[True][name] - mean).max() < 2e-6 * size, name  # float32 sums of at most 150 products
         assert np.abs(corrected[False][name] - mean).max() > 1e-4 * size, name
-
-
-def observed(content: bytes, pictures: NDArray[np.float32]) -> dict[int, NDArray[np.float64]]:
-    """Return the mean of each layer's input, by TFLite's own kernels."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    sums: dict[int, NDArray[np.float64]] = dict.fromkeys(inputs_of_layers(TFLiteGraph(content)), np.zeros(1))
-    for picture in pictures.transpose(0, 2, 3, 1):
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None])
-        interpreter.invoke()
-        sums = {number: total + interpreter.get_tensor(number) for number, total in sums.items()}
-    return {number: total / len(pictures) for number, total in sums.items()}
 
 
 def test_weights_are_those_that_the_quantizer_makes(net: Converted) -> None:
@@ -126,11 +116,11 @@ def test_weights_are_those_that_the_quantizer_makes(net: Converted) -> None:
 
 
 def test_layers_that_stay_in_float_keep_their_biases(net: Converted, pictures: NDArray[np.float32]) -> None:
-    content, calibration = net.float32.read_bytes(), {"input": pictures.transpose(0, 2, 3, 1)}
+    content = net.float32.read_bytes()
     graph = TFLiteGraph(content)
     makers = graph.ops_of({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
     names = [graph.name(graph.results[op][0]) for op in makers]
-    kept, changed = biases(calibrated(content, calibration, kept=names)), biases(calibrated(content, calibration))
+    kept, changed = biases(corrected_of(content, pictures, names)), biases(corrected_of(content, pictures))
     before = biases(content)
     assert all(np.array_equal(kept[name], before[name]) for name in names)
     assert not any(np.array_equal(changed[name], before[name]) for name in names)

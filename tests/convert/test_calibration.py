@@ -6,14 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.convert.calibration import calibrated
+from mobilekit.convert.calibration import observe, with_ranges
 from mobilekit.convert.tasks.quantize import load_calibration
 from tests.tflite_by_hand import make_tflite
 
 SHAPES = {"image": (2, 3, 4, 5), "tokens": (2, 6, 7), "prior": (2, 4)}
 INPUTS = np.float32([[-8, -1, 2, 4], [0, 1, 3, 6]])
+
+
+def with_whole_ranges(content: bytes, calibration: dict[str, NDArray[np.float32]]) -> bytes:
+    """Return a file with ranges from the lowest to the highest value."""
+    seen = observe(content, calibration).seen
+    return with_ranges(content, {number: one.fitted("min-max") for number, one in seen.items()})
 
 
 def ranges_of(content: bytes) -> dict[str, tuple[float, float]]:
@@ -25,7 +32,7 @@ def ranges_of(content: bytes) -> dict[str, tuple[float, float]]:
 def test_a_branch_has_its_own_range_and_not_that_of_the_sum() -> None:
     tenth = {"tenth": np.float32([0.1])}
     content = make_tflite([("MUL", ["x", "tenth"], "branch"), ("ADD", ["branch", "x"], "sum")], (1, 4), ["sum"], tenth)
-    ranges = ranges_of(calibrated(content, {"x": INPUTS}))
+    ranges = ranges_of(with_whole_ranges(content, {"x": INPUTS}))
     assert set(ranges) == {"x", "branch", "sum"}, "constants have none"
     assert ranges["x"] == (-8, 6)
     assert ranges["branch"] == (pytest.approx(-0.8), pytest.approx(0.6))
@@ -36,19 +43,19 @@ def test_a_branch_has_its_own_range_and_not_that_of_the_sum() -> None:
 def test_what_hard_swishes_alone_read_begins_at_minus_3(others: tuple[str, ...], low: float) -> None:
     ops = [("ABS", ["x"], "size"), ("NEG", ["size"], "below"), ("HARD_SWISH", ["below"], "swish")]
     more = [("ADD", ["below", "swish"], "sum")] if others else [("ADD", ["swish", "x"], "sum")]
-    ranges = ranges_of(calibrated(make_tflite([*ops, *more], (1, 4), ["sum"]), {"x": INPUTS}))
+    ranges = ranges_of(with_whole_ranges(make_tflite([*ops, *more], (1, 4), ["sum"]), {"x": INPUTS}))
     assert ranges["below"] == (low, 0.0)
     assert ranges["size"] == (0.0, 8.0)
 
 
 def test_an_output_keeps_its_range_though_a_hard_swish_reads_it_too() -> None:
     content = make_tflite([("NEG", ["x"], "minus"), ("HARD_SWISH", ["minus"], "swish")], (1, 4), ["minus", "swish"])
-    assert ranges_of(calibrated(content, {"x": INPUTS}))["minus"] == (-6.0, 8.0)
+    assert ranges_of(with_whole_ranges(content, {"x": INPUTS}))["minus"] == (-6.0, 8.0)
 
 
 def test_nothing_else_of_the_file_changes() -> None:
     content = make_tflite([("NEG", ["x"], "minus")], (1, 4), ["minus"], {"unused": np.float32([1, 2])})
-    before, after = TFLiteGraph(content), TFLiteGraph(calibrated(content, {"x": INPUTS}))
+    before, after = TFLiteGraph(content), TFLiteGraph(with_whole_ranges(content, {"x": INPUTS}))
     assert (after.kinds, after.before, after.results) == (before.kinds, before.before, before.results)
     assert [after.name(i) for i in range(3)] == ["x", "unused", "minus"]
     assert after.signature_inputs() == {"x": 0}
@@ -57,7 +64,7 @@ def test_nothing_else_of_the_file_changes() -> None:
 
 def test_values_that_are_not_finite_leave_a_finite_range() -> None:
     content = make_tflite([("DIV", ["x", "x"], "ratio")], (1, 4), ["ratio"])
-    low, high = ranges_of(calibrated(content, {"x": np.float32([[0, 1, 2, 4]])}))["ratio"]
+    low, high = ranges_of(with_whole_ranges(content, {"x": np.float32([[0, 1, 2, 4]])}))["ratio"]
     assert (low, high) == (0.0, 1.0)
 
 

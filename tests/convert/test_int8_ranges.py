@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.convert.calibration import calibrated
-from mobilekit.convert.int8_ranges import FEWEST, RULES, Seen
+from mobilekit.convert.calibration import observe
+from mobilekit.convert.int8_ranges import RULES, Seen, choose_rules, is_kept_back
 from tests.tflite_by_hand import make_tflite
 
 PICTURES = 56
@@ -28,7 +27,7 @@ def normal(count: int, size: int = 500) -> NDArray[np.float32]:
 
 
 def with_one_wide(pictures: NDArray[np.float32], times: float) -> NDArray[np.float32]:
-    """Return pictures of which one has values so many times as large: one of 8 sampled ones."""
+    """Return pictures of which one, that is sampled, has values so many times as large."""
     return np.concatenate([pictures[:-4], pictures[-4:-3] * np.float32(times), pictures[-3:]])
 
 
@@ -36,7 +35,7 @@ def test_one_picture_does_not_make_the_range_of_all() -> None:
     pictures = with_one_wide(normal(PICTURES), 100)
     low, high = seen(pictures).fitted(seen(pictures).best())
     assert -low < 50 and high < 50
-    assert seen(pictures).whole[1] > 250
+    assert seen(pictures).fitted("min-max")[1] > 250
 
 
 def test_pictures_alike_keep_their_ends() -> None:
@@ -44,13 +43,6 @@ def test_pictures_alike_keep_their_ends() -> None:
     pictures = np.random.default_rng(2).integers(0, 2, (PICTURES, 500)).astype(np.float32) + normal(PICTURES) * 1e-3
     low, high = seen(pictures).fitted(seen(pictures).best())
     assert high > 1.0 and low < 0.0
-
-
-@pytest.mark.parametrize("count", [1, FEWEST - 1])
-def test_few_pictures_leave_the_whole_range(count: int) -> None:
-    one = seen(with_one_wide(normal(PICTURES), 100)[-count:] if count > 3 else normal(count))
-    assert one.best() == "min-max"
-    assert one.fitted("min-max") == one.whole
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=40), st.sampled_from(sorted(RULES)))
@@ -68,20 +60,28 @@ def test_constant_and_infinite_values_have_finite_ranges() -> None:
     assert low == -1.0 and np.isfinite(high)
 
 
+def test_pictures_kept_back_make_no_range() -> None:
+    pictures = normal(PICTURES)
+    pictures[[run for run in range(PICTURES) if is_kept_back(run)]] *= 1000
+    one = seen(pictures)
+    assert [run for run in range(PICTURES) if is_kept_back(run)] == [1, 9, 17, 25, 33, 41, 42, 50]
+    assert one.fitted("min-max", with_kept_back=False)[1] < 10
+    assert one.fitted("min-max")[1] > 1000
+    assert not any(is_kept_back(run) for run in one.samples)
+
+
 def test_inputs_outputs_and_what_is_moved_to_an_output_are_never_cut() -> None:
     pictures = with_one_wide(normal(PICTURES, 4), 100)
-    ops = [("NEG", ["x"], "inner"), ("ABS", ["inner"], "size"), ("NEG", ["size"], "minus"), ("RESHAPE", ["minus"], "out")]
-    graph = TFLiteGraph(calibrated(make_tflite(ops, (1, 4), ["out"]), {"x": pictures}))
-    ranges = {graph.name(number): graph.tensors[number].quantization for number in graph.computed()}
-    whole = float(np.abs(pictures).max())
-    assert ranges["x"].max[0] - ranges["x"].min[0] == np.float32(pictures.max() - pictures.min())
-    assert ranges["minus"].min[0] == ranges["out"].min[0] == -np.float32(whole)
-    assert ranges["size"].max[0] < whole / 2, "what lies inside is chosen"
-
-
-def test_the_whole_range_can_be_asked_for() -> None:
-    pictures = with_one_wide(normal(PICTURES, 4), 100)
-    content = make_tflite([("ABS", ["x"], "size"), ("NEG", ["size"], "out")], (1, 4), ["out"])
-    graph = TFLiteGraph(calibrated(content, {"x": pictures}, chooses_ranges=False))
-    (size,) = (graph.tensors[number] for number in graph.computed() if graph.name(number) == "size")
-    assert size.quantization.max[0] == np.abs(pictures).max()
+    ops = [
+        ("NEG", ["x"], "inner"),
+        ("ABS", ["inner"], "size"),
+        ("NEG", ["size"], "minus"),
+        ("RESHAPE", ["minus"], "out"),
+    ]
+    content = make_tflite(ops, (1, 4), ["out"])
+    graph = TFLiteGraph(content)
+    rules = choose_rules(graph, observe(content, {"x": pictures}).seen)
+    by_name = {graph.name(number): rule for number, rule in rules.items()}
+    assert by_name.pop("size") != "min-max", "what lies inside is chosen"
+    assert by_name.pop("inner") != "min-max"
+    assert by_name == dict.fromkeys(("x", "minus", "out"), "min-max")

@@ -12,6 +12,7 @@ from mobilekit.cli.render.apps import gate_of
 from mobilekit.cli.render.format import NOTHING, count, figure, limit_words, percent, short_limit
 from mobilekit.parity.ledger.accuracy import labels_in_words
 from mobilekit.parity.ledger.result import Ledger, Verdict, worst
+from mobilekit.store.manifest import Int8Ranges
 
 
 def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
@@ -125,13 +126,26 @@ def measured_lines(ledger: Ledger) -> list[str]:
 
 
 def calibration_lines(ledger: Ledger) -> list[str]:
-    """Return what is doubtful about the inputs, where int8 is calibrated on built-in ones, and what is assumed."""
+    """Return what is doubtful of inputs, how int8 came by its ranges, if on built-in inputs, and what is assumed."""
     lines, used = list(ledger.notes), ledger.calibration
+    if used and used.ranges and used.ranges.pictures:
+        lines.append(_ranges_in_words(used.ranges))
     if used and not used.is_own:
         lines.append(f"int8 is calibrated on {count(used.count, 'input')} ({used.source}), none of them yours.")
     if ledger.assumed:
         lines.append(f"Assumed, as nobody said it: {', '.join(ledger.assumed)}.")
     return lines
+
+
+def _ranges_in_words(ranges: Int8Ranges) -> str:
+    """Return which ranges int8 has, and what told for them."""
+    on = count(ranges.pictures, "calibration input")
+    chosen, whole = ranges.relative_l2["chosen"], ranges.relative_l2["min-max"]
+    which = "are chosen tensor by tensor" if ranges.ranges == "chosen" else "go from lowest to highest value"
+    return (
+        f"int8's ranges {which}: on {on} kept back, relative L2 {chosen.mean:.2g} (worst {chosen.worst:.2g}) with "
+        f"chosen ones, {whole.mean:.2g} ({whole.worst:.2g}) with whole ones."
+    )
 
 
 def finding_lines(findings: Sequence[Finding], in_full: bool = True) -> list[str]:

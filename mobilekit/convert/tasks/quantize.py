@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
-from mobilekit.convert.calibration import calibrated
+from mobilekit.convert.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.float_ends import with_float_ends
 from mobilekit.convert.installed import writes_directly
+from mobilekit.convert.int8_ranges import WHOLE
+from mobilekit.convert.int8_trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.opening import open_once
 from mobilekit.store.worker_loop import named
 
@@ -34,15 +36,19 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
-            (N, ...) by the names of the inputs), `float_tensors` (names
-            of tensors that stay in float too), `settings` (the recipe's of int8).
+            (N, ...) by the names of the inputs), `float_tensors` (names of tensors that stay in float), `settings` (the
+            recipe's of int8).
+
+    Returns:
+        `ranges`: what tells for the ranges, as `int8_trial` has it.
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
-    made = int8(content, load_calibration(request["calibration"]), request["float_tensors"], pixels, request["settings"])
+    calibration = load_calibration(request["calibration"])
+    made, ranges = int8(content, calibration, request["float_tensors"], pixels, request["settings"])
     made = with_bytes(made, pixels)
     open_once(made, "int8")
     Path(request["int8"]).write_bytes(made)
-    return {}
+    return {"ranges": ranges}
 
 
 def int8(
@@ -51,8 +57,8 @@ def int8(
     float_tensors: Collection[str],
     pixels: Collection[str],
     settings: Mapping[str, Any],
-) -> bytes:
-    """Return the int8 file of a float32 one.
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the int8 file of a float32 one, and what tells for its ranges.
 
     Args:
         content: The float32 file.
@@ -63,18 +69,20 @@ def int8(
             calibrated, and `io` is what the file takes and gives.
     """
     kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
-    ready = calibrated(
-        content,
-        calibration,
-        pixels,
-        kept,
-        chooses_ranges=settings["ranges"] == "chosen",
-        corrects_biases=settings["correct_bias"],
-    )
-    with named("the TensorFlow Lite converter"):
-        made = quantize(ready, kept)
-    made = ordered(made, *TFLiteGraph(content).names())
-    return with_float_ends(made) if settings["io"] == "float32" else made
+    observed = observe(content, calibration, kept)
+    network = with_corrected_biases(content, observed, kept) if settings["correct_bias"] else content
+
+    def quantized(ranges: Ranges) -> bytes:
+        with named("the TensorFlow Lite converter"):
+            made = quantize(with_ranges(network, ranges, pixels), kept)
+        return ordered(made, *TFLiteGraph(content).names())
+
+    if settings["ranges"] == CHOSEN:
+        ranges, told = ranges_of(observed, content, quantized)
+    else:
+        ranges, told = {index: one.fitted(WHOLE) for index, one in observed.seen.items()}, {"ranges": WHOLE}
+    made = quantized(ranges)
+    return (with_float_ends(made) if settings["io"] == "float32" else made), told
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

@@ -34,7 +34,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
-        said of each precision that could not be made, as a reply; the others are made nevertheless.
+        said of each precision that could not be made, as a reply; the others are made nevertheless. `ranges`: what
+        tells for those of int8, as `int8_trial` has it.
     """
     path = Path(request["onnx"])
     pixels = take_onnx_bytes(path)
@@ -63,26 +64,27 @@ def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict
     """Write the files of a network, which take bytes for the inputs named `pixels`; return the task's reply."""
     Path(request["begun"]).touch()
     memory.release()
-    failed = {}
+    failed, ranges = {}, dict[str, Any]()
     for precision, path in request["files"].items():
         try:
-            content = with_bytes(_content(network, precision, request, pixels), pixels)
+            if precision == "int8":
+                calibration = load_calibration(request["calibration"])
+                content, ranges = int8(network.float32(), calibration, (), pixels, request["settings"])
+            else:
+                content = _in_float(network, precision)
+            content = with_bytes(content, pixels)
             open_once(content, precision)  # if this process ends here, the file that lacks is the one at fault
             Path(path).write_bytes(content)
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
         memory.trim()
-    return {"output_layouts": network.layouts, "failed": failed}
+    return {"output_layouts": network.layouts, "failed": failed, "ranges": ranges}
 
 
-def _content(network: Network, precision: str, request: dict[str, Any], pixels: list[str]) -> bytes:
-    """Return the file of a precision, which takes numbers for all inputs."""
+def _in_float(network: Network, precision: str) -> bytes:
+    """Return the file of a precision that computes in float; it takes numbers for all inputs."""
     if precision == "float16":
         return network.float16()
     content = network.float32()
-    if precision == "dynamic":
-        return dynamic(content)
-    if precision == "int8":
-        return int8(content, load_calibration(request["calibration"]), (), pixels, request["settings"])
-    return content
+    return dynamic(content) if precision == "dynamic" else content

@@ -1,0 +1,82 @@
+"""Which ranges a whole network gets: those that pictures kept back tell for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mobilekit.convert.calibration import observe
+from mobilekit.convert.int8_trial import CHOSEN, ranges_of
+from mobilekit.convert.tasks.quantize import int8
+from mobilekit.convert.tflite import write_int8
+from mobilekit.recipes.schema import Int8
+from tests.converting import Converted, normal
+
+pytestmark = pytest.mark.slow
+
+SHAPE = (3, 8, 8)
+COUNT = 42
+SETTINGS = Int8().model_dump(mode="json")
+
+
+class Net(nn.Module):
+    """A map whose range a scale of the inputs makes, and an output of its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.dense = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        hidden = self.second(torch.relu(self.first(image)))
+        return self.dense(torch.relu(hidden).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    return Converted(Net(), SHAPE, tmp_path_factory.mktemp("trial"))
+
+
+def made(net: Converted, pictures: NDArray[np.float32], path: Path, **settings: object) -> dict[str, object]:
+    (path / "scratch").mkdir()
+    told = write_int8(net.float32, path / "int8.tflite", {"input": pictures}, path / "scratch", Int8(**settings))
+    assert (path / "int8.tflite").exists()
+    return told
+
+
+def test_pictures_of_one_kind_with_a_wide_one_are_better_with_chosen_ranges(net: Converted, tmp_path: Path) -> None:
+    pictures = normal(COUNT, *SHAPE)
+    pictures[4] *= 20  # neither sampled alone nor kept back: it makes whole ranges, and nothing else
+    told = made(net, pictures, tmp_path)
+    assert told["ranges"] == "chosen" and told["pictures"] == 6
+    errors = told["relative_l2"]
+    assert errors["chosen"]["mean"] < errors["min-max"]["mean"] * 0.95  # type: ignore[index]  # the input, which is never cut, is wide too
+
+
+def test_chosen_ranges_that_cut_one_picture_are_not_taken(net: Converted) -> None:
+    """The trial is told of a file that is right on the mean and off on one picture, by a quantizer that makes it so."""
+    content = net.float32.read_bytes()
+    calibration = {"input": normal(COUNT, *SHAPE).transpose(0, 2, 3, 1)}
+    observed = observe(content, calibration)
+    good, bad = (
+        int8(content, {"input": scale * calibration["input"]}, (), (), {**SETTINGS, "ranges": "min-max"})[0]
+        for scale in (1, np.float32(0.3))
+    )
+    for files, wanted in (((bad, good), CHOSEN), ((good, bad), "min-max")):
+        made = iter(files)
+        _ranges, told = ranges_of(observed, content, lambda _ranges, made=made: next(made))  # type: ignore[misc]
+        assert told["ranges"] == wanted
+        better, worse = ("chosen", "min-max") if wanted == CHOSEN else ("min-max", "chosen")
+        assert told["relative_l2"][better]["worst"] < told["relative_l2"][worse]["worst"]
+
+
+@pytest.mark.parametrize(("count", "settings"), [(27, {}), (COUNT, {"ranges": "min-max"})])
+def test_few_pictures_and_a_recipe_that_says_so_leave_whole_ranges(
+    net: Converted, tmp_path: Path, count: int, settings: dict[str, object]
+) -> None:
+    assert made(net, normal(count, *SHAPE), tmp_path, **settings) == {"ranges": "min-max"}
