@@ -256,8 +256,17 @@ def replace_by_module(graph: GraphModule, node: Node, module: nn.Module, *args: 
 
 def _free_path(graph: GraphModule, path: str) -> str:
     """Return a path beside `path` that nothing has."""
-    owner, _, name = path.rpartition(".")
-    parent, count = graph.get_submodule(owner), 0
-    while hasattr(parent, name if not count else f"{name}_{count}"):
+    count = 0
+    while _is_taken(graph, path if not count else f"{path}_{count}"):
         count += 1
     return path if not count else f"{path}_{count}"
+
+
+def _is_taken(graph: GraphModule, path: str) -> bool:
+    """Return whether something has a path. A module without weights may be gone, with all that it was in."""
+    owner: object = graph
+    for name in path.split("."):
+        if not hasattr(owner, name):
+            return False
+        owner = getattr(owner, name)
+    return True
