@@ -43,7 +43,8 @@ class Activation:
         """Record a batch of `count` inputs."""
         self.shape = self.shape or tuple(value.shape)
         before = sum(map(len, self.lows))
-        if value.dim() == 0 or len(value) != count:  # its first axis is not the inputs'
+        # Its first axis is not the inputs', or another is too: attention between inputs, as timm's csatv2 has it.
+        if value.dim() == 0 or len(value) != count or value.shape[1:] != self.shape[1:]:
             low, high = _finite_ends(value.reshape(1, -1))
             self.lows.append(low.expand(count))
             self.highs.append(high.expand(count))

@@ -89,3 +89,18 @@ def test_probes_keep_the_worst_of_all_batches(graph: GraphModule) -> None:
     variances = INPUTS.astype(np.float64).var(-1)
     assert norm.least == pytest.approx(variances.min(), rel=1e-5)
     assert norm.largest_sum == pytest.approx(variances.max() * 5, rel=1e-5)
+
+
+@BATCHES
+def test_a_step_between_inputs_is_recorded_in_batches_that_do_not_come_out_even(batch: int) -> None:
+    """A product of all inputs with all: the last batch has another number of columns than those before."""
+
+    class Between(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            flat = x.flatten(1)
+            return (flat @ flat.T).softmax(-1) @ flat
+
+    recording = record(trace(Between().eval(), {"input": torch.from_numpy(INPUTS[:1])}), {"input": INPUTS})
+    product = next(each for node, each in recording.activations.items() if "matmul" in node.name)
+    assert len(torch.cat(product.lows)) == len(INPUTS)
+    assert product.high == pytest.approx(max(float(np.square(each).sum()) for each in INPUTS), rel=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -78,3 +80,11 @@ def test_pools_of_other_means_are_refused(forward: Forward, reason: str) -> None
 
 def test_a_global_pool_is_not_its_business() -> None:
     assert reasons(POOL, Model({}, lambda m, x: F.adaptive_avg_pool2d(x, 1)), X) == []
+
+
+def test_a_pool_in_modules_that_hold_nothing_else_finds_a_place() -> None:
+    """Of a graph's modules those stay that have weights: the pool's own path leads through some that are gone."""
+    inner = nn.Sequential(OrderedDict(shortcut=nn.Sequential(OrderedDict(pool=nn.AvgPool2d(2)))))
+    graph = assert_exact(POOL, Model({"block": inner}, lambda m, x: m.block(x)), X)
+    [conv] = calls(graph, nn.Conv2d)
+    assert conv.target == "block.shortcut.pool"
