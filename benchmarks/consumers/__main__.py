@@ -18,9 +18,11 @@ import datetime
 import json
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import processes, tables, venvs
 from benchmarks.consumers.catalogue import CONSUMERS, Consumer
@@ -35,25 +37,15 @@ from mobilekit.store.files import sha256_of, write_json
 from mobilekit.store.stages import Stage
 
 Row = dict[str, Any]
+Array = NDArray[Any]
 INPUTS = 4
 _COMPILED = re.compile(r"CPU operators = (\d+) \(")
 
 
 def measure(consumer: Consumer, path: Path, work: Path) -> Row:
     """Have a consumer open and run one file, and return its row."""
-    python = venvs.make(work / "environments" / consumer.environment, consumer.packages, consumer.alone)
-    folder = work / "runs" / f"{path.parent.name}.{path.name}.{consumer.module}"
-    folder.mkdir(parents=True, exist_ok=True)
     given, reference, runtime = _prepared(path)
-    inputs, outputs, log = folder / "inputs.npy", folder / "outputs.npy", folder / "log"
-    for each in (outputs, log):
-        each.unlink(missing_ok=True)
-    np.save(inputs, given)
-    run = {"run": {"file": str(path), "inputs": str(inputs), "outputs": str(outputs)}}
-    request = {"convert": {"file": str(path)}} if consumer.compiles else run
-    words = [str(python), "-m", f"benchmarks.consumers.{consumer.module}_consumer", json.dumps(request)]
-    cost = processes.run(words, folder, log, processes.variables(), consumer.limit, every=0.1)
-    said = log.read_text(errors="replace")
+    cost, said, made = _run(consumer, path, given, work)
     row: Row = {
         "consumer": consumer.name,
         "model": path.parent.name,
@@ -70,10 +62,27 @@ def measure(consumer: Consumer, path: Path, work: Path) -> Row:
     if consumer.compiles:
         left = _COMPILED.search(said)
         return {**row, "left": int(left[1]) if left else None}
-    made = np.load(outputs)
+    assert made is not None
     found = runtime.decoded(made, runtime.outputs[0]) if runtime else made
     compared = compare(reference, found.reshape(reference.shape).astype(np.float32))
     return {**row, "cosine": compared.cosine, "max_abs": compared.max_abs, "relative_l2": compared.relative_l2}
+
+
+def _run(consumer: Consumer, path: Path, given: Array, work: Path) -> tuple[processes.Cost, str, Array | None]:
+    """Have a consumer run a file on inputs, and return what that cost, what it said, and its outputs."""
+    python = venvs.make(work / "environments" / consumer.environment, consumer.packages, consumer.alone)
+    log = work / "logs" / f"{path.parent.name}.{path.name}.{consumer.module}"
+    log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    with TemporaryDirectory(dir=work) as name:  # what consumers make of a file is larger than the file
+        inputs, outputs = Path(name) / "inputs.npy", Path(name) / "outputs.npy"
+        np.save(inputs, given)
+        run = {"run": {"file": str(path), "inputs": str(inputs), "outputs": str(outputs)}}
+        request = {"convert": {"file": str(path)}} if consumer.compiles else run
+        words = [str(python), "-m", f"benchmarks.consumers.{consumer.module}_consumer", json.dumps(request)]
+        cost = processes.run(words, Path(name), log, processes.variables(), consumer.limit, every=0.1)
+        made = np.load(outputs) if outputs.exists() else None
+    return cost, log.read_text(errors="replace"), made
 
 
 def _reason(consumer: Consumer, said: str, code: int) -> str:
@@ -82,7 +91,7 @@ def _reason(consumer: Consumer, said: str, code: int) -> str:
     return cause[0] if cause else last_words(said, code)
 
 
-def _prepared(path: Path) -> tuple[np.ndarray, np.ndarray, LiteRTRuntime | None]:
+def _prepared(path: Path) -> tuple[Array, Array, LiteRTRuntime | None]:
     """Return the inputs as a file takes them, what should come of them, and LiteRT, which can decode outputs."""
     bundle = open_bundle(path.parent)
     inputs = {name: array[:INPUTS] for name, array in evaluation_inputs(recipe_of_bundle(bundle).recipe).inputs.items()}
@@ -96,10 +105,10 @@ def _prepared(path: Path) -> tuple[np.ndarray, np.ndarray, LiteRTRuntime | None]
 
 
 def rows_of(work: Path) -> list[Row]:
-    """Return all rows of consumers that are still there."""
+    """Return all rows of consumers and files that are still asked for."""
     rows: list[Row] = [json.loads(path.read_text()) for path in sorted((work / "rows").glob("*.json"))]
-    names = {each.name for each in CONSUMERS}
-    return [row for row in rows if row["consumer"] in names]
+    asked = {(each.name, file) for each in CONSUMERS for file in each.files}
+    return [row for row in rows if (row["consumer"], row["file"]) in asked]
 
 
 def run(options: argparse.Namespace) -> None:

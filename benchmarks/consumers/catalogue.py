@@ -27,9 +27,15 @@ class Consumer:
     """Seconds of processor time for a file."""
 
     @property
+    def own(self) -> str:
+        """The package that it is."""
+        return (*self.alone, *self.packages)[0]
+
+    @property
     def environment(self) -> str:
-        """The name of its environment: that of the package that it is, which others may share."""
-        return (*self.alone, *self.packages)[0].replace("==", "-")
+        """The name of its environment: that of its own package, which others may share."""
+        name, _, version = self.own.partition("==")
+        return f"{name.partition('[')[0]}-{version}"
 
 
 def _tflite(*precisions: str) -> tuple[str, ...]:
@@ -40,16 +46,21 @@ _ALL = _tflite("float32", "float16", "dynamic", "int8")
 _ONNX = ("model.onnx",)
 _NUMPY = "numpy==2.4.6"
 _RKNN = (  # what it asks for, but a torch for processors alone, newer than it names, and not CUDA's 5 GB
-    *("protobuf==4.25.4", "psutil==7.2.2", "ruamel.yaml==0.19.1", "scipy==1.17.1", "tqdm==4.70.1"),
+    *(
+        "setuptools==80.9.0",
+        "protobuf==4.25.4",
+        "psutil==7.2.2",
+        "ruamel.yaml==0.19.1",
+        "scipy==1.17.1",
+        "tqdm==4.70.1",
+    ),
     *("opencv-python-headless==4.11.0.86", "fast-histogram==0.14", "numpy==1.26.4", "onnx==1.18.0"),
     *("onnxruntime==1.26.0", "torch==2.13.0"),
 )
 CONSUMERS = (
     Consumer("ONNX Runtime", "onnxruntime", ("onnxruntime==1.32.0", _NUMPY), _ONNX),
     Consumer("OpenVINO", "openvino", ("openvino==2026.4.1", _NUMPY), (*_ONNX, *_ALL)),
-    Consumer(
-        "OpenVINO, LP_TRANSFORMS_MODE=NO", "openvino_exact", ("openvino==2026.4.1", _NUMPY), _tflite("dynamic", "int8")
-    ),
+    Consumer("OpenVINO, LP_TRANSFORMS_MODE=NO", "openvino_exact", ("openvino==2026.4.1", _NUMPY), _tflite("int8")),
     Consumer("ncnn, by pnnx", "ncnn", ("ncnn==1.0.20261020", _NUMPY), _ONNX, ("pnnx==20261020",)),
     Consumer(
         "MNN",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.consumers.catalogue import CONSUMERS
-from benchmarks.coverage.outcomes import FOLDERS
 from benchmarks.tables import markdown
 
 Row = dict[str, Any]
@@ -17,8 +18,9 @@ FILES = {
     "model.dynamic.tflite": "TFLite dynamic",
     "model.int8.tflite": "TFLite int8",
 }
-OFF = 0.99
+OFF = 0.98
 """Of cosine: below it a file is of no use there, and stands in bold."""
+_FOLDERS = re.compile(r"(?:[\w.+-]*/)+(?=[\w.+-])")
 
 
 def document(rows: Sequence[Row]) -> str:
@@ -34,8 +36,9 @@ def document(rows: Sequence[Row]) -> str:
             parts.append(f"### {title}\n\n{markdown([f'{title}: cosine, max abs', *models], cells)}")
     if reasons:
         parts.append("\n".join(f"- **{number}**: {reason}" for reason, number in reasons.items()))
-    packages = sorted({package for row in rows for package in row["packages"] if not package.startswith("numpy")})
-    return "\n\n".join([*parts, f"Versions: {', '.join(packages)}."])
+    own = {(each.name, each.own.partition("==")[0]) for each in CONSUMERS}
+    packages = {one for row in rows for one in row["packages"] if (row["consumer"], one.partition("==")[0]) in own}
+    return "\n\n".join([*parts, f"Versions: {', '.join(sorted(packages, key=str.lower))}."])
 
 
 def _cell(row: Row | None, reasons: dict[str, int]) -> str:
@@ -43,10 +46,12 @@ def _cell(row: Row | None, reasons: dict[str, int]) -> str:
     if row is None:
         return "-"
     if "refused" in row:
-        reason = FOLDERS.sub("", row["refused"]).replace("|", "/")
+        reason = _FOLDERS.sub("", row["refused"]).replace("|", "/")
         return f"refused ({reasons.setdefault(reason, len(reasons) + 1)})"
     if "left" in row:
         return f"compiles, {row['left']} ops left"
+    if not math.isfinite(row["max_abs"]):
+        return "**not finite**"
     figures = f"{row['cosine']:.6f}, {row['max_abs']:.1e}"
     return figures if row["cosine"] >= OFF else f"**{figures}**"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,14 @@ def test_tables_say_how_far_what_is_refused_and_why() -> None:
         [
             row("ghostnet", cosine=1.0, max_abs=1e-6),
             row("shufflenet", cosine=0.5, max_abs=2.0),
+            row("vgg", cosine=-1.0, max_abs=math.nan),
             row("vit", refused="exit code 1: no | op in /a/b/model.onnx"),
             row("ghostnet", "model.int8.tflite", CONSUMERS[-1].name, left=27),
             row("shufflenet", "model.int8.tflite", CONSUMERS[-1].name, refused="exit code 1: no | op in /c/model.onnx"),
         ]
     )
-    assert "| ONNX Runtime | 1.000000, 1.0e-06 | **0.500000, 2.0e+00** | refused (1) |" in text
-    assert "| Vela, u55-256 | compiles, 27 ops left | refused (1) | - |" in text
+    assert "| ONNX Runtime | 1.000000, 1.0e-06 | **0.500000, 2.0e+00** | **not finite** | refused (1) |" in text
+    assert "| Vela, u55-256 | compiles, 27 ops left | refused (1) | - | - |" in text
     assert "- **1**: exit code 1: no / op in model.onnx" in text
     assert text.startswith("Measured 2026-01-02.")
 

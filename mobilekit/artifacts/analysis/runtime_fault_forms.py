@@ -98,13 +98,15 @@ _TFLITE_FORMS: dict[str, tuple[tuple[str, ...], Callable[[TFLiteGraph, int], boo
     "mediatek-per-channel": (_LAYERS, _has_scale_per_channel),
 }
 
+_SUMS = ("ReduceSum", "ReduceMean")
+
 
 def _onnx_places(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the fault and the output's name of each node of an ONNX file that has the form of one."""
     import onnx
 
     model = read_onnx(path)
-    if not {"Resize", "Conv"} & {node.op_type for node in model.graph.node}:
+    if not {"Resize", "Conv", *_SUMS} & {node.op_type for node in model.graph.node}:
         return
     try:
         graph = onnx.shape_inference.infer_shapes(model).graph
@@ -112,6 +114,7 @@ def _onnx_places(path: Path) -> Iterator[tuple[str, str]]:
         graph = model.graph
     values = (*graph.input, *graph.value_info, *graph.output)
     shapes = {one.name: [dim.dim_value for dim in one.type.tensor_type.shape.dim] for one in values}
+    single = {one.name for one in graph.initializer if list(one.dims) == [1]}
     takers = defaultdict(list)
     for node in graph.node:
         for name in node.input:
@@ -121,6 +124,8 @@ def _onnx_places(path: Path) -> Iterator[tuple[str, str]]:
             before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
             if any(map(_takes_other_rows, before, after)):
                 yield "nearest-float32-rows", node.output[0]
+        elif node.op_type in _SUMS and node.input[-1] in single:
+            yield "pnnx-axis-of-sums", node.output[0]
         elif _has_groups(node) and _is_shuffled(node.output[0], takers, shapes):
             yield "rknn-shuffle-after-groups", node.output[0]
 

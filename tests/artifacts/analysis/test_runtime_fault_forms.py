@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
 from mobilekit.artifacts.analysis.runtime_faults import faults_elsewhere, faults_in
@@ -63,6 +64,16 @@ def test_a_shuffle_right_behind_a_grouped_convolution(way: str, groups: int, is_
         ("rknn-shuffle-after-groups", 1, "")
     ] * is_at_fault
     assert faults_in(path) == ()
+
+
+def test_a_sum_over_one_axis_that_is_an_input(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    for listed, names in (([1], ["pnnx-axis-of-sums"]), ([0, 1], [])):
+        axes = helper.make_tensor("axes", TensorProto.INT64, [len(listed)], listed)
+        node = helper.make_node("ReduceSum", ["x", "axes"], ["y"])
+        graph = helper.make_graph([node], "g", values[:1], values[1:], [axes])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "a.onnx")
+        assert [each.name for each in faults_elsewhere(tmp_path / "a.onnx")] == names
 
 
 def test_weights_with_a_scale_for_each_channel(tmp_path: Path, cli: Cli) -> None:
