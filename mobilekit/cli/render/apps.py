@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mobilekit.cli.render.format import figure
 from mobilekit.parity.ledger.result import AppRow, GateResult, Ledger
-from mobilekit.store.stages import TFLITE_STAGES
+from mobilekit.store.stages import TFLITE_STAGES, Stage
 
 _CURE = (
     "Scale in the app as the recipe does, or let the recipe do as the app does, such as `resize: {filter: bilinear, "
@@ -32,10 +32,10 @@ def gate_of(row: AppRow, ledger: Ledger) -> GateResult | None:
 
 
 def _verdict(ledger: Ledger, rows: Sequence[AppRow]) -> Iterator[str]:
-    """Yield how apps compare with the last format that was made, which is int8 mostly."""
+    """Yield how apps compare with the last format that was made beside float32, which is int8 mostly."""
     totals = {stage: row for (stage, output), row in ledger.totals.items() if output == rows[0].output}
     stage = next((each for each in reversed(TFLITE_STAGES) if each in totals), None)
-    if stage is None:
+    if stage is None or stage is Stage.TFLITE_FLOAT32:
         return
     made, scaled = totals[stage], [row for row in rows if not row.is_mistake]
     if scaled:
@@ -46,9 +46,7 @@ def _verdict(ledger: Ledger, rows: Sequence[AppRow]) -> Iterator[str]:
             f"{figure(worst.relative_l2)} off the reference (relative L2), {stage} {figure(made.relative_l2)}."
         )
         yield from [_CURE] if is_more else []
-    hidden = [
-        row.name for row in rows if row.is_mistake and row.relative_l2 and row.top1_agreement >= made.top1_agreement
-    ]
+    hidden = [row.name for row in rows if row.is_mistake and row.top1_agreement >= made.top1_agreement]
     if hidden:
         yield f"Accuracy does not tell these mistakes from {stage.precision}: {', '.join(hidden)}."
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from mobilekit.cli.findings import advice_of, by_place, gate_words, texts_of
+from mobilekit.cli.render.apps import app_lines
 from mobilekit.cli.render.format import NOTHING, figure, limit_words, percent
 from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_channel
 from mobilekit.cli.render.layers_chart import layers_svg
@@ -58,6 +59,7 @@ def bundle_html(
         places=by_place(result.findings),
         advice=advice_of(result.findings),
         calibration=calibration_lines(result),
+        apps=app_lines(result),
         sizes=sizes,
         changes=changes,
         layers=result.layers,

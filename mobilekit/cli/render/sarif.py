@@ -64,6 +64,8 @@ def _result(members: Sequence[Finding], measured: Path) -> dict[str, Any]:
 def _fingerprint(finding: Finding) -> str:
     """Return what the same result has in another run, whatever its figures."""
     parts = (finding.stage, finding.against, finding.output) if finding.against else (finding.file or finding.stage,)
+    if finding.gate and finding.gate.startswith("app-"):
+        parts = (*parts, finding.gate)
     return "/".join([finding.rule, *(part for part in (*parts, finding.module) if part)])
 
 

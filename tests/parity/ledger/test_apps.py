@@ -85,7 +85,7 @@ def test_a_picture_of_the_models_size_stays() -> None:
 def test_ways_that_are_the_same_run_once_and_mistakes_that_cannot_be_made_not_at_all() -> None:
     runtime = Means()
     rows = rows_of(*APPS, runtime=runtime)
-    assert set(APPS) - set(rows) == {"no-crop", "cropped", "unit"}
+    assert set(APPS) - set(rows) == {"no-crop", "cropped", "unit", "stretched", "sideways"}, "the pictures are square"
     assert rows["android"] == rows["opencv"].__class__(**{**vars(rows["opencv"]), **_named("android")})
     assert len(runtime.runs) == len(rows) - 3, "android, browser, opencv and tf are one"
 
