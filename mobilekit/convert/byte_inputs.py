@@ -1,8 +1,7 @@
 """Inputs that are a picture's bytes, in ONNX and TFLite files: what turns them into the numbers of the network behind.
 
 A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last: ONNX a Cast, and TFLite a
-DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST. Before an int8 network a QUANTIZE follows: XNNPACK runs
-the two in a seventh of the time of TFLite's own QUANTIZE from uint8 to int8, which it leaves out.
+DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST. Before an int8 network a QUANTIZE follows.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.tflite import add_tensor, new_op, numbers, pack, type_of, unpack
+from mobilekit.artifacts.tflite import add_tensor, numbers, pack, type_of, unpack
+from mobilekit.convert.requantize import crossing
 
 LARGEST = 255
 _NUMBERS = "_as_numbers"
 """What stands behind the name of the bytes in that of the numbers made of them."""
-_FLOATS = "_as_float"
-"""Likewise, of the float32 between bytes and int8."""
 
 
 def give_onnx_bytes(path: Path, names: Collection[str]) -> None:
@@ -93,18 +91,8 @@ def _put_bytes_before(model: Any, number: int) -> int:
     quantization = model.subgraphs[0].tensors[made].quantization
     quantization.scale, quantization.zeroPoint = np.array([1], np.float32), np.array([0], np.int64)
     tensor.name = (name + _NUMBERS).encode()
-    if type_of(tensor) == "FLOAT32":
-        _put_first(model, [("DEQUANTIZE", made, number)])
-    else:
-        between = add_tensor(model, name + _FLOATS, "FLOAT32", shape)
-        _put_first(model, [("DEQUANTIZE", made, between), ("QUANTIZE", between, number)])
+    model.subgraphs[0].operators[:0] = crossing(model, made, number)
     return made
-
-
-def _put_first(model: Any, ops: Sequence[tuple[str, int, int]]) -> None:
-    """Put ops before all others: their kinds, and the numbers of what each takes and makes."""
-    for kind, taken, made in reversed(ops):
-        model.subgraphs[0].operators.insert(0, new_op(model, kind, [taken], made))
 
 
 def without_bytes(content: bytes) -> tuple[bytes, list[str]]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.calibration import Observed
-from mobilekit.convert.float_ends import with_float_ends
 from mobilekit.convert.int8_ranges import FEWEST, WHOLE, Range, choose_rules
+from mobilekit.convert.outer_ends import with_outer_ends
 
 CHOSEN = "chosen"
 _TINY = 1e-30
@@ -76,7 +76,7 @@ def _error(observed: Observed, content: bytes) -> Error:
     """Return the error of an int8 file on the pictures kept back, by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=with_float_ends(content), num_threads=1)
+    interpreter = Interpreter(model_content=with_outer_ends(content, "float32"), num_threads=1)
     interpreter.allocate_tensors()
     taken = [each["index"] for each in interpreter.get_input_details()]
     given = [each["index"] for each in interpreter.get_output_details() if each["dtype"] == np.float32]

@@ -241,8 +241,10 @@ class Int8(Part):
         description="Paths of modules that stay in float, with all that is in them; `*` stands for any characters. "
         "`mobilekit quantize-search` finds them.",
     )
-    io: Literal["int8", "float32"] = Field(
-        "int8", description="What the file takes and gives: int8, or float32, which an app need not scale."
+    io: Literal["int8", "uint8", "float32"] = Field(
+        "int8",
+        description="What the file takes and gives: int8, or float32, which an app need not scale; or uint8, of files "
+        "that take a picture's bytes.",
     )
     ranges: Literal["chosen", "min-max"] = Field(
         "chosen",
@@ -365,6 +367,12 @@ class Recipe(Part):
         if twice is not None:
             raise ValueError(f"{twice} stands twice")
         return labels
+
+    @model_validator(mode="after")
+    def _bytes_are_of_pictures(self) -> Recipe:
+        if self.int8.io == "uint8" and not self.input.takes_bytes:  # apps would feed the bytes, and not scale them
+            raise ValueError("int8: {io: uint8} is for files that take bytes: write input: {dtype: uint8} as well")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -92,13 +92,13 @@ def test_labels_are_those_of_the_output_with_as_many_values() -> None:
         assert (given.associated_files, labels) == ((), ())
 
 
-def convert(folder: Path, *, takes_bytes: bool) -> tuple[Recipe, dict[str, Path]]:
-    """Return the files of all precisions of a small net, int8 with float32 at its ends."""
+def convert(folder: Path, *, takes_bytes: bool, io: str) -> tuple[Recipe, dict[str, Path]]:
+    """Return the files of all precisions of a small net."""
     torch.manual_seed(0)
     model, picture = make_tiny().eval(), {**HALF, "dtype": "uint8" if takes_bytes else "float32"}
     with torch.no_grad():
         model.head.weight *= 8
-    recipe = recipe_of(picture, labels=LABELS)
+    recipe = recipe_of(picture, labels=LABELS, int8={"io": io})
     onnx = folder / "net.onnx"
     write_onnx(trace(model, {"input": torch.zeros(recipe.input.shape)}), recipe.file_shapes, onnx)
     give_onnx_bytes(onnx, recipe.pixels)
@@ -106,20 +106,20 @@ def convert(folder: Path, *, takes_bytes: bool) -> tuple[Recipe, dict[str, Path]
     draw = np.random.default_rng(0).integers(0, 256, (8, 3, 24, 24)).astype(np.float32)
     calibration = {"input": draw if takes_bytes else (draw - 127.5) / np.float32(63.75)}
     files = {precision: folder / f"{precision}.tflite" for precision in PRECISIONS}
-    assert not write_tflite(onnx, files, calibration, folder / "scratch", io="float32").failed
+    assert not write_tflite(onnx, files, calibration, folder / "scratch", recipe.int8).failed
     for path in files.values():
         path.write_bytes(described(path.read_bytes(), recipe))
     return recipe, files
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("takes_bytes", [False, True])
-def test_mediapipe_classifies_as_litert_does(tmp_path: Path, takes_bytes: bool) -> None:
+@pytest.mark.parametrize(("takes_bytes", "io"), [(False, "float32"), (True, "float32"), (True, "uint8")])
+def test_mediapipe_classifies_as_litert_does(tmp_path: Path, takes_bytes: bool, io: str) -> None:
     """A picture of the model's size passes MediaPipe untouched, and is normalized with other roundings than here."""
     mediapipe = pytest.importorskip("mediapipe")
     from mediapipe.tasks.python import BaseOptions, vision
 
-    _, files = convert(tmp_path, takes_bytes=takes_bytes)
+    _, files = convert(tmp_path, takes_bytes=takes_bytes, io=io)
     draw = np.random.default_rng(1)
     for precision, path in files.items():
         assert why_refused(inspect(path)) is None

@@ -189,6 +189,11 @@ def test_an_empty_recipe_is_refused(tmp_path: Path, text: str) -> None:
     assert "recipes show default" in error.hint
 
 
+def test_uint8_ends_are_for_files_that_take_bytes(tmp_path: Path) -> None:
+    assert "write input: {dtype: uint8} as well" in _error(tmp_path, "int8: {io: uint8}\n").what
+    assert _load(tmp_path, "int8: {io: uint8}\ninput: {dtype: uint8}\n").recipe.int8.io == "uint8"
+
+
 def test_a_recipe_without_keys_is_the_default(tmp_path: Path) -> None:
     assert _load(tmp_path, "{}").recipe == Recipe()
 

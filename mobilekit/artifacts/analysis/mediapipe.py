@@ -5,7 +5,7 @@ from __future__ import annotations
 from mobilekit.artifacts.inspect import Inspection
 from mobilekit.artifacts.metadata_tables import ColorSpace, ImageProperties, NormalizationOptions, TensorMetadata
 
-_ENDS = "and with `int8: {io: float32}` in the recipe"
+_ENDS = "and with `int8: {io: float32}`, or uint8, in the recipe"
 _INPUTS, _OUTPUTS = ("uint8", "float32"), ("uint8", "float32", "bool")
 
 

@@ -17,11 +17,11 @@ from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.calibration import observe, with_corrected_biases, with_ranges
-from mobilekit.convert.float_ends import with_float_ends
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8_ranges import WHOLE
 from mobilekit.convert.int8_trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.opening import open_once
+from mobilekit.convert.outer_ends import with_outer_ends
 from mobilekit.store.worker_loop import named
 
 _CONVERTER, _MODULE = "tensorflow.compiler.mlir.lite.python", "_pywrap_converter_api"
@@ -82,7 +82,7 @@ def int8(
     else:
         ranges, told = {index: one.fitted(WHOLE) for index, one in observed.seen.items()}, {"ranges": WHOLE}
     made = quantized(ranges)
-    return (with_float_ends(made) if settings["io"] == "float32" else made), told
+    return (made if settings["io"] == "int8" else with_outer_ends(made, settings["io"], pixels)), told
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

@@ -52,7 +52,7 @@ def test_nothing_speaks_against_it(taken: dict[str, Any]) -> None:
     ("changes", "reason"),
     [
         ({"taken": "int8"}, "no int8: export with --input-dtype uint8 and with `int8: {io: float32}`"),
-        ({"given": "int8"}, "no int8: export with `int8: {io: float32}` in the recipe"),
+        ({"given": "int8"}, "no int8: export with `int8: {io: float32}`, or uint8, in the recipe"),
         ({"mean": (1.0, 2.0, 3.0)}, "one mean and std for all channels"),
         ({"mean": ()}, "this has none"),
         ({"metadata": None}, "this has none"),
