@@ -54,6 +54,8 @@ class Row:
     """The same in float16 arithmetic."""
     failed: str = ""
     """Why it could not be run."""
+    wrong: int = 0
+    """Ops that it takes and is known to compute wrongly."""
 
 
 def main() -> None:
@@ -92,7 +94,8 @@ def measure(path: Path, targets: str) -> list[Row]:
             float32 = distance(reference, open_artifact(file, layouts).run(inputs))
         elif answer.target == "gpu" and answer.is_whole:
             float32, float16, failed = on_gpu(file, layouts, inputs, reference)
-        figures = (answer.taken, answer.total, answer.partitions, float32, float16, failed)
+        wrong = sum(each.count for each in answer.wrong)
+        figures = (answer.taken, answer.total, answer.partitions, float32, float16, failed, wrong)
         rows.append(Row(path.name, answer.file, answer.target, answer.asked, *figures))
         print(rows[-1])
     return rows
@@ -148,6 +151,7 @@ def _cell(row: Row | None) -> str:
     is_whole = row.taken == row.total and row.partitions in (None, 1)
     parts = f"{row.taken} of {row.total}" + (f" in {row.partitions}" if row.partitions else "")
     figures = [_figure(one, word) for one, word in ((row.float32, ""), (row.float16, " in float16")) if one is not None]
+    figures += [f"**{row.wrong} computed wrongly**"] if row.wrong and not figures else []
     figures += ["**its shader is refused**"] if "refuses itself" in row.failed else []
     return ", ".join(["whole" if is_whole else parts, *figures])
 
