@@ -9,6 +9,7 @@ from mobilekit.errors import UsageError
 from mobilekit.models.build import load_state
 from mobilekit.models.names import LIVE, file_spec
 from mobilekit.models.normalization import normalize_inside
+from mobilekit.models.output_activation import activate_outputs
 from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
@@ -65,7 +66,8 @@ def reference_of_bundle(bundle: Bundle, recipe: Recipe, name: str | nn.Module | 
             f"{entry.name} is not the model that {bundle.path} was exported from.",
             "Name that one with --reference, or export the model again.",
         ) from error
-    return normalize_inside(model, recipe.pixels, recipe.input.mean, recipe.input.std)
+    normalize_inside(model, recipe.pixels, recipe.input.mean, recipe.input.std)
+    return activate_outputs(model, recipe.output.activation)
 
 
 def name_in_bundle(bundle: Bundle, name: str | None) -> str:

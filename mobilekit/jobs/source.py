@@ -24,6 +24,7 @@ from mobilekit.models.build import (
 )
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, library_of
 from mobilekit.models.normalization import normalize_inside, normalized
+from mobilekit.models.output_activation import activate_outputs
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
@@ -96,6 +97,7 @@ class Opened:
         seen = normalized(as_tensors(calibration), pixels, picture.mean, picture.std)
         reference = build_reference(self.entry, self.options, source.weights, seen, self.model)
         normalize_inside(reference.model, pixels, picture.mean, picture.std)
+        activate_outputs(reference.model, source.recipe.recipe.output.activation)
         if source.is_trained is not None:
             reference = replace(reference, is_trained=source.is_trained)
         return Built(source, self.entry, self.options, reference, calibration)

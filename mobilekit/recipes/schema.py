@@ -226,6 +226,14 @@ class Onnx(Part):
     )
 
 
+class Output(Part):
+    """What the files make of what the model returns."""
+
+    activation: Literal["softmax"] | None = Field(
+        None, description="Scores that sum to 1, along the classes, of a model that returns logits."
+    )
+
+
 class Int8(Part):
     """How the full int8 file is quantized."""
 
@@ -312,6 +320,7 @@ class Recipe(Part):
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
     precision: tuple[Precision, ...] = Field(PRECISIONS, min_length=1, description="TFLite artifacts to make.")
     calibration: Calibration = Field(default_factory=Calibration)
+    output: Output = Field(default_factory=Output)
     onnx: Onnx = Field(default_factory=Onnx)
     int8: Int8 = Field(default_factory=Int8)
     limits: dict[LimitedStage, Limit] = Field(
@@ -376,9 +385,11 @@ class Recipe(Part):
 
     @model_serializer(mode="wrap")
     def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `extra_inputs` and `labels` where there are none: most models take one picture."""
+        """Leave out what most models have not: further inputs, labels, and an activation of the outputs."""
         content: dict[str, Any] = to_json(self)
         for name in ("extra_inputs", "labels"):
             if not getattr(self, name):
                 content.pop(name, None)  # absent already where only what was set is asked for
+        if self.output == Output():
+            content.pop("output", None)
         return content
