@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 
 # An option that means something else from command to command.
 OWN_MEANING = {
+    "app",
     "baseline",
     "device",
     "file",

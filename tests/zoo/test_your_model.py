@@ -7,9 +7,12 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.your_model import HEAD, as_run, commands, prepare, rows_of
+from mobilekit.artifacts.litert import LiteRTRuntime
 
 FEWEST_RIGHT = {"lite1_guess": 0.75, "lite1": 0.8, "mobilenet_v2": 0.75, "marks": 0.9}
 
@@ -49,6 +52,27 @@ def test_files_take_bytes_and_float_ones_are_whole(walked: Path, name: str) -> N
     assert {one["dtype"] for file in manifest["artifacts"].values() for one in file["inputs"]} == {"uint8"}
     files = json.loads((walked / "out" / name / "ledger.json").read_text())["artifacts"]
     assert [files[f"model.{precision}.tflite"]["partitions"] for precision in ("float32", "float16")] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["lite1", "mobilenet_v2"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "dynamic"])
+def test_mediapipe_classifies_as_litert_does(walked: Path, name: str, precision: str) -> None:
+    """On pictures of the input's size, of trained networks."""
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    path = walked / "out" / name / f"model.{precision}.tflite"
+    runtime = LiteRTRuntime(path)
+    _, height, width, _ = runtime.inputs[0].shape
+    options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=str(path)))
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for photo in sorted((walked / "own" / "photos").glob("*.jpg"))[:4]:
+            pixels = np.asarray(Image.open(photo).convert("RGB").resize((width, height)))
+            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+            found = classifier.classify(image).classifications[0].categories
+            scores = np.float32([each.score for each in sorted(found, key=lambda each: each.index)])
+            (expected,) = runtime.run({"input": pixels.transpose(2, 0, 1)[None].astype(np.float32)}).values()
+            np.testing.assert_array_equal(scores, expected[0])
 
 
 @pytest.mark.parametrize(("name", "fewest"), [("pnet", 80.0), ("rnet", 60.0)])
