@@ -32,7 +32,7 @@ from mobilekit.parity.ledger.result import Metrics
 from mobilekit.recipes.inputs.apps import APPS, AppInput
 from mobilekit.recipes.inputs.bilinear import scale_bilinear
 from mobilekit.recipes.inputs.labeled import find_pictures
-from mobilekit.recipes.inputs.preprocess import Array, largest_part, open_picture, preprocess
+from mobilekit.recipes.inputs.preprocess import Array, kept_part, open_picture, preprocess
 from mobilekit.recipes.schema import Input
 from mobilekit.store.bundle import INPUT, open_bundle
 from mobilekit.store.versions import installed_version
@@ -74,23 +74,13 @@ def of_app(app: AppInput) -> Feed:
 def halved(file: Path, spec: Input) -> Array:
     """Return the crop as the recipe has it, halved by means of four pixels as often as can be, and then bilinear."""
     image = open_picture(file).convert("RGB")
-    (height, width), share = spec.sides, min(spec.sides) / spec.resized_side
-    right, bottom = (side * share for side in largest_part(image.size, spec))
-    left, top = (image.width - right) / 2, (image.height - bottom) / 2
-    times = max(0, int(np.log2(min(right / width, bottom / height))))
-    box = tuple(place / 2**times for place in (left, top, left + right, top + bottom))
+    left, top, right, bottom = kept_part(image.size, spec)
+    times = max(0, int(np.log2((bottom - top) / spec.sides[0])))
+    box = (left / 2**times, top / 2**times, right / 2**times, bottom / 2**times)
     for _ in range(times):
         image = image.reduce(2)
-    scaled = scale_bilinear(image, (width, height), box)  # type: ignore[arg-type]
+    scaled = scale_bilinear(image, spec.sides[::-1], box)
     return preprocess(scaled, spec.model_copy(update={"crop": 1.0}))
-
-
-def of_torchvision(file: Path, spec: Input) -> Array:
-    """Return what torchvision's own transforms make: the whole picture scaled, and then the crop."""
-    transforms = import_module("torchvision.transforms")
-    shorter = transforms.Resize(spec.resized_side, transforms.InterpolationMode.BILINEAR)
-    cut = transforms.CenterCrop(spec.sides)(shorter(open_picture(file).convert("RGB")))
-    return preprocess(cut, spec.model_copy(update={"crop": 1.0}))
 
 
 def of_tensorflow_jpeg(file: Path, spec: Input) -> Array:
@@ -101,8 +91,6 @@ def of_tensorflow_jpeg(file: Path, spec: Input) -> Array:
 
 def feeds() -> Iterator[tuple[str, Feed]]:
     """Yield what apps do, in words."""
-    if find_spec("torchvision"):
-        yield "torchvision's own Resize and CenterCrop", of_torchvision
     if find_spec("tensorflow"):
         yield "JPEG decoded by TensorFlow's default", of_tensorflow_jpeg
     yield "Pillow bicubic", of_app(AppInput("", {"resize": {"filter": "bicubic"}}))

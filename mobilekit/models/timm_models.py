@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,9 +76,10 @@ def _preprocessing(settings: Any) -> dict[str, Any]:
     resize = {"mode": _MODES.get(settings.crop_mode, "crop")}
     if settings.interpolation in _FILTERS:
         resize["filter"] = settings.interpolation
+    side = min(settings.input_size[1:])
     return {
         "size": settings.input_size[1:],
-        "crop": settings.crop_pct,
+        "crop": side / math.floor(side / settings.crop_pct),  # it scales to whole pixels, and cuts fractions off
         "resize": resize,
         "mean": settings.mean,
         "std": settings.std,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mobilekit.errors import ToolError
@@ -14,7 +17,10 @@ from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.given import given_of
 from mobilekit.jobs.source import Source, open_source, recipe_of_model
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
+from mobilekit.models.timm_models import _preprocessing
 from mobilekit.models.user import resolve
+from mobilekit.recipes.inputs.preprocess import preprocess
+from mobilekit.recipes.schema import Input
 
 pytest.importorskip("timm")
 NAME = "timm:mobilenetv3_small_050"
@@ -83,3 +89,18 @@ def test_the_config_says_how_a_picture_is_resized() -> None:
     assert found["resnet18"]["resize"] == {"mode": "crop", "filter": "bicubic"}
     assert found["cspdarknet53"]["resize"] == {"mode": "crop", "filter": "bilinear"}
     assert found["coatnet_rmlp_2_rw_384"]["resize"] == {"mode": "stretch", "filter": "bicubic"}
+
+
+@pytest.mark.parametrize("share", [0.875, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize(("filter_", "limit"), [("bilinear", 2.01), ("bicubic", 3.01)])
+def test_pictures_are_those_of_its_own_transform(share: float, filter_: str, limit: float) -> None:
+    """To two levels on noise, three where overshoot is cut off: Pillow rounds twice, and a half may go either way."""
+    import timm.data
+
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))
+    how = {"input_size": (3, 56, 56), "crop_pct": share, "crop_mode": "center", "interpolation": filter_}
+    plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    expected = timm.data.create_transform(**how, **plain)(noise).numpy()
+    spec = Input.model_validate(_preprocessing(SimpleNamespace(**how, **plain)))
+    apart = 255 * np.abs(preprocess(noise, spec) - expected)
+    assert apart.max() <= limit and apart.mean() < 0.5

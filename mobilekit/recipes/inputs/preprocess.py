@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mobilekit.errors import UsageError
-from mobilekit.recipes.inputs.bilinear import scale_bilinear
+from mobilekit.recipes.inputs.bilinear import Box, scale_bilinear
 from mobilekit.recipes.schema import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -92,18 +92,34 @@ def upright(image: Image.Image, spec: Input) -> Image.Image:
 def _resized(image: Image.Image, spec: Input) -> Image.Image:
     """Return the part of a picture that is kept, in the input's size."""
     height, width = spec.sides
-    share = min(height, width) / spec.resized_side
-    right, bottom = (side * share for side in _part(image.size, spec))
-    left, top = (image.width - right) / 2, (image.height - bottom) / 2
+    left, top, right, bottom = box = kept_part(image.size, spec)
     if spec.resize.mode != "pad":
         # Only the part that is kept is resized: a very long picture would take gigabytes.
-        return _scaled(image, (width, height), (left, top, left + right, top + bottom), spec)
-    inside = (max(left, 0.0), max(top, 0.0), min(left + right, image.width), min(top + bottom, image.height))
-    across, down = width / right, height / bottom
+        return _scaled(image, (width, height), box, spec)
+    inside = (max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height))
+    across, down = width / (right - left), height / (bottom - top)
     size = max(1, round((inside[2] - inside[0]) * across)), max(1, round((inside[3] - inside[1]) * down))
     ground = Image.new(image.mode, (width, height), _ground(spec))
     ground.paste(_scaled(image, size, inside, spec), ((width - size[0]) // 2, (height - size[1]) // 2))
     return ground
+
+
+def kept_part(size: tuple[int, int], spec: Input) -> Box:
+    """Return the part of a picture of this (width, height) that becomes the input; with `pad`, more than the picture.
+
+    What becomes a square is what torchvision's Resize and CenterCrop keep, and timm's: they scale the shorter side to
+    a whole number of pixels, cut the other's fraction off, and begin at a whole pixel of that.
+    """
+    if spec.resize.mode == "crop" and spec.sides[0] == spec.sides[1]:
+        side, short = spec.sides[0], min(size)
+        scaled = [int(spec.resized_side * length / short) for length in size]
+        steps = [length / now for length, now in zip(size, scaled, strict=True)]
+        left, top = (round((now - side) / 2) * step for now, step in zip(scaled, steps, strict=True))
+        return left, top, min(left + side * steps[0], size[0]), min(top + side * steps[1], size[1])
+    share = min(spec.sides) / spec.resized_side
+    width, height = (length * share for length in _part(size, spec))
+    left, top = (size[0] - width) / 2, (size[1] - height) / 2
+    return left, top, left + width, top + height
 
 
 def _part(size: tuple[int, int], spec: Input) -> tuple[float, float]:
@@ -121,9 +137,7 @@ def _ground(spec: Input) -> tuple[int, ...]:
     return values[::-1] if spec.color == "bgr" else values
 
 
-def _scaled(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], spec: Input
-) -> Image.Image:
+def _scaled(image: Image.Image, size: tuple[int, int], box: Box, spec: Input) -> Image.Image:
     filter_ = _FILTERS[spec.resize.filter]
     if spec.resize.antialias:
         return image.resize(size, filter_, box=box)

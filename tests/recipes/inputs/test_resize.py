@@ -46,6 +46,22 @@ def test_timm_has_the_same_picture(theirs: str, size: tuple[int, int], filter_: 
     assert np.abs(made - expected)[inside].mean() < limit
 
 
+SHAPES = [(640, 427), (427, 640), (1000, 872), (31, 500), (64, 64), (7, 5)]
+
+
+@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("crop", [1.0, 0.875, 0.7])
+def test_torchvision_keeps_the_same_part(size: tuple[int, int], crop: float) -> None:
+    """To two levels on noise: Pillow rounds after each of its two passes, and a half may go either way."""
+    transforms = pytest.importorskip("torchvision.transforms")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    spec = Input.model_validate({**PLAIN, "size": 56, "crop": crop, "resize": {"filter": "bilinear"}})
+    scale = transforms.Resize(spec.resized_side, transforms.InterpolationMode.BILINEAR)
+    expected = np.asarray(transforms.CenterCrop(56)(scale(noise)), np.float64).transpose(2, 0, 1)
+    apart = np.abs(255 * preprocess(noise, spec) - expected)
+    assert apart.max() <= 2 + 1e-3 and apart.mean() < 0.5  # beside it by half a pixel it is more than 10
+
+
 def test_a_stretched_picture_is_whole_and_a_padded_one_is_too() -> None:
     halves = Image.fromarray(np.repeat(np.uint8([[50, 150]]), 100, axis=1).repeat(50, axis=0)).convert("RGB")
     stretched = values(halves, size=32, crop=1, resize={"mode": "stretch"})
