@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilekit.artifacts.litert import LiteRTRuntime
-from mobilekit.artifacts.onnx import OnnxRuntime
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import batches
 from mobilekit.errors import UsageError
@@ -80,19 +80,7 @@ def make_goldens(
     evaluation = read_evaluation(recipe, inputs)
     some = {name: array[:count] for name, array in evaluation.inputs.items()}
     errors, notes = _format_errors(bundle, some, reference, progress)
-    stages = {tflite_stage(precision).file: tflite_stage(precision) for precision in bundle.precisions}
-    stages[Stage.ONNX_SIMPLIFIED.file] = Stage.ONNX_SIMPLIFIED
-    entries = {name: File.from_json(bundle.manifest["artifacts"][name]) for name in stages}
-    files = tuple(
-        GoldenFile(
-            name,
-            sha256_of(bundle.path / name),
-            tuple(entries[name].inputs),
-            tuple(entries[name].outputs),
-            _tolerances(stage, errors),
-        )
-        for name, stage in stages.items()
-    )
+    files = _files(bundle, errors)
     with whole_folder(output, replace=force) as folder:
         cases = tuple(_cases(folder, bundle.path, files, recipe, evaluation, some, progress))
         made = Goldens(
@@ -107,6 +95,16 @@ def make_goldens(
         )
         write_json(folder / GOLDENS, made.to_json())
     return made
+
+
+def _files(bundle: Bundle, errors: Mapping[str, FormatError]) -> tuple[GoldenFile, ...]:
+    """Return a bundle's TFLite files and its ONNX file, with their tolerances."""
+    made = []
+    for stage in (*map(tflite_stage, bundle.precisions), Stage.ONNX_SIMPLIFIED):
+        entry = File.from_json(bundle.manifest["artifacts"][stage.file])
+        digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
+        made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors)))
+    return tuple(made)
 
 
 def _check_place(output: Path, force: bool) -> None:
@@ -132,7 +130,7 @@ def _format_errors(
     return {name: replace(error, float16_arithmetic_relative_l2=losses[name]) for name, error in errors.items()}, ()
 
 
-def _tolerances(stage: Stage, errors: dict[str, FormatError]) -> dict[Place, dict[str, Tolerance]]:
+def _tolerances(stage: Stage, errors: Mapping[str, FormatError]) -> dict[Place, dict[str, Tolerance]]:
     """Return how far a file's outputs may be from what it gave here, on another processor and on a GPU."""
     found: dict[Place, dict[str, Tolerance]] = {"cpu": {}, "gpu": {}}
     on_gpu = stage_in("gpu", stage)
@@ -194,29 +192,22 @@ def _cases(
         )
 
 
-@dataclass(frozen=True)
 class _Runner:
-    """What runs a file of a bundle."""
+    """What runs a file of a bundle, opened once."""
 
-    bundle: Path
-    file: GoldenFile
-
-    @property
-    def replayer(self) -> Replayer:
-        return (Onnx if self.file.file.endswith(".onnx") else LiteRT)(self.bundle)
+    def __init__(self, bundle: Path, file: GoldenFile) -> None:
+        self.file, self._path = file, bundle / file.file
+        self.replayer: Replayer = (Onnx if self._path.suffix == ".onnx" else LiteRT)(bundle)
+        self._runtime = open_artifact(self._path)
 
     def encoded(self, inputs: Arrays) -> Tensors:
         """Return one input (1, ...) by name as the file takes it; one of a batch stands in all of its places."""
-        path = self.bundle / self.file.file
-        if path.suffix == ".tflite":
-            runtime = LiteRTRuntime(path)
+        runtime = self._runtime
+        if isinstance(runtime, LiteRTRuntime):
             (arrays,) = runtime.encoded(inputs)
             return {info.name: array for info, array in zip(runtime.inputs, arrays, strict=True)}
-        onnx = OnnxRuntime(path)
-        return {
-            info.name: next(batches(inputs[info.name].astype(info.dtype, copy=False), onnx.batch))
-            for info in onnx.inputs
-        }
+        given = {info.name: inputs[info.name].astype(info.dtype, copy=False) for info in runtime.inputs}
+        return {name: next(batches(array, runtime.batch)) for name, array in given.items()}
 
 
 def _save_inputs(tensors: Tensors, file: GoldenFile, folder: Path, case: str) -> dict[str, str]:
