@@ -131,7 +131,8 @@ def export(
         input_dtype: What files take of a picture: float32, as mean and std make it, or uint8, its bytes 0 to 255.
         batch: How many inputs the files take at once; 1 without.
         crop: Share of a picture's shorter side that is kept.
-        resize: How a picture gets its size: crop, stretch or pad; and bilinear, bicubic, area, nearest or lanczos.
+        resize: How a picture gets its size: crop, stretch or pad; bilinear, bicubic, area, nearest or lanczos; plain
+            for no antialiasing.
         channels: Of inputs that are no pictures; `calibration` and `inputs` are .npz then.
         labels: Names of the model's classes, in the order of its outputs.
         max_top1_drop: The share of labeled inputs by which a file may be right less often than the reference.

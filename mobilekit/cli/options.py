@@ -223,8 +223,8 @@ Resize = Annotated[
     str | None,
     typer.Option(
         metavar="WORDS",
-        help="How a picture gets its size: crop, stretch or pad; and bilinear, bicubic, area, nearest or lanczos. Two "
-        "words with a comma: stretch,bilinear.",
+        help="How a picture gets its size: crop, stretch or pad; bilinear, bicubic, area, nearest or lanczos; plain "
+        "for no antialiasing. Words with commas: stretch,bilinear,plain.",
     ),
 ]
 Mean = Annotated[str | None, typer.Option(help="Of values in 0..1, a channel each, 0.485,0.456,0.406; or one for all.")]

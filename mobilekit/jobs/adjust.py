@@ -17,6 +17,8 @@ from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
 Size = int | tuple[int, int]
+PLAIN = "plain"
+"""Of the words of --resize: without antialiasing."""
 
 
 def adjust(
@@ -107,9 +109,11 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
 
 
-def _resize_of(words: Sequence[str]) -> dict[str, str]:
-    """Return what words say of a recipe's `resize`: each is a mode, or else a filter."""
-    return {"mode" if word in ("crop", "stretch", "pad") else "filter": word for word in words}
+def _resize_of(words: Sequence[str]) -> dict[str, str | bool]:
+    """Return what words say of a recipe's `resize`: each is a mode, `plain` for no antialiasing, or else a filter."""
+    said: dict[str, str | bool] = {"antialias": False} if PLAIN in words else {}
+    named = (word for word in words if word != PLAIN)
+    return said | {"mode" if word in ("crop", "stretch", "pad") else "filter": word for word in named}
 
 
 def _option(key: object) -> str:

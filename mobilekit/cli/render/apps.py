@@ -9,8 +9,8 @@ from mobilekit.parity.ledger.result import AppRow, GateResult, Ledger
 from mobilekit.store.stages import TFLITE_STAGES, Stage
 
 _CURE = (
-    "Scale in the app as the recipe does, or let the recipe do as the app does, such as `resize: {filter: bilinear, "
-    "antialias: false}`, and export again: docs/app.md has the ways."
+    "Scale in the app as the recipe does, or let the recipe do as the app does and export again, such as by `--resize "
+    "bilinear,plain`: docs/app.md has the ways."
 )
 
 

@@ -97,6 +97,16 @@ def test_mistakes_that_cannot_be_made_are_left_out(changes: dict[str, Any], abse
     assert {name for name, app in APPS.items() if app.input_of(spec) is None} == absent
 
 
+def test_a_recipe_that_does_as_an_app_does_has_its_input() -> None:
+    """As docs/app.md says it."""
+    bilinear = {"filter": "bilinear", "antialias": False}
+    own = Input.model_validate({**SPEC.model_dump(), "resize": bilinear})
+    np.testing.assert_array_equal(made("android", own), preprocess(PICTURE, own))
+    corners = {**bilinear, "corners": True, "mode": "stretch"}
+    own = Input.model_validate({**SPEC.model_dump(), "resize": corners, "crop": 1.0})
+    np.testing.assert_array_equal(made("mediapipe", own), preprocess(PICTURE, own))
+
+
 def test_lists_of_names() -> None:
     assert find_apps("all") == tuple(APPS)
     assert find_apps("tf, android,tf") == ("android", "tf")

@@ -111,5 +111,9 @@ def test_words_of_the_option() -> None:
     assert found == Resize(mode="stretch", filter="bilinear")
     again = adjust(load_recipe("default"), picture={"resize": ["pad"]}).recipe.input.resize
     assert again == Resize(mode="pad", filter="bicubic")
+    plain = adjust(load_recipe("default"), picture={"resize": ["bilinear", "plain"]}).recipe.input.resize
+    assert plain == Resize(filter="bilinear", antialias=False)
+    with pytest.raises(UsageError, match="--resize: the filter lanczos has no form without antialiasing"):
+        adjust(load_recipe("default"), picture={"resize": ["lanczos", "plain"]})
     with pytest.raises(UsageError, match="--resize: Input should be 'bilinear', 'bicubic'"):
         adjust(load_recipe("default"), picture={"resize": ["squash"]})
