@@ -309,3 +309,23 @@ def test_what_a_factory_loads_makes_another_export(tmp_path: Path) -> None:
         request = ExportRequest(source, tmp_path / "out")
         digests.append(request_digest(request, open_source(source)))
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "log_softmax"])
+def test_a_softmax_goes_behind_logits_alone(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nimport torch\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, act):\n        super().__init__()\n        self.act = act\n"
+        "    def forward(self, x):\n        x = x.mean((2, 3))\n"
+        "        return getattr(torch, self.act)(x, 1) if self.act else x\n"
+        f"def ends():\n    return Net({kind!r})\n"
+        "def logits():\n    return Net('')\n"
+    )
+    recipe = tmp_path / "scores.yaml"
+    recipe.write_text("input: {size: 32}\noutput: {activation: softmax}\ncalibration: {count: 2}\n")
+    source = Source(f"{tmp_path / 'net.py'}:logits", load_recipe(str(recipe)))
+    given = build(source).reference.model(torch.zeros(1, 3, 32, 32))
+    torch.testing.assert_close(given["probabilities"], torch.full((1, 3), 1 / 3))
+    with pytest.raises(UsageError, match=f"output logits is that of a {kind} already"):
+        build(replace(source, model=f"{tmp_path / 'net.py'}:ends"))
