@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,15 @@ def test_labels_are_those_of_the_output_with_as_many_values() -> None:
         assert (given.associated_files, labels) == ((), ())
 
 
-def convert(folder: Path, *, takes_bytes: bool, io: str) -> tuple[Recipe, dict[str, Path]]:
+def convert(
+    folder: Path, *, takes_bytes: bool, io: str, labels: Sequence[str] = LABELS
+) -> tuple[Recipe, dict[str, Path]]:
     """Return the files of all precisions of a small net."""
     torch.manual_seed(0)
     model, picture = make_tiny().eval(), {**HALF, "dtype": "uint8" if takes_bytes else "float32"}
     with torch.no_grad():
         model.head.weight *= 8
-    recipe = recipe_of(picture, labels=LABELS, int8={"io": io})
+    recipe = recipe_of(picture, labels=labels, int8={"io": io})
     onnx = folder / "net.onnx"
     write_onnx(trace(model, {"input": torch.zeros(recipe.input.shape)}), recipe.file_shapes, onnx)
     give_onnx_bytes(onnx, recipe.pixels)
@@ -137,3 +140,22 @@ def test_mediapipe_classifies_as_litert_does(tmp_path: Path, takes_bytes: bool, 
                 scores = [each.score for each in sorted(found, key=lambda each: each.index)]
                 error = 0 if takes_bytes else ROUNDING[precision] * np.abs(expected).max()
                 np.testing.assert_allclose(scores, expected[0], rtol=0, atol=error)
+
+
+@pytest.mark.slow
+def test_mediapipe_embeds_what_a_file_without_labels_gives(tmp_path: Path) -> None:
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    _, files = convert(tmp_path, takes_bytes=True, io="uint8", labels=[])
+    for path in files.values():
+        metadata = metadata_in(path.read_bytes())
+        assert metadata is not None and metadata.files == ()
+        options = vision.ImageEmbedderOptions(base_options=BaseOptions(model_asset_path=str(path)))
+        with vision.ImageEmbedder.create_from_options(options) as embedder:
+            pixels = np.random.default_rng(2).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+            found = embedder.embed(image).embeddings[0].embedding
+            given = pixels.transpose(2, 0, 1)[None].astype(np.float32)
+            (expected,) = LiteRTRuntime(path).run({"input": given}).values()
+            np.testing.assert_array_equal(np.float32(found), expected[0])
