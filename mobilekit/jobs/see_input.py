@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _notes(image: Image.Image, picture: Path, spec: Input) -> Iterator[str]:
     shown = upright(image, spec)
     if shown is not image:
         yield "It is turned by the orientation in its EXIF data."
-    with Image.open(picture) as opened:
+    with warnings.catch_warnings(action="ignore"), Image.open(picture) as opened:  # `open_picture` has read it
         frames = getattr(opened, "n_frames", 1)
     if frames > 1:
         yield f"It is the first of {frames} frames."

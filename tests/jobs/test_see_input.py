@@ -92,7 +92,8 @@ def test_a_camera_on_its_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3"]
 )
-def test_damaged_exif_data_is_none(tmp_path: Path, exif: bytes) -> None:
+@pytest.mark.filterwarnings("error")
+def test_damaged_exif_data_is_none_and_not_told(tmp_path: Path, exif: bytes) -> None:
     halves().save(tmp_path / "a.jpg", exif=exif)
     assert seen(tmp_path / "a.jpg")[0].size == (32, 48)
 
