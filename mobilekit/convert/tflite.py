@@ -98,7 +98,7 @@ def _converted(
         failed[precision] = explain("tflite", WorkerError(said["error"], tool=said.get("tool")), scratch)
         if isinstance(failed[precision], FullDiskError):
             raise failed[precision]
-    return TFLiteFiles(reply["output_layouts"], failed, reply["ranges"])
+    return TFLiteFiles(reply["output_layouts"], failed, reply.get("ranges", {}))
 
 
 def _culprit(files: Mapping[Precision, Path], scratch: Path) -> Precision | None:

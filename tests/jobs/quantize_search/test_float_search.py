@@ -241,7 +241,7 @@ def test_the_choice_lands_in_the_recipe_and_in_the_file(tmp_path: Path, cli: Cli
     (tmp_path / "net.py").write_text(
         f"import torch\nfrom torch import nn\n\n\nclass Part{code}\n\ndef make():\n    return Net()\n"
     )
-    (tmp_path / "base.yaml").write_text("input: {size: 32}\ncalibration: {count: 14}\n")
+    (tmp_path / "base.yaml").write_text("input: {size: 32}\ncalibration: {count: 14}\nint8: {correct_bias: false}\n")
     found = tmp_path / "found.yaml"
     options = ("--recipe", tmp_path / "base.yaml", "--cosine", "0.99997", "-o", found, "--plot", tmp_path / "a.png")
     ran = cli("quantize-search", f"{tmp_path / 'net.py'}:make", *options, "--json")
