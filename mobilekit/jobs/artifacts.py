@@ -84,11 +84,11 @@ def make_artifacts(
     with one_process(scratch, imported() if jobs > 1 else ()):
         converted = convert(folder, scratch, rewritten.graph, recipe, calibration, cache, progress, aside)
     shutil.rmtree(scratch)
-    _describe(folder, recipe)
     errors = converted.failed | run_once(folder, recipe)
     if strict and errors:
         raise next(iter(errors.values()))
     failed = _without_failed(folder, recipe, errors)
+    _describe(folder, recipe)
     path = folder / Stage.TFLITE_FLOAT32.file
     if path.exists():
         owners = converted.owners or align(rewritten.graph, path, random_inputs(recipe, count=recipe.input.batch))
