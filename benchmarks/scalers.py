@@ -7,9 +7,6 @@ docs/app.md. Software that is not installed (opencv-python-headless, skia-python
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -23,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.tables import DOCS, markdown, write
+from benchmarks.tables import DOCS, markdown, ran_on, write
 from benchmarks.your_model import as_run, prepare
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.jobs.bundle_models import recipe_of_bundle
@@ -35,7 +32,6 @@ from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import Array, kept_part, open_picture, preprocess
 from mobilekit.recipes.schema import Input
 from mobilekit.store.bundle import INPUT, open_bundle
-from mobilekit.store.versions import installed_version
 from tests.tflite_by_hand import make_bytes_through
 
 PAGE = DOCS / "app.md"
@@ -211,13 +207,11 @@ def exactness_table(photos: Path) -> str:
 
 def main(folder: Path) -> None:
     """Write the tables."""
-    versions = [f"{name} {version}" for name in PACKAGES if (version := installed_version(name))]
-    told = f"{datetime.date.today()}, {platform.machine()} ({os.cpu_count()} cores), Python {platform.python_version()}"
     parts = (
         cost_table(folder),
         "How far the scalers of these rows are from the software itself, in levels of 255, to 224 x 224:",
         exactness_table(folder / "own" / "photos.csv"),
-        f"{told}, {', '.join(versions)}.",
+        ran_on(PACKAGES),
     )
     write(PAGE, "scalers", "\n\n".join(parts))
 

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from mobilekit.store.versions import installed_version
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -31,6 +36,13 @@ def with_table(text: str, script: str, table: str) -> str:
 def write(path: Path, script: str, table: str) -> None:
     """Write a table into a document."""
     path.write_text(with_table(path.read_text(), script, table))
+
+
+def ran_on(tools: Iterable[str]) -> str:
+    """Return when and on what figures were measured, with the versions of those distributions that are installed."""
+    versions = ", ".join(f"{tool} {version}" for tool in tools if (version := installed_version(tool)))
+    machine = f"{platform.machine()} ({os.cpu_count()} cores)"
+    return f"{datetime.date.today()}, {machine}, Python {platform.python_version()}, {versions}."
 
 
 def main() -> None:

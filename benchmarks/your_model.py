@@ -6,23 +6,20 @@ writes the table into the page; a bundle that is there already is taken as it is
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import platform
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tables import DOCS, ROOT, markdown, write
+from benchmarks.tables import DOCS, ROOT, markdown, ran_on, write
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.jobs.bundle_models import recipe_of_bundle
 from mobilekit.recipes.inputs.evaluation import read_evaluation
@@ -109,9 +106,7 @@ def main(folder: Path) -> None:
         for bundle in bundles
         for number, row in enumerate(rows_of(bundle, folder))
     ]
-    versions = ", ".join(f"{tool} {metadata.version(tool)}" for tool in TOOLS)
-    told = f"{datetime.date.today()}, {platform.machine()} ({os.cpu_count()} cores), Python {platform.python_version()}"
-    write(PAGE, "your_model", f"{markdown(HEAD, rows)}\n\n{told}, {versions}.")
+    write(PAGE, "your_model", f"{markdown(HEAD, rows)}\n\n{ran_on(TOOLS)}")
 
 
 if __name__ == "__main__":
