@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TAP = "tap_"
+"""How the names of outputs begin that show a value inside, in a copy of a model that is made to look into."""
 _DTYPES: dict[str, type[np.generic]] = {
     "FLOAT16": np.float16,
     "FLOAT32": np.float32,
@@ -299,6 +301,12 @@ class TFLiteGraph:
         taken = {int(one.tensorIndex): one.name.decode() for one in signature.inputs}
         made = {int(one.tensorIndex): one.name.decode() for one in signature.outputs}
         return [taken[int(i)] for i in self._graph.inputs], [made[int(i)] for i in self._graph.outputs]
+
+    def own_outputs(self) -> dict[int, int]:
+        """Return the outputs that show no value inside: of each its place among all, and its tensor."""
+        names = self.names()[1] if self.model.signatureDefs else [""] * len(self.outputs())
+        pairs = zip(self.outputs(), names, strict=True)
+        return {place: tensor for place, (tensor, name) in enumerate(pairs) if not name.startswith(TAP)}
 
     def content(self) -> bytes:
         """Return the file as it is now."""

@@ -37,7 +37,9 @@ class Observed:
     inputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
     """Of the runs that are kept back."""
     outputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
-    """Likewise, those of float32."""
+    """Likewise, those of float32 that are the model's own."""
+    places: tuple[int, ...] = ()
+    """Where these are among the file's outputs."""
 
 
 def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> Observed:
@@ -52,7 +54,8 @@ def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> 
     places, layers = graph.signature_inputs(), inputs_of_layers(graph, kept)
     seen = {index: Seen() for index in graph.computed() if graph.is_float32(index)}
     sums = {index: np.zeros(graph.shape(index)) for index in seen.keys() & layers}
-    outputs = [index for index in graph.outputs() if index in seen]
+    # Values inside, in a copy that shows them, are no outputs to judge by: the copy would get other ranges.
+    own = {place: index for place, index in graph.own_outputs().items() if index in seen}
     interpreter = _open(content, [index for index in seen if index not in places.values()])
     size = len(interpreter.get_tensor(next(iter(places.values()))))
     inputs: list[dict[int, NDArray[np.float32]]] = []
@@ -72,9 +75,9 @@ def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> 
         del value
         if is_kept_back(run):
             inputs.append(values)
-            answers.append({index: interpreter.get_tensor(index) for index in outputs})
+            answers.append({index: interpreter.get_tensor(index) for index in own.values()})
         run += 1
-    return Observed(seen, {index: total / run for index, total in sums.items()}, run, inputs, answers)
+    return Observed(seen, {index: total / run for index, total in sums.items()}, run, inputs, answers, tuple(own))
 
 
 def with_ranges(content: bytes, ranges: Mapping[int, Range], pixels: Collection[str] = ()) -> bytes:

@@ -116,6 +116,6 @@ def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen]) -> dict[int, str]
     for op in graph.ops_of(_MOVES):
         taken, (made, *_) = graph.operands[op][0], graph.results[op]
         first[made] = first.get(taken, taken)
-    whole = {first.get(tensor, tensor) for tensor in (*graph.inputs(), *graph.outputs())}
+    whole = {first.get(tensor, tensor) for tensor in (*graph.inputs(), *graph.own_outputs().values())}
     rules = {tensor: WHOLE if tensor in whole else one.best() for tensor, one in seen.items() if tensor not in first}
     return {tensor: rules.get(first.get(tensor, tensor), WHOLE) for tensor in seen}

@@ -79,7 +79,8 @@ def _error(observed: Observed, content: bytes) -> Error:
     interpreter = Interpreter(model_content=with_outer_ends(content, "float32"), num_threads=1)
     interpreter.allocate_tensors()
     taken = [each["index"] for each in interpreter.get_input_details()]
-    given = [each["index"] for each in interpreter.get_output_details() if each["dtype"] == np.float32]
+    details = interpreter.get_output_details()
+    given = [details[place]["index"] for place in observed.places]
     errors: list[NDArray[np.float64]] = []
     for inputs, outputs in zip(observed.inputs, observed.outputs, strict=True):
         for index, value in zip(taken, inputs.values(), strict=True):

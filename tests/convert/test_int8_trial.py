@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mobilekit.artifacts.tflite import TAP, TFLiteGraph
 from mobilekit.convert.calibration import observe
+from mobilekit.convert.int8_ranges import WHOLE, choose_rules
 from mobilekit.convert.int8_trial import CHOSEN, ranges_of
 from mobilekit.convert.tasks.quantize import int8
 from mobilekit.convert.tflite import write_int8
@@ -25,16 +27,18 @@ SETTINGS = Int8().model_dump(mode="json")
 
 
 class Net(nn.Module):
-    """A map whose range a scale of the inputs makes, and an output of its mean."""
+    """A map whose range a scale of the inputs makes, and an output of its mean; perhaps a value inside before that."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_tapped: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.is_tapped = is_tapped
         self.first, self.second, self.dense = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         hidden = self.second(torch.relu(self.first(image)))
-        return self.dense(torch.relu(hidden).mean((2, 3)))
+        result = self.dense(torch.relu(hidden).mean((2, 3)))
+        return {f"{TAP}0": hidden, "result": result} if self.is_tapped else {"result": result}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,23 @@ def test_chosen_ranges_that_cut_one_picture_are_not_taken(net: Converted) -> Non
         assert told["ranges"] == wanted
         better, worse = ("chosen", "min-max") if wanted == CHOSEN else ("min-max", "chosen")
         assert told["relative_l2"][better]["worst"] < told["relative_l2"][worse]["worst"]
+
+
+def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net: Converted, tmp_path: Path) -> None:
+    calibration = {"input": normal(COUNT, *SHAPE).transpose(0, 2, 3, 1)}
+    tapped = Converted(Net(is_tapped=True), SHAPE, tmp_path).float32.read_bytes()
+    plain, copied = (observe(content, calibration) for content in (net.float32.read_bytes(), tapped))
+    assert [len(one.outputs[0]) for one in (plain, copied)] == [1, 1]
+    for one, other in zip(plain.outputs, copied.outputs, strict=True):
+        np.testing.assert_allclose(*one.values(), *other.values(), rtol=1e-5, atol=1e-6)
+    shown, answer = TFLiteGraph(tapped).outputs()
+    assert TFLiteGraph(tapped).own_outputs() == {1: answer}
+    calibration["input"][4] *= 20
+    rules = choose_rules(TFLiteGraph(tapped), observe(tapped, calibration).seen)
+    assert rules[answer] == WHOLE != rules[shown]
+    quantized = int8(tapped, calibration, (), (), {**SETTINGS, "ranges": "min-max"})[0]
+    _ranges, told = ranges_of(copied, tapped, lambda _ranges: quantized)
+    assert 0 < told["relative_l2"][CHOSEN]["mean"] < 0.2
 
 
 @pytest.mark.parametrize(("count", "settings"), [(27, {}), (COUNT, {"ranges": "min-max"})])

@@ -17,12 +17,11 @@ from torch import nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from mobilekit.artifacts.tflite import TAP
 from mobilekit.models.inputs import arguments
 from mobilekit.models.outputs import named_outputs
 from mobilekit.rewrites.fx import ops
 from mobilekit.rewrites.fx.graph import module_of, note_shapes, path_of, shape_of
-
-PREFIX = "tap_"
 
 aten = torch.ops.aten
 
@@ -94,7 +93,7 @@ def find_taps(graph: GraphModule, examples: Mapping[str, torch.Tensor]) -> list[
         elif _is_computed(graph, root) and not ops.is_call(graph, node, *_SAME):
             readers = _readers(graph, node)
             if any(roots[reader] is not root for reader in readers):
-                chosen[node] = f"{PREFIX}{len(chosen)}"
+                chosen[node] = f"{TAP}{len(chosen)}"
     return [
         Tap(name, node, path_of(root), _sources(node, chosen), _terms(graph, root), node in outputs)
         for node, name in chosen.items()
