@@ -23,12 +23,17 @@ INT8_SOFTMAX_STEP = 1 / 256
 """Step of an int8 softmax's outputs (TensorFlow Lite 8-bit quantization specification)."""
 INT8_LOG_SOFTMAX_STEP, INT8_LOG_SOFTMAX_LOW = 16 / 256, -16.0
 """Step of an int8 log-softmax's outputs, and what lower ones are cut to (the same specification)."""
+LEVELS, OF_LEVELS = 16, 100
+"""A part of an int8 output with fewer different values than the first is useless where it had the second: it has less
+than a sixteenth of the range that the whole output is rounded in."""
 CHANCE = 0.001
 """Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
 _LOST_IN_8_BITS = (
     "Leave what leads there in float: `int8: {keep_float: [division, attention, normalization]}` in the recipe."
 )
+
+_SHARED_SCALE = "All parts of an output share one scale in int8: return them apart, each as an output of its own."
 
 Probabilities = Literal["softmax", "log_softmax"]
 Values = NDArray[np.float64]
@@ -77,6 +82,7 @@ def check(
         least = SPREADS * allowed
         found += _constant(stage, ours, theirs, least) or [
             *_dead(stage, ours, theirs, least),
+            *(_few_levels(reference, candidate) if stage.precision == "int8" and probabilities is None else ()),
             *_saturated(stage, reference, candidate, least, calibrated),
         ]
     return tuple(found)
@@ -160,6 +166,27 @@ def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[
             f"where the one compared with varies by {spreads[first]:.3g}"
         )
         yield BrokenInvariant("dead", text, _LOST_IN_8_BITS if stage.precision == "int8" else "")
+
+
+def _few_levels(reference: Floats, candidate: Floats) -> Iterator[BrokenInvariant]:
+    """Find parts along the channels, or the last axis as of many detectors, that 8 bits leave few values of."""
+    for axis in _axes(candidate):
+        ours, theirs = (_levels(outputs, axis) for outputs in (reference, candidate))
+        lost = np.flatnonzero((theirs < LEVELS) & (ours >= OF_LEVELS))
+        if len(lost):
+            worst = lost[theirs[lost].argmin()]
+            text = (
+                f"{len(lost)} of {len(ours)} parts along axis {axis} have fewer than {LEVELS} different values left: "
+                f"part {worst} has {theirs[worst]}, where the one compared with has {ours[worst]}"
+            )
+            yield BrokenInvariant("levels", text, _SHARED_SCALE)
+            return
+
+
+def _levels(outputs: Floats, axis: int) -> NDArray[np.int64]:
+    """Return how many different values each part of outputs has, over all inputs and places."""
+    parts = np.sort(np.moveaxis(outputs, axis, 0).reshape(outputs.shape[axis], -1), axis=1)
+    return np.asarray(1 + (np.diff(parts, axis=1) != 0).sum(1))
 
 
 def _saturated(

@@ -137,7 +137,7 @@ class BrokenInvariant(Result):
     """One invariant that a stage's outputs do not keep."""
 
     invariant: str
-    """`finite`, `probabilities`, `constant`, `dead` or `saturated`."""
+    """`finite`, `probabilities`, `constant`, `dead`, `levels` or `saturated`."""
     text: str
     advice: str = ""
 

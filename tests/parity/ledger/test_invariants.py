@@ -152,3 +152,26 @@ def test_a_sum_of_23_is_found() -> None:
     assert _names(found) == ["probabilities"]
     assert "sum to 23.4, not to 1" in found[0].text
     assert "keep_float" in found[0].advice
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_scores_beside_boxes_that_8_bits_leave_few_values_of(axis: int) -> None:
+    """One scale for 0 to 64 and for 0 to 1 is .25: the scores are 0, .25, ... 1."""
+    draw = np.random.default_rng(0)
+    parts = np.concatenate([64 * draw.random((3, 4, 50)), draw.random((3, 2, 50))], axis=1).astype(np.float32)
+    rounded = (np.rint(parts * 4) / 4).astype(np.float32)
+    reference, candidate = (each if axis == 1 else each.swapaxes(1, 2) for each in (parts, rounded))
+    found = {each.invariant: each.text for each in check(Stage.TFLITE_INT8, reference, candidate, 0.2)}
+    assert found["levels"].startswith(
+        f"2 of 6 parts along axis {axis} have fewer than 16 different values left: part 4 "
+    )
+    assert "has 5, where the one compared with has 150" in found["levels"]
+    assert not check(Stage.TFLITE_FLOAT16, reference, candidate, 0.2)
+
+
+@given(st.integers(0, 99), st.floats(0.2, 1))
+def test_parts_that_use_their_share_of_the_levels_are_fine(seed: int, share: float) -> None:
+    draw = np.random.default_rng(seed)
+    reference = np.stack([draw.uniform(-1, 1, (4, 60)), share * draw.uniform(-1, 1, (4, 60))], axis=1)
+    candidate = np.rint(reference * 127) / 127
+    assert not check(Stage.TFLITE_INT8, np.float32(reference), np.float32(candidate), 0.01)
