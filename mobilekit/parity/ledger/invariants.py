@@ -106,7 +106,7 @@ def _by_channel(outputs: Floats) -> Values:
     return np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
 
 
-def _axes(values: Values) -> tuple[int, ...]:
+def _axes(values: Values | Floats) -> tuple[int, ...]:
     return tuple(axis for axis in dict.fromkeys((1, values.ndim - 1)) if values.shape[axis] > 1)
 
 
