@@ -14,6 +14,7 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.apps import APPS, AS_RECIPE, AppInput
 from mobilekit.recipes.inputs.preprocess import Array
 from mobilekit.recipes.schema import Input
+from mobilekit.store.files import read_numbers
 from mobilekit.store.result import Figure, Result
 
 RECIPE = "recipe"
@@ -56,19 +57,22 @@ def read_tensor(path: Path, spec: Input) -> Array:
     channels, (height, width) = spec.channel_count, spec.sides
     count = channels * height * width
     try:
-        data = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, np.uint8)
-    except (OSError, ValueError, EOFError) as error:
+        data = read_numbers(path) if path.suffix == ".npy" else np.fromfile(path, np.uint8)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "Give an .npy file, or the values' bytes.") from error
     if path.suffix != ".npy" and data.size == 4 * count:
         data = data.view("<f4")
-    if data.size != count or data.dtype.kind not in "fiub":
+    if data.size != count:
         raise UsageError(
             f"{path} holds {data.size} values of {data.dtype}, and the model takes {height} x {width} x {channels}.",
             "Give what the app writes into the input, one picture: .npy, or the bytes of float32 or uint8.",
         )
-    values = data.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite
+        values = data.astype(np.float32)
     if not np.isfinite(values).all():
-        raise UsageError(f"{path} holds values that are not finite.")
+        raise UsageError(
+            f"{path} holds values that are not finite.", "No picture gives these: look at what writes them."
+        )
     is_nchw = values.shape[-3:] == (channels, height, width)
     return values.reshape(channels, height, width) if is_nchw else values.reshape(height, width, -1).transpose(2, 0, 1)
 

@@ -12,7 +12,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mobilekit.errors import first_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def sha256_of(path: Path) -> str:
@@ -56,6 +61,28 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     import numpy as np  # here, as all commands import this module
 
     np.savez(path, **arrays)
+
+
+def read_numbers(path: Path) -> NDArray[Any]:
+    """Read an .npy file of integers, floats or booleans.
+
+    Raises:
+        ValueError: It is none, as the message says in the middle of a sentence.
+    """
+    import tokenize
+
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)  # np.load takes archives and pickles by content
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except (ValueError, MemoryError, tokenize.TokenError) as error:  # all three come of a damaged header
+        raise ValueError(f"it is no .npy of numbers: {first_line(error)}") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"it holds {array.dtype}, which are no numbers")
+    return array
 
 
 @contextmanager

@@ -94,8 +94,21 @@ BAD: dict[str, tuple[Any, str]] = {
         np.zeros((1, 3, 24, 24), np.float32),
         "holds 1728 values of float32, and the model takes 24 x 32 x 3",
     ),
-    "words.npy": (np.full(3 * 24 * 32, "x"), "values of <U1"),
+    "words.npy": (np.full(3 * 24 * 32, "x"), "it holds <U1, which are no numbers"),
     "nan.npy": (np.full(3 * 24 * 32, np.nan), "values that are not finite"),
+    "huge.npy": (np.full(3 * 24 * 32, 1e300), "values that are not finite"),
+    "empty.npy": (b"", "cannot be read: it is no .npy of numbers"),
+    "archive.npy": (b"PK\x03\x04", "cannot be read: it is no .npy of numbers"),
+    "head.npy": (
+        b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': ((, }".ljust(117) + b"\n",
+        "cannot be read: it is no .npy of numbers",
+    ),
+    "large.npy": (
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 9999999999), }".ljust(117)
+        + b"\n",
+        "cannot be read: it is no .npy of numbers",
+    ),
     "cut.npy": (b"\x93NUMPY\x01\x00", "cannot be read"),
     "short.raw": (b"123", "holds 3 values of uint8"),
 }

@@ -24,11 +24,13 @@ from mobilekit.jobs.goldens.result import (
 from mobilekit.jobs.goldens.runtimes import RUNTIMES, Tensors, replayer
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.store.bundle import read_part
-from mobilekit.store.files import sha256_of
+from mobilekit.store.files import read_numbers, sha256_of
 from mobilekit.store.manifest import Tensor
 from mobilekit.store.stages import tflite_stage
 
 Progress = Callable[[str], None]
+
+_ANEW = "Make the goldens anew: `mobilekit goldens make BUNDLE -o DIR --force`."
 
 
 def open_goldens(folder: Path) -> Goldens:
@@ -41,8 +43,26 @@ def open_goldens(folder: Path) -> Goldens:
         raise UsageError(f"{folder} holds no {GOLDENS}.", "`mobilekit goldens make BUNDLE -o DIR` makes one.")
     goldens: Goldens = read_part(folder / GOLDENS, Goldens)
     if goldens.format != FORMAT:
-        raise UsageError(f"{folder / GOLDENS} has the format {goldens.format}, and this version reads {FORMAT}.")
+        raise UsageError(f"{folder / GOLDENS} has the format {goldens.format}, and this version reads {FORMAT}.", _ANEW)
+    if fault := _fault(goldens):
+        raise UsageError(f"{folder / GOLDENS} is not whole: {fault}.", _ANEW)
     return goldens
+
+
+def _fault(goldens: Goldens) -> str | None:
+    """Return what goldens.json lacks of what it names itself; None where it is whole."""
+    for file in goldens.files:
+        if not file.inputs or not file.outputs:
+            return f"{file.file} has no input or no output"
+        ends = {"input": {each.name for each in file.inputs}, "output": {each.name for each in file.outputs}}
+        for place, tolerances in file.tolerances.items():
+            if ends["output"] - tolerances.keys():
+                return f"{file.file} has no tolerance of an output for the {place}"
+        for case in goldens.cases:
+            for end, paths in (("input", case.inputs), ("output", case.expected)):
+                if ends[end] - paths.get(file.file, {}).keys():
+                    return f"{case.name} has no {end} of {file.file}"
+    return None if goldens.files and goldens.cases else "it has no file or no case"
 
 
 def check_goldens(
@@ -79,8 +99,8 @@ def check_goldens(
         limits = _limits(file, place)
         for case in goldens.cases:
             progress(f"{file.file}, {case.name}")
-            given = replays.run(file, case, _load(folder, case.inputs[file.file]))
-            rows += _rows(file, case, given, _load(folder, case.expected[file.file]), limits)
+            given = replays.run(file, case, _load(folder, case.inputs[file.file], file.inputs))
+            rows += _rows(file, case, given, _load(folder, case.expected[file.file], file.outputs), limits)
     if not rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise ToolError(f"{runtime} runs none of the files: {reasons}.")
@@ -117,11 +137,22 @@ def _limits(file: GoldenFile, place: Place) -> dict[str, Tolerance]:
     return dict(file.tolerances[place])
 
 
-def _load(folder: Path, paths: Mapping[str, str]) -> Tensors:
-    try:
-        return {name: np.load(folder / path, allow_pickle=False) for name, path in paths.items()}
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{folder} is not whole: {error}.", "Make the goldens anew.") from error
+def _load(folder: Path, paths: Mapping[str, str], tensors: Sequence[Tensor]) -> Tensors:
+    """Read what a file takes or gives in a case."""
+    read: Tensors = {}
+    for tensor in tensors:
+        path = folder / paths[tensor.name]
+        try:
+            read[tensor.name] = array = read_numbers(path)
+        except ValueError as error:
+            raise UsageError(f"{path} cannot be read: {error}.", _ANEW) from error
+        sizes = zip(tensor.shape, array.shape, strict=False)
+        is_alike = array.ndim == len(tensor.shape) and all(a == b for a, b in sizes if isinstance(a, int))
+        if array.dtype.name != tensor.dtype or not is_alike:
+            wanted = f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}"
+            got = f"{array.dtype} {'x'.join(map(str, array.shape))}"
+            raise UsageError(f"{path} holds {got}, and {tensor.name} is {wanted}.", _ANEW)
+    return read
 
 
 def _rows(
@@ -149,5 +180,6 @@ def _values(array: NDArray[np.generic], tensor: Tensor, like: NDArray[np.generic
     is_encoded = like is None or array.dtype == like.dtype
     if tensor.scale is None or tensor.zero_point is None or not is_encoded:
         is_label = array.dtype.kind in "iub" and (like is None or like.dtype.kind in "iub")
-        return array.astype(np.int64 if is_label else np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, which is off
+            return array.astype(np.int64 if is_label else np.float32)
     return (array.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)

@@ -20,6 +20,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
 from mobilekit.errors import ToolError, UsageError, first_line, nearest
 from mobilekit.jobs.goldens.result import GoldenCase, GoldenFile
+from mobilekit.store.files import read_numbers
 
 Tensors = dict[str, NDArray[Any]]
 """As a file takes and gives them, by name."""
@@ -28,6 +29,7 @@ FILE_VARIABLE = "MOBILEKIT_GOLDEN_FILE"
 """Names to a program the file that it is to run."""
 _SECONDS = 600
 """For one run of a program."""
+_CALLED = "It is called as CMD INPUT.npy OUTPUT.npy, and writes the output: `mobilekit goldens check --help`."
 
 
 class Replayer(ABC):
@@ -145,7 +147,7 @@ class Program(Replayer):
         try:
             self._words = shlex.split(command)
         except ValueError as error:
-            raise UsageError(f"--runtime {command} cannot be split into words: {error}.") from error
+            raise UsageError(f"--runtime {command} cannot be split into words: {error}.", _CALLED) from error
         if not self._words:
             raise UsageError("--runtime is empty.", f"Known: {', '.join(RUNTIMES)}, or a program.")
         if shutil.which(self._words[0]) is None:
@@ -173,15 +175,17 @@ class Program(Replayer):
                     env={**os.environ, FILE_VARIABLE: file.file},
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise ToolError(f"{self._words[0]} cannot be run: {first_line(error)}.") from error
+                raise ToolError(f"{self._words[0]} cannot be run: {first_line(error)}.", _CALLED) from error
             if done.returncode != 0:
                 said = first_line("\n".join(done.stderr.strip().splitlines()[-1:]))
-                raise ToolError(f"{self._words[0]} failed with exit code {done.returncode}: {said}.")
+                raise ToolError(f"{self._words[0]} failed with exit code {done.returncode}: {said}.", _CALLED)
             try:
-                return {file.outputs[0].name: np.load(made, allow_pickle=False)}
-            except (OSError, ValueError) as error:
+                return {file.outputs[0].name: read_numbers(made)}
+            except ValueError as error:
                 raise ToolError(
-                    f"{self._words[0]} ended well, and wrote no .npy to its last argument: {first_line(error)}."
+                    f"{self._words[0]} ended well, and its last argument is no .npy with the output: "
+                    f"{first_line(error)}.",
+                    _CALLED,
                 ) from error
 
 

@@ -18,6 +18,7 @@ Outputs = NDArray[Any]
 """float32, or int64 where they are labels."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # outputs that are not finite have figures that are not
 def compare(
     reference: Outputs, candidate: Outputs, labels: NDArray[np.int64] | None = None, k: int | None = None
 ) -> Metrics:

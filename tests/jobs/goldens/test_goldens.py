@@ -168,7 +168,7 @@ def test_a_program_is_asked(cli: Cli, goldens: Path, tiny_bundle: Path, tmp_path
     [
         (["--runtime", "cp"], 1, "1728 values, and not 4"),
         (["--runtime", "false"], 4, "false failed with exit code 1"),
-        (["--runtime", "true"], 4, "wrote no .npy"),
+        (["--runtime", "true"], 4, "its last argument is no .npy with the output: No such file"),
         (["--runtime", "litrt"], 4, "Did you mean litert?"),
         (["--runtime", "a 'b"], 2, "No closing quotation"),
         (["--runtime", ""], 2, "--runtime is empty"),
@@ -179,6 +179,28 @@ def test_a_program_is_asked(cli: Cli, goldens: Path, tiny_bundle: Path, tmp_path
 def test_what_is_wrong_is_told(cli: Cli, goldens: Path, words: list[str], code: int, says: str) -> None:
     done = cli("goldens", "check", goldens, *words)
     assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert code == 1 or len(done.stderr[done.stderr.index("error: ") :].splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "says"),
+    [
+        ("open(path, 'wb')", 4, "it is no .npy of numbers: EOF"),
+        ("open(path, 'wb').write(b'PK' + bytes(9))", 4, "it is no .npy of numbers"),
+        ("np.savez(open(path, 'wb'), a=np.zeros(4))", 4, "it is no .npy of numbers"),
+        ("np.save(path, np.full(4, 'a'))", 4, "it holds <U1, which are no numbers"),
+        ("np.save(path, np.zeros(4, complex))", 4, "it holds complex128, which are no numbers"),
+        ("np.save(path, np.full(4, 1e300))", 1, "inf"),
+        ("np.save(path, np.full(4, np.nan))", 1, "nan"),
+    ],
+)
+def test_what_a_program_writes_instead_is_told(
+    cli: Cli, goldens: Path, tmp_path: Path, made: str, code: int, says: str
+) -> None:
+    (tmp_path / "program.py").write_text(f"import sys\nimport numpy as np\npath = sys.argv[2]\n{made}\n")
+    done = cli("goldens", "check", goldens, "--runtime", f"{sys.executable} {tmp_path}/program.py")
+    assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_another_file_is_refused(cli: Cli, goldens: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -193,10 +215,34 @@ def test_damaged_goldens_are_told(cli: Cli, copy: Path, tiny_bundle: Path) -> No
     case = read(copy)["cases"][0]
     (copy / case["inputs"]["model.int8.tflite"]["input"]).write_bytes(b"\x93NUMPY")
     done = cli("goldens", "check", copy, "--bundle", tiny_bundle)
-    assert (done.returncode, "is not whole" in done.stderr) == (2, True)
+    assert (done.returncode, "is no .npy of numbers" in done.stderr) == (2, True)
+    np.save(copy / case["inputs"]["model.int8.tflite"]["input"], np.zeros((1, 5), np.int8))
+    done = cli("goldens", "check", copy, "--bundle", tiny_bundle)
+    assert (done.returncode, "holds int8 1x5, and input is int8 1x24x24x3" in done.stderr) == (2, True)
     (copy / GOLDENS).write_text("{}")
     done = cli("goldens", "check", copy)
     assert (done.returncode, "cannot be read" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (("cases", 0, "inputs", "model.int8.tflite"), "case-0 has no input of model.int8.tflite"),
+        (("cases", 1, "expected", "model.onnx", "logits"), "case-1 has no output of model.onnx"),
+        (("files", 0, "tolerances", "cpu", "logits"), "has no tolerance of an output for the cpu"),
+        (("files", 0, "outputs", 0), "has no input or no output"),
+        (("cases", slice(None)), "has no file or no case"),
+    ],
+)
+def test_goldens_that_lack_a_part_are_told(cli: Cli, copy: Path, place: tuple[Any, ...], says: str) -> None:
+    content = read(copy)
+    at: Any = content
+    for word in place[:-1]:
+        at = at[word]
+    del at[place[-1]]
+    (copy / GOLDENS).write_text(json.dumps(content))
+    done = cli("goldens", "check", copy)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
 def test_what_is_there_is_kept(cli: Cli, copy: Path, tiny_bundle: Path, tmp_path: Path) -> None:
