@@ -146,6 +146,20 @@ def read_part(path: Path, kind: Any) -> Any:
         raise UsageError(f"{path} cannot be read: {place}{first['msg']}.", _AGAIN) from error
 
 
+def refuse_inside_bundle(path: Path) -> None:
+    """Refuse to write into a bundle, which would then not be as it was exported.
+
+    Raises:
+        UsageError: A folder above the path is a bundle.
+    """
+    for folder in path.resolve().parents:
+        if (folder / MANIFEST).is_file():
+            raise UsageError(
+                f"{path} lies in the bundle {folder}, which holds what its manifest names, and nothing else.",
+                "Choose another place.",
+            )
+
+
 def find_changes(path: Path) -> list[str]:
     """Return what differs from the manifest, a sentence each; nothing for a bundle as it was written.
 

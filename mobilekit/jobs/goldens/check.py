@@ -88,6 +88,8 @@ def check_goldens(
         ToolError: The runtime is missing, failed, or runs none of the files.
     """
     goldens = open_goldens(folder)
+    if runtime == "onnxruntime" and precisions is not None:
+        raise UsageError("--precision chooses among .tflite files, and onnxruntime runs the .onnx.", "Leave it out.")
     files = _chosen(goldens, ".onnx" if runtime == "onnxruntime" else ".tflite", precisions)
     place_of_files = folder / goldens.bundle if bundle is None else bundle
     for file in files if runtime in RUNTIMES else ():  # a program has its own
@@ -103,19 +105,19 @@ def check_goldens(
             rows += _rows(file, case, given, _load(folder, case.expected[file.file], file.outputs), limits)
     if not rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
-        raise ToolError(f"{runtime} runs none of the files: {reasons}.")
+        raise ToolError(f"{runtime} runs none of the files: {reasons}.", "`--runtime litert` runs all .tflite files.")
     return Replayed(runtime, place, tuple(rows), skipped)
 
 
 def _chosen(goldens: Goldens, suffix: str, precisions: Sequence[str] | None) -> list[GoldenFile]:
-    """Return the files with a suffix; of TFLite files those of some precisions, or all."""
+    """Return the files with a suffix; those of some precisions, or all."""
     files = {file.file: file for file in goldens.files if file.file.endswith(suffix)}
-    if precisions is None or suffix == ".onnx":
+    if precisions is None:
         return list(files.values())
     for precision in precisions:
         if tflite_stage(precision).file not in files:
             raise UsageError(f"The goldens have no {precision} file.", f"They have {', '.join(sorted(files))}.")
-    return [files[tflite_stage(precision).file] for precision in precisions]
+    return [files[tflite_stage(precision).file] for precision in dict.fromkeys(precisions)]
 
 
 def _check_file(path: Path, file: GoldenFile) -> None:

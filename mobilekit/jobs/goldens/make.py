@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,18 +31,20 @@ from mobilekit.jobs.goldens.result import (
 from mobilekit.jobs.goldens.runtimes import LiteRT, Onnx, Replayer, Tensors
 from mobilekit.parity.ledger.device_limits import device_bounds, float16_arithmetic_bounds
 from mobilekit.parity.ledger.float16_arithmetic import float16_losses
+from mobilekit.parity.ledger.ledger import check_labels
 from mobilekit.parity.ledger.result import Bound, FormatError, Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.schema import Input, Recipe
-from mobilekit.store.bundle import INPUT, Bundle, find_changes
+from mobilekit.store.bundle import INPUT, Bundle, find_changes, refuse_inside_bundle
 from mobilekit.store.files import sha256_of, whole_folder, write_json
 from mobilekit.store.manifest import File
 from mobilekit.store.stages import Stage, stage_in, tflite_stage
 from mobilekit.store.versions import installed_version
 
 Progress = Callable[[str], None]
+Tolerances = dict[Place, dict[str, Tolerance]]
 
 _METRICS = ("max_abs", "relative_l2", "equal_labels")
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
@@ -73,6 +76,7 @@ def make_goldens(
         UsageError: The bundle was changed, the inputs cannot be used, or something else is in the way.
         ToolError: A file cannot be run.
     """
+    refuse_inside_bundle(output)
     _check_place(output, force)
     if changes := find_changes(bundle.path):
         raise UsageError(f"{bundle.path} is not as it was exported: {changes[0]}.", "Export it again.")
@@ -80,7 +84,8 @@ def make_goldens(
     evaluation = read_evaluation(recipe, inputs)
     some = {name: array[:count] for name, array in evaluation.inputs.items()}
     errors, notes = _format_errors(bundle, some, reference, progress)
-    files = _files(bundle, errors)
+    files = _files(bundle, errors, on_gpu=not notes)
+    _check_labels(evaluation, files[-1])
     with whole_folder(output, replace=force) as folder:
         cases = tuple(_cases(folder, bundle.path, files, recipe, evaluation, some, progress))
         made = Goldens(
@@ -97,14 +102,20 @@ def make_goldens(
     return made
 
 
-def _files(bundle: Bundle, errors: Mapping[str, FormatError]) -> tuple[GoldenFile, ...]:
-    """Return a bundle's TFLite files and its ONNX file, with their tolerances."""
+def _files(bundle: Bundle, errors: Mapping[str, FormatError], on_gpu: bool) -> tuple[GoldenFile, ...]:
+    """Return a bundle's TFLite files and its ONNX file, the last, with their tolerances."""
     made = []
     for stage in (*map(tflite_stage, bundle.precisions), Stage.ONNX_SIMPLIFIED):
         entry = File.from_json(bundle.manifest["artifacts"][stage.file])
         digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
-        made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors)))
+        made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors, on_gpu)))
     return tuple(made)
+
+
+def _check_labels(evaluation: Evaluation, file: GoldenFile) -> None:
+    """Check that the labels number the classes of a file's first output."""
+    first = file.outputs[0]
+    check_labels(evaluation, np.zeros([size if isinstance(size, int) else 1 for size in first.shape], first.dtype))
 
 
 def _check_place(output: Path, force: bool) -> None:
@@ -124,22 +135,27 @@ def _format_errors(
     try:
         _model, rewritten = models_of_bundle(bundle, recipe_of_bundle(bundle), reference)
     except UsageError as error:
-        return errors, (f"Without tolerances for GPUs, for which the model is simulated: {error.what} {error.hint}",)
+        if reference is not None:
+            raise
+        return errors, (
+            f"Without tolerances for GPUs, for which the model is simulated: {error.what} {error.hint}".rstrip(),
+        )
     progress("computing in float16")
     losses = float16_losses(rewritten.graph, inputs, TorchRuntime(rewritten.graph).run(inputs))
+    if not all(map(math.isfinite, losses.values())):
+        return errors, ("Without tolerances for GPUs: values of the model leave float16's range in the simulation.",)
     return {name: replace(error, float16_arithmetic_relative_l2=losses[name]) for name, error in errors.items()}, ()
 
 
-def _tolerances(stage: Stage, errors: Mapping[str, FormatError]) -> dict[Place, dict[str, Tolerance]]:
+def _tolerances(stage: Stage, errors: Mapping[str, FormatError], is_simulated: bool) -> Tolerances:
     """Return how far a file's outputs may be from what it gave here, on another processor and on a GPU."""
-    found: dict[Place, dict[str, Tolerance]] = {"cpu": {}, "gpu": {}}
-    on_gpu = stage_in("gpu", stage)
+    found: Tolerances = {"cpu": {}, "gpu": {}}
+    on_gpu = stage_in("gpu", stage) if is_simulated else None
     for name, error in errors.items():
         found["cpu"][name] = _tolerance(device_bounds(stage, error))
-        in_float16 = float16_arithmetic_bounds(error, 0.0) if on_gpu and error.float16_arithmetic_relative_l2 else ()
-        if on_gpu and in_float16:
+        if on_gpu:
             more = device_bounds(on_gpu, error) if stage.is_quantized else ()
-            found["gpu"][name] = _tolerance((*in_float16, *more))
+            found["gpu"][name] = _tolerance((*float16_arithmetic_bounds(error, 0.0), *more))
     return {place: limits for place, limits in found.items() if limits}
 
 

@@ -14,6 +14,8 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from mobilekit.jobs.goldens import make
+from mobilekit.jobs.goldens.check import check_goldens
 from mobilekit.jobs.goldens.result import GOLDENS
 from mobilekit.store.bundle import Bundle, open_bundle
 from tests.cli.test_schema import check, check_closely
@@ -172,6 +174,7 @@ def test_a_program_is_asked(cli: Cli, goldens: Path, tiny_bundle: Path, tmp_path
         (["--runtime", "litrt"], 4, "Did you mean litert?"),
         (["--runtime", "a 'b"], 2, "No closing quotation"),
         (["--runtime", ""], 2, "--runtime is empty"),
+        (["--runtime", "onnxruntime", "--precision", "int8"], 2, "onnxruntime runs the .onnx"),
         (["--bundle", "/nowhere"], 2, "There is no file /nowhere/model.float32.tflite"),
         (["--runtime", "onnxruntime", "--on", "gpu"], 2, "no tolerances of model.onnx for the gpu"),
     ],
@@ -222,6 +225,38 @@ def test_damaged_goldens_are_told(cli: Cli, copy: Path, tiny_bundle: Path) -> No
     (copy / GOLDENS).write_text("{}")
     done = cli("goldens", "check", copy)
     assert (done.returncode, "cannot be read" in done.stderr) == (2, True)
+
+
+def test_a_precision_named_twice_is_replayed_once(cli: Cli, goldens: Path) -> None:
+    done = cli("goldens", "check", goldens, "--precision", "int8,int8", "--json")
+    assert len(json.loads(done.stdout)["rows"]) == 3
+
+
+@pytest.mark.parametrize(("loss", "places"), [(0.0, {"cpu", "gpu"}), (float("inf"), {"cpu"}), (0.1, {"cpu", "gpu"})])
+def test_every_output_has_a_tolerance_wherever_one_has(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float, places: set[str]
+) -> None:
+    """An output of zeros loses nothing in float16, and one beyond its range all."""
+    monkeypatch.setattr(make, "float16_losses", lambda *_: {"logits": loss})
+    made = make.make_goldens(open_bundle(tiny_bundle), tmp_path / "goldens", 1, reference=TINY)
+    files = [file for file in made.files if file.file != "model.onnx"]
+    assert [set(file.tolerances) for file in files] == [places] * len(files)
+    assert all(set(limits) == {"logits"} for file in files for limits in file.tolerances.values())
+    assert any("float16's range" in note for note in made.notes) == (places == {"cpu"})
+    assert check_goldens(tmp_path / "goldens", place=max(places)).verdict == "pass"  # type: ignore[type-var]
+
+
+def test_what_cannot_be_made_is_told(cli: Cli, tiny_bundle: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "five.npz", input=np.zeros((1, 3, 24, 24), np.float32), labels=np.array([4]))
+    refusals: list[tuple[list[str | Path], str]] = [
+        (["-o", tiny_bundle / "goldens"], "lies in the bundle"),
+        (["-o", tmp_path / "goldens", "--reference", f"{TINY}s"], "has no function or class make_tinys"),
+        (["-o", tmp_path / "goldens", "--inputs", tmp_path / "five.npz"], "has labels from 4 to 4, and the model has"),
+    ]
+    for words, says in refusals:
+        done = cli("goldens", "make", tiny_bundle, *words)
+        assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "goldens").exists() and not (tiny_bundle / "goldens").exists()
 
 
 @pytest.mark.parametrize(
