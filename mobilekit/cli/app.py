@@ -44,7 +44,7 @@ COMMANDS = (
 INTERRUPTED = 130
 TERMINATED = 143
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY)
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 def _print_version(wanted: bool) -> None:

@@ -99,7 +99,7 @@ def diff(
     from mobilekit.parity.baseline import against_baseline, load_ledger
 
     kept = load_ledger(baseline) if baseline else None
-    _check_targets(request)
+    _check_targets(request, junit, markdown, sarif)
     result = measure_bundle(request) if bundle else measure_candidate(request)
     if kept:
         result = replace(result, baseline=against_baseline(result, kept))
@@ -112,11 +112,15 @@ def diff(
         raise typer.Exit(1)
 
 
-def _check_targets(request: DiffRequest) -> None:
+def _check_targets(request: DiffRequest, *reports: Path | None) -> None:
     """See before the work that what comes of it can be written."""
     from mobilekit.cli.render.plots import check_place
     from mobilekit.jobs.bisect import check_free
+    from mobilekit.store.bundle import refuse_inside_bundle
 
+    for place in (*reports, request.bisect, request.plot):
+        if place:
+            refuse_inside_bundle(place)
     if request.bisect:
         check_free(request.bisect)
     if request.plot:

@@ -69,6 +69,7 @@ class DiffRequest:
         else:
             refuse(
                 "goes with a bundle",
+                "`mobilekit export` makes one.",
                 layers=self.layers,
                 device=self.device,
                 benchmark_binary=self.benchmark_binary,

@@ -10,7 +10,7 @@ import typer
 from mobilekit.cli import complete, options
 from mobilekit.cli.output import out, print_json
 from mobilekit.errors import UsageError
-from mobilekit.store.bundle import open_bundle
+from mobilekit.store.bundle import open_bundle, refuse_inside_bundle
 
 
 def input(  # noqa: A001 - the command's name
@@ -39,6 +39,8 @@ def input(  # noqa: A001 - the command's name
         raise UsageError(f"{output} does not end in .png.", "What the model sees is written as a PNG.")
     if output and not output.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
+    if output:
+        refuse_inside_bundle(output)
     opened = open_bundle(bundle)
     from mobilekit.cli.render.input import input_lines
     from mobilekit.jobs.see_input import png_of, see_input

@@ -13,7 +13,7 @@ from mobilekit.cli.diff_request import refuse_without_layers
 from mobilekit.cli.layers import look_inside
 from mobilekit.cli.output import fail, out, print_json, working
 from mobilekit.errors import UsageError
-from mobilekit.store.bundle import find_changes, open_bundle
+from mobilekit.store.bundle import find_changes, open_bundle, refuse_inside_bundle
 
 _SUFFIXES = (".html", ".htm")
 
@@ -39,6 +39,7 @@ def report(
         raise UsageError(f"{output} does not end in .html.", "The report is a page of HTML.")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
+    refuse_inside_bundle(output)
     if not layers:
         refuse_without_layers(inputs=inputs, reference=reference, calibration=calibration, precision=precision)
     from mobilekit.cli.results import result_of

@@ -75,12 +75,12 @@ def see_input(
     """
     spec = recipe_of_bundle(bundle).recipe.input
     if not picture.is_file():
-        raise UsageError(f"There is no file {picture}.")
+        raise UsageError(f"There is no file {picture}.", "Name a picture's file.")
     image, name = open_picture(picture), str(picture)
     way = APPS[app] if app else AS_RECIPE
     made = way.input_of(spec)
     if made is None:
-        raise UsageError(f"{app} is a mistake that cannot be made with this model: {way.what}.")
+        raise UsageError(f"{app} is a mistake that cannot be made with this model: {way.what}.", "Name another app.")
     array, whole = way.preprocess(image, made, name), upright(image, made)
     seen = SeenInput(
         name,
@@ -132,7 +132,7 @@ def _notes(image: Image.Image, picture: Path, spec: Input) -> Iterator[str]:
         frames = getattr(opened, "n_frames", 1)
     if frames > 1:
         yield f"It is the first of {frames} frames."
-    if "A" in image.getbands() and spec.color != "rgba":
+    if image.has_transparency_data and spec.color != "rgba":
         yield "Its transparency is dropped: what is transparent has the color that is written there."
     if note := cut_by_shape([shown.size], spec, picture):
         yield note

@@ -67,7 +67,7 @@ def live_name(module: nn.Module) -> str:
 def _file_entry(spec: str, path: Path, name: str) -> ModelEntry:
     factory = getattr(_import_file(path), name, None)
     if not callable(factory):
-        raise UsageError(f"{path} has no function or class {name}.")
+        raise UsageError(f"{path} has no function or class {name}.", "Name what the file defines.")
 
     def build(**options: Any) -> nn.Module:
         try:

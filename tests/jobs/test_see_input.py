@@ -103,6 +103,8 @@ def test_what_else_is_told_of_a_picture(tmp_path: Path) -> None:
     assert "It is the first of 2 frames." in seen(tmp_path / "moves.gif")[0].notes
     halves(mode="RGBA").save(tmp_path / "clear.png")
     assert any("transparency" in note for note in seen(tmp_path / "clear.png")[0].notes)
+    halves(mode="LAB").save(tmp_path / "lab.tif")  # its A is no transparency
+    assert not any("transparency" in note for note in seen(tmp_path / "lab.tif")[0].notes)
     halves(96, 16).save(tmp_path / "long.png")
     assert any("another shape than the input" in note for note in seen(tmp_path / "long.png")[0].notes)
 
@@ -155,7 +157,10 @@ def test_what_is_refused(tmp_path: Path, tiny_bundle: Path, cli: Cli) -> None:
         ((tmp_path / "missing.png",), "There is no file"),
         ((tmp_path / "good.png", "-o", tmp_path / "seen.jpg"), "does not end in .png"),
         ((tmp_path / "good.png", "-o", tmp_path / "no" / "seen.png"), "There is no folder"),
+        ((tmp_path / "good.png", "-o", tiny_bundle / "seen.png"), "lies in the bundle"),
         ((tmp_path / "good.png", "--app", "oprncv"), "There is no app oprncv"),
+        ((tmp_path / "good.png", "--app", ""), "--app names nothing"),
+        ((tmp_path / "good.png", "--app", "cropped"), "cropped is a mistake that cannot be made with this model"),
         (
             (tmp_path / "good.png", "--tensor", tmp_path / "gray.png"),
             "values of uint8, and the model takes 24 x 24 x 3",
@@ -165,6 +170,18 @@ def test_what_is_refused(tmp_path: Path, tiny_bundle: Path, cli: Cli) -> None:
         done = cli("input", tiny_bundle, *words)
         assert (done.returncode, done.stdout) == (2, ""), words
         assert says in done.stderr and "Traceback" not in done.stderr and "Warning" not in done.stderr
+        assert len(done.stderr.splitlines()) == 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("report", "-o", "a.html"), ("diff", "--junit", "a.xml"), ("diff", "--bisect", "a"), ("goldens", "-o", "a")],
+)
+def test_no_command_writes_into_a_bundle(tiny_bundle: Path, cli: Cli, words: tuple[str, ...]) -> None:
+    command = ("goldens", "make") if words[0] == "goldens" else words[:1]
+    done = cli(*command, tiny_bundle, words[1], tiny_bundle / words[2])
+    assert (done.returncode, "lies in the bundle" in done.stderr) == (2, True), done.stderr
+    assert not (tiny_bundle / words[2]).exists()
 
 
 def test_the_command(tmp_path: Path, tiny_bundle: Path, cli: Cli) -> None:

@@ -108,7 +108,8 @@ def find_app(name: str) -> str:
         UsageError: There is none of this name.
     """
     if name not in APPS:
-        raise UsageError(f"There is no app {name}.", nearest(name, APPS))
+        what = f"There is no app {name}." if name.strip() else "--app names nothing."
+        raise UsageError(what, nearest(name, APPS))
     return name
 
 

@@ -170,7 +170,9 @@ def _input(
         raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.")
     values = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(values).all():
-        raise UsageError(f"{path} has values that are not finite.")
+        raise UsageError(
+            f"{path} has values that are not finite.", "Leave these inputs out, or look at what writes them."
+        )
     return values
 
 
