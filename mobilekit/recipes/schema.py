@@ -383,6 +383,12 @@ class Recipe(Part):
             raise ValueError("int8: {io: uint8} is for files that take bytes: write input: {dtype: uint8} as well")
         return self
 
+    @model_validator(mode="after")
+    def _apps_begin_at_pictures(self) -> Recipe:
+        if self.input.channels and self.gates.app:
+            raise ValueError(f"gates.app begins at pictures, and input takes arrays of {self.input.channels} channels")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what most models have not: further inputs, labels, and an activation of the outputs."""

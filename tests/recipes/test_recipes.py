@@ -194,6 +194,12 @@ def test_uint8_ends_are_for_files_that_take_bytes(tmp_path: Path) -> None:
     assert _load(tmp_path, "int8: {io: uint8}\ninput: {dtype: uint8}\n").recipe.int8.io == "uint8"
 
 
+def test_gates_on_apps_are_for_pictures(tmp_path: Path) -> None:
+    text = "gates: {{app: {{tf: {{agreement: .9}}}}}}\ninput: {{channels: {}}}\n"
+    assert "gates.app begins at pictures, and input takes arrays of 6" in _error(tmp_path, text.format(6)).what
+    assert _load(tmp_path, text.format("null")).recipe.gates.app
+
+
 def test_a_recipe_without_keys_is_the_default(tmp_path: Path) -> None:
     assert _load(tmp_path, "{}").recipe == Recipe()
 
