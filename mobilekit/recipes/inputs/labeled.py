@@ -107,7 +107,7 @@ def read_labels(path: Path) -> list[str]:
 
 def _of_table(path: Path, names: Sequence[str]) -> Pictures:
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise UsageError(f"There is no file {path}.", "Give a CSV with a file and a label a line.")
     known, where = _classes(path.parent, names)
     files, labels = [], []
     for line, row in enumerate(csv.reader(_text(path).splitlines()), 1):
@@ -115,7 +115,9 @@ def _of_table(path: Path, names: Sequence[str]) -> Pictures:
         if not any(cells) or (line == 1 and tuple(cell.lower() for cell in cells) == _HEAD):
             continue
         if len(cells) != 2:
-            raise UsageError(f"{path}, line {line}: {', '.join(cells)} is not a file and a label.")
+            raise UsageError(
+                f"{path}, line {line}: {', '.join(cells)} is not a file and a label.", "A line is `cat.jpg,3`."
+            )
         file = path.parent / cells[0]
         if not file.is_file():
             raise UsageError(f"{path}, line {line}: there is no file {file}.", "Files are relative to the CSV.")
@@ -141,5 +143,7 @@ def _label(word: str, known: dict[str, int] | None, where: str, place: str) -> i
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Give a file of text.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}.", "Save it as UTF-8.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import UsageError, first_line
 from mobilekit.recipes.inputs.extra import with_extras
 from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import Array, Arrays, cut_by_shape, load_pictures
@@ -22,6 +23,20 @@ from mobilekit.store.files import sha256_of, sha256_of_json
 
 LABELS = "labels"
 Labels = NDArray[np.int64]
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    BadZipFile,
+    zlib.error,
+    RuntimeError,  # encrypted, or compressed in a way that Python has not
+    MemoryError,  # these two come of a damaged header
+    tokenize.TokenError,
+)
+"""What a file that is no .npz, or a damaged one, raises."""
+_SAVEZ = "`numpy.savez` writes one: an array of numbers for each input by its name, and perhaps `labels`."
+_LABELED = "`labels` has a whole number for each input, its class from 0 on."
 
 
 @dataclass(frozen=True)
@@ -51,7 +66,7 @@ def own_files(path: Path) -> list[Path]:
     if path.suffix != ".npz":
         return find_pictures(path).files
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise UsageError(f"There is no file {path}.", _SAVEZ)
     return [path]
 
 
@@ -109,7 +124,7 @@ def load_npz(path: Path, recipe: Recipe) -> tuple[Arrays, Labels | None]:
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        raise UsageError(f"{path} holds different numbers of inputs: {told}.")
+        raise UsageError(f"{path} holds different numbers of inputs: {told}.", _SAVEZ)
     return arrays, _labels(path, content, counts[INPUT])
 
 
@@ -128,13 +143,13 @@ def read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
             f"Give an .npz with the arrays {', '.join(shapes)}.",
         )
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise UsageError(f"There is no file {path}.", _SAVEZ)
     content = _read(path)
     if len(shapes) == 1 and content:
         content.setdefault(next(iter(shapes)), next(iter(content.values())))
     arrays = {name: _input(path, content, name, shapes) for name in shapes}
     if len({len(array) for array in arrays.values()}) > 1:
-        raise UsageError(f"{path} holds different numbers of inputs.")
+        raise UsageError(f"{path} holds different numbers of inputs.", _SAVEZ)
     return arrays
 
 
@@ -144,9 +159,12 @@ def _read(path: Path) -> dict[str, NDArray[np.generic]]:
         if not isinstance(content, NpzFile):
             raise ValueError("it holds a bare array")
         with content:
-            return dict(content)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is not an .npz file that can be read: {error}.") from error
+            arrays = dict(content)
+        if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{others[0]} in it is no array")
+        return arrays
+    except _UNREADABLE as error:
+        raise UsageError(f"{path} is not an .npz file that can be read: {first_line(error)}.", _SAVEZ) from error
 
 
 def _input(
@@ -167,8 +185,9 @@ def _input(
             f"{path} holds {got}{named}, and the model takes {wanted}.", f"Name the array `{name}`{layout}.{held}"
         )
     if array.dtype.kind not in "fiub":
-        raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.")
-    values = np.ascontiguousarray(array, np.float32)
+        raise UsageError(f"{path} holds values of type {array.dtype}, not numbers.", _SAVEZ)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite
+        values = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(values).all():
         raise UsageError(
             f"{path} has values that are not finite.", "Leave these inputs out, or look at what writes them."
@@ -189,7 +208,7 @@ def _labels(path: Path, content: dict[str, NDArray[np.generic]], count: int) -> 
     if labels is None:
         return None
     if labels.dtype.kind not in "iu":
-        raise UsageError(f"{path} has labels of type {labels.dtype}, not class numbers.")
+        raise UsageError(f"{path} has labels of type {labels.dtype}, not class numbers.", _LABELED)
     if labels.shape != (count,):
-        raise UsageError(f"{path} has {count} inputs and labels of shape {labels.shape}.")
+        raise UsageError(f"{path} has {count} inputs and labels of shape {labels.shape}.", _LABELED)
     return labels.astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -294,7 +295,7 @@ WRONG_ARRAYS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("arrays", "says"), WRONG_ARRAYS.values(), ids=WRONG_ARRAYS.keys())
 def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, NDArray[np.float32]], says: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
@@ -315,7 +316,33 @@ def _npy() -> bytes:
     return buffer.getvalue()
 
 
+def _zip(member: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr(member, data)
+    return buffer.getvalue()
+
+
+def _head(shape: str) -> bytes:
+    """The header of an .npy."""
+    return (
+        b"\x93NUMPY\x01\x00v\x00" + f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(118).encode()
+    )
+
+
+def _with_flag(place: int, central: int, value: int) -> bytes:
+    """An .npz of which two bytes say something else: of its member, and of the directory at the end."""
+    data = bytearray(_npz())
+    data[place] = data[data.index(b"PK\x01\x02") + central] = value
+    return bytes(data)
+
+
 BROKEN_FILES = {
+    "no array in it": _zip("input.txt", b"hello"),
+    "no end of the shape": _zip("input.npy", _head("((, ")),
+    "larger than the memory": _zip("input.npy", _head("(1000000, 9999999999)")),
+    "encrypted": _with_flag(6, 8, 1),
+    "compressed in an unknown way": _with_flag(8, 10, 99),
     "cut in half": _npz()[: len(_npz()) // 2],
     "cut at the end": _npz()[:-5],
     "a byte changed": _npz()[:300] + bytes([_npz()[300] ^ 255]) + _npz()[301:],
