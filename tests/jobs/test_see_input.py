@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,35 @@ def test_sixteen_bits_of_gray(tmp_path: Path) -> None:
     spec = Input(size=8, crop=1.0, color="gray", mean=(0,), std=(1,))
     found, shown = seen(tmp_path / "deep.png", spec)
     assert shown.getpixel((3, 3)) == 51 and found.channels[0].max == pytest.approx(0.2)
+
+
+def test_sixteen_bits_on_their_side_and_the_other_way_round(tmp_path: Path) -> None:
+    """Orientation 6 puts the left side up; a TIFF may have the higher byte first."""
+    pixels = np.zeros((24, 24), np.uint16)
+    pixels[:, :12] = 51 * 257
+    spec = Input(size=24, crop=1.0, color="gray", mean=(0.0,), std=(1.0,))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "side.png", exif=exif)
+    shown = seen(tmp_path / "side.png", spec)[1]
+    assert [shown.getpixel(place) for place in ((3, 3), (20, 3), (3, 20))] == [51, 51, 0]
+    head = [(256, 24), (257, 24), (258, 16), (259, 1), (262, 1), (277, 1), (278, 24)]
+    entries = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in head)
+    entries += struct.pack(">HHII", 273, 4, 1, 8) + struct.pack(">HHII", 279, 4, 1, 1152)
+    data = pixels.astype(">u2").tobytes()
+    content = b"MM\0*" + struct.pack(">I", 8 + 1152) + data + struct.pack(">H", 9) + entries + bytes(4)
+    (tmp_path / "big.tif").write_bytes(content)
+    found, shown = seen(tmp_path / "big.tif", spec)
+    assert (found.mode, shown.getpixel((3, 3)), shown.getpixel((20, 3))) == ("I;16B", 51, 0)
+    with pytest.raises(UsageError, match="gray picture"):
+        seen(tmp_path / "big.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_numbers_without_a_white_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
+    Image.fromarray(np.full((24, 24), 1, dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(UsageError, match="nothing says which of them is white"):
+        seen(tmp_path / "a.tif", Input(size=24, color="gray", mean=(0.0,), std=(1.0,)))
 
 
 def _bomb(path: Path) -> None:

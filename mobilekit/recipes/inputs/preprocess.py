@@ -29,7 +29,11 @@ _FILTERS = {
 _MODES = {"gray": "L", "rgba": "RGBA"}
 _CUT = 0.05
 """Share of a picture's area that another shape may cost without a word."""
-_GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Gray in 16 bits, of which 65535 is white."""
+_WITHOUT_WHITE = ("I", "F")
+"""Numbers of 32 bits: nothing says which is white, and Pillow would cut them at 255."""
+_GRAY_MODES = ("1", "L", "LA", *_DEEP_MODES, *_WITHOUT_WHITE)
 
 Array = NDArray[np.float32]
 Arrays = dict[str, Array]
@@ -51,7 +55,8 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
         float32 of shape (channels, height, width); whole numbers of 0 to 255 where the model takes bytes.
 
     Raises:
-        UsageError: The picture is gray and the model takes color, or the model takes no pictures.
+        UsageError: The picture is gray and the model takes color, or in numbers of which none is known to be white; or
+            the model takes no pictures.
     """
     if spec.channels is not None:
         height, width = spec.sides
@@ -64,9 +69,15 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
             f"{name} is a gray picture (mode {image.mode}), and the model takes {spec.color} color.",
             "Leave it out, or convert it to color if the model will see gray pictures in use.",
         )
-    if image.mode == "I;16":  # Pillow would clip it at 255
+    if image.mode in _WITHOUT_WHITE:
+        raise UsageError(
+            f"{name} holds numbers of 32 bits (mode {image.mode}), and nothing says which of them is white.",
+            "Save it in 8 or 16 bits.",
+        )
+    image = upright(image, spec)
+    if image.mode in _DEEP_MODES:  # Pillow would cut it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
-    image = upright(image, spec).convert(_MODES.get(spec.color, "RGB"))
+    image = image.convert(_MODES.get(spec.color, "RGB"))
     height, width = spec.sides
     pixels = np.asarray(_resized(image, spec), np.float32).reshape(height, width, spec.channel_count)
     if spec.color == "bgr":
