@@ -46,12 +46,15 @@ def quantize_search(
     from mobilekit.cli.render.quantize_search import search_report
     from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.quantize_search.job import as_yaml, search
+    from mobilekit.store.bundle import refuse_inside_bundle
     from mobilekit.store.cache import Cache
     from mobilekit.store.files import write_atomic
 
     for path in (output, plot):
         if path and not path.absolute().parent.is_dir():
-            raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.")
+            raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.", "Make it first.")
+        if path:
+            refuse_inside_bundle(path)
     pictures, searched = options.split_inputs(inputs, count)
     source, note = source_of(model, recipe, weights, calibration, pictures, reference)
     with TemporaryDirectory() as scratch, working(f"searching {model}") as tell:

@@ -35,7 +35,7 @@ from mobilekit.recipes.inputs.user_data import digest_of_own, own_files
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.plugins import sources_of
 from mobilekit.store import bundle as bundles
-from mobilekit.store.bundle import Bundle, find_changes, open_bundle, write_manifest
+from mobilekit.store.bundle import Bundle, find_changes, open_bundle, refuse_inside_bundle, write_manifest
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.store.manifest import FailedStage, Given
@@ -238,6 +238,7 @@ def _check_output(request: ExportRequest, digest: str) -> None:
         UsageError: It is such a one.
     """
     output = request.output
+    refuse_inside_bundle(output)
     blocked = next((parent for parent in output.absolute().parents if parent.exists() and not parent.is_dir()), None)
     if blocked:
         raise UsageError(f"{blocked} is a file, so {output} cannot be made.", "Choose another place with -o.")

@@ -19,6 +19,7 @@ from mobilekit.recipes.inputs.preprocess import preprocess
 from mobilekit.recipes.schema import Input
 from mobilekit.store.bundle import Bundle
 from tests.conftest import Cli
+from tests.tiny import TINY
 
 SPEC = Input(size=24, crop=1.0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
 
@@ -205,13 +206,22 @@ def test_what_is_refused(tmp_path: Path, tiny_bundle: Path, cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("report", "-o", "a.html"), ("diff", "--junit", "a.xml"), ("diff", "--bisect", "a"), ("goldens", "-o", "a")],
+    [
+        ("report", "-o", "a.html"),
+        ("diff", "--junit", "a.xml"),
+        ("diff", "--bisect", "a"),
+        ("goldens make", "-o", "a"),
+        ("quantize-search", "-o", "a.yaml"),
+        ("tune", "-o", "a.yaml", "--reference", TINY),
+        ("export", "-o", "a", "--input-size", "24"),
+    ],
 )
 def test_no_command_writes_into_a_bundle(tiny_bundle: Path, cli: Cli, words: tuple[str, ...]) -> None:
-    command = ("goldens", "make") if words[0] == "goldens" else words[:1]
-    done = cli(*command, tiny_bundle, words[1], tiny_bundle / words[2])
+    command, option, place, *more = words
+    what = TINY if command == "export" else tiny_bundle
+    done = cli(*command.split(), what, option, tiny_bundle / place, *more)
     assert (done.returncode, "lies in the bundle" in done.stderr) == (2, True), done.stderr
-    assert not (tiny_bundle / words[2]).exists()
+    assert not (tiny_bundle / place).exists()
 
 
 def test_the_command(tmp_path: Path, tiny_bundle: Path, cli: Cli) -> None:

@@ -15,6 +15,7 @@ from mobilekit.jobs.tune.recipe_text import recipe_text
 from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import Progress, search
 from mobilekit.parity.ledger.result import ledger_of
+from mobilekit.store.bundle import refuse_inside_bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_atomic
 
@@ -72,6 +73,7 @@ def _check(request: TuneRequest, device: Device) -> None:
             f"{device.facts.name} is emulated, and its latencies mean nothing.", "Tune on a phone, or on this machine."
         )
     output = request.output
+    refuse_inside_bundle(output)
     if not output.parent.is_dir():
         raise UsageError(f"There is no folder {output.parent} for {output.name}.", "Make it first.")
     if output.is_dir():
