@@ -48,6 +48,11 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
 
 
+def leading_to(graph: TFLiteGraph, ops: Iterable[int]) -> set[str]:
+    """Return the names of what ops make, and of all that leads to them from the dense ops before."""
+    return {graph.name(tensor) for op in _reach(graph, ops, graph.before) for tensor in graph.results[op]}
+
+
 def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbors: Sequence[Sequence[int]]) -> set[int]:
     """Return the ops, and those that can be reached from them without passing a dense one."""
     found: set[int] = set()

@@ -60,6 +60,8 @@ class Int8Ranges(Result):
     """How many were kept back to tell; with 0 there were too few, or the recipe says `min-max`."""
     relative_l2: dict[str, UnseenError] = field(default_factory=dict)
     """Of a file with `chosen` ranges and of one with `min-max`, both fitted to the other pictures."""
+    float_outputs: tuple[str, ...] = ()
+    """Outputs that stay in float, as one scale would leave parts of them too few values."""
 
 
 @dataclass(frozen=True)

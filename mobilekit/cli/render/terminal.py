@@ -130,6 +130,11 @@ def calibration_lines(ledger: Ledger) -> list[str]:
     lines, used = list(ledger.notes), ledger.calibration
     if used and used.ranges and used.ranges.pictures:
         lines.append(_ranges_in_words(used.ranges))
+    if used and used.ranges and used.ranges.float_outputs:
+        which = " and ".join(used.ranges.float_outputs)
+        lines.append(
+            f"int8 leaves {which} in float: one scale for all of an output would leave parts of it few values."
+        )
     if used and not used.is_own:
         lines.append(f"int8 is calibrated on {count(used.count, 'input')} ({used.source}), none of them yours.")
     if ledger.assumed:

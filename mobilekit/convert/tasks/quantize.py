@@ -22,6 +22,7 @@ from mobilekit.convert.int8_ranges import WHOLE
 from mobilekit.convert.int8_trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.opening import open_once
 from mobilekit.convert.outer_ends import with_outer_ends
+from mobilekit.convert.unlike_outputs import tensors_before, unlike_outputs, with_float_outputs
 from mobilekit.store.worker_loop import named
 
 _CONVERTER, _MODULE = "tensorflow.compiler.mlir.lite.python", "_pywrap_converter_api"
@@ -40,7 +41,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             recipe's of int8).
 
     Returns:
-        `ranges`: what tells for the ranges, as `int8_trial` has it.
+        `ranges`: what tells for the ranges, as `int8_trial` has it, and which outputs stay in float.
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     calibration = load_calibration(request["calibration"])
@@ -70,19 +71,22 @@ def int8(
     """
     kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
     observed = observe(content, calibration, kept)
+    unlike = unlike_outputs(content, observed)
+    kept |= tensors_before(content, unlike.values())
     network = with_corrected_biases(content, observed, kept) if settings["correct_bias"] else content
 
     def quantized(ranges: Ranges) -> bytes:
         with named("the TensorFlow Lite converter"):
             made = quantize(with_ranges(network, ranges, pixels), kept)
-        return ordered(made, *TFLiteGraph(content).names())
+        return with_float_outputs(ordered(made, *TFLiteGraph(content).names()), unlike)
 
     if settings["ranges"] == CHOSEN:
         ranges, told = ranges_of(observed, content, quantized)
     else:
         ranges, told = {index: one.fitted(WHOLE) for index, one in observed.seen.items()}, {"ranges": WHOLE}
     made = quantized(ranges)
-    return (made if settings["io"] == "int8" else with_outer_ends(made, settings["io"], pixels)), told
+    made = made if settings["io"] == "int8" else with_outer_ends(made, settings["io"], pixels)
+    return made, {**told, "float_outputs": list(unlike)}
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:
