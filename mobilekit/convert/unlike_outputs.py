@@ -91,7 +91,8 @@ def _leave_out_roundings(model: Any) -> None:
 
 
 def _kind(model: Any, op: Any) -> str:
-    return kinds(model)[op.opcodeIndex]
+    kind: str = kinds(model)[op.opcodeIndex]
+    return kind
 
 
 def _is_unlike(values: NDArray[np.float32]) -> bool:
