@@ -23,6 +23,7 @@ REFERENCE = ("--reference", f"{OLD / 'nets.py'}:make")
 COMMANDS: dict[str, tuple[str | Path, ...]] = {
     "diff": ("diff", "{}", *REFERENCE),
     "report": ("report", "{}", "-o", "{}.html"),
+    "card": ("card", "{}", "-o", "{}.md"),
     "verify": ("verify", "{}"),
     "bench": ("bench", "{}", "--rounds", "1"),
     "ranges": ("ranges", "{}", *REFERENCE),

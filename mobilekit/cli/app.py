@@ -35,6 +35,7 @@ COMMANDS = (
     "inspect",
     "goldens",
     "report",
+    "card",
     "verify",
     "rewrites",
     "schema",
