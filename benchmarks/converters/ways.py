@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.converters import direct
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
-from mobilekit.convert.calibration import with_ranges
 from mobilekit.convert.direct.writer import float32
+from mobilekit.convert.int8.calibration import observe, with_ranges
 from mobilekit.convert.tasks import quantize as tensorflow_quantizer
 from mobilekit.convert.tasks import tflite as keras_way
 from mobilekit.convert.weights import dynamic, float16
@@ -58,7 +58,8 @@ def _made(precision: str, content: bytes, request: dict[str, Any]) -> bytes:
 
 def _int8(content: bytes, request: dict[str, Any]) -> bytes:
     kept = tensors_to_keep(content, request["keep_float"]) | set(request.get("float_tensors", ()))
-    ranges = with_ranges(content, tensorflow_quantizer.load_calibration(request["calibration"]))
+    observed = observe(content, tensorflow_quantizer.load_calibration(request["calibration"]))
+    ranges = with_ranges(content, observed.whole_ranges())
     if request["way"] == "direct-litert":
         return direct.int8(content, ranges, kept)
     return ordered(tensorflow_quantizer.quantize(ranges, kept), *TFLiteGraph(content).names())

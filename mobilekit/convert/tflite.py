@@ -32,7 +32,7 @@ class TFLiteFiles:
     failed: dict[Precision, ToolError]
     """Why a file could not be made, with the op and the tool's words."""
     ranges: dict[str, Any] = field(default_factory=dict)
-    """What tells for the ranges of int8, as `int8_trial` has it."""
+    """What tells for the ranges of int8, as `int8.trial` has it."""
 
 
 def write_tflite(
@@ -116,7 +116,7 @@ def write_int8(
     settings: Int8 | None = None,
     float_tensors: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Quantize a float32 TFLite file that `write_tflite` made; return what tells for its ranges (`int8_trial`).
+    """Quantize a float32 TFLite file that `write_tflite` made; return what tells for its ranges (`int8.trial`).
 
     Args:
         float32: The file.

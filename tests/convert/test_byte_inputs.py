@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.artifacts.tflite import TFLiteGraph, type_of, unpack
 from mobilekit.convert.byte_inputs import draw_inputs, give_onnx_bytes, take_onnx_bytes, with_bytes, without_bytes
-from tests.calibrating import with_whole_ranges
+from mobilekit.convert.int8.calibration import observe, with_ranges
 from tests.tflite_by_hand import make_tflite
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (1, 2, 2, 3), np.uint8)
@@ -70,7 +70,8 @@ def test_tflite_takes_them_and_can_be_had_back() -> None:
 
 @pytest.mark.parametrize(("pixels", "highest"), [([], 9), (["x"], 255)])
 def test_pixels_have_a_step_for_each_byte_whatever_they_were_calibrated_on(pixels: list[str], highest: float) -> None:
-    graph = TFLiteGraph(with_whole_ranges(FLOAT32, {"x": np.full((1, 2, 2, 3), 9, np.float32)}, pixels))
+    ranges = observe(FLOAT32, {"x": np.full((1, 2, 2, 3), 9, np.float32)}).whole_ranges()
+    graph = TFLiteGraph(with_ranges(FLOAT32, ranges, pixels))
     (number,) = graph.signature_inputs().values()
     assert graph.tensors[number].quantization.max == highest
 

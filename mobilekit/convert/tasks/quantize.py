@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.float_regions import tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
-from mobilekit.convert.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.installed import writes_directly
-from mobilekit.convert.int8_ranges import WHOLE
-from mobilekit.convert.int8_trial import CHOSEN, Ranges, ranges_of
+from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
+from mobilekit.convert.int8.ranges import WHOLE
+from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
+from mobilekit.convert.int8.unlike_outputs import tensors_before, unlike_outputs, with_float_outputs
 from mobilekit.convert.opening import open_once
 from mobilekit.convert.outer_ends import with_outer_ends
-from mobilekit.convert.unlike_outputs import tensors_before, unlike_outputs, with_float_outputs
 from mobilekit.store.worker_loop import named
 
 _CONVERTER, _MODULE = "tensorflow.compiler.mlir.lite.python", "_pywrap_converter_api"
@@ -41,7 +41,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             recipe's of int8).
 
     Returns:
-        `ranges`: what tells for the ranges, as `int8_trial` has it, and which outputs stay in float.
+        `ranges`: what tells for the ranges, as `int8.trial` has it, and which outputs stay in float.
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     calibration = load_calibration(request["calibration"])
@@ -83,7 +83,7 @@ def int8(
     if settings["ranges"] == CHOSEN:
         ranges, told = ranges_of(observed, content, quantized)
     else:
-        ranges, told = {index: one.fitted(WHOLE) for index, one in observed.seen.items()}, {"ranges": WHOLE}
+        ranges, told = observed.whole_ranges(), {"ranges": WHOLE}
     made = quantized(ranges)
     made = made if settings["io"] == "int8" else with_outer_ends(made, settings["io"], pixels)
     return made, {**told, "float_outputs": list(unlike)}

@@ -35,7 +35,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `output_layouts`: NHWC or NCHW for each output of four axes in the TFLite files, by its name. `failed`: what was
         said of each precision that could not be made, as a reply; the others are made nevertheless. `ranges`: what
-        tells for those of int8, as `int8_trial` has it.
+        tells for those of int8, as `int8.trial` has it.
     """
     path = Path(request["onnx"])
     pixels = take_onnx_bytes(path)

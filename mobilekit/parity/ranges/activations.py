@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.convert.byte_inputs import LARGEST
-from mobilekit.convert.calibration import HARD_SWISH_ZERO
+from mobilekit.convert.int8.calibration import HARD_SWISH_ZERO
 from mobilekit.models.inputs import input_names
 from mobilekit.parity.ledger.float_nodes import hard_swished_nodes
 from mobilekit.parity.ledger.format_error import EachStep, Ranges

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.float_regions import leading_to
 from mobilekit.artifacts.tflite import TFLiteGraph, kinds, pack, type_of, unpack
-from mobilekit.convert.calibration import Observed
+from mobilekit.convert.int8.calibration import Observed
 
 FEWEST_LEVELS, OF_VALUES = 16, 100
 """A part that has as many values as the second, and would have fewer levels than the first, fails in the ledger."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.convert.int8.calibration import observe, with_ranges
 from mobilekit.convert.tasks.quantize import load_calibration
-from tests.calibrating import with_whole_ranges
 from tests.tflite_by_hand import make_tflite
 
 SHAPES = {"image": (2, 3, 4, 5), "tokens": (2, 6, 7), "prior": (2, 4)}
 INPUTS = np.float32([[-8, -1, 2, 4], [0, 1, 3, 6]])
+
+
+def with_whole_ranges(content: bytes, calibration: Mapping[str, NDArray[np.float32]]) -> bytes:
+    return with_ranges(content, observe(content, calibration).whole_ranges())
 
 
 def ranges_of(content: bytes) -> dict[str, tuple[float, float]]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import batches
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
-from mobilekit.convert.bias import correct_biases, inputs_of_layers
 from mobilekit.convert.byte_inputs import LARGEST
-from mobilekit.convert.int8_ranges import Range, Seen, is_kept_back
+from mobilekit.convert.int8.bias import correct_biases, inputs_of_layers
+from mobilekit.convert.int8.ranges import WHOLE, Range, Seen, is_kept_back
 
 HARD_SWISH_ZERO = -3.0
 
@@ -40,6 +40,10 @@ class Observed:
     """Likewise, those of float32 that are the model's own."""
     places: tuple[int, ...] = ()
     """Where these are among the file's outputs."""
+
+    def whole_ranges(self) -> dict[int, Range]:
+        """Return the range of each tensor from the lowest to the highest value."""
+        return {index: one.fitted(WHOLE) for index, one in self.seen.items()}
 
 
 def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> Observed:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.convert.calibration import observe
-from mobilekit.convert.int8_ranges import RULES, Seen, choose_rules, is_kept_back
+from mobilekit.convert.int8.calibration import observe
+from mobilekit.convert.int8.ranges import RULES, Seen, choose_rules, is_kept_back
 from tests.tflite_by_hand import make_tflite
 
 PICTURES = 56

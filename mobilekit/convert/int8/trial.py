@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.convert.calibration import Observed
-from mobilekit.convert.int8_ranges import FEWEST, WHOLE, Range, choose_rules
+from mobilekit.convert.int8.calibration import Observed
+from mobilekit.convert.int8.ranges import FEWEST, WHOLE, Range, choose_rules
 from mobilekit.convert.outer_ends import with_outer_ends
 
 CHOSEN = "chosen"
@@ -51,7 +51,7 @@ def ranges_of(
     """
     rules = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
     if observed.runs < FEWEST or not observed.outputs[0]:
-        return _fitted(observed, rules[WHOLE], True), {"ranges": WHOLE}
+        return observed.whole_ranges(), {"ranges": WHOLE}
     rules[CHOSEN] = choose_rules(TFLiteGraph(content), observed.seen)
     errors = {name: _error(observed, quantized(_fitted(observed, each, False))) for name, each in rules.items()}
     whole, chosen = errors[WHOLE], errors[CHOSEN]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mobilekit.artifacts.tflite import TAP, TFLiteGraph
-from mobilekit.convert.calibration import observe
-from mobilekit.convert.int8_ranges import WHOLE, choose_rules
-from mobilekit.convert.int8_trial import CHOSEN, ranges_of
+from mobilekit.convert.int8.calibration import observe
+from mobilekit.convert.int8.ranges import WHOLE, choose_rules
+from mobilekit.convert.int8.trial import CHOSEN, ranges_of
 from mobilekit.convert.tasks.quantize import int8
 from mobilekit.convert.tflite import write_int8
 from mobilekit.recipes.schema import Int8

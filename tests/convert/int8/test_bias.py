@@ -13,8 +13,8 @@ from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.tflite import TFLiteGraph, constant
-from mobilekit.convert.bias import rounded
-from mobilekit.convert.calibration import observe, with_corrected_biases
+from mobilekit.convert.int8.bias import rounded
+from mobilekit.convert.int8.calibration import observe, with_corrected_biases
 from tests.converting import Converted
 
 pytestmark = pytest.mark.slow

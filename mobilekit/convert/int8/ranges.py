@@ -4,7 +4,7 @@ From the lowest to the highest value ever seen, few pictures make the range and 
 can take two thirds of the levels. The mean of the pictures' own ends is narrower and cuts what goes beyond, and
 neither rule is best for all networks. So each tensor has its own, by the signal-to-quantization-noise ratio in
 pictures that a range was not fitted to, in decibel, which weighs every picture alike, however small its values are.
-Some pictures are kept back from all of it, to judge the whole file on (`int8_trial`).
+Some pictures are kept back from all of it, to judge the whole file on (`int8.trial`).
 """
 
 from __future__ import annotations
