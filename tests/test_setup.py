@@ -142,11 +142,11 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
     assert needed - installed_for_an_export(installer) <= {"absl-py", "onnx2tf", "opencv-python", "tensorflow"}
 
 
-LIBRARIES = ("timm", "torchvision", "transformers", "huggingface-hub")
+LIBRARIES = ("timm", "torchvision", "transformers", "huggingface-hub", "mediapipe")
 
 
 def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
-    """All but the libraries that models are of, which are asked for where one is; pydantic and onnx bring two."""
+    """All but the libraries that are asked for where they are used; pydantic and onnx bring two."""
     statements = [node for path in (ROOT / "mobilekit").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
     imported = {name.name for node in statements if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in statements if isinstance(node, ast.ImportFrom) and not node.level}

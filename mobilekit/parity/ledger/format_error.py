@@ -34,6 +34,7 @@ from mobilekit.parity.ledger.rounding import (
 from mobilekit.parity.ledger.task import Labels, k_for, stable_share
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.graph import trace
+from mobilekit.rewrites.fx.ops import SOFTMAX, is_call
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.bundle import INPUT
 
@@ -258,6 +259,10 @@ class _Stepper(Interpreter):
         return self.steps.output_hook(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
+SOFTMAX_RANGE = (0.0, 255 / 256)
+"""Of an int8 softmax, whatever it gives: a step of 1/256 (TensorFlow Lite 8-bit quantization specification)."""
+
+
 class FakeQuantInt8(EachStep):
     """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
 
@@ -281,7 +286,8 @@ class FakeQuantInt8(EachStep):
         self.kept = nodes_inside(graph, float_modules) | float_results(graph, keep_float)
         self.in_float = parts | self.kept
         self.unrounded = parts | fused_nodes(graph)
-        self.ranges = ranges or {}
+        softmaxes = (node.name for node in graph.graph.nodes if is_call(graph, node, SOFTMAX))
+        self.ranges = {**(ranges or {}), **dict.fromkeys(softmaxes, SOFTMAX_RANGE)}
 
     def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""

@@ -286,3 +286,18 @@ def test_the_noise_of_the_formats_is_measured_on_all_inputs() -> None:
     assert set(noise) == {"scores", "map"}
     for one in noise.values():
         assert 0 < one.float16_relative_l2 < one.int8_relative_l2 < 0.1
+
+
+def test_an_int8_softmax_has_steps_of_a_256th_whatever_range_was_recorded() -> None:
+    """As TFLite has it: probabilities of .2 to .4 are no nearer than others."""
+
+    class Scores(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.softmax(1)
+
+    graph = trace(Scores(), {"x": torch.zeros(1, 3)})
+    (name,) = (node.name for node in graph.graph.nodes if "softmax" in node.name)
+    made = FakeQuantInt8(graph, ranges={name: (0.0, 0.4), "x": (-1.0, 1.0)})(torch.tensor([[0.2, -0.1, 0.3]]))
+    steps = made.double().numpy() * 256
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    assert not np.allclose(made.double().numpy() * 255 / 0.4, np.rint(made.double().numpy() * 255 / 0.4), atol=1e-2)
