@@ -128,10 +128,11 @@ def measured_lines(ledger: Ledger) -> list[str]:
 def calibration_lines(ledger: Ledger) -> list[str]:
     """Return what is doubtful of inputs, how int8 came by its ranges, if on built-in inputs, and what is assumed."""
     lines, used = list(ledger.notes), ledger.calibration
-    if used and used.ranges and used.ranges.pictures:
-        lines.append(_ranges_in_words(used.ranges))
-    if used and used.ranges and used.ranges.float_outputs:
-        which = " and ".join(used.ranges.float_outputs)
+    ranges = used.ranges if used else None
+    if ranges and ranges.pictures:
+        lines.append(_ranges_in_words(ranges))
+    if ranges and ranges.float_outputs:
+        which = " and ".join(ranges.float_outputs)
         lines.append(
             f"int8 leaves {which} in float: one scale for all of an output would leave parts of it few values."
         )

@@ -33,7 +33,7 @@ class Error:
 
 
 def ranges_of(
-    observed: Observed, content: bytes, quantized: Callable[[Ranges], bytes]
+    observed: Observed, graph: TFLiteGraph, quantized: Callable[[Ranges], bytes]
 ) -> tuple[dict[int, Range], dict[str, Any]]:
     """Return the range of each tensor, and what tells for them.
 
@@ -42,7 +42,7 @@ def ranges_of(
 
     Args:
         observed: What the float32 file did.
-        content: That file.
+        graph: Of that file.
         quantized: Makes an int8 file with such ranges.
 
     Returns:
@@ -52,7 +52,7 @@ def ranges_of(
     rules = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
     if observed.runs < FEWEST or not observed.outputs[0]:
         return observed.whole_ranges(), {"ranges": WHOLE}
-    rules[CHOSEN] = choose_rules(TFLiteGraph(content), observed.seen)
+    rules[CHOSEN] = choose_rules(graph, observed.seen)
     errors = {name: _error(observed, quantized(_fitted(observed, each, False))) for name, each in rules.items()}
     whole, chosen = errors[WHOLE], errors[CHOSEN]
     best = CHOSEN if chosen.mean < whole.mean and chosen.worst <= whole.worst else WHOLE

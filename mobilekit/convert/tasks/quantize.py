@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.float_regions import tensors_to_keep
+from mobilekit.artifacts.float_regions import leading_to, tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.int8.ranges import WHOLE
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
-from mobilekit.convert.int8.unlike_outputs import tensors_before, unlike_outputs, with_float_outputs
+from mobilekit.convert.int8.unlike_outputs import unlike_outputs, with_float_outputs
 from mobilekit.convert.opening import open_once
 from mobilekit.convert.outer_ends import with_outer_ends
 from mobilekit.store.worker_loop import named
@@ -70,18 +70,18 @@ def int8(
             calibrated, and `io` is what the file takes and gives.
     """
     kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
-    observed = observe(content, calibration, kept)
-    unlike = unlike_outputs(content, observed)
-    kept |= tensors_before(content, unlike.values())
+    graph, observed = TFLiteGraph(content), observe(content, calibration, kept)
+    unlike = unlike_outputs(graph, observed)
+    kept |= leading_to(graph, [graph.makers[number] for number in unlike.values()])
     network = with_corrected_biases(content, observed, kept) if settings["correct_bias"] else content
 
     def quantized(ranges: Ranges) -> bytes:
         with named("the TensorFlow Lite converter"):
             made = quantize(with_ranges(network, ranges, pixels), kept)
-        return with_float_outputs(ordered(made, *TFLiteGraph(content).names()), unlike)
+        return with_float_outputs(ordered(made, *graph.names()), unlike)
 
     if settings["ranges"] == CHOSEN:
-        ranges, told = ranges_of(observed, content, quantized)
+        ranges, told = ranges_of(observed, graph, quantized)
     else:
         ranges, told = observed.whole_ranges(), {"ranges": WHOLE}
     made = quantized(ranges)

@@ -21,6 +21,7 @@ from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, is_label
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
+from mobilekit.parity.ledger.invariants import INT8_SOFTMAX_STEP
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.other_orders import FEWEST_ORDERS, run_in_other_orders
 from mobilekit.parity.ledger.result import FormatError, Metrics, StableShare
@@ -259,8 +260,8 @@ class _Stepper(Interpreter):
         return self.steps.output_hook(n, result) if is_made and n.op not in ("output", "get_attr") else result
 
 
-SOFTMAX_RANGE = (0.0, 255 / 256)
-"""Of an int8 softmax, whatever it gives: a step of 1/256 (TensorFlow Lite 8-bit quantization specification)."""
+SOFTMAX_RANGE = (0.0, 255 * INT8_SOFTMAX_STEP)
+"""Of an int8 softmax's outputs, whatever they are."""
 
 
 class FakeQuantInt8(EachStep):

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.output_parts import FEWEST_LEVELS, OF_VALUES, different_values, sorted_parts
 from mobilekit.parity.ledger.metrics import Floats
 from mobilekit.parity.ledger.result import BrokenInvariant
 from mobilekit.store.stages import Stage
@@ -23,9 +24,6 @@ INT8_SOFTMAX_STEP = 1 / 256
 """Step of an int8 softmax's outputs (TensorFlow Lite 8-bit quantization specification)."""
 INT8_LOG_SOFTMAX_STEP, INT8_LOG_SOFTMAX_LOW = 16 / 256, -16.0
 """Step of an int8 log-softmax's outputs, and what lower ones are cut to (the same specification)."""
-LEVELS, OF_LEVELS = 16, 100
-"""A part of an int8 output with fewer different values than the first is useless where it had the second: it has less
-than a sixteenth of the range that the whole output is rounded in."""
 CHANCE = 0.001
 """Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
@@ -171,22 +169,16 @@ def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[
 def _few_levels(reference: Floats, candidate: Floats) -> Iterator[BrokenInvariant]:
     """Find parts along the channels, or the last axis as of many detectors, that 8 bits leave few values of."""
     for axis in _axes(candidate):
-        ours, theirs = (_levels(outputs, axis) for outputs in (reference, candidate))
-        lost = np.flatnonzero((theirs < LEVELS) & (ours >= OF_LEVELS))
+        ours, theirs = (different_values(sorted_parts(outputs, axis)) for outputs in (reference, candidate))
+        lost = np.flatnonzero((theirs < FEWEST_LEVELS) & (ours >= OF_VALUES))
         if len(lost):
             worst = lost[theirs[lost].argmin()]
             text = (
-                f"{len(lost)} of {len(ours)} parts along axis {axis} have fewer than {LEVELS} different values left: "
-                f"part {worst} has {theirs[worst]}, where the one compared with has {ours[worst]}"
+                f"{len(lost)} of {len(ours)} parts along axis {axis} have fewer than {FEWEST_LEVELS} different values "
+                f"left: part {worst} has {theirs[worst]}, where the one compared with has {ours[worst]}"
             )
             yield BrokenInvariant("levels", text, _SHARED_SCALE)
             return
-
-
-def _levels(outputs: Floats, axis: int) -> NDArray[np.int64]:
-    """Return how many different values each part of outputs has, over all inputs and places."""
-    parts = np.sort(np.moveaxis(outputs, axis, 0).reshape(outputs.shape[axis], -1), axis=1)
-    return np.asarray(1 + (np.diff(parts, axis=1) != 0).sum(1))
 
 
 def _saturated(

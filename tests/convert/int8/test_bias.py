@@ -19,6 +19,8 @@ from tests.converting import Converted
 
 pytestmark = pytest.mark.slow
 
+CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""The axis of the outputs' channels in the weights of each kind of layer, by TFLite's schema."""
 LAYERS = {
     "plain": lambda: nn.Conv2d(6, 5, 3, padding=1),
     "stride": lambda: nn.Conv2d(6, 5, 3, stride=2, padding=1, bias=False),
@@ -69,12 +71,12 @@ def corrected_of(content: bytes, pictures: NDArray[np.float32], kept: Sequence[s
 
 def with_rounded_weights(graph: TFLiteGraph) -> int:
     """Round the weights of all layers as int8 has them; return of how many."""
-    layers = graph.ops_of({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+    layers = graph.ops_of(CHANNELS)
     for op in layers:
         tensor = graph.tensors[graph.operands[op][1]]
         weights = constant(graph.model, tensor)
         assert weights is not None
-        values = rounded(weights, 3 if graph.kinds[op] == "DEPTHWISE_CONV_2D" else 0).astype(np.float32)
+        values = rounded(weights, CHANNELS[graph.kinds[op]]).astype(np.float32)
         graph.model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
     return len(layers)
 
@@ -97,16 +99,15 @@ def test_the_mean_of_each_channel_is_that_of_the_float_network(
 
 def test_weights_are_those_that_the_quantizer_makes(net: Converted) -> None:
     float32, int8 = TFLiteGraph(net.float32.read_bytes()), TFLiteGraph(net.int8().read_bytes())
-    kinds = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
     wanted = [
-        rounded(weights, kinds[float32.kinds[op]])
-        for op in float32.ops_of(kinds)
+        rounded(weights, CHANNELS[float32.kinds[op]])
+        for op in float32.ops_of(CHANNELS)
         if (weights := constant(float32.model, float32.tensors[float32.operands[op][1]])) is not None
     ]
     found = []
-    for op in int8.ops_of(kinds):
+    for op in int8.ops_of(CHANNELS):
         tensor = int8.tensors[int8.operands[op][1]]
-        values, axis = constant(int8.model, tensor), kinds[int8.kinds[op]]
+        values, axis = constant(int8.model, tensor), CHANNELS[int8.kinds[op]]
         assert values is not None
         shape = [len(tensor.quantization.scale) if at == axis else 1 for at in range(values.ndim)]
         found.append(values * np.asarray(tensor.quantization.scale, np.float64).reshape(shape))
@@ -118,7 +119,7 @@ def test_weights_are_those_that_the_quantizer_makes(net: Converted) -> None:
 def test_layers_that_stay_in_float_keep_their_biases(net: Converted, pictures: NDArray[np.float32]) -> None:
     content = net.float32.read_bytes()
     graph = TFLiteGraph(content)
-    makers = graph.ops_of({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+    makers = graph.ops_of(CHANNELS)
     names = [graph.name(graph.results[op][0]) for op in makers]
     kept, changed = biases(corrected_of(content, pictures, names)), biases(corrected_of(content, pictures))
     before = biases(content)
@@ -131,5 +132,5 @@ def biases(content: bytes) -> dict[str, NDArray[np.float32] | None]:
     graph = TFLiteGraph(content)
     return {
         graph.name(graph.results[op][0]): constant(graph.model, graph.tensors[graph.operands[op][2]])
-        for op in graph.ops_of({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+        for op in graph.ops_of(CHANNELS)
     }

@@ -73,7 +73,7 @@ def test_chosen_ranges_that_cut_one_picture_are_not_taken(net: Converted) -> Non
     )
     for files, wanted in (((bad, good), CHOSEN), ((good, bad), "min-max")):
         made = iter(files)
-        _ranges, told = ranges_of(observed, content, lambda _ranges, made=made: next(made))  # type: ignore[misc]
+        _ranges, told = ranges_of(observed, TFLiteGraph(content), lambda _ranges, made=made: next(made))  # type: ignore[misc]
         assert told["ranges"] == wanted
         better, worse = ("chosen", "min-max") if wanted == CHOSEN else ("min-max", "chosen")
         assert told["relative_l2"][better]["worst"] < told["relative_l2"][worse]["worst"]
@@ -92,7 +92,7 @@ def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net
     rules = choose_rules(TFLiteGraph(tapped), observe(tapped, calibration).seen)
     assert rules[answer] == WHOLE != rules[shown]
     quantized = int8(tapped, calibration, (), (), {**SETTINGS, "ranges": "min-max"})[0]
-    _ranges, told = ranges_of(copied, tapped, lambda _ranges: quantized)
+    _ranges, told = ranges_of(copied, TFLiteGraph(tapped), lambda _ranges: quantized)
     assert 0 < told["relative_l2"][CHOSEN]["mean"] < 0.2
 
 

@@ -45,6 +45,14 @@ class Joined(Heads):
         return joined.transpose(1, 2) if self.last else joined
 
 
+class Read(Joined):
+    """The same, and what else is made of the output."""
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        joined = super().forward(image)
+        return {"joined": joined, "places": nn.functional.avg_pool1d(joined, 4)}
+
+
 class Apart(Heads):
     """Two outputs."""
 
@@ -83,6 +91,17 @@ def test_scores_beside_boxes_keep_their_values(last: bool, tmp_path: Path) -> No
     for part in range(4, 7):
         assert len(np.unique(made[:, part])) >= 100
         assert np.linalg.norm(made[:, part] - wanted[:, part]) < 0.05 * np.linalg.norm(wanted[:, part])
+
+
+def test_an_output_that_stays_in_float_may_be_read_by_others(tmp_path: Path) -> None:
+    told, runtime, net = quantized(Read(64.0), tmp_path)
+    assert "joined" in told["float_outputs"]  # type: ignore[operator]
+    inputs = normal(4, *SHAPE, seed=9)
+    with torch.no_grad():
+        wanted = net.model(torch.from_numpy(inputs))
+    for name, made in runtime.run({"input": inputs}).items():
+        error = np.linalg.norm(made - wanted[name].numpy()) / np.linalg.norm(wanted[name].numpy())
+        assert error < 0.02, name
 
 
 @pytest.mark.parametrize("model", [Joined(1.0), Apart(64.0), Classes()], ids=["alike", "apart", "probabilities"])
