@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import options
-from mobilekit.cli.output import fail, out
+from mobilekit.cli.output import check_place, fail, out
 from mobilekit.errors import UsageError
-from mobilekit.store.bundle import find_changes, open_bundle, refuse_inside_bundle
+from mobilekit.store.bundle import find_changes, open_bundle
 
 
 def card(
@@ -31,11 +31,7 @@ def card(
     Examples: `mobilekit card artifacts/ghostnetv2 -o README.md` ·
     `mobilekit card artifacts/mine -o README.md --license apache-2.0 --bench bench.md`
     """
-    if output.suffix.lower() != ".md":
-        raise UsageError(f"{output} does not end in .md.", "The card is Markdown; the Hub shows README.md.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
-    refuse_inside_bundle(output)
+    check_place(output, (".md",), "The card is Markdown; the Hub shows README.md.")
     from mobilekit.cli.render.card import card_markdown
     from mobilekit.cli.results import result_of
     from mobilekit.parity.ledger.result import ledger_of

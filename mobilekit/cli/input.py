@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import complete, options
-from mobilekit.cli.output import out, print_json
-from mobilekit.errors import UsageError
-from mobilekit.store.bundle import open_bundle, refuse_inside_bundle
+from mobilekit.cli.output import check_place, out, print_json
+from mobilekit.store.bundle import open_bundle
 
 
 def input(  # noqa: A001 - the command's name
@@ -35,12 +34,8 @@ def input(  # noqa: A001 - the command's name
     `mobilekit input artifacts/ghostnetv2 cat.jpg --app mediapipe -o seen.png` ·
     `mobilekit input artifacts/ghostnetv2 cat.jpg --tensor dumped.npy`
     """
-    if output and output.suffix.lower() != ".png":
-        raise UsageError(f"{output} does not end in .png.", "What the model sees is written as a PNG.")
-    if output and not output.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
     if output:
-        refuse_inside_bundle(output)
+        check_place(output, (".png",), "What the model sees is written as a PNG.")
     opened = open_bundle(bundle)
     from mobilekit.cli.render.input import input_lines
     from mobilekit.jobs.see_input import png_of, see_input

@@ -10,13 +10,16 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.text import Text
+
+from mobilekit.errors import UsageError
 
 _PIPE_WIDTH = 200
 _WIDEST = 1000
@@ -93,6 +96,26 @@ def working(start: str) -> Iterator[Callable[[str], None]]:
     torch.set_num_threads(1)
     with progress(start) as tell:
         yield tell
+
+
+def check_place(path: Path, suffixes: Sequence[str], why: str) -> None:
+    """Refuse a place for a file of a kind that is not written, in no folder, or in a bundle.
+
+    Args:
+        path: Where to write.
+        suffixes: Of the files that are written, the usual one first.
+        why: What is written, a sentence.
+
+    Raises:
+        UsageError: The place is none.
+    """
+    from mobilekit.store.bundle import refuse_inside_bundle  # a seventh of what all commands take to start
+
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path} does not end in {suffixes[0]}.", why)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another place with -o.")
+    refuse_inside_bundle(path)
 
 
 def fail(message: str, hint: str = "") -> None:

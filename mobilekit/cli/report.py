@@ -11,11 +11,8 @@ import typer
 from mobilekit.cli import options
 from mobilekit.cli.diff_request import refuse_without_layers
 from mobilekit.cli.layers import look_inside
-from mobilekit.cli.output import fail, out, print_json, working
-from mobilekit.errors import UsageError
-from mobilekit.store.bundle import find_changes, open_bundle, refuse_inside_bundle
-
-_SUFFIXES = (".html", ".htm")
+from mobilekit.cli.output import check_place, fail, out, print_json, working
+from mobilekit.store.bundle import find_changes, open_bundle
 
 
 def report(
@@ -35,11 +32,7 @@ def report(
     Examples: `mobilekit report artifacts/ghostnetv2 -o ghostnetv2.html` ·
     `mobilekit report artifacts/ghostnetv2 --layers --precision float32,int8 -o ghostnetv2.html`
     """
-    if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{output} does not end in .html.", "The report is a page of HTML.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {output.absolute().parent}.", "Make it, or choose another place with -o.")
-    refuse_inside_bundle(output)
+    check_place(output, (".html", ".htm"), "The report is a page of HTML.")
     if not layers:
         refuse_without_layers(inputs=inputs, reference=reference, calibration=calibration, precision=precision)
     from mobilekit.cli.results import result_of
