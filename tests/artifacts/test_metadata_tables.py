@@ -70,12 +70,16 @@ def test_what_is_damaged_is_told(content: bytes) -> None:
 
 
 def test_every_damaged_byte_is_read_or_told() -> None:
-    whole = to_flatbuffer(WHOLE)
+    whole, told, read = to_flatbuffer(WHOLE), set(), []
     for place in range(len(whole)):
         try:
-            from_flatbuffer(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        except ValueError:
-            continue
+            read.append(from_flatbuffer(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]))
+        except ValueError as error:
+            told.add(place)
+            assert str(error) in ("it is damaged", "it has another identifier than M001")
+    assert told >= {4, 5, 6, 7}, "the identifier"
+    assert all(isinstance(each, ModelMetadata) for each in read)
+    assert any(each != WHOLE for each in read), "some bytes are values"
 
 
 @pytest.fixture
