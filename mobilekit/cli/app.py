@@ -34,6 +34,7 @@ COMMANDS = (
     "doctor",
     "inspect",
     "goldens",
+    "app",
     "report",
     "card",
     "verify",
@@ -41,6 +42,8 @@ COMMANDS = (
     "schema",
 )
 """In the order of the help; each is a module of this package with a function of its name, or with an `app`."""
+_MODULES = {"app": "app_project"}
+"""Those of another name than the command."""
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -78,7 +81,7 @@ def application(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(common)
     for command in commands:
-        name = command.replace("-", "_")
+        name = _MODULES.get(command, command.replace("-", "_"))
         module = import_module(f"mobilekit.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=command)

@@ -12,6 +12,7 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.store.result import adapter
 
 TYPES = {
+    "app": "mobilekit.jobs.app_project.write:AppProject",
     "bench": "mobilekit.bench.result:AnyBench",
     "diff": "mobilekit.cli.results:DiffResult",
     "export": "mobilekit.cli.results:ExportResult",

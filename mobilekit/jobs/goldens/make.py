@@ -60,6 +60,7 @@ def make_goldens(
     reference: str | None = None,
     force: bool = False,
     progress: Progress = lambda _message: None,
+    files: Sequence[str] | None = None,
 ) -> Goldens:
     """Run a bundle's files on some inputs, and write these and what comes of them.
 
@@ -71,6 +72,7 @@ def make_goldens(
         reference: `FILE.py:FACTORY`, for a bundle that was exported from one; for the tolerances of GPUs alone.
         force: Replace a folder of goldens.
         progress: Is told what goes on.
+        files: Of the bundle's, those to run; all without.
 
     Raises:
         UsageError: The bundle was changed, the inputs cannot be used, or something else is in the way.
@@ -84,17 +86,17 @@ def make_goldens(
     evaluation = read_evaluation(recipe, inputs)
     some = {name: array[:count] for name, array in evaluation.inputs.items()}
     errors, notes = _format_errors(bundle, some, reference, progress)
-    files = _files(bundle, errors, on_gpu=not notes)
-    _check_labels(evaluation, files[-1])
+    run = _files(bundle, errors, files, on_gpu=not notes)
+    _check_labels(evaluation, run[-1])
     with whole_folder(output, replace=force) as folder:
-        cases = tuple(_cases(folder, bundle.path, files, recipe, evaluation, some, progress))
+        cases = tuple(_cases(folder, bundle.path, run, recipe, evaluation, some, progress))
         made = Goldens(
             FORMAT,
             str(bundle.manifest["model"]["name"]),
             str(bundle.manifest["request"]),
             Path(os.path.relpath(bundle.path.resolve(), output.resolve())).as_posix(),
             {name: installed_version(name) or "not installed" for name in ("ai-edge-litert", "onnxruntime")},
-            files,
+            run,
             cases,
             notes,
         )
@@ -102,10 +104,13 @@ def make_goldens(
     return made
 
 
-def _files(bundle: Bundle, errors: Mapping[str, FormatError], on_gpu: bool) -> tuple[GoldenFile, ...]:
-    """Return a bundle's TFLite files and its ONNX file, the last, with their tolerances."""
+def _files(
+    bundle: Bundle, errors: Mapping[str, FormatError], files: Sequence[str] | None, on_gpu: bool
+) -> tuple[GoldenFile, ...]:
+    """Return a bundle's TFLite files and its ONNX file, the last, with their tolerances; those named, or all."""
     made = []
-    for stage in (*map(tflite_stage, bundle.precisions), Stage.ONNX_SIMPLIFIED):
+    there = (*map(tflite_stage, bundle.precisions), Stage.ONNX_SIMPLIFIED)
+    for stage in (each for each in there if files is None or each.file in files):
         entry = File.from_json(bundle.manifest["artifacts"][stage.file])
         digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
         made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors, on_gpu)))

@@ -110,7 +110,7 @@ def _resized(image: Image.Image, spec: Input) -> Image.Image:
     inside = (max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height))
     across, down = width / (right - left), height / (bottom - top)
     size = max(1, round((inside[2] - inside[0]) * across)), max(1, round((inside[3] - inside[1]) * down))
-    ground = Image.new(image.mode, (width, height), _ground(spec))
+    ground = Image.new(image.mode, (width, height), ground_color(spec))
     ground.paste(_scaled(image, size, inside, spec), ((width - size[0]) // 2, (height - size[1]) // 2))
     return ground
 
@@ -143,7 +143,8 @@ def _part(size: tuple[int, int], spec: Input) -> tuple[float, float]:
     return largest_part(size, spec)
 
 
-def _ground(spec: Input) -> tuple[int, ...]:
+def ground_color(spec: Input) -> tuple[int, ...]:
+    """Return the color, 0 to 255, of what is beside a padded picture: the mean, in the order of Pillow's channels."""
     values = tuple(min(255, max(0, round(255 * value))) for value in spec.mean)
     return values[::-1] if spec.color == "bgr" else values
 

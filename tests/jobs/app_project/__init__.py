@@ -1,0 +1,1 @@
+"""Tests of jobs/app_project."""

@@ -1,0 +1,59 @@
+"""Facts as templates are given them, of bundles that nobody has to export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mobilekit.jobs.app_project.facts import AppFacts, AppFile
+from mobilekit.jobs.app_project.platforms import PLATFORMS
+from mobilekit.recipes.inputs.preprocess import ground_color
+from mobilekit.recipes.schema import Input
+from mobilekit.store.manifest import Tensor
+
+SPECS: dict[str, dict[str, Any]] = {
+    "center crop": {"size": 24},
+    "wide crop": {"size": [16, 40], "crop": 0.9, "resize": {"filter": "bilinear"}},
+    "stretched": {"size": [24, 32], "crop": 0.8, "resize": {"mode": "stretch", "filter": "lanczos"}},
+    "padded": {"size": 32, "crop": 1.0, "resize": {"mode": "pad", "filter": "area"}},
+    "padded bgr": {"size": [20, 32], "crop": 1.0, "color": "bgr", "resize": {"mode": "pad"}, "mean": [0.1, 0.5, 0.9]},
+    "plain": {"size": 24, "resize": {"filter": "bilinear", "antialias": False}},
+    "corners": {"size": 24, "crop": 1.0, "resize": {"filter": "bilinear", "antialias": False, "corners": True}},
+    "plain bicubic": {"size": 24, "crop": 1.0, "resize": {"filter": "bicubic", "antialias": False}},
+    "nearest": {"size": 24, "resize": {"filter": "nearest", "antialias": False}},
+    "gray": {"size": 24, "color": "gray", "mean": [0.5], "std": [0.5]},
+    "rgba, not turned": {"size": 24, "color": "rgba", "mean": [0.5] * 4, "std": [0.5] * 4, "exif": "ignore"},
+}
+"""A recipe's `input` of every kind."""
+
+
+def make_facts(
+    platform: str, spec: dict[str, Any], outputs: tuple[int, ...] = (1, 4), labels: tuple[str, ...] = ()
+) -> AppFacts:
+    """Return the facts of a bundle with one float32 file.
+
+    Args:
+        platform: Of the project.
+        spec: The recipe's `input`.
+        outputs: Shape of its output.
+        labels: Names of its classes.
+    """
+    picture = Input.model_validate(spec)
+    shape = [1, *picture.sides, picture.channel_count]
+    file = AppFile(
+        "model.float32.tflite",
+        Tensor("input", shape, "NHWC", picture.dtype),
+        (Tensor("logits", list(outputs), None, "float32"),),
+    )
+    return AppFacts(
+        name="a net",
+        slug="a_net",
+        files=(file,),
+        left_out={"model.int8.tflite": "it is none"},
+        picture=picture,
+        how="somehow",
+        ground=ground_color(picture),
+        labels=labels,
+        has_scores=len(outputs) == 2,
+        cases=2,
+        versions=PLATFORMS[platform].versions(),
+    )
