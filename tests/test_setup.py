@@ -260,7 +260,7 @@ def test_a_wheel_installed_elsewhere_can_export(tmp_path: Path) -> None:
         archive.extractall(site)
     recipes = {f"export_recipes/{path.name}" for path in (ROOT / "export_recipes").glob("*.yaml")}
     weights = {str(path.relative_to(ROOT)) for path in (ROOT / "mobilekit").rglob("*.safetensors")}
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "mobilekit").rglob("*.j2")}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "mobilekit").rglob("templates/**/*") if path.is_file()}
     assert recipes and weights and templates and recipes | weights | templates <= set(names)
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
     # Without the site-packages' own .pth files: they would bring the checkout back.

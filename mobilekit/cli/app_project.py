@@ -12,7 +12,7 @@ from mobilekit.cli.output import err, out, print_json, working
 
 
 def app_project(
-    platform: Annotated[Literal["python"], typer.Argument(help="What it runs on.", show_default=False)],
+    platform: Annotated[Literal["web", "python"], typer.Argument(help="What it runs on.", show_default=False)],
     bundle: options.BundleFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     precision: options.GoldenPrecisions = None,
@@ -25,10 +25,10 @@ def app_project(
 ) -> None:
     """Write a small project around a bundle: preprocessing, labels, latency, and a test that replays golden cases.
 
-    `python` is a program for a Raspberry Pi or any Linux machine, with LiteRT. The first precision that is named runs,
-    and the others can be chosen.
+    `web` is a page with LiteRT.js and ONNX Runtime Web; `python` a program with LiteRT for a Raspberry Pi or any Linux
+    machine. The first precision that is named runs, and the others can be chosen.
 
-    Examples: `mobilekit app python artifacts/ghostnetv2 -o app` ·
+    Examples: `mobilekit app web artifacts/ghostnetv2 -o app` ·
     `mobilekit app python artifacts/mine -o app --precision int8,float32 --labels labels.txt --inputs photos`
     """
     from mobilekit.cli.render.format import count as plural

@@ -31,6 +31,21 @@ class Platform:
     """Whether its golden test runs files on a GPU, too."""
 
 
+_WEB_DTYPES = ("float32", "int32", "uint8")
+"""That LiteRT.js 2.5 takes and gives."""
+_WEB_PACKAGES = {"@litertjs/core": "2.5.3", "@litertjs/wasm-utils": "2.5.3", "onnxruntime-web": "1.30.0"}
+"""With which the project's golden test was seen to pass."""
+
+
+def _not_on_the_web(file: File) -> str | None:
+    """Return what LiteRT.js refuses in a TFLite file; ONNX Runtime Web takes all that is exported."""
+    other = [each for each in (*file.inputs, *file.outputs) if each.dtype not in _WEB_DTYPES]
+    if file.format != "tflite" or not other:
+        return None
+    advice = "; export with `int8: {io: float32}`, or take model.onnx" if other[0].dtype == "int8" else ""
+    return f"LiteRT.js takes and gives {', '.join(_WEB_DTYPES)}, and its {other[0].name} is {other[0].dtype}{advice}"
+
+
 def _installed() -> dict[str, str]:
     """Return the versions that the files were measured with here, as the lowest of their major version."""
     there = {name: metadata.version(name) for name in ("ai-edge-litert", "numpy", "pillow")}
@@ -46,5 +61,14 @@ PLATFORMS: Mapping[str, Platform] = {
         "labels.txt",
         "goldens",
         "pip install -r requirements.txt && python -m unittest",
+    ),
+    "web": Platform(
+        ("tflite", "onnx"),
+        _not_on_the_web,
+        lambda: _WEB_PACKAGES,
+        "model",
+        "labels.txt",
+        "goldens",
+        "npm install && npm test && npm start",
     ),
 }

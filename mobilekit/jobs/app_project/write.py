@@ -25,6 +25,7 @@ Progress = Callable[[str], None]
 TEMPLATES = Path(__file__).parent / "templates"
 """A folder for each platform, with the files of a project; and one with what several include."""
 _SUFFIX = ".j2"
+"""Of what depends on the model."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,12 @@ def rendered(platform: str, facts: AppFacts) -> Iterator[tuple[str, str]]:
         keep_trailing_newline=True,
     )
     environment.filters["tensor"] = tensor_words
-    for template in environment.list_templates(filter_func=lambda name: name.startswith(f"{platform}/")):
-        path = template.removeprefix(f"{platform}/").removesuffix(_SUFFIX)
-        yield path, environment.get_template(template).render(vars(facts))
+    for name in environment.list_templates(filter_func=lambda name: name.startswith(f"{platform}/")):
+        path = name.removeprefix(f"{platform}/")
+        if path.endswith(_SUFFIX):
+            yield path.removesuffix(_SUFFIX), environment.get_template(name).render(vars(facts))
+        else:  # the same for every model
+            yield path, (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def tensor_words(tensor: Tensor) -> str:

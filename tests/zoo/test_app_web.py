@@ -1,0 +1,61 @@
+"""The project for the web in headless Chromium, with its packages from npm."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.command_line import Cli
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+pytestmark = [
+    pytest.mark.zoo,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm"),
+    pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="needs Chromium or Chrome"),
+]
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def project(tiny_bundle: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its packages."""
+    folder = tmp_path_factory.mktemp("web") / "app"
+    done = cli("app", "web", tiny_bundle, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    installed = run(folder, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
+    if installed.returncode != 0:
+        pytest.skip(f"npm gets no packages: {installed.stderr.strip().splitlines()[-1:]}")
+    return folder
+
+
+def test_the_golden_test_passes(project: Path) -> None:
+    done = run(project, "npm", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^pass (case-\d) (\S+) logits \((.+)\): (\w+) (\S+), limit", done.stdout, re.MULTILINE)
+    runtimes = {file: runtime for _, file, runtime, _, _ in rows}
+    names = ("float32", "float16", "dynamic")
+    assert runtimes == {"model.onnx": "ONNX Runtime Web"} | {f"model.{name}.tflite": "LiteRT.js" for name in names}
+    assert len(rows) == 4 * 2
+    assert all(float(value) < 1e-5 for *_, metric, value in rows if metric == "max_abs")
+    drifts = re.findall(r"pixels (\S+) levels of 255 off", done.stdout)
+    assert len(drifts) == 4 * 2 and all(0.1 < float(drift) < 4 for drift in drifts)
+
+
+def test_the_golden_test_can_fail(project: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(project, tmp_path / "app", symlinks=True))
+    content = json.loads((folder / "goldens" / "goldens.json").read_text())
+    path = folder / "goldens" / content["cases"][1]["expected"]["model.onnx"]["logits"]
+    np.save(path, np.load(path) + np.float32(1e-4))
+    done = run(folder, "npm", "test")
+    assert done.returncode == 1
+    assert re.findall(r"^FAIL (.*) logits", done.stdout, re.MULTILINE) == ["case-1 model.onnx"]
