@@ -80,3 +80,7 @@ class Rewrite(ABC, Generic[OptionsType]):
     @abstractmethod
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Change the graph at one site, in place."""
+
+    def told(self, site: Site) -> str:
+        """Return what `apply` did at a site, or what that costs, where it differs from site to site."""
+        return site.detail

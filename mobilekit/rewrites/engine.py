@@ -173,13 +173,14 @@ class _Run:
     def apply(self, graph: GraphModule, step: Step) -> StepReport:
         """Change the graph by one step, and prove or measure it."""
         allowed, refused = _sort_sites(graph, step)
-        paths, details = tuple(site.path for site in allowed), tuple(site.detail for site in allowed)
-        report = StepReport(step.name, step.rewrite.exactness, paths, tuple(refused), details)
+        paths = tuple(site.path for site in allowed)
+        report = StepReport(step.name, step.rewrite.exactness, paths, tuple(refused))
         if not allowed:
             return report if refused else replace(report, notes=("it matches nothing in this model",))
         if report.exactness is Exactness.APPROXIMATE:
             report = replace(report, max_drift=step.spec.max_drift, min_top1_agreement=step.spec.min_top1_agreement)
         apply_at(graph, step.rewrite, allowed, self.calibration, self.examples)
+        report = replace(report, details=tuple(step.rewrite.told(site) for site in allowed))
         if not self.prove:
             return report
         if report.exactness.is_proved:

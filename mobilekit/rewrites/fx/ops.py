@@ -27,6 +27,7 @@ SILU = Op((aten.silu.default,))
 HARD_SWISH = Op((aten.hardswish.default,))
 GELU = Op((aten.gelu.default,))
 RELU = Op((aten.relu.default,))
+LEAKY_RELU = Op((aten.leaky_relu.default,))
 CLAMP = Op((aten.clamp.default,))
 MULTIPLY = Op((aten.mul.Tensor,))
 DIVIDE = Op((aten.div.Tensor,))
@@ -86,7 +87,7 @@ LAYER_NORM = Op((aten.layer_norm.default,), (nn.LayerNorm,))
 GROUP_NORM = Op((aten.group_norm.default,), (nn.GroupNorm,))
 CHANNEL_SHUFFLE = Op((aten.channel_shuffle.default, aten.native_channel_shuffle.default))
 
-_SIZE = Op((aten.sym_size.int,))
+SIZE = Op((aten.sym_size.int,))
 
 _MODES = {
     aten.upsample_nearest1d.vec: "nearest",
@@ -144,7 +145,7 @@ def operands(graph: GraphModule, node: Any, op: Op) -> tuple[Any, Any] | None:
 
 def value_users(graph: GraphModule, node: Node) -> list[Node]:
     """Return the users of a node's values; those that ask for its shape alone are left out."""
-    return [user for user in node.users if not is_call(graph, user, _SIZE)]
+    return [user for user in node.users if not is_call(graph, user, SIZE)]
 
 
 def concatenated(joined: Node) -> list[Node]:
