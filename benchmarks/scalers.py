@@ -30,7 +30,7 @@ from mobilekit.recipes.inputs.apps import APPS, AppInput
 from mobilekit.recipes.inputs.bilinear import scale_bilinear
 from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import Array, kept_part, open_picture, preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT, open_bundle
 from tests.tflite_by_hand import make_bytes_through
 

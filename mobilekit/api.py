@@ -95,6 +95,7 @@ def export(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     input_dtype: str | None = None,
+    frame: tuple[int, int] | None = None,
     batch: int | None = None,
     crop: float | None = None,
     resize: Sequence[str] | None = None,
@@ -129,6 +130,7 @@ def export(
         mean: Of values in 0..1, for each channel, or one for all.
         std: As `mean`.
         input_dtype: What files take of a picture: float32, as mean and std make it, or uint8, its bytes 0 to 255.
+        frame: Height and width of the picture that files take, and crop, scale and normalize themselves.
         batch: How many inputs the files take at once; 1 without.
         crop: Share of a picture's shorter side that is kept.
         resize: How a picture gets its size: crop, stretch or pad; bilinear, bicubic, area, nearest or lanczos; plain
@@ -153,6 +155,7 @@ def export(
         "mean": mean,
         "std": std,
         "dtype": input_dtype,
+        "frame": frame,
         "batch": batch,
         "crop": crop,
         "resize": resize,

@@ -20,7 +20,7 @@ from mobilekit.recipes.inputs.builtin import EVALUATION_PHOTOS, varied_views
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import stack
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.files import write_json
 

@@ -14,7 +14,7 @@ from benchmarks.coverage.families import TIMM
 from benchmarks.coverage.own_nets import OWN
 from mobilekit.recipes.inputs.builtin import CALIBRATION_PHOTOS, varied_views
 from mobilekit.recipes.inputs.preprocess import stack
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 TIMM_GROUP, HUB_GROUP, OWN_GROUP = "timm", "transformers", "maps, boxes and finer images"
 _NAMES = {TIMM_GROUP: tuple(TIMM), HUB_GROUP: tuple(hub.HUB), OWN_GROUP: tuple(OWN)}

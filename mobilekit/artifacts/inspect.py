@@ -15,7 +15,8 @@ from mobilekit.artifacts.metadata import Metadata, metadata_in
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
 from mobilekit.errors import UsageError
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import MANIFEST, open_bundle
 from mobilekit.store.files import write_atomic
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
@@ -73,7 +74,8 @@ def input_entry(spec: Input) -> Described:
         "size": spec.size if isinstance(spec.size, int) else list(spec.size),
         **_resize_entry(spec),
         "exif": spec.exif,
-        **({"dtype": spec.dtype, "normalized": "inside the files"} if spec.takes_bytes else {}),
+        **({"frame": list(spec.frame), "cropped_and_scaled": "inside the files"} if spec.frame else {}),
+        **({"dtype": spec.dtype, "normalized": "inside the files"} if spec.takes_levels else {}),
         "scale": "0..1",
         "mean": list(spec.mean),
         "std": list(spec.std),

@@ -6,6 +6,7 @@ with another (`only_with`), whether it belongs there is asked first.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,11 @@ def _known_precisions(text: str | None) -> str | None:
 
 def _size(text: str | None) -> str | None:
     split_size(text)
+    return text
+
+
+def _frame(text: str | None) -> str | None:
+    split_frame(text)
     return text
 
 
@@ -232,6 +238,14 @@ InputDtype = Annotated[
     str | None,
     typer.Option(help="What files take of a picture: float32, as mean and std make it; or uint8, its bytes 0 to 255."),
 ]
+InputFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="frame:HEIGHTxWIDTH",
+        help="The picture that files take, as an app has it: they crop, scale and normalize it themselves.",
+        callback=_checked(_frame),
+    ),
+]
 Std = Annotated[str | None, typer.Option(help="Likewise: 0.229,0.224,0.225; or one for all.")]
 MaxTop1Drop = Annotated[
     float | None,
@@ -352,6 +366,22 @@ def split_size(text: str | None) -> int | tuple[int, int] | None:
         )
     height, width = int(sides[0]), int(sides[-1])
     return height if height == width else (height, width)
+
+
+def split_frame(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of a frame; None where it is not given.
+
+    Raises:
+        UsageError: It is no size of a frame.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"frame:(\d+)x(\d+)", text.lower())
+    if not found or not all(8 <= int(side) <= 4096 for side in found.groups()):
+        raise UsageError(
+            f"--input-from {text} is no frame.", "Write frame:HEIGHTxWIDTH, such as frame:480x640; each is 8 to 4096."
+        )
+    return int(found[1]), int(found[2])
 
 
 def split_numbers(text: str | None, option: str) -> tuple[float, ...] | None:

@@ -28,7 +28,8 @@ from mobilekit.artifacts.metadata_tables import (
 )
 from mobilekit.artifacts.tflite import ends
 from mobilekit.convert.byte_inputs import LARGEST
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
 
 LABELS = "labels.txt"
@@ -63,7 +64,7 @@ def _input(name: str, entry: Mapping[str, object], picture: Input | None) -> Ten
     description = json.dumps(entry)
     if picture is None:
         return TensorMetadata(name, description, content=Content(FeatureProperties()))
-    height, width = picture.sides
+    height, width = picture.shape[2:]
     space = _SPACES.get(picture.color, ColorSpace.UNKNOWN)
     content = Content(ImageProperties(space, ImageSize(width, height)))
     units = (ProcessUnit(_normalization(picture)),) if space else ()  # who knows no BGR would feed RGB
@@ -72,7 +73,7 @@ def _input(name: str, entry: Mapping[str, object], picture: Input | None) -> Ten
 
 def _normalization(picture: Input) -> NormalizationOptions:
     """Return the recipe's mean and std for values in 0..255; one of each where all channels have the same."""
-    if picture.takes_bytes:
+    if picture.takes_levels:
         return NormalizationOptions((0.0,), (1.0,))
     mean, std = ([LARGEST * value for value in values] for values in (picture.mean, picture.std))
     if len({*zip(mean, std, strict=True)}) == 1:

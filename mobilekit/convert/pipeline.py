@@ -91,7 +91,7 @@ def _write_onnx(
             **_structure(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.file_shapes.items()),
-            "pixels": recipe.pixels,
+            "bytes": recipe.bytes,
             "onnx": recipe.onnx.model_dump(mode="json"),
             **_tools(),
         }
@@ -101,8 +101,8 @@ def _write_onnx(
         write_onnx(graph, recipe.file_shapes, folder / Stage.ONNX.file, recipe.onnx.opset)
         progress("simplifying the ONNX file with onnxsim")
         simplify(folder / Stage.ONNX.file, folder / Stage.ONNX_SIMPLIFIED.file, scratch)
-        for stage in (Stage.ONNX, Stage.ONNX_SIMPLIFIED) if recipe.pixels else ():
-            give_onnx_bytes(folder / stage.file, recipe.pixels)
+        for stage in (Stage.ONNX, Stage.ONNX_SIMPLIFIED) if recipe.bytes else ():
+            give_onnx_bytes(folder / stage.file, recipe.bytes)
         cache.put(key, folder, [Stage.ONNX.file, Stage.ONNX_SIMPLIFIED.file])
 
 

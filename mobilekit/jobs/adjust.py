@@ -12,7 +12,8 @@ from mobilekit.errors import UsageError
 from mobilekit.models.inputs import resized
 from mobilekit.recipes.gates import AccuracyGate, TargetGate
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.manifest import OPTION
 from mobilekit.store.stages import PRECISIONS, check_precisions
 
@@ -51,19 +52,14 @@ def adjust(
     recipe = loaded.recipe
     changes: dict[str, Any] = {}
     chosen = {key: value for key, value in (picture or {}).items() if value is not None}
-    if chosen:
-        recipe = recipe.model_copy(update={"input": _picture(recipe.input, chosen)})
-        changes["input"] = recipe.input
     set_by = {**loaded.set_by, **dict.fromkeys(chosen, OPTION)}
     if input_size is not None:
-        sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-        if len(sides) != 2 or not all(8 <= side <= 4096 for side in sides):
-            raise UsageError(
-                f"The input size is {'x'.join(map(str, dict.fromkeys(sides)))}, not between 8 and 4096.",
-                "It is one number, or HEIGHTxWIDTH.",
-            )
-        changes |= _resize(recipe, sides[0] if sides[0] == sides[1] else sides)
+        changes = _resize(recipe, input_size)
+        recipe = recipe.model_copy(update=changes)
         set_by["size"] = OPTION
+    if chosen or recipe.input.frame:  # whether a frame can be scaled, its size and that of the input say together
+        changes["input"] = _picture(recipe.input, chosen)
+        recipe = recipe.model_copy(update=changes)
     if num_classes is not None:
         if num_classes < 1:
             raise UsageError(f"The number of classes is {num_classes}, not positive.")
@@ -105,7 +101,7 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         problem = error.errors()[0]
         place = f"{_option(problem['loc'][0])}: " if problem["loc"] else ""
         told = problem["msg"].removeprefix("Value error, ")
-        options = ", ".join(map(_option, chosen))
+        options = ", ".join(map(_option, chosen or ["input-size"]))
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
 
 
@@ -118,13 +114,23 @@ def _resize_of(words: Sequence[str]) -> dict[str, str | bool]:
 
 def _option(key: object) -> str:
     """Return the option of the command line for a key of `input`."""
-    return "--input-dtype" if key == "dtype" else f"--{key}"
+    return {"dtype": "--input-dtype", "frame": "--input-from"}.get(str(key), f"--{key}")
 
 
 def _resize(recipe: Recipe, size: Size) -> dict[str, Any]:
-    """Return the recipe's inputs with pictures of another size; extra inputs of the picture's size follow it."""
-    picture = recipe.input.model_copy(update={"size": size})
-    shapes = resized(recipe.shapes, picture.shape)
+    """Return the recipe's inputs with pictures of another size; extra inputs of the picture's size follow it.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(8 <= side <= 4096 for side in sides):
+        raise UsageError(
+            f"The input size is {'x'.join(map(str, dict.fromkeys(sides)))}, not between 8 and 4096.",
+            "It is one number, or HEIGHTxWIDTH.",
+        )
+    picture = recipe.input.model_copy(update={"size": sides[0] if sides[0] == sides[1] else sides})
+    shapes = resized(recipe.network_shapes, picture.network_shape)
     extras = {
         name: extra.model_copy(update={"shape": shapes[name]}) if extra.shape else extra
         for name, extra in recipe.extra_inputs.items()

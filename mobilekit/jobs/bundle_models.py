@@ -14,6 +14,7 @@ from mobilekit.models.user import live_entry, resolve
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.rewrites.pixels import pixels_of
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.manifest import Given
 from mobilekit.store.stages import Stage
@@ -66,7 +67,7 @@ def reference_of_bundle(bundle: Bundle, recipe: Recipe, name: str | nn.Module | 
             f"{entry.name} is not the model that {bundle.path} was exported from.",
             "Name that one with --reference, or export the model again.",
         ) from error
-    normalize_inside(model, recipe.pixels, recipe.input.mean, recipe.input.std)
+    normalize_inside(model, pixels_of(recipe))
     return activate_outputs(model, recipe.output.activation)
 
 

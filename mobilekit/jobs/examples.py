@@ -12,7 +12,8 @@ from torch import nn
 from mobilekit.errors import UsageError
 from mobilekit.models.inputs import parameters_of
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import ExtraInput, Input
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import ExtraInput
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.manifest import EXAMPLES
 

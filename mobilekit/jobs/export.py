@@ -218,7 +218,7 @@ def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:
 
 def _digest_of_module(opened: Opened) -> str:
     """Return the digest of what a module of Python code computes: its graph, and all tensors in it."""
-    graph = trace(opened.model, zeros(opened.source.recipe.recipe.shapes))
+    graph = trace(opened.model, zeros(opened.source.recipe.recipe.network_shapes))
     return sha256_of_json([graph.code, weights_digest(graph)])
 
 

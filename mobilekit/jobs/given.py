@@ -12,7 +12,7 @@ from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, has_own_weights, is_r
 from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
 
 
@@ -21,13 +21,15 @@ def given_of(source: Source) -> tuple[Given, ...]:
     loaded = source.recipe
     recipe, spec = loaded.recipe, loaded.recipe.input
     figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
-    inside = ", inside the files, which take bytes" if spec.takes_bytes else ""
+    inside = ", inside the files" if spec.takes_levels else ""
+    inside += ", which take bytes" if spec.takes_bytes else ""
+    made = " of a frame of {}x{}, inside the files".format(*spec.frame) if spec.frame else ""
     others = "".join(f", and {name}" for name in recipe.extra_inputs)
     arrays = spec.channels is not None or all(
         path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs)
     )
     found = (
-        Given("size", f"{spec.size_words}{others}", loaded.origin_of("size"), "--input-size"),
+        Given("size", f"{spec.size_words}{made}{others}", loaded.origin_of("size"), "--input-size"),
         _of_color(loaded, arrays),
         _of_picture(
             "normalization",

@@ -13,7 +13,7 @@ from PIL import Image
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.apps import APPS, AS_RECIPE, AppInput
 from mobilekit.recipes.inputs.preprocess import Array
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.files import read_numbers
 from mobilekit.store.result import Figure, Result
 
@@ -54,7 +54,7 @@ def read_tensor(path: Path, spec: Input) -> Array:
     Raises:
         UsageError: It cannot be read, or has another number of values.
     """
-    channels, (height, width) = spec.channel_count, spec.sides
+    _batch, channels, height, width = spec.shape
     count = channels * height * width
     try:
         data = read_numbers(path) if path.suffix == ".npy" else np.fromfile(path, np.uint8)
@@ -141,7 +141,7 @@ def levels_of(array: Array, spec: Input) -> NDArray[np.float64]:
         array: float32 (channels, height, width).
         spec: The recipe's `input`.
     """
-    if spec.takes_bytes:
+    if spec.takes_levels:
         return array.astype(np.float64)
     mean, std = (np.array(values).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
     levels: NDArray[np.float64] = 255 * (array * std + mean)

@@ -18,7 +18,7 @@ from mobilekit.jobs.bundle_models import recipe_of_bundle
 from mobilekit.jobs.likeness import RECIPE, Likeness, find_likenesses, levels_of, read_tensor
 from mobilekit.recipes.inputs.apps import APPS, AS_RECIPE
 from mobilekit.recipes.inputs.preprocess import Array, cut_by_shape, open_picture, upright
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT, Bundle
 from mobilekit.store.result import Figure, Result
 

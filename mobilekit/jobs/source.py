@@ -34,9 +34,11 @@ from mobilekit.parity.ledger.invariants import probabilities_of
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_for
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.catalogue import steps_of
 from mobilekit.rewrites.engine import Rewritten, rewrite
+from mobilekit.rewrites.pixels import pixels_of
 
 Progress = Callable[[str], None]
 _TRIED = 4
@@ -99,12 +101,12 @@ class Opened:
         source = self.source
         progress("reading calibration inputs")
         calibration = read_calibration(source.recipe.recipe, source.calibration)
-        pixels, picture = source.recipe.recipe.pixels, source.recipe.recipe.input
-        seen = normalized(as_tensors(calibration), pixels, picture.mean, picture.std)
+        pixels = pixels_of(source.recipe.recipe)
+        seen = normalized(as_tensors(calibration), pixels)
         reference = build_reference(self.entry, self.options, source.weights, seen, self.model)
         if source.recipe.recipe.output.activation:
             _check_gives_logits(reference.model, seen)
-        normalize_inside(reference.model, pixels, picture.mean, picture.std)
+        normalize_inside(reference.model, pixels)
         activate_outputs(reference.model, source.recipe.recipe.output.activation)
         if source.is_trained is not None:
             reference = replace(reference, is_trained=source.is_trained)
@@ -163,7 +165,7 @@ def open_source(source: Source) -> Opened:
     """
     entry, recipe = source.entry(), source.recipe.recipe
     steps_of(source.recipe)
-    model = probe_model(entry, recipe.model_options, recipe.shapes)
+    model = probe_model(entry, recipe.model_options, recipe.network_shapes)
     opened = Opened(source, entry, effective_options(entry, recipe.model_options, recipe.input.size), model)
     pretrained_file(entry, opened.options, source.weights)  # to refuse what has none
     fetch_pretrained(entry, source.weights)

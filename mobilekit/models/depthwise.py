@@ -20,7 +20,7 @@ class FastDepthwise(TorchFunctionMode):
         """Run one function."""
         if func is torch.conv2d and not kwargs and len(args) == 7:
             x, weight, bias, stride, padding, dilation, groups = args
-            is_depthwise = x.ndim == 4 and weight.shape[1] == 1 and len(weight) == groups
+            is_depthwise = x.ndim == 4 and weight.shape[1] == 1 and x.shape[1] == groups
             if is_depthwise and x.dtype == torch.float64 and not isinstance(padding, str):
                 return _depthwise(x, weight, bias, stride, padding, dilation)
         return func(*args, **(kwargs or {}))
@@ -34,14 +34,16 @@ def _depthwise(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> torch.Tensor:
-    """Convolve each channel of (N, C, H, W) with its own kernel of (C, 1, h, w)."""
+    """Convolve each channel of (N, C, H, W) with its own kernels of (k C, 1, h, w)."""
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     kernel = weight.shape[2:]
-    result = x.new_zeros(len(x), x.shape[1], *size_of_result(padded.shape[2:], kernel, stride, dilation))
+    result = x.new_zeros(len(x), len(weight), *size_of_result(padded.shape[2:], kernel, stride, dilation))
+    times = len(weight) // x.shape[1]
     if bias is not None:
         result += bias[:, None, None]
     for i, j, seen in places_of_kernel(padded, kernel, stride, dilation):
-        result.addcmul_(seen, weight[:, :, i, j, None])
+        repeated = seen.repeat_interleave(times, 1) if times > 1 else seen
+        result.addcmul_(repeated, weight[:, :, i, j, None])
     return result
 
 

@@ -10,9 +10,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
-    TypeAdapter,
     WithJsonSchema,
-    WrapValidator,
     field_validator,
     model_serializer,
     model_validator,
@@ -22,156 +20,12 @@ from pydantic_core import PydanticCustomError
 from mobilekit.recipes.gates import Gates
 from mobilekit.recipes.old_words import with_new_words
 from mobilekit.recipes.part import Part
+from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.stages import PRECISIONS, Precision, Stage
 
 Opset = Literal[18, 20]
 FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
-
-
-Side = Annotated[int, Field(ge=8, le=4096)]
-Color = Literal["rgb", "bgr", "gray", "rgba"]
-Dtype = Literal["float32", "uint8"]
-_CHANNELS: dict[Color, int] = {"rgb": 3, "bgr": 3, "gray": 1, "rgba": 4}
-_SIDE, _SIDES = TypeAdapter(Side), TypeAdapter(tuple[Side, Side])
-
-
-def _checked_size(size: object, _union: object) -> int | tuple[int, int]:
-    """Return one number where height and width are the same; a mistake is told of the form that was written."""
-    if not isinstance(size, list | tuple):
-        return _SIDE.validate_python(size)
-    height, width = _SIDES.validate_python(size)
-    return height if height == width else (height, width)
-
-
-class Resize(Part):
-    """How a picture gets the input's size."""
-
-    mode: Literal["crop", "stretch", "pad"] = Field(
-        "crop",
-        description="crop keeps the largest part, in the center, that has the input's shape; stretch takes all of the "
-        "picture, whatever its shape; pad puts all of it on a ground of the color `mean`.",
-    )
-    filter: Literal["bilinear", "bicubic", "area", "nearest", "lanczos"] = Field(
-        "bicubic", description="As Pillow has it; area is its box filter."
-    )
-    antialias: bool = Field(True, description="Widen the filter where a picture is made smaller, as Pillow does.")
-    corners: bool = Field(
-        False,
-        description="Map corners of pixels to corners and not centers to centers, as MediaPipe and TensorFlow 1 do; of "
-        "bilinear without antialiasing.",
-    )
-
-    @property
-    def words(self) -> str:
-        """What a line of output says of it, but for the crop."""
-        at = " from the corners of pixels" if self.corners else ""
-        return f"{self.filter}{'' if self.antialias else ' without antialiasing'}{at}"
-
-    @model_validator(mode="after")
-    def _can_be_plain(self) -> Resize:
-        if not self.antialias and self.filter not in ("bilinear", "bicubic", "nearest"):
-            raise ValueError(f"the filter {self.filter} has no form without antialiasing")
-        if self.corners and (self.antialias or self.filter != "bilinear"):
-            raise ValueError("corners is for the filter bilinear with `antialias: false`")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = to_json(self)
-        return {key: value for key, value in content.items() if key != "corners" or value}
-
-
-class Input(Part):
-    """How a photo becomes the model's input, a tensor of shape (1, channels, height, width)."""
-
-    size: Annotated[Side | tuple[Side, Side], WrapValidator(_checked_size)] = Field(
-        224, description="Height and width in pixels: one number for both, or [height, width]."
-    )
-    crop: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.875,
-        description="Share of the photo that is kept: of the largest part, in its center, that has the input's shape, "
-        "the height and the width times this.",
-    )
-    resize: Resize = Field(default_factory=Resize)
-    color: Color = Field("rgb", description="Order of the channels; gray is one channel, and rgba four.")
-    channels: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None,
-        description="Number of channels of inputs that are no pictures but arrays; color, mean and std say nothing.",
-    )
-    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="Per channel, of values in 0..1.")
-    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.229, 0.224, 0.225), description="Per channel.")
-    exif: Literal["turn", "ignore"] = Field(
-        "turn",
-        description="What the orientation in a picture's EXIF data does, as cameras write it: turn the picture as "
-        "viewers show it, or nothing.",
-    )
-    dtype: Dtype = Field(
-        "float32",
-        description="What the files take: float32, the normalized picture; or uint8, its bytes, 0 to 255, which the "
-        "files normalize themselves.",
-    )
-
-    batch: Annotated[int, Field(ge=1, le=1024)] = Field(
-        1, description="How many inputs the files take at once; a file takes no other number."
-    )
-
-    @property
-    def channel_count(self) -> int:
-        """Number of channels."""
-        return self.channels or _CHANNELS[self.color]
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
-
-    @property
-    def resized_side(self) -> int:
-        """Length to which the shorter side of the largest part of a photo is resized before the crop."""
-        return round(min(self.sides) / self.crop)
-
-    @property
-    def takes_bytes(self) -> bool:
-        """Whether the model is given 0 to 255, and mean and std are applied inside."""
-        return self.dtype == "uint8"
-
-    @property
-    def size_words(self) -> str:
-        """HEIGHTxWIDTH."""
-        return "{}x{}".format(*self.sides)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of one input, NCHW."""
-        return (1, self.channel_count, *self.sides)
-
-    @model_validator(mode="after")
-    def _one_value_a_channel(self) -> Input:
-        count = _CHANNELS[self.color]
-        for name in () if self.channels else ("mean", "std"):
-            if len(getattr(self, name)) != count:
-                values = "1 value" if count == 1 else f"{count} values"
-                raise ValueError(f"{name} needs {values} for color {self.color}")
-        if self.channels and self.takes_bytes:
-            raise ValueError("dtype uint8 is for pictures, whose bytes have a mean and a std, and not for arrays")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `channels` where the color says how many there are, and what most models do not need."""
-        content: dict[str, Any] = to_json(self)
-        return {key: value for key, value in content.items() if key not in _RARE or value != _RARE[key]}
-
-
-_RARE: dict[str, object] = {
-    "channels": None,
-    "exif": "turn",
-    "dtype": "float32",
-    "batch": 1,
-    "resize": Resize().model_dump(),
-}
-"""Keys of `input` that are not written where they have these values."""
 
 
 class ExtraInput(Part):
@@ -340,8 +194,15 @@ class Recipe(Part):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all inputs by name, the picture first, each a batch of one."""
-        further = {name: extra.shape or self.input.shape for name, extra in self.extra_inputs.items()}
-        return {INPUT: self.input.shape, **further}
+        return self._shapes(self.input.shape)
+
+    @property
+    def network_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The same as the network takes them: pictures in its size where files take frames."""
+        return self._shapes(self.input.network_shape)
+
+    def _shapes(self, picture: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        return {INPUT: picture, **{name: extra.shape or picture for name, extra in self.extra_inputs.items()}}
 
     @property
     def file_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -350,9 +211,14 @@ class Recipe(Part):
 
     @property
     def pixels(self) -> tuple[str, ...]:
-        """Names of the inputs that are a picture's bytes."""
+        """Names of the inputs that are pictures of 0 to 255, which the model normalizes itself."""
         pictures = (INPUT, *(name for name, extra in self.extra_inputs.items() if extra.like))
-        return pictures if self.input.takes_bytes else ()
+        return pictures if self.input.takes_levels else ()
+
+    @property
+    def bytes(self) -> tuple[str, ...]:
+        """Names of the inputs that files take as uint8."""
+        return self.pixels if self.input.takes_bytes else ()
 
     @model_validator(mode="before")
     @classmethod

@@ -11,8 +11,10 @@ from torch.fx import GraphModule
 
 from mobilekit.models.depthwise import FastDepthwise
 from mobilekit.models.inputs import Tensors, arguments, resized
+from mobilekit.models.normalization import Pixels
 from mobilekit.models.outputs import named_outputs, takes_batches
 from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.pixels import NO_PIXELS, pixels_of
 from mobilekit.rewrites.report import Proof, ProofCase
 from mobilekit.store.bundle import INPUT
 
@@ -26,22 +28,6 @@ class Extra(NamedTuple):
     name: str
     shape: tuple[int, ...]
     range: tuple[float, float] | None = None
-
-
-class Pixels(NamedTuple):
-    """Inputs of a case that are pictures of 0 to 255, which the model normalizes itself."""
-
-    names: tuple[str, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-    def of(self, normalized: torch.Tensor) -> torch.Tensor:
-        """Return the pictures of which normalization makes these values; they are not whole numbers."""
-        mean, std = (torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1) for values in (self.mean, self.std))
-        return 255 * (normalized * std + mean)
-
-
-NO_PIXELS = Pixels()
 
 
 @dataclass(frozen=True)
@@ -95,21 +81,19 @@ def cases_for(recipe: Recipe) -> tuple[Case, ...]:
 
     A graph is of one size. Where padding differs the border shows it, which is in every image.
     """
-    _batch, *shape = recipe.input.shape
+    _batch, *shape = recipe.input.network_shape
     return _case(recipe, (2, *shape), 0), _case(recipe, (1, *shape), 1)
 
 
 def smallest_case(recipe: Recipe) -> Case:
     """Return the one case that a graph takes that was traced for one size: inputs of just the recipe's shapes."""
-    return _case(recipe, recipe.input.shape, 3)
+    return _case(recipe, recipe.input.network_shape, 3)
 
 
 def _case(recipe: Recipe, shape: tuple[int, ...], seed: int) -> Case:
-    shapes = resized(recipe.shapes, shape)
+    shapes = resized(recipe.network_shapes, shape)
     extras = (Extra(name, shapes[name], extra.range) for name, extra in recipe.extra_inputs.items())
-    picture = recipe.input
-    pixels = Pixels(recipe.pixels, picture.mean, picture.std) if recipe.pixels else NO_PIXELS
-    return Case(shape, seed, tuple(extras), pixels)
+    return Case(shape, seed, tuple(extras), pixels_of(recipe))
 
 
 def outputs_of(graph: GraphModule, cases: tuple[Case, ...]) -> dict[Case, Any]:

@@ -18,7 +18,7 @@ from benchmarks.coverage import __main__ as coverage
 from benchmarks.coverage import judge, networks, report
 from benchmarks.coverage.outcomes import last_words, outcomes, passed
 from benchmarks.coverage.ways import WAYS, Job
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 OURS, _INT8, HAND = WAYS[0], WAYS[1], WAYS[2]
 RIGHT, WRONG = {"right": True, "error": 1e-6}, {"right": False, "error": 0.5}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.scalers import feeds, halved
-from mobilekit.recipes.schema import Input, Resize
+from mobilekit.recipes.picture import Input, Resize
 
 SPEC = Input(size=16, crop=0.5, mean=(0.4,) * 3, std=(1, 1, 1), resize=Resize(filter="bilinear"))
 

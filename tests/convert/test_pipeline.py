@@ -19,7 +19,8 @@ from mobilekit.convert.tflite import TFLiteFiles
 from mobilekit.errors import ToolError
 from mobilekit.jobs import artifacts
 from mobilekit.recipes.inputs.calibration import Calibration
-from mobilekit.recipes.schema import Input, Int8, Onnx, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Int8, Onnx, Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store import bundle as bundles

@@ -14,7 +14,7 @@ from mobilekit.jobs.likeness import RECIPE, SAME, find_likenesses, levels_of, re
 from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import EVALUATION_PHOTOS, photo_views
 from mobilekit.recipes.inputs.preprocess import Array, preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 SPEC = Input(size=(24, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 _NAME, PHOTO = photo_views(EVALUATION_PHOTOS, 1)[0]

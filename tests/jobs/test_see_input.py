@@ -16,7 +16,7 @@ from mobilekit.cli.schema import schema_of
 from mobilekit.errors import UsageError
 from mobilekit.jobs.see_input import as_picture, see_input
 from mobilekit.recipes.inputs.preprocess import preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import Bundle
 from tests.conftest import Cli
 from tests.tiny import TINY

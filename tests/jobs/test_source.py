@@ -24,7 +24,7 @@ from mobilekit.models.names import NO_WEIGHTS
 from mobilekit.models.weights import weights_digest
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.rewrites import engine
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import NoCache

@@ -17,9 +17,9 @@ CASES = [
     {"kernel_size": (5, 3), "stride": (2, 3), "padding": (1, 2)},
     {"kernel_size": 3, "dilation": (2, 1), "stride": 2},
     {"kernel_size": 1},
+    {"kernel_size": (1, 5), "stride": (1, 3), "out_channels": 18},
 ]
 OTHERS = [
-    (nn.Conv2d(4, 8, 3, groups=4), torch.float64),
     (nn.Conv2d(4, 4, 3, groups=2), torch.float64),
     (nn.Conv2d(4, 4, 3, groups=4, padding="same"), torch.float64),
     (nn.Conv2d(4, 4, 3, groups=4), torch.float32),
@@ -28,7 +28,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_the_sums_are_those_of_torch(options: dict[str, object]) -> None:
-    layer = nn.Conv2d(6, 6, groups=6, **options).double()  # type: ignore[arg-type]
+    layer = nn.Conv2d(**{"in_channels": 6, "out_channels": 6, "groups": 6, **options}).double()  # type: ignore[arg-type]
     x = torch.randn(2, 6, 13, 11, dtype=torch.float64)
     with torch.no_grad():
         expected = layer(x)

@@ -20,7 +20,7 @@ from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 from mobilekit.models.timm_models import _preprocessing
 from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.preprocess import preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 pytest.importorskip("timm")
 NAME = "timm:mobilenetv3_small_050"

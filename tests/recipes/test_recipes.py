@@ -15,7 +15,8 @@ from mobilekit.errors import UsageError
 from mobilekit.models.registry import model_names
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe, recipe_for
-from mobilekit.recipes.schema import PRECISIONS, Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import PRECISIONS, Recipe
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
 from tests.conftest import ROOT
 from tests.properties import times

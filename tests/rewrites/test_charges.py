@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError
+from mobilekit.models.frame import Axis, Frame
 from mobilekit.models.inputs import Tensors
+from mobilekit.models.normalization import Pixels
 from mobilekit.parity.ledger.limits import bounds_for
 from mobilekit.parity.ledger.result import FormatError
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
@@ -20,7 +23,7 @@ from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.drift import Drift, drift_between
 from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.fx.graph import module_of, node_named
-from mobilekit.rewrites.proof import Case, Extra, Pixels
+from mobilekit.rewrites.proof import Case, Extra
 from mobilekit.store.stages import Stage
 
 Change = Callable[[GraphModule, str, nn.Module], None]
@@ -279,7 +282,9 @@ def test_a_failed_proof_says_how_to_make_its_input_again(register: Register) -> 
     inputs = eval(call, {"mobilekit": mobilekit})  # noqa: S307  (our own message)
     assert torch.equal(inputs["input"], Case((2, 3, 8, 8), 0).make()["input"])
     extras, pixels = (Extra("other", (1, 2), (0.0, 1.0)),), Pixels(("input",), (0.5,), (0.25,))
-    for case in (Case((1, 1, 4, 4), 1, extras), Case((1, 1, 4, 4), 1, extras, pixels)):
+    axis = Axis(6, 4, Fraction(0), Fraction(3, 2))
+    framed = pixels._replace(frame=Frame(axis, axis, "bicubic"))
+    for case in (Case((1, 1, 4, 4), 1, extras, each) for each in (Pixels(), pixels, framed)):
         assert eval(case.call, {"mobilekit": mobilekit}) == case  # noqa: S307
 
 

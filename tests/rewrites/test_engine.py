@@ -18,7 +18,8 @@ from mobilekit.models.registry import find_model
 from mobilekit.models.weights import load_weights, packaged_weights, weights_digest
 from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe, recipe_for
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites import catalogue
 from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.catalogue import steps_of

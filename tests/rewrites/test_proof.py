@@ -10,7 +10,8 @@ from mobilekit.errors import UsageError
 from mobilekit.models.inputs import call
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.fx.precision import compute_in

@@ -36,7 +36,8 @@ from mobilekit.parity.ledger.result import Bound, FormatError, Ledger
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.preprocess import Arrays
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, refuse_inside_bundle
 from mobilekit.store.files import sha256_of, whole_folder, write_json
 from mobilekit.store.manifest import File
@@ -260,7 +261,7 @@ def _save_scaled(array: NDArray[np.float32], spec: Input, folder: Path, path: st
     if spec.channels is not None:
         return None
     pixels = array.transpose(1, 2, 0).astype(np.float64)
-    if not spec.takes_bytes:
+    if not spec.takes_levels:
         pixels = (pixels * np.asarray(spec.std) + np.asarray(spec.mean)) * 255
     levels = np.round(pixels)
     if np.abs(levels - pixels).max() > _ROUNDING * 255 or levels.min() < 0 or levels.max() > 255:

@@ -16,7 +16,8 @@ from mobilekit.recipes.gates import App, AppGate
 from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.extra import with_extras
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
 
 NO_PICTURES = "the inputs are arrays, and no pictures that an app could scale"

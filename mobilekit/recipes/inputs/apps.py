@@ -15,7 +15,7 @@ from PIL import Image
 
 from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes.inputs.preprocess import Array, preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 ALL, MISTAKES = "all", "mistakes"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -36,13 +36,14 @@ class AppInput:
 
     def input_of(self, spec: Input) -> Input | None:
         """Return the recipe's `input` as this app has it; None where the mistake cannot be made with such a model."""
-        changes = {**self.changes}
+        inside = ("resize", "crop") if spec.frame else ()  # what files do themselves, no app does otherwise
+        changes = {key: value for key, value in self.changes.items() if key not in inside}
         if "resize" in changes:
             changes["resize"] = {**spec.resize.model_dump(), **changes["resize"]}
         if "color" in changes:
             changes["color"] = {"rgb": "bgr", "bgr": "rgb"}.get(spec.color, spec.color)
         if "mean" in changes:
-            if spec.takes_bytes or len(changes["mean"]) not in (1, spec.channel_count):
+            if spec.takes_levels or len(changes["mean"]) not in (1, spec.channel_count):
                 return None
             changes |= {key: tuple(np.resize(changes[key], spec.channel_count).tolist()) for key in ("mean", "std")}
         made = Input.model_validate({**spec.model_dump(), **changes})

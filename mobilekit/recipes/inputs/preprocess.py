@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.bilinear import Box, scale_bilinear
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _FILTERS = {
@@ -78,11 +78,11 @@ def preprocess(image: Image.Image, spec: Input, name: str = "the picture") -> Ar
     if image.mode in _DEEP_MODES:  # Pillow would cut it at 255
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     image = image.convert(_MODES.get(spec.color, "RGB"))
-    height, width = spec.sides
-    pixels = np.asarray(_resized(image, spec), np.float32).reshape(height, width, spec.channel_count)
+    made = _framed(image, spec) if spec.frame else _resized(image, spec)
+    pixels = np.asarray(made, np.float32).reshape(*spec.shape[2:], spec.channel_count)
     if spec.color == "bgr":
         pixels = pixels[..., ::-1]
-    if spec.takes_bytes:
+    if spec.takes_levels:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     normal = (pixels / 255 - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
@@ -98,6 +98,19 @@ def upright(image: Image.Image, spec: Input) -> Image.Image:
             return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
     except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):  # what damaged EXIF data raises
         return image
+
+
+def _framed(image: Image.Image, spec: Input) -> Image.Image:
+    """Return the center of a picture in the frame's size: cropped, and not scaled but where it is smaller than that."""
+    assert spec.frame
+    height, width = spec.frame
+    times = max(height / image.height, width / image.width)
+    if times > 1:
+        across, down = width / times, height / times
+        left, top = (image.width - across) / 2, (image.height - down) / 2
+        return image.resize((width, height), _FILTERS[spec.resize.filter], (left, top, left + across, top + down))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _resized(image: Image.Image, spec: Input) -> Image.Image:
@@ -172,6 +185,8 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
         spec: The recipe's `input`.
         place: Where the pictures are from.
     """
+    if spec.frame:
+        return _cut_by_frame(sizes, spec.frame, place)
     if spec.resize.mode != "crop":
         return ""
     parts = [math.prod(largest_part(size, spec)) / math.prod(size) for size in sizes]
@@ -188,6 +203,16 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
         f"{len(cut)} of {len(sizes)} pictures in {place} have another shape than the input, {spec.size_words}, such as "
         f"{height}x{width} (HEIGHTxWIDTH): the crop leaves {kept:.0f} % of their area at most. If the model was "
         f"trained on {shape}stretched ones: --resize stretch."
+    )
+
+
+def _cut_by_frame(sizes: Sequence[tuple[int, int]], frame: tuple[int, int], place: Path) -> str:
+    others = sum(size != frame[::-1] for size in sizes)
+    if not others:
+        return ""
+    return (
+        f"{others} of {len(sizes)} pictures in {place} are not of the frame's size, {frame[0]}x{frame[1]} "
+        "(HEIGHTxWIDTH): the center of that size is taken, and what is smaller is enlarged first."
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from mobilekit.models.normalization import NORMALIZATION
+from mobilekit.models.normalization import OF_PICTURES
 from mobilekit.rewrites.fx.constants import constant_of
 
 aten = torch.ops.aten
@@ -64,8 +64,10 @@ def _place(graph: GraphModule, node: Node, tensors: dict[str, Node]) -> str:
         owner = owners.pop()
         if owner and not list(graph.get_submodule(owner).children()):
             return owner
-    if {str(tensor.target) for tensor in tensors.values()} == {f"{NORMALIZATION}_{name}" for name in tensors}:
-        return NORMALIZATION if not hasattr(graph, NORMALIZATION) else f"{NORMALIZATION}_{node.name}"
+    targets = {str(tensor.target) for tensor in tensors.values()}
+    for path in OF_PICTURES:
+        if targets == {f"{path}_{name}" for name in tensors}:
+            return path if not hasattr(graph, path) else f"{path}_{node.name}"
     stack = list(node.meta.get("nn_module_stack", {}).values())
     owner = str(stack[-1][0]) if stack else ""
     path = f"{owner}.{node.name}" if owner else str(node.name)

@@ -18,7 +18,8 @@ from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import Evaluation
 from mobilekit.recipes.inputs.extra import with_extras
 from mobilekit.recipes.inputs.preprocess import stack
-from mobilekit.recipes.schema import ExtraInput, Input, Recipe, Resize
+from mobilekit.recipes.picture import Input, Resize
+from mobilekit.recipes.schema import ExtraInput, Recipe
 
 SPEC = Input(size=8, crop=1.0, mean=(0, 0, 0), std=(1, 1, 1), resize=Resize(filter="area"))
 RECIPE = Recipe(input=SPEC)

@@ -25,7 +25,8 @@ from mobilekit.parity.ranges.float16 import to_float16
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
 from mobilekit.recipes.load import LoadedRecipe, recipe_for
-from mobilekit.recipes.schema import Calibration, Input, Int8, Recipe, RewriteStep
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Calibration, Int8, Recipe, RewriteStep
 from mobilekit.rewrites.fx.graph import path_of, trace
 from tests.conftest import ROOT, Cli
 

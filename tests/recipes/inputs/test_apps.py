@@ -12,7 +12,7 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.gates import App
 from mobilekit.recipes.inputs.apps import APPS, find_apps
 from mobilekit.recipes.inputs.preprocess import Array, preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 
 SPEC = Input(size=(8, 12), crop=0.875, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
@@ -116,3 +116,12 @@ def test_lists_of_names() -> None:
     assert caught.value.hint == "Did you mean android?"
     with pytest.raises(UsageError, match="--app names nothing"):
         find_apps(" , ")
+
+
+def test_of_a_frame_that_files_scale_all_software_makes_the_same() -> None:
+    spec = Input.model_validate({**SPEC.model_dump(), "crop": 1, "frame": (40, 50)})
+    for name in ("android", "browser", "mediapipe", "opencv", "tf"):
+        np.testing.assert_array_equal(made(name, spec), np.asarray(PICTURE, np.float32).transpose(2, 0, 1))
+    left = ("nearest", "stretched", "cropped", "no-crop", "bytes", "unit", "half", "imagenet")
+    assert [made(name, spec) for name in left] == [None] * len(left), "mistakes that cannot be made any more"
+    assert made("bgr", spec) is not None and made("planes", spec) is not None

@@ -27,7 +27,8 @@ from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import Array, list_pictures, open_picture, preprocess, stack
 from mobilekit.recipes.inputs.user_data import load_own
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Calibration, Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Calibration, Recipe
 
 RGB = Input(size=8, crop=1.0, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
 GRAY = Input(size=8, crop=1.0, color="gray", mean=(0.5,), std=(0.25,))

@@ -12,7 +12,8 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.user_data import load_own, own_files
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 
 GRAY = Recipe(input=Input(size=8, crop=1.0, color="gray", mean=(0.0,), std=(1.0,)))
 

@@ -17,7 +17,7 @@ from mobilekit.jobs.adjust import adjust
 from mobilekit.models.timm_models import _MODES
 from mobilekit.recipes.inputs.preprocess import cut_by_shape, preprocess
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Input, Resize
+from mobilekit.recipes.picture import Input, Resize
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -117,3 +117,29 @@ def test_words_of_the_option() -> None:
         adjust(load_recipe("default"), picture={"resize": ["lanczos", "plain"]})
     with pytest.raises(UsageError, match="--resize: Input should be 'bilinear', 'bicubic'"):
         adjust(load_recipe("default"), picture={"resize": ["squash"]})
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 48), (100, 70), (61, 48)])
+def test_a_picture_is_cropped_to_the_frame_and_not_scaled(width: int, height: int) -> None:
+    image = picture(width, height)
+    left, top = (width - 60) // 2, (height - 48) // 2
+    expected = np.asarray(image)[top : top + 48, left : left + 60].transpose(2, 0, 1)
+    np.testing.assert_array_equal(values(image, size=24, frame=(48, 60)), expected)
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 48), (100, 20), (10, 4), (1, 3000)])
+def test_a_picture_smaller_than_the_frame_is_enlarged_until_it_fills_it(width: int, height: int) -> None:
+    image, times = picture(width, height), max(60 / width, 48 / height)
+    made = values(image, size=24, frame=(48, 60), resize={"filter": "bilinear"})
+    assert made.shape == (3, 48, 60)
+    part = [(side - of / times) / 2 for side, of in ((width, 60), (height, 48))]
+    box = (*part, width - part[0], height - part[1])
+    expected = np.asarray(image.resize((60, 48), Image.Resampling.BILINEAR, box), np.float32).transpose(2, 0, 1)
+    np.testing.assert_allclose(made, expected, atol=1)
+
+
+def test_pictures_of_another_size_than_the_frame_are_named() -> None:
+    spec = Input.model_validate({"frame": (480, 640)})
+    assert not cut_by_shape([(640, 480)], spec, Path("photos"))
+    told = cut_by_shape([(640, 480), (640, 427), (800, 600)], spec, Path("photos"))
+    assert told.startswith("2 of 3 pictures in photos are not of the frame's size, 480x640")

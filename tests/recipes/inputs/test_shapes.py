@@ -16,7 +16,8 @@ from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.inputs.labeled import find_pictures
 from mobilekit.recipes.inputs.preprocess import cut_by_shape, preprocess
 from mobilekit.recipes.load import load_recipe
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 
 
 def plain(size: int | tuple[int, int], crop: float = 1.0, **more: object) -> Input:
