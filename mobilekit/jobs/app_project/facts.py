@@ -12,7 +12,8 @@ from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.jobs.bundle_models import recipe_of_bundle
 from mobilekit.recipes.inputs.labeled import read_labels
 from mobilekit.recipes.inputs.preprocess import ground_color
-from mobilekit.recipes.schema import Input, Recipe
+from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.manifest import File, Tensor
 from mobilekit.store.stages import TFLITE_STAGES, Stage, check_precisions
@@ -114,6 +115,12 @@ def _check_input(recipe: Recipe) -> None:
         raise UsageError(
             f"The model takes {', '.join(recipe.extra_inputs)} besides the picture, of which an app knows nothing.",
             "`mobilekit goldens make` writes cases for an app of your own.",
+        )
+    if recipe.input.frame:
+        height, width = recipe.input.frame
+        raise UsageError(
+            f"The files take frames of {height}x{width} and scale these themselves, as projects do with pictures.",
+            "Export without --input-from, or give the frame's bytes to the file in an app of your own.",
         )
     if recipe.input.batch != 1:
         raise UsageError(

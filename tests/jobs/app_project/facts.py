@@ -7,7 +7,7 @@ from typing import Any
 from mobilekit.jobs.app_project.facts import AppFacts, AppFile
 from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.recipes.inputs.preprocess import ground_color
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.manifest import Tensor
 
 SPECS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from PIL import Image
 from mobilekit.bench.devices import emulator_setup
 from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from tests.command_line import Cli, Said
 from tests.jobs.app_project.facts import SPECS, make_facts
 

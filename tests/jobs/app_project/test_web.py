@@ -18,7 +18,7 @@ from mobilekit.jobs.app_project.facts import AppFile
 from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import kept_part, preprocess
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from mobilekit.store.manifest import File, Tensor
 from tests.command_line import Cli
 from tests.jobs.app_project.facts import SPECS, make_facts
