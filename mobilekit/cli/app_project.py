@@ -12,7 +12,9 @@ from mobilekit.cli.output import err, out, print_json, working
 
 
 def app_project(
-    platform: Annotated[Literal["web", "python"], typer.Argument(help="What it runs on.", show_default=False)],
+    platform: Annotated[
+        Literal["web", "android", "python"], typer.Argument(help="What it runs on.", show_default=False)
+    ],
     bundle: options.BundleFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     precision: options.GoldenPrecisions = None,
@@ -25,8 +27,9 @@ def app_project(
 ) -> None:
     """Write a small project around a bundle: preprocessing, labels, latency, and a test that replays golden cases.
 
-    `web` is a page with LiteRT.js and ONNX Runtime Web; `python` a program with LiteRT for a Raspberry Pi or any Linux
-    machine. The first precision that is named runs, and the others can be chosen.
+    `web` is a page with LiteRT.js and ONNX Runtime Web; `android` Kotlin with LiteRT's CompiledModel, for Gradle;
+    `python` a program with LiteRT for a Raspberry Pi or any Linux machine. The first precision that is named runs, and
+    the others can be chosen.
 
     Examples: `mobilekit app web artifacts/ghostnetv2 -o app` ·
     `mobilekit app python artifacts/mine -o app --precision int8,float32 --labels labels.txt --inputs photos`

@@ -29,12 +29,25 @@ class Platform:
     """What to do in the project's folder, a line."""
     has_gpu: bool = False
     """Whether its golden test runs files on a GPU, too."""
+    note: str = ""
+    """What to know of every such project."""
 
 
 _WEB_DTYPES = ("float32", "int32", "uint8")
 """That LiteRT.js 2.5 takes and gives."""
 _WEB_PACKAGES = {"@litertjs/core": "2.5.3", "@litertjs/wasm-utils": "2.5.3", "onnxruntime-web": "1.30.0"}
 """With which the project's golden test was seen to pass."""
+
+_ANDROID_PACKAGES = {
+    "com.android.application": "9.3.1",
+    "org.jetbrains.kotlin.android": "2.4.10",
+    "gradle": "9.5.0",
+    "com.google.ai.edge.litert:litert": "2.3.0",
+    "com.google.ai.edge.litert:litert-gpu": "2.3.0",
+    "androidx.test:runner": "1.7.0",
+    "androidx.test.ext:junit": "1.3.0",
+}
+"""With a `:` what an app or its test depends on. Nothing was built with them here."""
 
 
 def _not_on_the_web(file: File) -> str | None:
@@ -70,5 +83,16 @@ PLATFORMS: Mapping[str, Platform] = {
         "labels.txt",
         "goldens",
         "npm install && npm test && npm start",
+    ),
+    "android": Platform(
+        ("tflite",),
+        lambda _file: None,
+        lambda: _ANDROID_PACKAGES,
+        "app/src/main/assets",
+        "app/src/main/assets/labels.txt",
+        "app/src/androidTest/assets/goldens",
+        "gradle connectedAndroidTest",
+        has_gpu=True,
+        note="It was not built here: that needs the Android SDK and Google's Maven repository, as its README.md says.",
     ),
 }

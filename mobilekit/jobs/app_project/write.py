@@ -95,6 +95,8 @@ def write_project(bundle: Bundle, request: AppRequest, progress: Progress = lamb
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / path, text)
     notes = made.notes if platform.has_gpu else ()
+    if platform.note:
+        notes += (platform.note,)
     if facts.has_scores and not facts.labels:
         notes += ("Nobody named the classes: they are shown as numbers. --labels FILE names them.",)
     files = tuple(each.file for each in facts.files)
