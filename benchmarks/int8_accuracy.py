@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.tables import DOCS, ROOT, markdown, ran_on, write
 from benchmarks.your_model import TOOLS
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
-from mobilekit.convert.tasks.quantize import int8
+from mobilekit.convert.tasks.quantize import Quantizer
 from mobilekit.recipes.inputs.builtin import calibration_inputs
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT, open_bundle
@@ -62,6 +62,7 @@ STEPS: Mapping[str, dict[str, object]] = {
     "mobilekit, `ranges: chosen` alone": {"ranges": "chosen", "correct_bias": False},
     "mobilekit": {},
 }
+INT16 = "mobilekit, int16x8"
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ def by_litert(content: bytes, images: Arrays) -> tuple[Arrays, float]:
         interpreter.invoke()
         rows.append(interpreter.get_tensor(given["index"])[0])
     made = np.stack(rows)
-    if made.dtype != np.int8:
+    if made.dtype == np.float32:
         return made, 0.0
-    scale, zero = given["quantization"]
-    return (made.astype(np.float32) - zero) * np.float32(scale), float(np.isin(made, (-128, 127)).mean())
+    (scale, zero), ends = given["quantization"], np.iinfo(made.dtype)
+    return (made.astype(np.float32) - zero) * np.float32(scale), float(np.isin(made, (ends.min, ends.max)).mean())
 
 
 def by_onnxruntime(path: Path, calibration: Arrays, images: Arrays) -> Arrays:
@@ -175,8 +176,11 @@ def rows(name: str, folder: Path) -> Iterator[list[str]]:
     arrays = {INPUT: calibration.transpose(0, 2, 3, 1).astype(np.float32)}
     for said, changes in STEPS.items():
         settings = recipe.int8.model_copy(update=changes).model_dump(mode="json")
-        made, at_ends = by_litert(with_bytes(int8(content, arrays, (), pixels, settings)[0], pixels), pictures.images)
+        quantizer = Quantizer(content, arrays, (), pixels, settings)
+        made, at_ends = by_litert(with_bytes(quantizer.int8()[0], pixels), pictures.images)
         yield ["", said, *figures(made, wanted, pictures, at_ends)]
+    made, at_ends = by_litert(with_bytes(quantizer.int16x8(), pixels), pictures.images)
+    yield ["", INT16, *figures(made, wanted, pictures, at_ends)]
     made = by_onnxruntime(bundle / "model.onnx", calibration, pictures.images)
     yield ["", "ONNX Runtime, `quantize_static`, per channel", *figures(made, wanted, pictures, None)]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_int8, write_tflite
+from mobilekit.convert.tflite import write_quantized, write_tflite
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.graph import trace
 
@@ -46,7 +46,7 @@ class Converted:
         """Return an int8 file calibrated on normal inputs, with these words' ops in float."""
         path = self.folder / f"{'-'.join(keep_float) or 'plain'}.tflite"
         settings = Int8(keep_float=tuple(keep_float))
-        write_int8(self.float32, path, {"input": normal(count, *self.shape)}, self.folder / "scratch", settings)
+        write_quantized(self.float32, path, {"input": normal(count, *self.shape)}, self.folder / "scratch", settings)
         return path
 
     def error(self, path: Path) -> float:

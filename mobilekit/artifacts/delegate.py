@@ -93,7 +93,10 @@ def _name(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
 def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
     op = node["op_name"]
     indices = [int(index) for index in _present(node["inputs"]) if int(index) in tensors]
-    quantized = any(tensors[index]["dtype"].__name__ in ("int8", "uint8") for index in indices)
+    types = {tensors[index]["dtype"].__name__ for index in indices}
+    if "int16" in types:
+        return "XNNPACK has no kernels for int16: LiteRT's own run it"
+    quantized = bool(types & {"int8", "uint8"})
     if op in _NO_KERNEL:
         return f"XNNPACK has no kernel for {op}: {_NO_KERNEL[op]}"
     if quantized and op in FLOAT_ONLY:

@@ -133,10 +133,10 @@ def _damage(content: bytes) -> str | None:
 
 
 def _hint(path: Path) -> str:
-    if "int8" not in path.name:
+    if not any(word in path.name for word in ("int8", "int16x8")):
         return "If it was cut or changed since it was written, convert or export it again."
     return (
-        "If it is whole: calibration inputs that are few or all alike leave tensors with ranges that int8 kernels "
+        "If it is whole: calibration inputs that are few or all alike leave tensors with ranges that integer kernels "
         "refuse. Calibrate on more and other pictures."
     )
 

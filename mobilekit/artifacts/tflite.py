@@ -229,6 +229,10 @@ class TFLiteGraph:
         """Return the ops of these kinds."""
         return [number for number, kind in enumerate(self.kinds) if kind in kinds]
 
+    def code(self, number: int) -> Any:
+        """Return an op's operator code: its kind and version, which it may share with others."""
+        return self.model.operatorCodes[self._graph.operators[number].opcodeIndex]
+
     def computed(self) -> list[int]:
         """Return the tensors that the graph takes or makes: all but constants."""
         return [*self.inputs(), *(tensor for made in self.results for tensor in made)]

@@ -23,7 +23,7 @@ _CALIBRATION = (
     "Folder of images, or .npz by input names, that int8 is calibrated on; the recipe's built-in data without."
 )
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
-_PRECISIONS = "Of float32, float16, dynamic, int8, separated by commas; {without} without."
+_PRECISIONS = "Of float32, float16, dynamic, int8, int16x8, separated by commas; {without} without."
 _WEIGHTS = (
     "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms; "
     "`pretrained` takes those of timm, torchvision or the hub, and downloads what is not there."

@@ -1,4 +1,4 @@
-"""int8 files whose inputs and outputs are float32 or uint8, for apps and runtimes that pass these."""
+"""int8 and int16 files whose inputs and outputs are float32 or uint8, for apps and runtimes that pass these."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from mobilekit.artifacts.tflite import add_tensor, numbers, pack, type_of, unpac
 from mobilekit.convert.requantize import crossing
 
 _INSIDE = "_as_int8"
-"""What stands behind a name in that of the int8 tensor that an input or output was."""
+"""What stands behind a name in that of the integer tensor that an input or output was."""
 _SHIFT = 128
 """From int8 to uint8, of numbers and zero points."""
 
 
 def with_outer_ends(content: bytes, io: str, but: Collection[str] = ()) -> bytes:
-    """Return an int8 file that takes and gives float32 or uint8: it is made int8 first, and of int8 last.
+    """Return an int8 or int16 file that takes and gives float32, or an int8 file that takes and gives uint8.
+
+    What it takes is made integers first, and what it gives of integers last.
 
     Inputs and outputs that are float32 already, or labels, stay as they are. uint8 has int8's scale and a zero point
     that is 128 more, so that its numbers stand for the same values.
@@ -25,14 +27,14 @@ def with_outer_ends(content: bytes, io: str, but: Collection[str] = ()) -> bytes
     Args:
         content: The file, with one graph and a signature.
         io: `float32` or `uint8`.
-        but: Names of inputs, in the signature, that stay int8.
+        but: Names of inputs, in the signature, that stay integers.
     """
     model = unpack(content)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     kept = {int(one.tensorIndex) for one in signature.inputs if one.name.decode() in but}
     made: dict[int, int] = {}
     for number in dict.fromkeys((*map(int, graph.inputs), *map(int, graph.outputs))):
-        if type_of(graph.tensors[number]) == "INT8" and number not in kept:
+        if type_of(graph.tensors[number]) in ("INT8", "INT16") and number not in kept:
             made[number] = _in_its_place(model, number, io.upper())
     for number in {int(one) for one in graph.inputs} & made.keys():
         graph.operators[:0] = crossing(model, made[number], number)
@@ -47,7 +49,7 @@ def with_outer_ends(content: bytes, io: str, but: Collection[str] = ()) -> bytes
 
 
 def _in_its_place(model: Any, number: int, kind: str) -> int:
-    """Add a tensor of a kind that takes over the name and the values of an int8 one, and return its number."""
+    """Add a tensor of a kind that takes over the name and the values of an integer one, and return its number."""
     tensor = model.subgraphs[0].tensors[number]
     name = (tensor.name or b"").decode()
     tensor.name = (name + _INSIDE).encode()

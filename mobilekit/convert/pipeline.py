@@ -14,7 +14,7 @@ from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.byte_inputs import give_onnx_bytes
 from mobilekit.convert.installed import check_installed, writes_directly
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.convert.tflite import write_int8, write_tflite
+from mobilekit.convert.tflite import write_quantized, write_tflite
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.recipes.inputs.calibration import Calibration
@@ -25,7 +25,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store import memory
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
-from mobilekit.store.stages import Precision, Stage, tflite_stage
+from mobilekit.store.stages import CALIBRATED, Precision, Stage, tflite_stage
 from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -118,7 +118,7 @@ def _write_tflite(
     onnx, versions = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
     keys: dict[Precision, str] = {}
     for precision in recipe.precision:
-        shaped = _shapes_int8(graph, recipe, calibration) if precision == "int8" else {}
+        shaped = _shapes_int8(graph, recipe, calibration) if precision in CALIBRATED else {}
         keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **versions})
     missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
     if not missing:
@@ -129,7 +129,7 @@ def _write_tflite(
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
     write = partial(_write_files, folder, scratch, files, graph, recipe, calibration)
     converted = write()
-    if writes_directly() and recipe.int8.float_modules and Stage.TFLITE_INT8 in converted.failed:
+    if writes_directly() and recipe.int8.float_modules and any(stage.is_calibrated for stage in converted.failed):
         again = write(by_keras=True)  # the quantizer may take Keras's graph with modules in float
         converted = converted if len(again.failed) > len(converted.failed) else again
     for name, path in files.items():
@@ -168,15 +168,15 @@ def _write_files(
     by_keras: bool = False,
 ) -> Converted:
     """Convert the ONNX file to TFLite. The float32 file tells which tensors belong to modules that stay in float."""
-    is_mixed = "int8" in files and bool(recipe.int8.float_modules)
-    wanted = {name: path for name, path in files.items() if not (is_mixed and name == "int8")}
+    mixed = [name for name in files if name in CALIBRATED and recipe.int8.float_modules]
+    wanted = {name: path for name, path in files.items() if name not in mixed}
     float32 = folder / Stage.TFLITE_FLOAT32.file
-    if is_mixed and (by_keras or not float32.exists()):
+    if mixed and (by_keras or not float32.exists()):
         float32 = wanted.setdefault("float32", scratch / float32.name)
     inputs = calibration.arrays if calibration else None
     failed: dict[Precision, ToolError] = {}
     if wanted:
-        ranges, onnx = inputs if "int8" in wanted else None, folder / Stage.ONNX_SIMPLIFIED.file
+        ranges, onnx = inputs if {*CALIBRATED} & {*wanted} else None, folder / Stage.ONNX_SIMPLIFIED.file
         made = write_tflite(onnx, wanted, ranges, scratch, recipe.int8, by_keras=by_keras)
         failed = made.failed
         if len(failed) < len(wanted):
@@ -184,19 +184,21 @@ def _write_files(
         if made.ranges:
             write_json(folder / bundles.INT8_RANGES, made.ranges)
     owners = None
-    if is_mixed and "float32" in failed:
-        failed["int8"] = failed["float32"]
-    elif is_mixed:
+    for precision in mixed:
+        if "float32" in failed:
+            failed[precision] = failed["float32"]
+            continue
         assert inputs is not None
         try:
-            owners = align(graph, float32, random_inputs(recipe, count=recipe.input.batch))
+            owners = owners or align(graph, float32, random_inputs(recipe, count=recipe.input.batch))
             tensors = owners.tensors_inside(recipe.int8.float_modules)
-            told = write_int8(float32, files["int8"], inputs, scratch, recipe.int8, tensors)
-            write_json(folder / bundles.INT8_RANGES, told)
+            told = write_quantized(float32, files[precision], inputs, scratch, recipe.int8, tensors, precision)
+            if told:
+                write_json(folder / bundles.INT8_RANGES, told)
         except FullDiskError:
             raise
         except ToolError as error:
-            failed["int8"] = error
+            failed[precision] = error
     is_kept = float32.parent == folder
     stages = {tflite_stage(name): error for name, error in failed.items() if name in files}
     return Converted(owners if is_kept else None, stages)

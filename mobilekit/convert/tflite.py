@@ -48,8 +48,9 @@ def write_tflite(
 
     Args:
         onnx_path: The file; it is copied first, as onnx2tf rewrites what it is given.
-        files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations).
-        calibration: float32 inputs (N, ...) by name for int8; int8 weights are per channel.
+        files: Where to write each precision: float32, float16, dynamic (int8 weights), int8 (also activations), int16x8
+            (int8 weights and int16 activations).
+        calibration: float32 inputs (N, ...) by name for int8 and int16x8; int8 weights are per channel.
         scratch: A folder for the tools' own files.
         settings: The recipe's of int8; without, those of a recipe that says nothing.
         by_keras: Do not try onnx2tf's direct writer first, where there is one.
@@ -108,23 +109,25 @@ def _culprit(files: Mapping[Precision, Path], scratch: Path) -> Precision | None
     return next((precision for precision, path in files.items() if not path.exists()), None)
 
 
-def write_int8(
+def write_quantized(
     float32: Path,
-    int8: Path,
+    path: Path,
     calibration: Mapping[str, NDArray[np.float32]],
     scratch: Path,
     settings: Int8 | None = None,
     float_tensors: Sequence[str] = (),
+    precision: Precision = "int8",
 ) -> dict[str, Any]:
-    """Quantize a float32 TFLite file that `write_tflite` made; return what tells for its ranges (`int8.trial`).
+    """Quantize a float32 TFLite file that `write_tflite` made; return what tells for int8's ranges (`int8.trial`).
 
     Args:
         float32: The file.
-        int8: Where to write.
+        path: Where to write.
         calibration: float32 inputs (N, ...) by name.
         scratch: A folder for the tools' own files.
         settings: The recipe's of int8; without, those of a recipe that says nothing.
         float_tensors: Names of the file's tensors that stay in float, beside those that the settings name.
+        precision: int8 or int16x8.
 
     Raises:
         ToolError: The quantizer failed.
@@ -132,7 +135,8 @@ def write_int8(
     save_arrays(scratch / "calibration.npz", calibration)
     request: dict[str, Any] = {
         "float32": str(float32.absolute()),
-        "int8": str(int8.absolute()),
+        "file": str(path.absolute()),
+        "precision": precision,
         "calibration": str((scratch / "calibration.npz").absolute()),
         "float_tensors": list(float_tensors),
         "settings": (settings or Int8()).model_dump(mode="json"),

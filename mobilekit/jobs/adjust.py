@@ -39,7 +39,7 @@ def adjust(
         loaded: The recipe.
         input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
-        precision: Of float32, float16, dynamic, int8.
+        precision: Of float32, float16, dynamic, int8, int16x8.
         rewrites: Whether the recipe's rewrites stay.
         picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
         labels: Names of the model's classes, in the order of its outputs.

@@ -110,16 +110,16 @@ def _describe(folder: Path, recipe: Recipe) -> None:
 def _run_models(
     graph: GraphModule, recipe: Recipe, calibration: Calibration, simulate: Simulate | None, tell: Progress
 ) -> tuple[RangeLint, Ranges | None, Simulation | None]:
-    """Return what the ranges warn of, the ranges for int8 where it is made, and what was simulated."""
+    """Return what the ranges warn of, the ranges for integers where they are needed, and what was simulated."""
     tell("recording the ranges of the activations")
     report, ranges = _ranges(graph, recipe, calibration)
     return report, ranges, simulate(ranges, tell) if simulate else None
 
 
 def _ranges(graph: GraphModule, recipe: Recipe, calibration: Calibration) -> tuple[RangeLint, Ranges | None]:
-    """Return what the ranges warn of, and those for int8; the rest of the recording, some tens of MB, is let go."""
+    """Return what the ranges warn of, and those for integers; the rest of the recording, some tens of MB, is let go."""
     report, recording = lint(graph, calibration.arrays, recipe)
-    return report, recording.ranges if "int8" in recipe.precision else None
+    return report, recording.ranges if recipe.is_calibrated else None
 
 
 def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:

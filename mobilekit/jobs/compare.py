@@ -203,7 +203,7 @@ def _measure_against_onnx(
     file: str, stage: Stage, reference: Runtime, model: Any, candidate: Paired, evaluation: Evaluation
 ) -> Ledger:
     truths, outputs = reference.run(evaluation.inputs), candidate.run(evaluation.inputs)
-    errors = onnx_format_errors(model, evaluation.inputs)
+    errors = onnx_format_errors(model, evaluation.inputs, stage.precision)
     rows = []
     for key, truth in truths.items():
         metrics = compare(truth, outputs[key])

@@ -71,7 +71,7 @@ def diff(
     return replace(
         ledger,
         assumed=_assumed(bundle, inputs),
-        calibration=calibration if "int8" in recipe.precision else None,
+        calibration=calibration if recipe.is_calibrated else None,
     )
 
 

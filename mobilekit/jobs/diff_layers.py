@@ -36,7 +36,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.manifest import was_own
-from mobilekit.store.stages import Stage, stage_in
+from mobilekit.store.stages import CALIBRATED, Stage, stage_in
 
 MOST_INPUTS = 16
 """The values inside are large, and their errors much the same on every input."""
@@ -159,7 +159,7 @@ def artifact_stages(
 
 
 def _prepare(request: LayersRequest, recipe: Recipe, notes: list[str]) -> tuple[Calibration | None, Recipe]:
-    """Return what int8 is calibrated on, and the recipe with the precisions that can be measured."""
+    """Return what integers are calibrated on, and the recipe with the precisions that can be measured."""
     there = request.bundle.precisions
     wanted = list(request.precision) if request.precision is not None else there
     unknown = [word for word in wanted if word not in there]
@@ -167,13 +167,13 @@ def _prepare(request: LayersRequest, recipe: Recipe, notes: list[str]) -> tuple[
         raise UsageError(f"{request.bundle.path} has no precision {unknown[0]}.", nearest(unknown[0], there))
     kept = [name for name in recipe.precision if name in wanted or (name == "float32" and name in there)]
     calibration = None
-    if "int8" in kept:
-        calibration = _calibration(request, recipe, notes)
-        kept = [name for name in kept if name != "int8" or calibration]
+    if calibrated := [name for name in kept if name in CALIBRATED]:
+        calibration = _calibration(request, recipe, " and ".join(calibrated), notes)
+        kept = [name for name in kept if name not in calibrated or calibration]
     return calibration, recipe.model_copy(update={"precision": tuple(kept)})
 
 
-def _calibration(request: LayersRequest, recipe: Recipe, notes: list[str]) -> Calibration | None:
+def _calibration(request: LayersRequest, recipe: Recipe, named: str, notes: list[str]) -> Calibration | None:
     """Return the inputs that the bundle was calibrated on, told by their digest; None, with a note, without them.
 
     Raises:
@@ -182,7 +182,7 @@ def _calibration(request: LayersRequest, recipe: Recipe, notes: list[str]) -> Ca
     written = request.bundle.manifest["calibration"]
     if request.calibration is None and was_own(written):
         notes.append(
-            f"int8 is left out: it was calibrated on {written['source']}, which a bundle does not hold; "
+            f"{named} is left out: it was calibrated on {written['source']}, which a bundle does not hold; "
             "give it with --calibration."
         )
         return None
@@ -192,9 +192,9 @@ def _calibration(request: LayersRequest, recipe: Recipe, notes: list[str]) -> Ca
     if request.calibration is not None:
         raise UsageError(
             f"{request.calibration} is not what {request.bundle.path} was calibrated on ({written['source']}).",
-            "Give the same inputs as at the export, or leave int8 out with --precision.",
+            f"Give the same inputs as at the export, or leave {named} out with --precision.",
         )
-    notes.append("int8 is left out: the built-in calibration inputs are not those of the export; export again.")
+    notes.append(f"{named} is left out: the built-in calibration inputs are not those of the export; export again.")
     return None
 
 

@@ -174,7 +174,7 @@ def _fill(
         failed=made.failed,
         simulation=made.simulation,
     )
-    used = calibrated_on(folder, built) if "int8" in recipe.precision else None
+    used = calibrated_on(folder, built) if recipe.is_calibrated else None
     notes = tuple(dict.fromkeys((*ledger.notes, *calibration.notes)))
     ledger = replace(ledger, ranges=made.ranges, assumed=assumed(given), calibration=used, notes=notes)
     write_json(folder / bundles.LEDGER, ledger.to_json())

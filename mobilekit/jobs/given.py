@@ -88,7 +88,7 @@ def _of_data(what: str, path: Path | None, count: int, loaded: LoadedRecipe, opt
         return Given(what, path.resolve().name, OPTION, option)
     said = not loaded.is_default and "data" in recipe.model_fields_set
     origin = f"recipe {loaded.name}" if said else ASSUMED
-    if what == "calibration" and "int8" not in recipe.precision:
+    if what == "calibration" and not recipe.is_calibrated:
         return Given(what, "none for int8, which is not made", NOT_USED, option)
     return Given(what, f"{count} built-in {recipe.data}", origin, option)
 

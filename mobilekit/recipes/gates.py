@@ -75,6 +75,7 @@ class Gates(Part):
     float16: Gate | None = None
     dynamic: Gate | None = None
     int8: Gate | None = None
+    int16x8: Gate | None = None
     accuracy: AccuracyGate | None = None
     targets: dict[str, TargetGate] | None = Field(
         None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."

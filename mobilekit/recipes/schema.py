@@ -22,7 +22,7 @@ from mobilekit.recipes.old_words import with_new_words
 from mobilekit.recipes.part import Part
 from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT
-from mobilekit.store.stages import PRECISIONS, Precision, Stage
+from mobilekit.store.stages import CALIBRATED, DEFAULT_PRECISIONS, Precision, Stage
 
 Opset = Literal[18, 20]
 FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
@@ -89,7 +89,7 @@ class Output(Part):
 
 
 class Int8(Part):
-    """How the full int8 file is quantized."""
+    """How the files that compute with integers, int8 and int16x8, are quantized."""
 
     keep_float: tuple[FloatPart, ...] = Field(
         (),
@@ -172,7 +172,11 @@ class Recipe(Part):
     )
     data: Literal["photos", "digits"] = Field("photos", description="Built-in data to calibrate and to measure on.")
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
-    precision: tuple[Precision, ...] = Field(PRECISIONS, min_length=1, description="TFLite artifacts to make.")
+    precision: tuple[Precision, ...] = Field(
+        DEFAULT_PRECISIONS,
+        min_length=1,
+        description="TFLite artifacts to make: float32, float16, dynamic, int8; and int16x8, with values of 16 bits.",
+    )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)
     onnx: Onnx = Field(default_factory=Onnx)
@@ -208,6 +212,11 @@ class Recipe(Part):
     def file_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all inputs as the files take them, by name, in a batch."""
         return {name: (self.input.batch, *shape[1:]) for name, shape in self.shapes.items()}
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a file is made whose values have the ranges of calibration inputs."""
+        return any(precision in CALIBRATED for precision in self.precision)
 
     @property
     def pixels(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mobilekit.errors import UsageError, nearest
 
-Precision = Literal["float32", "float16", "dynamic", "int8"]
+Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 FileFormat = Literal["pytorch", "onnx", "tflite"]
 Place = Literal["here", "device", "gpu", "npu"]
 """Where a stage runs: on this machine's processor, on a phone or an emulated one, on LiteRT's GPU accelerator, or in
@@ -35,7 +35,7 @@ class Stage(StrEnum):
     precision: Precision
     """How its weights are stored."""
     is_quantized: bool
-    """Whether it computes in 8 bits."""
+    """Whether it computes with integers."""
     place: Place
     _predecessor: str | None
 
@@ -48,10 +48,12 @@ class Stage(StrEnum):
     TFLITE_FLOAT16 = "tflite-float16", "model.float16.tflite", "tflite-float32", "tflite", "float16", False, "here"
     TFLITE_DYNAMIC = "tflite-dynamic", "model.dynamic.tflite", "tflite-float32", "tflite", "dynamic", True, "here"
     TFLITE_INT8 = "tflite-int8", "model.int8.tflite", "tflite-float32", "tflite", "int8", True, "here"
+    TFLITE_INT16X8 = "tflite-int16x8", "model.int16x8.tflite", "tflite-float32", "tflite", "int16x8", True, "here"
     DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
     DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "device"
     DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "device"
     DEVICE_INT8 = "device-int8", "model.int8.tflite", "tflite-int8", "tflite", "int8", True, "device"
+    DEVICE_INT16X8 = "device-int16x8", "model.int16x8.tflite", "tflite-int16x8", "tflite", "int16x8", True, "device"
 
     GPU_FLOAT32 = "gpu-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "gpu"
     GPU_FLOAT16 = "gpu-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "gpu"
@@ -80,6 +82,11 @@ class Stage(StrEnum):
     def is_on_device(self) -> bool:
         """Whether it runs elsewhere than on this machine's processor."""
         return self.place != "here"
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its values have ranges, those of the calibration inputs."""
+        return self.precision in CALIBRATED
 
     @property
     def is_in_float16(self) -> bool:
@@ -113,6 +120,10 @@ class Stage(StrEnum):
 TFLITE_STAGES = tuple(stage for stage in Stage if stage.file_format == "tflite" and not stage.is_on_device)
 PRECISIONS: tuple[Precision, ...] = tuple(stage.precision for stage in TFLITE_STAGES)
 """Of the TFLite files that a recipe may ask for."""
+DEFAULT_PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
+"""Those that are made where nobody asks."""
+CALIBRATED: tuple[Precision, ...] = ("int8", "int16x8")
+"""Precisions whose values have ranges, those of the calibration inputs."""
 
 
 def check_precisions(words: Sequence[str]) -> None:

@@ -61,7 +61,7 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, shapes, path, _opset: path.write_text(str(shapes)))
     monkeypatch.setattr(pipeline, "simplify", lambda path, made, _scratch: made.write_bytes(path.read_bytes()))
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
-    monkeypatch.setattr(pipeline, "write_int8", lambda _float32, int8, *_others: int8.touch())
+    monkeypatch.setattr(pipeline, "write_quantized", lambda _float32, int8, *_others: int8.touch())
     monkeypatch.setattr(artifacts, "run_once", lambda _folder, _recipe: {})
     monkeypatch.setattr(artifacts, "_describe", lambda _folder, _recipe: None)
     monkeypatch.setattr(
@@ -196,7 +196,7 @@ def test_what_the_cache_has_is_whole_and_no_tool_runs(tmp_path: Path, monkeypatc
 
     cache = Cache(tmp_path / "cache")
     made = export("made")
-    for tool in ("write_onnx", "simplify", "write_tflite", "write_int8", "align"):
+    for tool in ("write_onnx", "simplify", "write_tflite", "write_quantized", "align"):
         monkeypatch.setattr(pipeline, tool, fail)
     assert export("taken") == made
     assert {*ONNX_FILES, *TFLITE_FILES, bundles.LAYOUTS} <= made.keys()
@@ -214,7 +214,7 @@ def test_all_is_made_by_keras_where_the_quantizer_refuses_a_graph_with_modules_i
             path.write_text("keras" if by_keras else "writer")
         return TFLiteFiles({}, {})
 
-    def write_int8(float32: Path, int8: Path, *_others: Any) -> None:
+    def write_quantized(float32: Path, int8: Path, *_others: Any) -> None:
         if float32.read_text() != "keras":
             raise ToolError("the quantizer refuses it")
         int8.write_text(f"{float32.read_text()} int8")
@@ -229,7 +229,7 @@ def test_all_is_made_by_keras_where_the_quantizer_refuses_a_graph_with_modules_i
     known = keys_of(tmp_path / "known", net("part"), recipe)
     monkeypatch.setattr(pipeline, "writes_directly", lambda: True)
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
-    monkeypatch.setattr(pipeline, "write_int8", write_int8)
+    monkeypatch.setattr(pipeline, "write_quantized", write_quantized)
     folder = tmp_path / "out"
     for name in ("stages", "scratch"):
         (folder / name).mkdir(parents=True)

@@ -16,7 +16,7 @@ from mobilekit.models.registry import model_names
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
 from mobilekit.recipes.load import LoadedRecipe, load_recipe, parse_recipe, recipe_for
 from mobilekit.recipes.picture import Input
-from mobilekit.recipes.schema import PRECISIONS, Recipe
+from mobilekit.recipes.schema import DEFAULT_PRECISIONS, Recipe
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
 from tests.conftest import ROOT
 from tests.properties import times
@@ -88,7 +88,7 @@ def test_an_unknown_model_gets_the_default_recipe() -> None:
     assert loaded.name == "default"
     assert {"gate-before-upsample", "fold-batch-norm", "noop-slice"} <= {step.name for step in loaded.recipe.rewrites}
     assert all(REWRITES[step.name].exactness.is_proved for step in loaded.recipe.rewrites)
-    assert loaded.recipe.precision == PRECISIONS
+    assert loaded.recipe.precision == DEFAULT_PRECISIONS
     assert loaded.recipe.input.shape == (1, 3, 224, 224)
 
 
@@ -129,7 +129,7 @@ WRONG = {
     "an empty list": ("precision: [int8, float32]", "precision: []", 15, "precision: it names nothing; leave the key"),
     "rewrite as a word": ("  - name: noop-slice", "  - noop-slice", 14, "rewrites.1: write `- name: noop-slice`."),
     "unknown stage's key": ("  tflite-int8:", "  tflite-int4:", 19, "19: limits.tflite-int4: Input should be"),
-    "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'tflite-int8', not 'tflite-int4'"),
+    "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'tflite-int16x8', not 'tflite-int4'"),
     "unknown precision": ("precision: [int8, float32]", "precision: [int8, fp32]", 15, "precision.1"),
     "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for color bgr"),
     "std too long": ("  std: [1, 2, 3]", "  std: [1, 2, 3, 4]", 2, "std needs 3 values for color bgr"),

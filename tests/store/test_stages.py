@@ -11,6 +11,8 @@ import pytest
 
 import mobilekit
 from mobilekit.store.stages import (
+    CALIBRATED,
+    DEFAULT_PRECISIONS,
     PRECISIONS,
     TFLITE_STAGES,
     Stage,
@@ -22,7 +24,7 @@ from mobilekit.store.stages import (
 
 ROOT = Path(mobilekit.__file__).parent
 TABLE = ROOT / "store" / "stages.py"
-NAMED = re.compile(r"(tflite|device|onnx|gpu)-($|[a-z]+[0-9]*$)|model\.(float32|float16|dynamic|int8)\.tflite")
+NAMED = re.compile(r"(tflite|device|onnx|gpu)-($|[a-z]+[0-9]*$)|model\.(float32|float16|dynamic|int8|int16x8)\.tflite")
 """Names of stages, what they begin with, and the names of their files."""
 NOT_STAGES = {"device-tree"}
 
@@ -68,7 +70,7 @@ def test_every_stage_but_the_first_was_made_from_one_before_it() -> None:
 
 def test_the_table_agrees_with_itself() -> None:
     for stage in Stage:
-        assert stage.is_quantized == (stage.precision in ("dynamic", "int8"))
+        assert stage.is_quantized == (stage.precision in ("dynamic", *CALIBRATED))
         assert stage.on_host.file == stage.file
         assert not stage.on_host.is_on_device
         assert find_stage(stage.value) is stage
@@ -77,7 +79,7 @@ def test_the_table_agrees_with_itself() -> None:
 
 
 def test_each_precision_has_a_file_here_and_on_a_device() -> None:
-    assert PRECISIONS == ("float32", "float16", "dynamic", "int8")
+    assert PRECISIONS == (*DEFAULT_PRECISIONS, "int16x8") == ("float32", "float16", "dynamic", "int8", "int16x8")
     for precision, stage in zip(PRECISIONS, TFLITE_STAGES, strict=True):
         assert tflite_stage(precision) is stage is device_stage(precision).on_host
         assert stage.precision == precision

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mobilekit.store.stages import PRECISIONS, tflite_stage
+from mobilekit.store.stages import DEFAULT_PRECISIONS, tflite_stage
 from tests.axes import most_axes_in
 from tests.other_hands import largest_difference
 from tests.zoo import MODELS, SIZE
@@ -43,7 +43,7 @@ def test_artifacts_equal_the_reference_in_other_hands(model: str, file: str, bun
 @pytest.mark.parametrize("model", MODELS)
 def test_no_tensor_has_five_axes(bundle: Path) -> None:
     """Compilers for GPUs and NPUs refuse them, and so does ncnn; LiteRT's own kernels stop at six."""
-    files = ["model.onnx", *(tflite_stage(precision).file for precision in PRECISIONS)]
+    files = ["model.onnx", *(tflite_stage(precision).file for precision in DEFAULT_PRECISIONS)]
     assert {file: most_axes_in(bundle / file) for file in files} == dict.fromkeys(files, 4)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mobilekit.cli.findings import findings_of
-from mobilekit.store.stages import PRECISIONS, Stage
+from mobilekit.store.stages import DEFAULT_PRECISIONS, Stage
 from tests.one_converter import one_converter
 from tests.right_cases import CASES, check_float32, exported
 
@@ -22,7 +22,7 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_in_all_formats(name: str, tmp_path: Path) -> None:
     """Float files are right. int8 is made, and is right or fails with its cause and the way out."""
-    exported(name, tmp_path / "out", PRECISIONS)
+    exported(name, tmp_path / "out", DEFAULT_PRECISIONS)
     ledger = check_float32(name, tmp_path / "out")
     assert not ledger.failed_stages
     wrong = [finding for finding in findings_of(ledger) if finding.level == "error"]

@@ -20,7 +20,7 @@ from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.calibration import read_calibration
 from mobilekit.rewrites.engine import rewrite
 from mobilekit.store.cache import NoCache
-from mobilekit.store.stages import PRECISIONS, Stage, tflite_stage
+from mobilekit.store.stages import DEFAULT_PRECISIONS, Stage, tflite_stage
 from tests.axes import most_axes_in
 from tests.zoo import MODELS
 
@@ -48,7 +48,7 @@ def test_four_axes_and_one_partition_at_other_sizes(model: str, size: int, tmp_p
     for name in ("stages", "scratch"):
         (tmp_path / name).mkdir()
     convert(tmp_path, tmp_path / "scratch", graph, recipe, calibration, NoCache(), lambda _message: None).check()
-    files = [Stage.ONNX_SIMPLIFIED.file, *(tflite_stage(precision).file for precision in PRECISIONS)]
+    files = [Stage.ONNX_SIMPLIFIED.file, *(tflite_stage(precision).file for precision in DEFAULT_PRECISIONS)]
     assert {file: most_axes_in(tmp_path / file) for file in files} == dict.fromkeys(files, 4)
     content = (tmp_path / Stage.TFLITE_FLOAT32.file).read_bytes()
     assert with_depthwise(content) is content  # no convolution with kernels of one channel is left in groups

@@ -14,7 +14,7 @@ _DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
 
 
 def precision_of(path: Path) -> Precision:
-    """Return `float32`, `float16` (weights), `dynamic` (integer weights) or `int8` (integer activations as well).
+    """Return `float32`, `float16` (weights), `dynamic` (integer weights), `int8` or `int16x8` (activations as well).
 
     Args:
         path: An .onnx or .tflite file that a runtime has opened.
@@ -26,8 +26,9 @@ def _of_tflite(path: Path) -> Precision:
     graph = TFLiteGraph(path.read_bytes())
     computed = set(graph.computed())
     inner = {tensor for made in graph.results for tensor in made}
-    if any(type_of(graph.tensors[tensor]) in _INTEGERS and graph.is_quantized(tensor) for tensor in inner):
-        return "int8"
+    types = {type_of(graph.tensors[tensor]) for tensor in inner if graph.is_quantized(tensor)}
+    if types & _INTEGERS:
+        return "int16x8" if "INT16" in types else "int8"
     constants = [one for number, one in enumerate(graph.tensors) if number not in computed]
     types = {type_of(one) for one in constants if one.quantization is not None and one.quantization.scale is not None}
     if types & _INTEGERS:

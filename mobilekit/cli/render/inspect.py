@@ -108,8 +108,8 @@ def _tensor(tensor: Tensor) -> str:
 def _delegate_lines(delegate: Delegation) -> Iterator[str]:
     if delegate.name is None:
         yield "No delegate took anything: every op runs on LiteRT's own kernels."
-        return
-    parts = count(delegate.partitions, "partition")
-    yield f"{delegate.name} runs {delegate.delegated} of {delegate.total} ops in {parts}."
+    else:
+        parts = count(delegate.partitions, "partition")
+        yield f"{delegate.name} runs {delegate.delegated} of {delegate.total} ops in {parts}."
     kinds = Counter((each.op, each.reason) for each in delegate.undelegated)
     yield from (f"  not delegated: {number} {op} ({reason})" for (op, reason), number in kinds.most_common())

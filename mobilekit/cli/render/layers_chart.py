@@ -24,6 +24,7 @@ _COLORS = {
     Stage.TFLITE_FLOAT16: "#9467bd",
     Stage.TFLITE_DYNAMIC: "#ff7f0e",
     Stage.TFLITE_INT8: "#d62728",
+    Stage.TFLITE_INT16X8: "#e377c2",
 }
 _TICKS = 24
 _SIZE = (13.0, 8.5)  # inches

@@ -1,4 +1,4 @@
-"""The task that makes an int8 TFLite file of a float32 one, with TensorFlow Lite's quantizer."""
+"""The task that makes an int8 or int16x8 TFLite file of a float32 one, with TensorFlow Lite's quantizer."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
+from mobilekit.convert.int8.int16 import in_int16, without_int16
 from mobilekit.convert.int8.ranges import WHOLE
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.int8.unlike_outputs import unlike_outputs, with_float_outputs
@@ -33,33 +34,28 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Quantize `float32` into the file `int8`.
+    """Quantize `float32` into a file.
 
     Args:
-        request: `float32` and `int8` (absolute paths), `calibration` (absolute path of an .npz with float32 arrays
-            (N, ...) by the names of the inputs), `float_tensors` (names of tensors that stay in float), `settings` (the
-            recipe's of int8).
+        request: `float32` and `file` (absolute paths), `precision` (int8 or int16x8), `calibration` (absolute path of
+            an .npz with float32 arrays (N, ...) by the names of the inputs), `float_tensors` (names of tensors that
+            stay in float), `settings` (the recipe's of int8).
 
     Returns:
-        `ranges`: what tells for the ranges, as `int8.trial` has it, and which outputs stay in float.
+        `ranges`: what tells for the ranges of int8, as `int8.trial` has it, and which outputs stay in float.
     """
     content, pixels = without_bytes(Path(request["float32"]).read_bytes())
     calibration = load_calibration(request["calibration"])
-    made, ranges = int8(content, calibration, request["float_tensors"], pixels, request["settings"])
+    quantizer = Quantizer(content, calibration, request["float_tensors"], pixels, request["settings"])
+    made, ranges = quantizer.file(request["precision"])
     made = with_bytes(made, pixels)
-    open_once(made, "int8")
-    Path(request["int8"]).write_bytes(made)
+    open_once(made, request["precision"])
+    Path(request["file"]).write_bytes(made)
     return {"ranges": ranges}
 
 
-def int8(
-    content: bytes,
-    calibration: Arrays,
-    float_tensors: Collection[str],
-    pixels: Collection[str],
-    settings: Mapping[str, Any],
-) -> tuple[bytes, dict[str, Any]]:
-    """Return the int8 file of a float32 one, and what tells for its ranges.
+class Quantizer:
+    """Makes files that compute with integers of a float32 one, which it calibrates once.
 
     Args:
         content: The float32 file.
@@ -69,24 +65,61 @@ def int8(
         settings: The recipe's of int8: `keep_float` leaves more in float, `ranges` and `correct_bias` are how it is
             calibrated, and `io` is what the file takes and gives.
     """
-    kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
-    graph, observed = TFLiteGraph(content), observe(content, calibration, kept)
-    unlike = unlike_outputs(graph, observed)
-    kept |= leading_to(graph, [graph.makers[number] for number in unlike.values()])
-    network = with_corrected_biases(content, observed, kept) if settings["correct_bias"] else content
 
-    def quantized(ranges: Ranges) -> bytes:
+    def __init__(
+        self,
+        content: bytes,
+        calibration: Arrays,
+        float_tensors: Collection[str],
+        pixels: Collection[str],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.content, self.pixels, self.settings = content, pixels, settings
+        self.graph = TFLiteGraph(content)
+        self.kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
+        self.observed = observe(content, calibration, self.kept)
+
+    def file(self, precision: str) -> tuple[bytes, dict[str, Any]]:
+        """Return the file of a precision, int8 or int16x8, and what tells for int8's ranges: nothing of the other."""
+        return self.int8() if precision == "int8" else (self.int16x8(), {})
+
+    def int8(self) -> tuple[bytes, dict[str, Any]]:
+        """Return the int8 file, and what tells for its ranges."""
+        graph, observed = self.graph, self.observed
+        unlike = unlike_outputs(graph, observed)
+        kept = self.kept | leading_to(graph, [graph.makers[number] for number in unlike.values()])
+        network = self._network(kept)
+
+        def quantized(ranges: Ranges) -> bytes:
+            return with_float_outputs(self._quantized(network, ranges, kept), unlike)
+
+        if self.settings["ranges"] == CHOSEN:
+            ranges, told = ranges_of(observed, graph, quantized)
+        else:
+            ranges, told = observed.whole_ranges(), {"ranges": WHOLE}
+        made, io = quantized(ranges), self.settings["io"]
+        made = made if io == "int8" else with_outer_ends(made, io, self.pixels)
+        return made, {**told, "float_outputs": list(unlike)}
+
+    def int16x8(self) -> bytes:
+        """Return the file with int16 values and int8 weights.
+
+        Its ranges are whole, as 65,536 levels are enough for what few pictures make.
+        """
+        kept = self.kept | without_int16(self.graph)
+        network = self._network(kept)
+        made = in_int16(self._quantized(network, self.observed.whole_ranges(), kept), TFLiteGraph(network))
+        return made if self.settings["io"] == "int8" else with_outer_ends(made, "float32", self.pixels)
+
+    def _network(self, kept: Collection[str]) -> bytes:
+        """Return the float32 file that is quantized."""
+        corrects = self.settings["correct_bias"]
+        return with_corrected_biases(self.content, self.observed, kept) if corrects else self.content
+
+    def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
         with named("the TensorFlow Lite converter"):
-            made = quantize(with_ranges(network, ranges, pixels), kept)
-        return with_float_outputs(ordered(made, *graph.names()), unlike)
-
-    if settings["ranges"] == CHOSEN:
-        ranges, told = ranges_of(observed, graph, quantized)
-    else:
-        ranges, told = observed.whole_ranges(), {"ranges": WHOLE}
-    made = quantized(ranges)
-    made = made if settings["io"] == "int8" else with_outer_ends(made, settings["io"], pixels)
-    return made, {**told, "float_outputs": list(unlike)}
+            made = quantize(with_ranges(network, ranges, self.pixels), kept)
+        return ordered(made, *self.graph.names())
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

@@ -16,9 +16,10 @@ from mobilekit.convert.direct.network import by_writer
 from mobilekit.convert.network import Network
 from mobilekit.convert.opening import open_once
 from mobilekit.convert.process import ANOTHER_WAY
-from mobilekit.convert.tasks.quantize import int8, load_calibration
+from mobilekit.convert.tasks.quantize import Quantizer, load_calibration
 from mobilekit.convert.weights import dynamic
 from mobilekit.store import memory
+from mobilekit.store.stages import CALIBRATED
 from mobilekit.store.worker_loop import told
 
 
@@ -46,7 +47,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             reply = _files(by_writer(path, pixels), request, pixels)
         except (Exception, SystemExit):  # onnx2tf leaves through sys.exit, too
             traceback.print_exc()
-        if reply is not None and "int8" not in reply["failed"]:  # the quantizer does not take every graph
+        if reply is not None and not {*CALIBRATED} & {*reply["failed"]}:  # the quantizer does not take every graph
             return reply
         sys.stderr.write(f"{ANOTHER_WAY}\n")
         path.write_bytes(original)
@@ -65,11 +66,13 @@ def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict
     Path(request["begun"]).touch()
     memory.release()
     failed, ranges = {}, dict[str, Any]()
+    quantizer: Quantizer | None = None
     for precision, path in request["files"].items():
         try:
-            if precision == "int8":
-                calibration = load_calibration(request["calibration"])
-                content, ranges = int8(network.float32(), calibration, (), pixels, request["settings"])
+            if precision in CALIBRATED:
+                quantizer = quantizer or _quantizer(network, request, pixels)
+                content, told_of = quantizer.file(precision)
+                ranges = told_of or ranges
             else:
                 content = _in_float(network, precision)
             content = with_bytes(content, pixels)
@@ -80,6 +83,11 @@ def _files(network: Network, request: dict[str, Any], pixels: list[str]) -> dict
             failed[precision] = told(error)
         memory.trim()
     return {"output_layouts": network.layouts, "failed": failed, "ranges": ranges}
+
+
+def _quantizer(network: Network, request: dict[str, Any], pixels: list[str]) -> Quantizer:
+    calibration = load_calibration(request["calibration"])
+    return Quantizer(network.float32(), calibration, (), pixels, request["settings"])
 
 
 def _in_float(network: Network, precision: str) -> bytes:

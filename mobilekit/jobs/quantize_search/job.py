@@ -13,7 +13,7 @@ import yaml
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.convert.alignment import align
-from mobilekit.convert.tflite import write_int8
+from mobilekit.convert.tflite import write_quantized
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.export import ExportRequest, export
@@ -165,7 +165,7 @@ class _FileMaker:
     def measure(self, int8: Int8) -> Int8Result:
         path = self.folder / "trial.tflite"
         tensors = self.owners.tensors_inside(int8.float_modules)
-        write_int8(self.float32, path, self.calibration, self.folder, int8, tensors)
+        write_quantized(self.float32, path, self.calibration, self.folder, int8, tensors)
         runtime = LiteRTRuntime(path, bundles.output_layouts(self.folder))
         outputs = runtime.run(self.inputs)
         metrics = [compare(self.truth[name], outputs[name]) for name in self.truth]

@@ -18,10 +18,16 @@ from mobilekit.parity.bisect.tolerance import Yardstick
 from mobilekit.parity.ledger.format_error import DYNAMIC_LEAST
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.parity.ledger.result import FormatError
-from mobilekit.parity.ledger.rounding import round_to_256_steps, round_weights_to_float16, round_weights_to_int8
+from mobilekit.parity.ledger.rounding import (
+    round_to_256_steps,
+    round_to_int16,
+    round_weights_to_float16,
+    round_weights_to_int8,
+)
 from mobilekit.store.stages import Precision
 
-_ROUNDED_FORMATS = ("dynamic", "int8")
+_ROUNDINGS = {"dynamic": round_to_256_steps, "int8": round_to_256_steps, "int16x8": round_to_int16}
+"""Of the values, by the precision."""
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -30,7 +36,7 @@ def torch_yardstick(graph: GraphModule, precision: Precision, inputs: Arrays) ->
 
     Args:
         graph: float32, in evaluation mode; left as it is.
-        precision: `float32`, `float16`, `dynamic` or `int8`.
+        precision: `float32`, `float16`, `dynamic`, `int8` or `int16x8`.
         inputs: One of each input, float32 (1, ...) by name.
     """
     exact = TorchSteps(graph, inputs)
@@ -41,7 +47,7 @@ def torch_yardstick(graph: GraphModule, precision: Precision, inputs: Arrays) ->
         round_weights_to_float16(rounded)
     else:
         round_weights_to_int8(rounded, DYNAMIC_LEAST if precision == "dynamic" else 1)
-    output_hook = round_to_256_steps if precision in _ROUNDED_FORMATS else None
+    output_hook = _ROUNDINGS.get(precision)
     return Yardstick(exact, TorchSteps(rounded, inputs, output_hook), output_hook if precision == "dynamic" else None)
 
 
@@ -50,12 +56,12 @@ def onnx_yardstick(model: Any, precision: Precision, inputs: Arrays) -> Yardstic
     exact = OnnxSteps(model, inputs)
     if precision == "float32":
         return Yardstick(exact)
-    output_hook = _round_array if precision in _ROUNDED_FORMATS else None
+    output_hook = _of_arrays(_ROUNDINGS.get(precision))
     rounded = OnnxSteps(_with_rounded_weights(model, precision), inputs, output_hook)
     return Yardstick(exact, rounded, output_hook if precision == "dynamic" else None)
 
 
-def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
+def onnx_format_errors(model: Any, inputs: Arrays, precision: Precision) -> dict[str, FormatError]:
     """Return what the formats do to each output of an ONNX model, as `noise.measure_format_errors` does for PyTorch's.
 
     ONNX Runtime has no float64 kernels for many nodes. So float32's own noise is simulated as well: each value that a
@@ -64,6 +70,7 @@ def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
     Args:
         model: An onnx.ModelProto.
         inputs: float32 (N, ...) by name.
+        precision: `int16x8` is simulated where it is this one, the others in any case.
     """
     generator = np.random.default_rng(0)
 
@@ -74,9 +81,11 @@ def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
     changes = {
         "float32": _outputs(model, inputs, jitter),
         "float16": _outputs(_with_rounded_weights(model, "float16"), inputs, None),
-        "dynamic": _outputs(_with_rounded_weights(model, "dynamic"), inputs, _round_array),
-        "int8": _outputs(_with_rounded_weights(model, "int8"), inputs, _round_array),
+        "dynamic": _outputs(_with_rounded_weights(model, "dynamic"), inputs, _of_arrays(round_to_256_steps)),
+        "int8": _outputs(_with_rounded_weights(model, "int8"), inputs, _of_arrays(round_to_256_steps)),
     }
+    if precision == "int16x8":
+        changes[precision] = _outputs(_with_rounded_weights(model, precision), inputs, _of_arrays(round_to_int16))
     errors = {}
     for name, truth in exact.items():
         metrics = {key: compare(truth, outputs[name]) for key, outputs in changes.items()}
@@ -88,6 +97,7 @@ def onnx_format_errors(model: Any, inputs: Arrays) -> dict[str, FormatError]:
             dynamic_relative_l2=metrics["dynamic"].relative_l2,
             int8_relative_l2=metrics["int8"].relative_l2,
             int8_fitted_relative_l2=metrics["int8"].relative_l2,
+            int16x8_relative_l2=metrics[precision].relative_l2 if precision == "int16x8" else 0.0,
             labels=truth.size if is_label(truth) else None,
         )
     return errors
@@ -102,9 +112,9 @@ def _outputs(model: Any, inputs: Arrays, output_hook: Callable[[Floats], Floats]
     return {name: np.concatenate(column) for name, column in zip(steps.outputs, zip(*rows, strict=True), strict=True)}
 
 
-def _round_array(array: Floats) -> Floats:
-    rounded: Floats = round_to_256_steps(torch.from_numpy(np.ascontiguousarray(array))).numpy()
-    return rounded
+def _of_arrays(rounding: Callable[[torch.Tensor], torch.Tensor] | None) -> Callable[[Floats], Floats] | None:
+    """Return a rounding of tensors as one of arrays."""
+    return (lambda array: rounding(torch.from_numpy(np.ascontiguousarray(array))).numpy()) if rounding else None
 
 
 def _with_rounded_weights(model: Any, precision: Precision) -> Any:

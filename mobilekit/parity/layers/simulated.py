@@ -12,7 +12,13 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.parity.ledger.float16_arithmetic import InFloat16
-from mobilekit.parity.ledger.format_error import Ranges, fake_quantize_int8, in_dynamic, in_float16
+from mobilekit.parity.ledger.format_error import (
+    Ranges,
+    fake_quantize_int8,
+    fake_quantize_int16x8,
+    in_dynamic,
+    in_float16,
+)
 from mobilekit.parity.ledger.ledger import Opener
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.precision import compute_in
@@ -45,6 +51,7 @@ def simulations(
         "float16-arithmetic": lambda: InFloat16(in_float16(graph)),
         "dynamic": lambda: in_dynamic(graph),
         "int8": lambda: fake_quantize_int8(graph, int8, ranges),
+        "int16x8": lambda: fake_quantize_int16x8(graph, int8, ranges),
     }
     openers: dict[Format, Opener] = {"float32": lambda: TorchRuntime(compute_in(copy.deepcopy(graph), torch.float64))}
     for name, make in makers.items():

@@ -8,7 +8,7 @@ to the outputs is the yardstick for the artifact.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from mobilekit.parity.ledger.rounding import (
     hold_products,
     round_as_dynamic,
     round_to_256_steps,
+    round_to_int16,
     round_weights_to_float16,
     round_weights_to_int8,
 )
@@ -38,6 +39,7 @@ from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.fx.ops import SOFTMAX, is_call
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.bundle import INPUT
+from mobilekit.store.stages import Precision
 
 FLOAT32_TOLERANCE = 8
 """How far two independent float32 evaluations may be apart, in units of one evaluation's distance from float64. Their
@@ -61,6 +63,8 @@ _FITTED = "int8, fitted"
 K = TypeVar("K")
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each step of a graph, by its name."""
+Rounding = Callable[..., torch.Tensor]
+"""Takes a tensor, and the ends of its range where they are not its own."""
 
 
 def measure_format_errors(
@@ -114,6 +118,7 @@ def measure_format_errors(
             float32_orders_max_abs=max(one.max_abs for one in by_orders),
             float32_orders_relative_l2=max(one.relative_l2 for one in by_orders),
             labels=before.size if is_label(before) else None,
+            int16x8_relative_l2=lost.get("int16x8", 0.0),
             stable=_stable((exact[name], reference_outputs[name]), before, made, top_k, labels),
         )
 
@@ -121,7 +126,11 @@ def measure_format_errors(
 
 
 def run_formats(
-    rewritten: GraphModule, inputs: Mapping[K, Arrays], int8: Int8 | None = None, ranges: Ranges | None = None
+    rewritten: GraphModule,
+    inputs: Mapping[K, Arrays],
+    int8: Int8 | None = None,
+    ranges: Ranges | None = None,
+    more: Collection[Precision] = (),
 ) -> dict[K, dict[str, Arrays]]:
     """Return what a model gives in float16, dynamic and int8, and in int8 with ranges of the inputs' own.
 
@@ -132,6 +141,7 @@ def run_formats(
         inputs: Sets of them, each float32 (N, ...) by name.
         int8: As `measure_format_errors` takes it, as `ranges`.
         ranges: Without them int8 has the inputs' own as well.
+        more: Precisions of which `int16x8` is simulated as well.
     """
     found: dict[K, dict[str, Arrays]] = {kind: {} for kind in inputs}
 
@@ -146,6 +156,8 @@ def run_formats(
         run("int8", fake_quantize_int8(rewritten, int8, ranges))
     else:
         found = {kind: {**outputs, "int8": outputs[_FITTED]} for kind, outputs in found.items()}
+    if "int16x8" in more:
+        run("int16x8", fake_quantize_int16x8(rewritten, int8, ranges))
     return found
 
 
@@ -206,13 +218,27 @@ def in_dynamic(graph: GraphModule) -> GraphModule:
     return rounded
 
 
-def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
+def fake_quantize_int16x8(graph: GraphModule, int8: Int8 | None = None, ranges: Ranges | None = None) -> nn.Module:
+    """Return a copy of a graph that rounds as an int16x8 file does; see `fake_quantize_int8`.
+
+    Where int16 has no kernel the file stays in float, and this rounds to 16 bits: next to the weights, that is nothing.
+    """
+    return fake_quantize_int8(graph, int8, ranges, round_to_int16)
+
+
+def fake_quantize_int8(
+    graph: GraphModule,
+    int8: Int8 | None = None,
+    ranges: Ranges | None = None,
+    rounding: Rounding = round_to_256_steps,
+) -> nn.Module:
     """Return a copy of a graph that rounds as a full int8 file does.
 
     Args:
         graph: float32; left as it is.
         int8: What the recipe says of int8; all is rounded without.
         ranges: What `activations.record` gave; ranges of the inputs' own without.
+        rounding: Of the values.
 
     Raises:
         UsageError: A module that is to stay in float is not in the graph.
@@ -222,7 +248,7 @@ def fake_quantize_int8(graph: GraphModule, int8: Int8 | None = None, ranges: Ran
     hold_products(rounded)
     kept = nodes_inside(rounded, int8.float_modules)
     round_weights_to_int8(rounded, leave={str(node.target) for node in kept if node.op == "call_module"})
-    return FakeQuantInt8(rounded, int8.keep_float, ranges, int8.float_modules)
+    return FakeQuantInt8(rounded, int8.keep_float, ranges, int8.float_modules, rounding)
 
 
 class EachStep(nn.Module):
@@ -273,6 +299,7 @@ class FakeQuantInt8(EachStep):
         ranges: The ranges to round in, by the names of the steps; each tensor's own without.
         float_modules: Modules that stay in float. Their results are rounded where an int8 op takes them, and so are
             sums and Hard-Swishes that stay.
+        rounding: Rounds a tensor in a range, by its ends.
     """
 
     def __init__(
@@ -281,8 +308,10 @@ class FakeQuantInt8(EachStep):
         keep_float: Collection[str] = (),
         ranges: Ranges | None = None,
         float_modules: Collection[str] = (),
+        rounding: Rounding = round_to_256_steps,
     ) -> None:
         super().__init__(graph)
+        self.rounding = rounding
         parts = float_nodes(graph, keep_float)
         self.kept = nodes_inside(graph, float_modules) | float_results(graph, keep_float)
         self.in_float = parts | self.kept
@@ -301,4 +330,4 @@ class FakeQuantInt8(EachStep):
         return self._round(node, value) if is_border and is_made else value
 
     def _round(self, node: Node, value: torch.Tensor) -> torch.Tensor:
-        return round_to_256_steps(value, *self.ranges.get(node.name, (None, None)))
+        return self.rounding(value, *self.ranges.get(node.name, (None, None)))

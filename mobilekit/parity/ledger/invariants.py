@@ -20,8 +20,8 @@ EPSILON = 2.0**-23
 """float32's spacing above 1. A sum of C terms rounds at most C times, the softmax's own sum as often."""
 SLACK = 8
 """Roundings of a kernel's exponential and division, beside those of its sum."""
-INT8_SOFTMAX_STEP = 1 / 256
-"""Step of an int8 softmax's outputs (TensorFlow Lite 8-bit quantization specification)."""
+INT8_SOFTMAX_STEP, INT16_SOFTMAX_STEP = 1 / 256, 1 / 32768
+"""Step of a softmax's outputs in int8 and int16 (TensorFlow Lite 8-bit quantization specification)."""
 INT8_LOG_SOFTMAX_STEP, INT8_LOG_SOFTMAX_LOW = 16 / 256, -16.0
 """Step of an int8 log-softmax's outputs, and what lower ones are cut to (the same specification)."""
 CHANCE = 0.001
@@ -70,7 +70,7 @@ def check(
         allowed: Root mean square error that the stage's limits allow; a spread of the reference within 4 times that
             may vanish. None where there is no limit: then only what needs no comparison is looked at.
         probabilities: What the outputs must be, as `probabilities_of` found.
-        calibrated: How many inputs int8's ranges are of.
+        calibrated: How many inputs the ranges of int8 and int16x8 are of.
     """
     if not np.isfinite(candidate).all():
         return (_not_finite(candidate),)
@@ -80,7 +80,7 @@ def check(
         least = SPREADS * allowed
         found += _constant(stage, ours, theirs, least) or [
             *_dead(stage, ours, theirs, least),
-            *(_few_levels(reference, candidate) if stage.precision == "int8" and probabilities is None else ()),
+            *(_few_levels(reference, candidate) if stage.is_calibrated and probabilities is None else ()),
             *_saturated(stage, reference, candidate, least, calibrated),
         ]
     return tuple(found)
@@ -138,8 +138,8 @@ def _farthest(values: Values, kind: Probabilities, axis: int, stage: Stage) -> t
     sums, classes = _sums(values, kind, axis), values.shape[axis]
     total = float(sums.flat[np.abs(sums - 1).argmax()])
     limit = _rounding(values, axis)
-    if stage.precision == "int8" and kind == "softmax":
-        limit += classes * INT8_SOFTMAX_STEP / 2
+    if stage.is_calibrated and kind == "softmax":
+        limit += classes * (INT8_SOFTMAX_STEP if stage.precision == "int8" else INT16_SOFTMAX_STEP) / 2
     elif stage.precision == "int8":
         limit += math.expm1(INT8_LOG_SOFTMAX_STEP / 2) + classes * math.exp(INT8_LOG_SOFTMAX_LOW)
     return abs(total - 1), total, limit
@@ -185,7 +185,7 @@ def _saturated(
     stage: Stage, reference: Floats, candidate: Floats, least: float, calibrated: int
 ) -> Iterator[BrokenInvariant]:
     ours, theirs = (outputs.astype(np.float64).reshape(len(outputs), -1) for outputs in (reference, candidate))
-    fewest = beyond_chance(len(ours), calibrated) if stage.precision == "int8" else 2
+    fewest = beyond_chance(len(ours), calibrated) if stage.is_calibrated else 2
     for sign, word in ((1, "upper"), (-1, "lower")):
         end = (sign * theirs).max()
         stuck = (sign * theirs == end) & (sign * ours > end + least)
@@ -195,7 +195,7 @@ def _saturated(
                 f"{inputs} of {len(ours)} inputs have outputs stuck at {sign * end:.3g}, the {word} end of their range,"
                 f" where those compared with go to {sign * (sign * ours)[stuck].max():.3g}"
             )
-            yield BrokenInvariant("saturated", text, _RANGES_ARE_SHORT if stage.precision == "int8" else "")
+            yield BrokenInvariant("saturated", text, _RANGES_ARE_SHORT if stage.is_calibrated else "")
 
 
 def beyond_chance(count: int, calibrated: int) -> int:

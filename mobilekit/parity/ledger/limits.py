@@ -25,7 +25,7 @@ two evaluations that are compared."""
 FLOAT16_COSINE = 0.9999
 """What mobilekit promises for float16 artifacts, whatever rounding alone does to the model."""
 QUANTIZED_COSINE = 0.95
-"""What it promises for dynamic and int8 artifacts of models with weights: below it the error is a third of the output,
+"""What it promises for artifacts with integers of models with weights: below it the error is a third of the output,
 10 dB under it, and the artifact of little use, even where the format does no better on this model. Random weights are
 more sensitive than trained ones, and of no use in any format."""
 _TOLD = 0.01
@@ -100,6 +100,7 @@ _CHANGES: dict[Precision, str] = {
     "float16": "weights are rounded to float16",
     "dynamic": "weights (per channel) and the inputs of layers are rounded to 8 bits, but for small weights",
     "int8": "weights (per channel) and every other tensor are rounded to 8 bits in the calibration's ranges",
+    "int16x8": "weights (per channel) are rounded to 8 bits and every other tensor to 16 in the calibration's ranges",
 }
 
 

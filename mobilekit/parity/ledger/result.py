@@ -274,7 +274,8 @@ class FormatError(Result):
     int8_fitted_relative_l2: Figure
     """The same in ranges of these inputs' own: more calibration cannot do better."""
     stable: Annotated[Mapping[str, StableShare], Field(alias="certain")] = field(default_factory=dict)
-    """What stays of the classification in each format (float32, float16, dynamic, int8); nothing for other outputs."""
+    """What stays of the classification in each format that was simulated (float32, float16, ...); nothing for other
+    outputs."""
     float32_orders_max_abs: Figure = 0.0
     """Largest difference from float64 of the model in float32 with its sums added one term after the other, in some
     orders; 0 where that was not measured."""
@@ -283,6 +284,9 @@ class FormatError(Result):
     float16_arithmetic_relative_l2: Figure = 0.0
     """Change of the outputs when every value and every sum is rounded to float16 besides, as a GPU does; 0 where that
     was not measured."""
+    int16x8_relative_l2: Figure = 0.0
+    """Change when weights (per channel) are rounded to 8 bits and every other tensor (per tensor) to 16, in the ranges
+    of the calibration; 0 where that was not measured."""
     labels: int | None = None
     """How many labels the output has on these inputs, where it has integers or booleans: each change of the outputs is
     then the share of them that changes. None of quantities."""
@@ -294,6 +298,7 @@ class FormatError(Result):
             "float16": self.float16_relative_l2,
             "dynamic": self.dynamic_relative_l2,
             "int8": self.int8_relative_l2,
+            "int16x8": self.int16x8_relative_l2,
         }
         return changes[precision]
 

@@ -242,6 +242,21 @@ def _each_in_256_steps(x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
     return (x / scale).round().clamp(-zero, 255 - zero) * scale
 
 
+def round_to_int16(x: torch.Tensor, low: float | None = None, high: float | None = None) -> torch.Tensor:
+    """Round a tensor to 2^16 even steps around 0, as values of int16x8 files are, and what lies outside to the ends.
+
+    Args:
+        x: Any values.
+        low: Lowest value to carry; the tensor's own without.
+        high: Highest value to carry; the tensor's own without.
+    """
+    lowest, highest = float(x.amin()) if low is None else low, float(x.amax()) if high is None else high
+    scale = max(max(abs(lowest), abs(highest)) / (2**15 - 1), torch.finfo(x.dtype).tiny)
+    if not math.isfinite(scale):
+        return torch.full_like(x, math.nan)
+    return (x / scale).round().clamp(-(2**15), 2**15 - 1) * scale
+
+
 def round_to_256_steps(x: torch.Tensor, low: float | None = None, high: float | None = None) -> torch.Tensor:
     """Round a tensor to 256 even steps, of which 0 is one, and what lies outside to the first or last.
 

@@ -14,8 +14,8 @@ from mobilekit.artifacts.tflite import TAP, TFLiteGraph
 from mobilekit.convert.int8.calibration import observe
 from mobilekit.convert.int8.ranges import WHOLE, choose_rules
 from mobilekit.convert.int8.trial import CHOSEN, ranges_of
-from mobilekit.convert.tasks.quantize import int8
-from mobilekit.convert.tflite import write_int8
+from mobilekit.convert.tasks.quantize import Quantizer
+from mobilekit.convert.tflite import write_quantized
 from mobilekit.recipes.schema import Int8
 from tests.converting import Converted, normal
 
@@ -48,7 +48,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 
 def made(net: Converted, pictures: NDArray[np.float32], path: Path, **settings: object) -> dict[str, object]:
     (path / "scratch").mkdir()
-    told = write_int8(net.float32, path / "int8.tflite", {"input": pictures}, path / "scratch", Int8(**settings))
+    told = write_quantized(net.float32, path / "int8.tflite", {"input": pictures}, path / "scratch", Int8(**settings))
     assert (path / "int8.tflite").exists()
     return told
 
@@ -68,7 +68,7 @@ def test_chosen_ranges_that_cut_one_picture_are_not_taken(net: Converted) -> Non
     calibration = {"input": normal(COUNT, *SHAPE).transpose(0, 2, 3, 1)}
     observed = observe(content, calibration)
     good, bad = (
-        int8(content, {"input": scale * calibration["input"]}, (), (), {**SETTINGS, "ranges": "min-max"})[0]
+        Quantizer(content, {"input": scale * calibration["input"]}, (), (), {**SETTINGS, "ranges": "min-max"}).int8()[0]
         for scale in (1, np.float32(0.3))
     )
     for files, wanted in (((bad, good), CHOSEN), ((good, bad), "min-max")):
@@ -91,7 +91,7 @@ def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net
     calibration["input"][4] *= 20
     rules = choose_rules(TFLiteGraph(tapped), observe(tapped, calibration).seen)
     assert rules[answer] == WHOLE != rules[shown]
-    quantized = int8(tapped, calibration, (), (), {**SETTINGS, "ranges": "min-max"})[0]
+    quantized = Quantizer(tapped, calibration, (), (), {**SETTINGS, "ranges": "min-max"}).int8()[0]
     _ranges, told = ranges_of(copied, TFLiteGraph(tapped), lambda _ranges: quantized)
     assert 0 < told["relative_l2"][CHOSEN]["mean"] < 0.2
 

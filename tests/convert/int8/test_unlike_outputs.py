@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
-from mobilekit.convert.tflite import write_int8
+from mobilekit.convert.tflite import write_quantized
 from tests.converting import Converted, normal
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ class Classes(nn.Module):
 
 def quantized(model: nn.Module, folder: Path) -> tuple[dict[str, object], LiteRTRuntime, Converted]:
     net = Converted(model, SHAPE, folder)
-    told = write_int8(net.float32, folder / "int8.tflite", {"input": normal(COUNT, *SHAPE)}, folder / "scratch")
+    told = write_quantized(net.float32, folder / "int8.tflite", {"input": normal(COUNT, *SHAPE)}, folder / "scratch")
     return told, LiteRTRuntime(folder / "int8.tflite", net.layouts), net
 
 

@@ -352,7 +352,7 @@ def test_noise_of_an_onnx_model_is_near_that_of_the_same_in_pytorch(files: Calla
     graph = trace(model, {"input": torch.from_numpy(X)})
     outputs = TorchRuntime(model).run(inputs)
     truth = measure_format_errors(model, graph, inputs, outputs, outputs)["logits"]
-    noise = onnx_format_errors(onnx.load(files("good")), inputs)["logits"]
+    noise = onnx_format_errors(onnx.load(files("good")), inputs, "int8")["logits"]
     assert noise.scale == pytest.approx(truth.scale, rel=1e-5)
     assert noise.float16_relative_l2 == pytest.approx(truth.float16_relative_l2, rel=0.2)
     assert 0.3 < noise.float32_relative_l2 / truth.float32_relative_l2 < 3

@@ -23,16 +23,19 @@ from mobilekit.parity.ledger.format_error import (
     FakeQuantInt8,
     in_float64,
     measure_format_errors,
+    run_formats,
 )
 from mobilekit.parity.ledger.rounding import (
     round_layer_inputs,
     round_to_256_steps,
+    round_to_int16,
     round_weights_to_float16,
     round_weights_to_int8,
 )
 from mobilekit.parity.ranges.activations import record
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.bundle import INPUT
 from tests.nets_of_several_inputs import MASKED, Masked, recipe
 
 MAP = {"input": torch.zeros(1, 2, 8, 8)}
@@ -301,3 +304,26 @@ def test_an_int8_softmax_has_steps_of_a_256th_whatever_range_was_recorded() -> N
     steps = made.double().numpy() * 256
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
     assert not np.allclose(made.double().numpy() * 255 / 0.4, np.rint(made.double().numpy() * 255 / 0.4), atol=1e-2)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(-1000, 1000, width=32)))
+def test_16_bits_have_even_steps_around_0(values: NDArray[np.float32]) -> None:
+    rounded = round_to_int16(torch.from_numpy(values)).numpy()
+    step = np.abs(values).max() / 32767
+    assert np.abs(rounded - values).max() <= step * 0.51 + 1e-30
+    cut = round_to_int16(torch.from_numpy(values), -1.0, 0.5).numpy()
+    np.testing.assert_allclose(cut, np.clip(np.rint(values * 32767), -32768, 32767) / 32767, rtol=1e-6)
+
+
+def test_int16x8_is_simulated_where_it_is_asked_for() -> None:
+    """It is the model with the weights of int8, but for what 16 bits change."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+    graph, x = trace(model, MAP), np.random.default_rng(0).standard_normal((2, 2, 8, 8), dtype=np.float32)
+    formats = run_formats(graph, {0: {INPUT: x}}, more=("int16x8",))[0]
+    assert "int16x8" not in run_formats(graph, {0: {INPUT: x}})[0]
+    round_weights_to_int8(model)
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(x)).numpy()
+    (made,), (narrow,) = formats["int16x8"].values(), formats["int8"].values()
+    assert np.abs(made - wanted).max() < 2e-4 * np.abs(wanted).max() < 0.1 * np.abs(narrow - wanted).max()

@@ -113,6 +113,8 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
         ("tflite-dynamic", "tflite-float32"),
         ("tflite-int8", "reference"),
         ("tflite-int8", "tflite-float32"),
+        ("tflite-int16x8", "reference"),
+        ("tflite-int16x8", "tflite-float32"),
     ]
     assert ledger.verdict == "pass"
     assert {row.max_abs for row in ledger.rows} == {0.0}

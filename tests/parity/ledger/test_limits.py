@@ -16,7 +16,7 @@ from mobilekit.parity.ledger.result import Bound, FormatError, Metrics, StableSh
 from mobilekit.recipes.schema import Limit
 from mobilekit.store.stages import Stage
 
-NOISE = FormatError(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05)
+NOISE = FormatError(1e-6, 1e-7, 20.0, 3e-4, 0.02, 0.06, 0.05, int16x8_relative_l2=0.01)
 
 
 HELD = {"max_abs": (0.5, 0.6, math.nan), "relative_l2": (0.4, 0.51, math.inf), "cosine": (0.5, 0.4, -1.0)}
@@ -81,7 +81,7 @@ def test_limits_of_the_smaller_formats() -> None:
     (relative,) = bounds_for(Stage("tflite-float16"), NOISE, 0.1, None)
     assert relative.limit == pytest.approx(0.1006)
     assert "0.1 of the approximate rewrites" in relative.derivation
-    for stage, own in (("tflite-dynamic", 0.04), ("tflite-int8", 0.12)):
+    for stage, own in (("tflite-dynamic", 0.04), ("tflite-int8", 0.12), ("tflite-int16x8", 0.02)):
         bound, cosine = bounds_for(Stage(stage), NOISE, 0.0, None)
         assert (bound.metric, bound.limit) == ("relative_l2", pytest.approx(own))
         assert (cosine.metric, cosine.limit) == ("cosine", 0.95)
