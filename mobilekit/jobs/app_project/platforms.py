@@ -55,7 +55,7 @@ def _not_on_the_web(file: File) -> str | None:
     other = [each for each in (*file.inputs, *file.outputs) if each.dtype not in _WEB_DTYPES]
     if file.format != "tflite" or not other:
         return None
-    advice = "; export with `int8: {io: float32}`, or take model.onnx" if other[0].dtype == "int8" else ""
+    advice = "; export with `int8: {io: float32}`, or take model.onnx" if other[0].dtype in ("int8", "int16") else ""
     return f"LiteRT.js takes and gives {', '.join(_WEB_DTYPES)}, and its {other[0].name} is {other[0].dtype}{advice}"
 
 
