@@ -48,7 +48,7 @@ def app_project(
         print_json(made.to_json())
         return
     out.print(
-        f"{output} is written: {made.name} on {platform}, {', '.join(made.files)}, {plural(count, 'golden case')}."
+        f"{output} is written: {made.name} on {platform}, {', '.join(made.files)}, {plural(made.cases, 'golden case')}."
     )
     for file, reason in made.left_out.items():
         err.print(f"note: {file} is left out: {reason}.")

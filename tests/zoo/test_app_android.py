@@ -14,10 +14,9 @@ import pytest
 
 from mobilekit.artifacts.litert import LiteRTTensor, encode
 from mobilekit.jobs.app_project.write import rendered
-from mobilekit.recipes.inputs.preprocess import kept_part
-from mobilekit.recipes.schema import Input
+from mobilekit.recipes.picture import Input
 from tests.conftest import ROOT
-from tests.jobs.app_project.facts import SPECS, make_facts
+from tests.jobs.app_project.facts import SPECS, make_facts, picture_module
 
 COMPILER = "kotlin-compiler@2.4.20"
 """Of npm; it holds the one for the JVM as well."""
@@ -116,10 +115,10 @@ def test_what_it_computes_is_what_the_recipe_says(variant: str, compiled: list[s
     name = f"variant{list(VARIANTS).index(variant)}.TryKt"
     done = subprocess.run(["java", "-cp", ":".join(compiled), name, *paths], capture_output=True, text=True, check=True)
     kept, tensor, quantized, read = map(json.loads, done.stdout.splitlines())
-    expected = [kept_part(size, spec) for size in SIZES]
+    expected = [picture_module(VARIANTS[variant]["spec"]).kept_part(*size) for size in SIZES]
     np.testing.assert_allclose(kept, expected, rtol=1e-6, atol=1e-4)  # a RectF holds float32
     levels = np.arange(256).repeat(spec.channel_count).reshape(256, -1)
-    values = levels if spec.takes_bytes else (levels / 255 - np.array(spec.mean)) / np.array(spec.std)
+    values = levels if spec.takes_levels else (levels / 255 - np.array(spec.mean)) / np.array(spec.std)
     np.testing.assert_allclose(tensor, values.reshape(-1), rtol=0, atol=1e-12)
     info = LiteRTTensor("input", dtype="int8", shape=(), index=0, scale=0.0187, zero_point=-14)
     off = np.abs(np.array(quantized) - encode(values.reshape(-1).astype(np.float32), info))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.command_line import Cli
+from tests.tiny import TINY, TINY_RECIPE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -49,6 +50,21 @@ def test_the_golden_test_passes(project: Path) -> None:
     assert all(float(value) < 1e-5 for *_, metric, value in rows if metric == "max_abs")
     drifts = re.findall(r"pixels (\S+) levels of 255 off", done.stdout)
     assert len(drifts) == 4 * 2 and all(0.1 < float(drift) < 4 for drift in drifts)
+
+
+def test_nothing_is_lost_from_the_picture_to_a_file_that_takes_frames(project: Path, cli: Cli, tmp_path: Path) -> None:
+    words = ("--recipe", TINY_RECIPE, "--input-from", "frame:240x320", "--crop", "1", "--precision", "float32")
+    assert cli("export", TINY, *words, "-o", tmp_path / "bundle").returncode == 0
+    assert cli("app", "web", tmp_path / "bundle", "-o", tmp_path / "app").returncode == 0
+    (tmp_path / "app" / "node_modules").symlink_to(project / "node_modules")
+    done = run(tmp_path / "app", "npm", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^pass (.*) (\S+) logits \(.+\): max_abs (\S+), limit", done.stdout, re.MULTILINE)
+    files = ("model.float32.tflite", "model.onnx")
+    names = [name for case in ("case-0", "case-1") for name in (case, f"{case}, from its picture")]
+    assert sorted(row[:2] for row in rows) == sorted((name, file) for name in names for file in files)
+    assert all(float(value) < 1e-5 for *_, value in rows)
+    assert re.findall(r"pixels (\S+) levels of 255 off \(largest (\S+)\)", done.stdout) == [("0.00", "0")] * 4
 
 
 def test_the_golden_test_can_fail(project: Path, tmp_path: Path) -> None:

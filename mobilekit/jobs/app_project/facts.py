@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mobilekit.errors import UsageError
 from mobilekit.jobs.app_project.platforms import PLATFORMS
@@ -42,6 +43,12 @@ class AppFacts:
     """Why the platform's runtime does not take a file, by its name."""
     picture: Input
     """How a picture becomes the input."""
+    height: int
+    """Of what the files take, in pixels: the network's picture, or a frame that they scale themselves."""
+    width: int
+    kept: Literal["frame", "square", "part"]
+    """Which formula says the part of a picture that is kept: the center of a frame's size, the center of a square as
+    torchvision rounds it, or a share of the picture."""
     how: str
     """The same in words: crop and scaling."""
     ground: tuple[int, ...]
@@ -95,6 +102,8 @@ def facts_of(
         files,
         left_out,
         recipe.input,
+        *recipe.input.shape[2:],
+        kept_by(recipe.input),
         _how(recipe.input),
         ground_color(recipe.input),
         names if len(names) == classes else (),
@@ -115,12 +124,6 @@ def _check_input(recipe: Recipe) -> None:
         raise UsageError(
             f"The model takes {', '.join(recipe.extra_inputs)} besides the picture, of which an app knows nothing.",
             "`mobilekit goldens make` writes cases for an app of your own.",
-        )
-    if recipe.input.frame:
-        height, width = recipe.input.frame
-        raise UsageError(
-            f"The files take frames of {height}x{width} and scale these themselves, as projects do with pictures.",
-            "Export without --input-from, or give the frame's bytes to the file in an app of your own.",
         )
     if recipe.input.batch != 1:
         raise UsageError(
@@ -164,8 +167,17 @@ def _slug(name: str) -> str:
     return slug if slug[:1].isalpha() else f"model_{slug}".rstrip("_")
 
 
+def kept_by(spec: Input) -> Literal["frame", "square", "part"]:
+    """Return which formula says the part of a picture that is kept."""
+    if spec.frame:
+        return "frame"
+    return "square" if spec.resize.mode == "crop" and spec.sides[0] == spec.sides[1] else "part"
+
+
 def _how(spec: Input) -> str:
     """Return in words how a picture gets the input's size."""
+    if spec.frame:
+        return f"its center, not scaled; the files crop and scale that ({spec.resize.words}) to {spec.size_words}"
     share = f"{100 * spec.crop:.4g} % of its height and width"
     kept = {
         "crop": f"the largest part of its shape in the center, {share}",

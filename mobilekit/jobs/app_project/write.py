@@ -85,6 +85,7 @@ def write_project(bundle: Bundle, request: AppRequest, progress: Progress = lamb
     facts = facts_of(bundle, request.platform, request.count, request.precisions, request.labels, request.name)
     with whole_folder(output) as folder:
         made = _make_goldens(bundle, request, facts, folder, progress)
+        facts = replace(facts, cases=len(made.cases))
         (folder / platform.models).mkdir(parents=True, exist_ok=True)
         for each in facts.files:
             shutil.copyfile(bundle.path / each.file, folder / platform.models / each.file)
@@ -107,7 +108,7 @@ def write_project(bundle: Bundle, request: AppRequest, progress: Progress = lamb
         files,
         dict(facts.left_out),
         len(facts.labels),
-        request.count,
+        facts.cases,
         notes,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from mobilekit.jobs.app_project.facts import AppFacts, AppFile
+from mobilekit.jobs.app_project.facts import AppFacts, AppFile, kept_by
 from mobilekit.jobs.app_project.platforms import PLATFORMS
+from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import ground_color
 from mobilekit.recipes.picture import Input
 from mobilekit.store.manifest import Tensor
@@ -20,6 +22,14 @@ SPECS: dict[str, dict[str, Any]] = {
     "corners": {"size": 24, "crop": 1.0, "resize": {"filter": "bilinear", "antialias": False, "corners": True}},
     "plain bicubic": {"size": 24, "crop": 1.0, "resize": {"filter": "bicubic", "antialias": False}},
     "nearest": {"size": 24, "resize": {"filter": "nearest", "antialias": False}},
+    "frame": {"size": 24, "crop": 1.0, "frame": [48, 96]},
+    "frame of floats": {
+        "size": 24,
+        "crop": 1.0,
+        "frame": [48, 72],
+        "dtype": "float32",
+        "resize": {"filter": "bilinear"},
+    },
     "gray": {"size": 24, "color": "gray", "mean": [0.5], "std": [0.5]},
     "rgba, not turned": {"size": 24, "color": "rgba", "mean": [0.5] * 4, "std": [0.5] * 4, "exif": "ignore"},
 }
@@ -38,7 +48,7 @@ def make_facts(
         labels: Names of its classes.
     """
     picture = Input.model_validate(spec)
-    shape = [1, *picture.sides, picture.channel_count]
+    shape = [1, *picture.shape[2:], picture.channel_count]
     file = AppFile(
         "model.float32.tflite",
         Tensor("input", shape, "NHWC", picture.dtype),
@@ -50,6 +60,9 @@ def make_facts(
         files=(file,),
         left_out={"model.int8.tflite": "it is none"},
         picture=picture,
+        height=picture.shape[2],
+        width=picture.shape[3],
+        kept=kept_by(picture),
         how="somehow",
         ground=ground_color(picture),
         labels=labels,
@@ -57,3 +70,11 @@ def make_facts(
         cases=2,
         versions=PLATFORMS[platform].versions(),
     )
+
+
+def picture_module(spec: dict[str, Any]) -> Any:
+    """Return the Python project's module of pictures, which tests of it compare with `preprocess`."""
+    code = dict(rendered("python", make_facts("python", spec)))["picture.py"]
+    made = ModuleType("picture")
+    exec(compile(code, "picture.py", "exec"), made.__dict__)  # noqa: S102
+    return made

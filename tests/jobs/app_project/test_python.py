@@ -8,8 +8,6 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import preprocess
 from mobilekit.recipes.picture import Input
 from tests.command_line import Cli, Said
-from tests.jobs.app_project.facts import SPECS, make_facts
+from tests.jobs.app_project.facts import SPECS, make_facts, picture_module
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +115,10 @@ def test_its_golden_test_passes_on_arm(project: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def module_of(code: str, name: str) -> Any:
-    made = ModuleType(name)
-    exec(compile(code, name, "exec"), made.__dict__)  # noqa: S102
-    return made
-
-
 @pytest.mark.parametrize("kind", SPECS)
 def test_a_picture_becomes_what_the_recipe_makes_of_it(kind: str) -> None:
     spec = Input.model_validate({**SPECS[kind], "dtype": "uint8"})
-    picture = module_of(dict(rendered("python", make_facts("python", SPECS[kind])))["picture.py"], "picture")
+    picture = picture_module(SPECS[kind])
     random = np.random.default_rng(0)
     for width, height in ((97, 64), (50, 83), (61, 61)):
         image = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).convert("RGBA")

@@ -63,7 +63,6 @@ def test_what_makes_no_project(words: tuple[str, ...], told: str, tiny_bundle: P
     [
         ({"input": {"size": 24, "channels": 5}}, "takes arrays of 5 channels"),
         ({"input": {"size": 24, "batch": 4}}, "take 4 pictures at once"),
-        ({"input": {"size": 24, "crop": 1, "frame": [48, 48]}}, "take frames of 48x48"),
         ({"extra_inputs": {"mask": {"shape": [1, 4]}}}, "takes mask besides the picture"),
     ],
 )
