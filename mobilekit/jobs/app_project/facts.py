@@ -109,7 +109,7 @@ def facts_of(
         names if len(names) == classes else (),
         has_scores,
         cases,
-        PLATFORMS[platform].versions(),
+        PLATFORMS[platform].versions,
     )
 
 

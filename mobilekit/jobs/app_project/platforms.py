@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -13,50 +13,37 @@ from mobilekit.store.manifest import File
 class Platform:
     """One platform. Its templates lie in the folder of its name."""
 
-    formats: tuple[str, ...]
-    """Of the files that its runtimes open."""
-    why_not: Callable[[File], str | None]
-    """Return why they do not take one of these."""
-    versions: Callable[[], Mapping[str, str]]
-    """Return the packages that a project asks for."""
-    models: str
-    """Folder of the files in a project."""
-    labels: str
-    """Where the names of the classes are."""
-    goldens: str
-    """Folder of the goldens."""
+    runtime: str
+    """What opens TFLite files there."""
+    versions: Mapping[str, str]
+    """Of the packages that a project asks for."""
     next_steps: str
     """What to do in the project's folder, a line."""
+    dtypes: tuple[str, ...] = ()
+    """Number formats that the runtime takes and gives; all of a bundle's without."""
+    formats: tuple[str, ...] = ("tflite",)
+    """Of the files that a project gets."""
+    models: str = "model"
+    """Folder of the files in a project."""
+    labels: str = "labels.txt"
+    """Where the names of the classes are."""
+    goldens: str = "goldens"
+    """Folder of the goldens."""
     has_gpu: bool = False
     """Whether its golden test runs files on a GPU, too."""
     note: str = ""
     """What to know of every such project."""
 
-
-_WEB_DTYPES = ("float32", "int32", "uint8")
-"""That LiteRT.js 2.5 takes and gives."""
-_WEB_PACKAGES = {"@litertjs/core": "2.5.3", "@litertjs/wasm-utils": "2.5.3", "onnxruntime-web": "1.30.0"}
-"""With which the project's golden test was seen to pass."""
-
-_ANDROID_PACKAGES = {
-    "com.android.application": "9.3.1",
-    "org.jetbrains.kotlin.android": "2.4.10",
-    "gradle": "9.5.0",
-    "com.google.ai.edge.litert:litert": "2.3.0",
-    "com.google.ai.edge.litert:litert-gpu": "2.3.0",
-    "androidx.test:runner": "1.7.0",
-    "androidx.test.ext:junit": "1.3.0",
-}
-"""With a `:` what an app or its test depends on. Nothing was built with them here."""
-
-
-def _not_on_the_web(file: File) -> str | None:
-    """Return what LiteRT.js refuses in a TFLite file; ONNX Runtime Web takes all that is exported."""
-    other = [each for each in (*file.inputs, *file.outputs) if each.dtype not in _WEB_DTYPES]
-    if file.format != "tflite" or not other:
-        return None
-    advice = "; export with `int8: {io: float32}`, or take model.onnx" if other[0].dtype in ("int8", "int16") else ""
-    return f"LiteRT.js takes and gives {', '.join(_WEB_DTYPES)}, and its {other[0].name} is {other[0].dtype}{advice}"
+    def why_not(self, file: File) -> str | None:
+        """Return why the runtime does not take a file; None where it does. ONNX files are for one that takes all."""
+        other = [each for each in (*file.inputs, *file.outputs) if self.dtypes and each.dtype not in self.dtypes]
+        if file.format != "tflite" or not other:
+            return None
+        known = f"{self.runtime} takes and gives {', '.join(self.dtypes)}, and its {other[0].name} is {other[0].dtype}"
+        if other[0].dtype not in ("int8", "int16"):
+            return known
+        other_file = ", or take model.onnx" if "onnx" in self.formats else ""
+        return f"{known}; export with `int8: {{io: float32}}`{other_file}"
 
 
 def _installed() -> dict[str, str]:
@@ -67,31 +54,35 @@ def _installed() -> dict[str, str]:
 
 PLATFORMS: Mapping[str, Platform] = {
     "python": Platform(
-        ("tflite",),
-        lambda _file: None,
-        _installed,
-        "model",
-        "labels.txt",
-        "goldens",
+        "LiteRT",
+        _installed(),
         "pip install -r requirements.txt && python -m unittest",
     ),
     "web": Platform(
-        ("tflite", "onnx"),
-        _not_on_the_web,
-        lambda: _WEB_PACKAGES,
-        "model",
-        "labels.txt",
-        "goldens",
+        "LiteRT.js",
+        # With which the golden test was seen to pass.
+        {"@litertjs/core": "2.5.3", "@litertjs/wasm-utils": "2.5.3", "onnxruntime-web": "1.30.0"},
         "npm install && npm test && npm start",
+        dtypes=("float32", "int32", "uint8"),  # of LiteRT.js 2.5
+        formats=("tflite", "onnx"),
     ),
     "android": Platform(
-        ("tflite",),
-        lambda _file: None,
-        lambda: _ANDROID_PACKAGES,
-        "app/src/main/assets",
-        "app/src/main/assets/labels.txt",
-        "app/src/androidTest/assets/goldens",
+        "LiteRT's Kotlin API",
+        # What has a `:` the app or its test depends on. Nothing was built with these here.
+        {
+            "com.android.application": "9.3.1",
+            "org.jetbrains.kotlin.android": "2.4.10",
+            "gradle": "9.5.0",
+            "com.google.ai.edge.litert:litert": "2.3.0",
+            "com.google.ai.edge.litert:litert-gpu": "2.3.0",
+            "androidx.test:runner": "1.7.0",
+            "androidx.test.ext:junit": "1.3.0",
+        },
         "gradle connectedAndroidTest",
+        dtypes=("float32", "int8", "uint8", "int32", "int64", "bool"),  # of LiteRT 2.3
+        models="app/src/main/assets",
+        labels="app/src/main/assets/labels.txt",
+        goldens="app/src/androidTest/assets/goldens",
         has_gpu=True,
         note="It was not built here: that needs the Android SDK and Google's Maven repository, as its README.md says.",
     ),

@@ -68,7 +68,7 @@ def make_facts(
         labels=labels,
         has_scores=len(outputs) == 2,
         cases=2,
-        versions=PLATFORMS[platform].versions(),
+        versions=PLATFORMS[platform].versions,
     )
 
 

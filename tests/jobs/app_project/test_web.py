@@ -14,12 +14,10 @@ import pytest
 from PIL import Image
 
 from mobilekit.artifacts.litert import LiteRTTensor, encode
-from mobilekit.jobs.app_project.facts import AppFile
-from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import preprocess
 from mobilekit.recipes.picture import Input
-from mobilekit.store.manifest import File, Tensor
+from mobilekit.store.manifest import Tensor
 from tests.command_line import Cli
 from tests.jobs.app_project.facts import SPECS, make_facts, picture_module
 
@@ -154,12 +152,3 @@ def test_what_litert_js_refuses_is_left_out(tiny_bundle: Path, cli: Cli, tmp_pat
     assert content["left_out"]["model.int8.tflite"].startswith("LiteRT.js takes and gives float32, int32, uint8")
     assert not (tmp_path / "app" / "model" / "model.int8.tflite").exists()
     assert "model.int8.tflite is left out: LiteRT.js takes" in (tmp_path / "app" / "README.md").read_text()
-
-
-@pytest.mark.parametrize(("dtype", "is_taken"), [("float32", True), ("uint8", True), ("int8", False), ("int64", False)])
-def test_which_outputs_litert_js_takes(dtype: str, is_taken: bool) -> None:
-    ends = [Tensor("input", [1, 8, 8, 3], "NHWC", "float32")], [Tensor("labels", [1, 8, 8], None, dtype)]
-    reason = PLATFORMS["web"].why_not(File("tflite", *ends))
-    assert (reason is None) == is_taken
-    assert PLATFORMS["web"].why_not(File("onnx", *ends)) is None
-    assert AppFile("model.onnx", ends[0][0], tuple(ends[1])).outputs[0].dtype == dtype

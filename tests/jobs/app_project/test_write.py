@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.jobs.app_project.write import TEMPLATES
 from mobilekit.store.bundle import write_manifest
+from mobilekit.store.manifest import File, Tensor
 from tests.cli.test_schema import check_closely
 from tests.command_line import Cli
 
@@ -96,6 +98,24 @@ def test_names_stand_in_any_language(tiny_bundle: Path, cli: Cli, tmp_path: Path
 
 
 def test_each_template_is_of_a_platform_or_shared() -> None:
-    from mobilekit.jobs.app_project.platforms import PLATFORMS
-
     assert {path.name for path in TEMPLATES.iterdir()} == {*PLATFORMS, "shared"}
+
+
+@pytest.mark.parametrize(
+    ("platform", "taken", "refused"),
+    [
+        ("python", ("float32", "uint8", "int8", "int16", "int64"), ()),
+        ("web", ("float32", "uint8", "int32"), ("int8", "int16", "int64", "bool")),
+        ("android", ("float32", "uint8", "int8", "int32", "int64", "bool"), ("int16",)),
+    ],
+)
+def test_which_numbers_a_platform_takes(platform: str, taken: tuple[str, ...], refused: tuple[str, ...]) -> None:
+    def reason(dtype: str, file_format: str = "tflite") -> str | None:
+        ends = [Tensor("input", [1, 8, 8, 3], "NHWC", "float32")], [Tensor("labels", [1, 8, 8], None, dtype)]
+        return PLATFORMS[platform].why_not(File(file_format, *ends))
+
+    assert [reason(dtype) for dtype in taken] == [None] * len(taken)
+    assert all(f"its labels is {dtype}" in str(reason(dtype)) for dtype in refused)
+    assert [reason(dtype, "onnx") for dtype in refused] == [None] * len(refused)
+    advised = [dtype for dtype in refused if "io: float32" in str(reason(dtype))]
+    assert advised == [dtype for dtype in refused if dtype in ("int8", "int16")]
