@@ -106,9 +106,10 @@ def _framed(image: Image.Image, spec: Input) -> Image.Image:
     height, width = spec.frame
     times = max(height / image.height, width / image.width)
     if times > 1:
-        across, down = width / times, height / times
+        across, down = min(width / times, image.width), min(height / times, image.height)
         left, top = (image.width - across) / 2, (image.height - down) / 2
-        return image.resize((width, height), _FILTERS[spec.resize.filter], (left, top, left + across, top + down))
+        box = (left, top, min(left + across, image.width), min(top + down, image.height))
+        return image.resize((width, height), _FILTERS[spec.resize.filter], box)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 

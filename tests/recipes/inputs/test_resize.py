@@ -127,7 +127,7 @@ def test_a_picture_is_cropped_to_the_frame_and_not_scaled(width: int, height: in
     np.testing.assert_array_equal(values(image, size=24, frame=(48, 60)), expected)
 
 
-@pytest.mark.parametrize(("width", "height"), [(30, 48), (100, 20), (10, 4), (1, 3000)])
+@pytest.mark.parametrize(("width", "height"), [(30, 48), (100, 20), (10, 4), (1, 3000), (59, 13), (7, 41)])
 def test_a_picture_smaller_than_the_frame_is_enlarged_until_it_fills_it(width: int, height: int) -> None:
     image, times = picture(width, height), max(60 / width, 48 / height)
     made = values(image, size=24, frame=(48, 60), resize={"filter": "bilinear"})
