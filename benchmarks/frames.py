@@ -7,8 +7,7 @@ GhostNet beside them. Times are the fastest of some runs in turns on one thread,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,6 +41,12 @@ ROWS = (
     ((720, 1280), 0.7, "bilinear"),
 )
 """Frames, the share of them that is kept, and the filter."""
+HEAD = (
+    *("frame", "of it", "filter", "factor"),
+    *("million multiplications", "of GhostNet's, %", "as dense matrices, million"),
+    *("float32, ms", "int8, ms", "Pillow, ms"),
+    *("from Pillow, levels: photos", "noise of black and white"),
+)
 PACKAGES = ("torch", "numpy", "pillow", "tensorflow", "onnx2tf", "ai-edge-litert")
 
 
@@ -73,12 +78,16 @@ def distances(recipe: Recipe, frame: Frame) -> Iterator[float]:
 def _from_pillow(frame: Frame, picture: NDArray[np.float32]) -> float:
     x = torch.from_numpy(picture[None]).double()
     made = frame.scale(x, frame.constants(3))[0].numpy() * BYTES / frame.white
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0).astype(np.uint8)))
+    theirs = by_pillow(frame, Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0).astype(np.uint8))))
+    return float(np.abs(made - np.asarray(theirs, np.float64).transpose(2, 0, 1)).max())
+
+
+def by_pillow(frame: Frame, image: Image.Image) -> Image.Image:
+    """Return a picture of a frame's size, cropped and scaled as the frame is."""
     columns, rows = frame.columns, frame.rows
     end = (columns.start + columns.size * columns.step, rows.start + rows.size * rows.step)
     box = (float(columns.start), float(rows.start), float(end[0]), float(end[1]))
-    theirs = image.resize((columns.size, rows.size), Image.Resampling[frame.filter.upper()], box)
-    return float(np.abs(made - np.asarray(theirs, np.float64).transpose(2, 0, 1)).max())
+    return image.resize((columns.size, rows.size), Image.Resampling[frame.filter.upper()], box)
 
 
 def files_of(model: nn.Module, shape: tuple[int, ...], folder: Path) -> list[Path]:
@@ -88,66 +97,55 @@ def files_of(model: nn.Module, shape: tuple[int, ...], folder: Path) -> list[Pat
     return [converted.float32, converted.int8(count=2)]
 
 
-def fastest(files: list[Path]) -> list[float]:
-    """Return the fastest run of each file in milliseconds, in turns."""
-    runners = [Interpreter(str(file), num_threads=1) for file in files]
-    for runner in runners:
-        runner.allocate_tensors()
-    best = [float("inf")] * len(files)
-    for number in range(RUNS * len(files)):
-        turn = number % len(files)
+def fastest(runs: Sequence[Callable[[], object]]) -> list[float]:
+    """Return how long each takes at least, in milliseconds, in turns."""
+    best = [float("inf")] * len(runs)
+    for number in range(RUNS * len(runs)):
+        turn = number % len(runs)
         start = time.perf_counter()
-        runners[turn].invoke()
+        runs[turn]()
         best[turn] = min(best[turn], 1e3 * (time.perf_counter() - start))
     return best
 
 
+def opened(file: Path) -> Interpreter:
+    """Return an interpreter of a file, ready to be run on one thread."""
+    interpreter = Interpreter(str(file), num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def times_of(frame: Frame, recipe: Recipe, network: list[Interpreter], folder: Path) -> list[float]:
+    """Return how long scaling takes: the float32 file, the int8 file and Pillow; and a network's two files."""
+    net = normalize_inside(nn.Identity(), pixels_of(recipe))
+    own = [opened(file) for file in files_of(net, recipe.input.shape[1:], folder)]
+    image = Image.effect_noise((frame.columns.length, frame.rows.length), 64).convert("RGB")
+    return fastest(
+        [*(each.invoke for each in own), lambda: by_pillow(frame, image), *(each.invoke for each in network)]
+    )
+
+
 def main() -> None:
     """Write the table."""
-    recipes = [recipe_of(*row) for row in ROWS]
-    frames = [pixels_of(recipe).frame for recipe in recipes]
-    network = load_model(NETWORK)
-    whole = count_macs(network, (1, 3, SIDE, SIDE))
+    model, rows, best = load_model(NETWORK), [], [float("inf")] * 2
+    whole = count_macs(model, (1, 3, SIDE, SIDE))
     with TemporaryDirectory() as folder:
-        shapes = [recipe.input.shape[1:] for recipe in recipes]
-        nets = [normalize_inside(nn.Identity(), pixels_of(recipe)) for recipe in recipes]
-        made = [
-            files_of(net, shape, Path(folder) / str(n)) for n, (net, shape) in enumerate(zip(nets, shapes, strict=True))
-        ]
-        made.append(files_of(network, (3, SIDE, SIDE), Path(folder) / NETWORK))
-        times = iter(fastest(list(chain(*made))))
-    rows = []
-    for (size, _crop, name), recipe, frame in zip(ROWS, recipes, frames, strict=True):
-        assert frame
-        part = "{}x{}".format(*(round(float(axis.size * axis.step)) for axis in (frame.rows, frame.columns)))
-        macs = 3 * frame.multiplications
-        levels = [f"{each:.2f}" for each in distances(recipe, frame)]
-        cost = [f"{macs / 1e6:.1f}", f"{100 * macs / whole:.1f}", f"{dense_macs(frame) / 1e6:.0f}"]
-        rows.append(
-            [
-                "{}x{}".format(*size),
-                part,
-                name,
-                str(frame.rows.step),
-                *cost,
-                f"{next(times):.2f}",
-                f"{next(times):.2f}",
-                *levels,
-            ]
-        )
-    own = [f"{whole / 1e6:.1f}", "100", "-", f"{next(times):.2f}", f"{next(times):.2f}", "-", "-"]
-    rows.append(["GhostNet itself", "-", "-", "-", *own])
-    head = [
-        "frame",
-        "of it",
-        "filter",
-        "factor",
-        "million multiplications",
-        "of GhostNet's, %",
-        "as dense matrices, million",
-    ]
-    head += ["float32, ms", "int8, ms", "from Pillow, levels: photos", "noise of black and white"]
-    write(DOCS / "app.md", "frames", "\n\n".join((markdown(head, rows), ran_on(PACKAGES))))
+        network = [opened(file) for file in files_of(model, (3, SIDE, SIDE), Path(folder) / NETWORK)]
+        for number, row in enumerate(ROWS):
+            recipe = recipe_of(*row)
+            frame = pixels_of(recipe).frame
+            assert frame
+            *own, float32, int8 = times_of(frame, recipe, network, Path(folder) / str(number))
+            best = [min(best[0], float32), min(best[1], int8)]
+            part = "x".join(str(round(axis.size * axis.step)) for axis in (frame.rows, frame.columns))
+            macs = 3 * frame.multiplications
+            cost = (f"{macs / 1e6:.1f}", f"{100 * macs / whole:.1f}", f"{dense_macs(frame) / 1e6:.0f}")
+            levels = (f"{each:.2f}" for each in distances(recipe, frame))
+            size = "{}x{}".format(*row[0])
+            rows.append([size, part, row[2], str(frame.rows.step), *cost, *(f"{ms:.2f}" for ms in own), *levels])
+    shares = [f"{whole / 1e6:.1f}", "100", "-", *(f"{ms:.2f}" for ms in best)]
+    rows.append(["GhostNet itself", "-", "-", "-", *shares, "-", "-", "-"])
+    write(DOCS / "app.md", "frames", "\n\n".join((markdown(HEAD, rows), ran_on(PACKAGES))))
 
 
 if __name__ == "__main__":

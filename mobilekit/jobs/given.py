@@ -13,6 +13,8 @@ from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.picture import Input
+from mobilekit.recipes.schema import Recipe
+from mobilekit.rewrites.pixels import pixels_of
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
 
 
@@ -23,13 +25,12 @@ def given_of(source: Source) -> tuple[Given, ...]:
     figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
     inside = ", inside the files" if spec.takes_levels else ""
     inside += ", which take bytes" if spec.takes_bytes else ""
-    made = " of a frame of {}x{}, inside the files".format(*spec.frame) if spec.frame else ""
     others = "".join(f", and {name}" for name in recipe.extra_inputs)
     arrays = spec.channels is not None or all(
         path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs)
     )
     found = (
-        Given("size", f"{spec.size_words}{made}{others}", loaded.origin_of("size"), "--input-size"),
+        Given("size", f"{spec.size_words}{_frame(recipe)}{others}", loaded.origin_of("size"), "--input-size"),
         _of_color(loaded, arrays),
         _of_picture(
             "normalization",
@@ -45,6 +46,16 @@ def given_of(source: Source) -> tuple[Given, ...]:
         _of_weights(source),
     )
     return tuple(map(_by_recipe(loaded), found)) if is_registered(source.model) else found
+
+
+def _frame(recipe: Recipe) -> str:
+    """Return what files make the network's picture of, and what that costs; nothing where they are given it."""
+    frame = pixels_of(recipe).frame
+    if frame is None:
+        return ""
+    million = recipe.input.channel_count * frame.multiplications / 1e6
+    sides = f"{frame.rows.length}x{frame.columns.length}"
+    return f" of a frame of {sides}, scaled inside the files by {million:.2g} million multiplications"
 
 
 def _crop(spec: Input) -> str:
