@@ -54,5 +54,5 @@ class Converted:
         inputs = normal(8, *self.shape)
         with torch.no_grad():
             expected = self.model(torch.from_numpy(inputs)).numpy()
-        (given,) = LiteRTRuntime(path).run({"input": inputs}).values()
+        (given,) = LiteRTRuntime(path, self.layouts).run({"input": inputs}).values()
         return float(np.linalg.norm(given - expected) / np.linalg.norm(expected))

@@ -74,8 +74,8 @@ CASES = {
     "response_norm": Case(("output",)),
     "bilinear_by_one_and_a_half": Case(("output",), COORDINATES),
     "nearest_down_by_seven": Case(("output",)),
-    "mish_and_softplus": Case(("output",), int8=BEYOND_8_BITS),
-    "flow_warp": Case(("output",), COORDINATES, int8=BEYOND_8_BITS),
+    "mish_and_softplus": Case(("output",)),
+    "flow_warp": Case(("output",), COORDINATES),
     "multihead_attention": Case(("logits",)),
     "attention_in_three_axes": Case(("output",)),
     "recurrent_columns": Case(

@@ -25,7 +25,11 @@ from mobilekit.store.bundle import INPUT
 from mobilekit.store.stages import CALIBRATED, DEFAULT_PRECISIONS, Precision, Stage
 
 Opset = Literal[18, 20]
-FloatPart = Literal["division", "attention", "normalization", "hard-swish", "residual-add"]
+FloatPart = Literal[
+    "division", "attention", "normalization", "exponential", "coordinates", "hard-swish", "residual-add"
+]
+BEYOND_8_BITS: tuple[FloatPart, ...] = ("division", "attention", "normalization", "exponential", "coordinates")
+"""What `keep_float` keeps for accuracy's sake, with all that leads there."""
 
 
 class ExtraInput(Part):
@@ -95,7 +99,9 @@ class Int8(Part):
         (),
         description="Parts that stay in float, each with all that leads to it from the dense layers before: divisions "
         "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
-        "normalizations; and, alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps "
+        "normalizations, exponentials and logarithms, as softplus and Mish have them, and running sums (exponential), "
+        "values read at computed places, as grid_sample does, with the layers that make these (coordinates); and, "
+        "alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps "
         "(residual-add), which carry the error of every block before them.",
     )
     float_modules: tuple[Annotated[str, Field(min_length=1)], ...] = Field(

@@ -6,15 +6,15 @@ the output stays in float, with all that leads to it from the dense layers befor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.output_parts import FEWEST_LEVELS, OF_VALUES, different_values, sorted_parts
-from mobilekit.artifacts.tflite import TFLiteGraph, kinds, pack, type_of, unpack
+from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
 from mobilekit.convert.int8.calibration import Observed
+from mobilekit.convert.int8.roundings import drop_unread, rounded_floats
 
 
 def unlike_outputs(graph: TFLiteGraph, observed: Observed) -> dict[str, int]:
@@ -47,39 +47,15 @@ def with_float_outputs(content: bytes, names: Collection[str]) -> bytes:
         return content
     model = unpack(content)
     graph, outputs = model.subgraphs[0], model.signatureDefs[0].outputs
-    before = _rounded_floats(model)
-    _leave_out_roundings(model, before)
+    before = rounded_floats(model)
     for number in {int(one.tensorIndex) for one in outputs if one.name.decode() in names} & before.keys():
         source, tensors = before[number], graph.tensors
         tensors[source].name, tensors[number].name = tensors[number].name, tensors[source].name
         graph.outputs = np.array([source if it == number else it for it in graph.outputs], np.int32)
         for one in outputs:
             one.tensorIndex = source if int(one.tensorIndex) == number else one.tensorIndex
-    read = {int(number) for op in graph.operators for number in op.inputs} | {int(number) for number in graph.outputs}
-    graph.operators = [op for op in graph.operators if read & {int(made) for made in op.outputs}]
+    drop_unread(model)
     return pack(model)
-
-
-def _rounded_floats(model: Any) -> dict[int, int]:
-    """Return of each tensor that a QUANTIZE makes of a float32 one the number of that one."""
-    graph, codes = model.subgraphs[0], kinds(model)
-    pairs = [(op.outputs[0], op.inputs[0]) for op in graph.operators if codes[op.opcodeIndex] == "QUANTIZE"]
-    return {int(made): int(taken) for made, taken in pairs if type_of(graph.tensors[taken]) == "FLOAT32"}
-
-
-def _leave_out_roundings(model: Any, before: Mapping[int, int]) -> None:
-    """Let what reads a float tensor that was made int8 and float again read it as it was before.
-
-    The quantizer puts such a pair behind each sigmoid before a concatenation, though both stay in float.
-    """
-    graph, codes = model.subgraphs[0], kinds(model)
-    again = {
-        int(op.outputs[0]): before[int(op.inputs[0])]
-        for op in graph.operators
-        if codes[op.opcodeIndex] == "DEQUANTIZE" and int(op.inputs[0]) in before
-    }
-    for op in graph.operators:
-        op.inputs = np.array([again.get(int(number), number) for number in op.inputs], np.int32)
 
 
 def _is_unlike(values: NDArray[np.float32]) -> bool:

@@ -19,7 +19,9 @@ from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.int8.int16 import in_int16, without_int16
+from mobilekit.convert.int8.own_scales import with_copies, without_copies
 from mobilekit.convert.int8.ranges import WHOLE
+from mobilekit.convert.int8.roundings import without_roundings
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.int8.unlike_outputs import unlike_outputs, with_float_outputs
 from mobilekit.convert.opening import open_once
@@ -118,7 +120,8 @@ class Quantizer:
 
     def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
         with named("the TensorFlow Lite converter"):
-            made = quantize(with_ranges(network, ranges, self.pixels), kept)
+            apart, copies = with_copies(with_ranges(network, ranges, self.pixels), ranges, kept)
+            made = without_roundings(without_copies(quantize(apart, {*kept, *copies})))
         return ordered(made, *self.graph.names())
 
 

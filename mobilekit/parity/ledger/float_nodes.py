@@ -40,6 +40,20 @@ _NORMS = Op(
     ),
     (nn.LayerNorm, nn.GroupNorm),
 )
+_EXPONENTIALS = Op(
+    (
+        aten.exp.default,
+        aten.log.default,
+        aten.log1p.default,
+        aten.expm1.default,
+        aten.softplus.default,
+        aten.mish.default,
+        aten.logsumexp.default,
+        aten.log_sigmoid.default,
+        aten.cumsum.default,
+    )
+)
+_COORDINATES = Op((aten.grid_sampler.default, aten.grid_sampler_2d.default))
 
 
 def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
@@ -48,13 +62,14 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     `hard-swish` and `residual-add` are no parts but single steps: see `float_results`.
     """
     seeds: list[Node] = []
-    for word, is_seed in (("division", _is_quotient), ("attention", _is_attention), ("normalization", _is_norm)):
-        if word in keep_float:
-            seeds += [node for node in graph.graph.nodes if is_seed(graph, node)]
-    if "normalization" in keep_float:
-        roots = [node for node in graph.graph.nodes if _is_norm(graph, node)]
-        seeds += _reach(graph, roots, lambda node: node.users)
-    return _reach(graph, seeds, lambda node: node.all_input_nodes)
+    for word, (is_seed, goes_on) in _PARTS.items():
+        found = [node for node in graph.graph.nodes if word in keep_float and is_seed(graph, node)]
+        seeds += _reach(graph, found, lambda node: node.users) if goes_on else found
+    kept = _reach(graph, seeds, lambda node: node.all_input_nodes)
+    if "coordinates" in keep_float:
+        grids = [node.args[1] for node in graph.graph.nodes if _reads_at_coordinates(graph, node)]
+        kept |= _makers_of(graph, [grid for grid in grids if isinstance(grid, Node)])
+    return kept
 
 
 def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
@@ -184,3 +199,27 @@ def _is_attention(graph: GraphModule, node: Node) -> bool:
 
 def _is_norm(graph: GraphModule, node: Node) -> bool:
     return is_call(graph, node, _NORMS)
+
+
+def _makers_of(graph: GraphModule, grids: Iterable[Node]) -> set[Node]:
+    """Return the dense layers that make coordinates, or what leads to these."""
+    places = _reach(graph, grids, lambda node: node.all_input_nodes)
+    return {one for node in (*grids, *places) for one in (node, *node.all_input_nodes) if is_dense(graph, one)}
+
+
+def _is_exponential(graph: GraphModule, node: Node) -> bool:
+    return is_call(graph, node, _EXPONENTIALS)
+
+
+def _reads_at_coordinates(graph: GraphModule, node: Node) -> bool:
+    return is_call(graph, node, _COORDINATES)
+
+
+_PARTS = {
+    "division": (_is_quotient, False),
+    "attention": (_is_attention, False),
+    "normalization": (_is_norm, True),
+    "exponential": (_is_exponential, True),
+    "coordinates": (_reads_at_coordinates, True),
+}
+"""By the word of `keep_float`: what it names, and whether what follows stays in float too."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.output_parts import FEWEST_LEVELS, OF_VALUES, different_values, sorted_parts
 from mobilekit.parity.ledger.metrics import Floats
 from mobilekit.parity.ledger.result import BrokenInvariant
+from mobilekit.recipes.schema import BEYOND_8_BITS
 from mobilekit.store.stages import Stage
 
 SPREADS = 4
@@ -28,7 +29,7 @@ CHANCE = 0.001
 """Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
 _LOST_IN_8_BITS = (
-    "Leave what leads there in float: `int8: {keep_float: [division, attention, normalization]}` in the recipe."
+    f"Leave what leads there in float: `int8: {{keep_float: [{', '.join(BEYOND_8_BITS)}]}}` in the recipe."
 )
 
 _SHARED_SCALE = "All parts of an output share one scale in int8: return them apart, each as an output of its own."

@@ -15,7 +15,7 @@ from mobilekit.parity.ledger.format_error import (
 )
 from mobilekit.parity.ledger.labels import label_bound
 from mobilekit.parity.ledger.result import HIGHER_IS_BETTER, Bound, FormatError, JudgedBound, Metrics
-from mobilekit.recipes.schema import Limit
+from mobilekit.recipes.schema import BEYOND_8_BITS, Limit
 from mobilekit.rewrites.float32 import FLOOR, TOLERANCE_FACTOR, ULP
 from mobilekit.store.stages import Precision, Stage
 
@@ -105,8 +105,8 @@ _CHANGES: dict[Precision, str] = {
 
 
 _TOO_MUCH = (
-    "The file loses more than rounding to 8 bits must. Divisions, attention and normalizations are beyond 8 bits: "
-    "`int8: {keep_float: [division, attention, normalization]}` in the recipe leaves them in float. If they are in "
+    "The file loses more than rounding to 8 bits must. Some parts are beyond 8 bits: "
+    f"`int8: {{keep_float: [{', '.join(BEYOND_8_BITS)}]}}` in the recipe leaves them in float. If they are in "
     "float already, the converter or a kernel is at fault."
 )
 _FORMAT_LOSES = (

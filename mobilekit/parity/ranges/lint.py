@@ -18,7 +18,7 @@ from mobilekit.parity.ledger.rounding import round_to_256_steps
 from mobilekit.parity.ranges.activations import Activation, Recording, record
 from mobilekit.parity.ranges.float16 import LARGEST, LEAST, LEAST_NORMAL, Norm, Quotient, probes, to_float16
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning, Severity
-from mobilekit.recipes.schema import Int8, Recipe
+from mobilekit.recipes.schema import BEYOND_8_BITS, Int8, Recipe
 from mobilekit.rewrites.fx.graph import module_path_of, path_of
 from mobilekit.rewrites.fx.ops import ADAPTIVE_AVERAGE_POOL, AVERAGE_POOL, MEAN, is_call
 
@@ -39,7 +39,6 @@ GROWING_SHARE = 0.2
 NAMED = 3
 """How many modules a warning about the whole model names."""
 
-_WORDS = ("division", "attention", "normalization")
 _KEEP_32 = "keep this part in float32 on a GPU (no loss of precision allowed), or scale its input down in the model"
 
 _SAFE_DENOMINATOR = (
@@ -166,7 +165,9 @@ def _norm(probe: Norm) -> Iterator[RangeWarning]:
 def _int8(graph: GraphModule, recording: Recording, int8: Int8) -> Iterator[RangeWarning]:
     unrounded = float_nodes(graph, int8.keep_float) | fused_nodes(graph) | nodes_inside(graph, int8.float_modules)
     rounded = {node: seen for node, seen in recording.activations.items() if node not in unrounded}
-    words = {word: float_nodes(graph, [word]) for word in _WORDS if word not in int8.keep_float}
+    words: dict[str, set[Node]] = {
+        word: float_nodes(graph, [word]) for word in BEYOND_8_BITS if word not in int8.keep_float
+    }
     told: set[Node] = set()
     for node, seen in rounded.items():
         low, high = recording.ranges[node.name]

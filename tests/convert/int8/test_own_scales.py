@@ -1,0 +1,64 @@
+"""A map that a join, a choice or a minimum takes, and others too, keeps its own scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mobilekit.artifacts.tflite import TFLiteGraph
+from mobilekit.convert.int8.own_scales import with_copies, without_copies
+from tests.converting import Converted
+
+pytestmark = pytest.mark.slow
+
+SHAPE = (3, 16, 16)
+
+
+class Beside(nn.Module):
+    """A map `a` that an op takes, and a layer behind reads as well."""
+
+    def __init__(self, op: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.op = op
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+        self.read, self.other = nn.Conv2d(4, 4, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.a(x), self.b(x)
+        joined = self.op(a, b)
+        joined = self.other(joined) if joined.shape[1] == 8 else joined
+        return self.read(a) + 0.2 * joined
+
+
+OPS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "MINIMUM": lambda a, b: torch.minimum(a, b.abs() - 3),
+    "MAXIMUM": lambda a, b: torch.maximum(a, b.abs() + 1),
+    "CONCATENATION": lambda a, b: torch.cat([a, 30 * b], 1),
+    "SELECT": lambda a, b: torch.where(b > 0, a, 0.1 * b.sigmoid()),
+}
+
+
+@pytest.mark.parametrize("kind", OPS)
+def test_a_map_read_elsewhere_is_not_cut(kind: str, tmp_path: Path) -> None:
+    net = Converted(Beside(OPS[kind]), SHAPE, tmp_path)
+    path = net.int8()
+    # Two roundings to 256 levels of a range of 8 standard deviations, and those of weights: a hundredth each.
+    assert net.error(path) < 0.03
+
+
+def test_ranges_that_are_alike_need_no_copy(tmp_path: Path) -> None:
+    content = Converted(Beside(OPS["CONCATENATION"]), SHAPE, tmp_path).float32.read_bytes()
+    graph = TFLiteGraph(content)
+    alike = dict.fromkeys(graph.computed(), (-1.0, 1.0))
+    assert with_copies(content, alike, set()) == (content, set())
+    (joined,) = (graph.results[op][0] for op in graph.ops_of(("CONCATENATION",)))
+    wider, floats = with_copies(content, {**alike, joined: (-9.0, 9.0)}, {graph.name(joined)})
+    copied = TFLiteGraph(wider)
+    assert copied.kinds.count("MUL") == graph.kinds.count("MUL") + 1  # of `a`, and not of what nothing else reads
+    assert len(floats) == 1
+    assert TFLiteGraph(without_copies(wider)).kinds == graph.kinds
