@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -55,6 +57,8 @@ class Rewrite(ABC, Generic[OptionsType]):
     """The form of graph that it was written for. A package's rewrite says `graph = "aten"`, or it is refused."""
     experimental: ClassVar[str] = ""
     """For a rewrite in no recipe that comes with mobilekit: what it showed, and where it is right. Else empty."""
+    wrong_on: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What computes its form wrongly, by the kind of target: the rewrite leaves a model for such a target alone."""
     options_type: ClassVar[type[Options]] = Options
 
     def __init__(self, options: OptionsType) -> None:

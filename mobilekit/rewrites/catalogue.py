@@ -65,6 +65,8 @@ class Step:
     rewrite: Rewrite[Any]
     where: str
     """`file:line`, for error messages."""
+    wrong_on: str = ""
+    """A target of the recipe's that computes the rewrite's form wrongly, and why; empty where there is none."""
 
     @property
     def name(self) -> str:
@@ -97,4 +99,9 @@ def step_of(loaded: LoadedRecipe, index: int) -> Step:
         raise UsageError(f"{place}: there is no rewrite {spec.name}.", nearest(spec.name, rewrite_names()))
     kind = find_rewrite(spec.name)
     options = check_options(kind.options_type, spec.options, loaded, ("rewrites", index, "options"))
-    return Step(index, spec, kind(options), loaded.where(("rewrites", index)))
+    wrong = (
+        f"{word} is a target, and {kind.wrong_on[chip]}"
+        for word in loaded.recipe.gates.targets or {}
+        if (chip := word.partition(":")[0]) in kind.wrong_on
+    )
+    return Step(index, spec, kind(options), loaded.where(("rewrites", index)), next(wrong, ""))

@@ -308,6 +308,8 @@ def _sort_sites(graph: GraphModule, step: Step) -> tuple[list[Site], list[Refusa
     action = step.rewrite
     allowed, refused = [], []
     for site, reason in matches(graph, action):
+        if reason is None and step.wrong_on:
+            reason = step.wrong_on
         if reason is None and action.exactness is Exactness.NEEDS_RETRAINING and not step.spec.allow:
             reason = "it needs retraining, and the recipe does not say `allow: true`"
         if reason is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
+from mobilekit.jobs.adjust import adjust
 from mobilekit.models.build import build_reference
 from mobilekit.models.dfc import FullyConnected, SharedFullyConnected
 from mobilekit.models.registry import find_model
@@ -256,6 +258,22 @@ def test_refused_sites_are_left_alone_and_reported(register: Register) -> None:
     )
     assert result.steps[0].applied == ()
     assert weights_digest(result.graph) == weights_digest(model)
+
+
+@pytest.mark.parametrize(("target", "applied"), [("rknn:rk3588", ()), ("cpu", ("third",))])
+def test_a_form_that_a_target_computes_wrongly_is_left_out(
+    register: Register, target: str, applied: tuple[str, ...]
+) -> None:
+    class Only(scaling(1.0)):  # type: ignore[misc]
+        wrong_on = MappingProxyType({"rknn": "its compiler adds one"})
+
+        def find(self, graph: GraphModule) -> list[Site]:
+            return super().find(graph)[2:]  # type: ignore[no-any-return]
+
+    [step] = rewrite(chain(), adjust(register(Only), targets=[target])).steps
+    assert step.applied == applied
+    refused = [] if applied else [("third", "rknn:rk3588 is a target, and its compiler adds one")]
+    assert [(each.path, each.reason) for each in step.refused] == refused
 
 
 def test_a_drift_within_the_limit_is_reported(register: Register) -> None:

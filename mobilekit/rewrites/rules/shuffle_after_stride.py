@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from torch import nn
 from torch.fx import GraphModule, Node
 
@@ -21,7 +23,9 @@ class ShuffleAfterStride(Rewrite[Options]):
     name = "shuffle-after-stride"
     exactness = Exactness.EXACT_WHEN
     summary = "Channel shuffle behind the strided depthwise convolution that reads it"
-    options_type = Options
+    wrong_on = MappingProxyType(
+        {"rknn": "Rockchip's compiler makes another function of a shuffle right behind a convolution with groups"}
+    )
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the shuffles that a strided depthwise convolution reads."""
