@@ -54,8 +54,8 @@ def _frame(recipe: Recipe) -> str:
     if frame is None:
         return ""
     million = recipe.input.channel_count * frame.multiplications / 1e6
-    sides = f"{frame.rows.length}x{frame.columns.length}"
-    return f" of a frame of {sides}, scaled inside the files by {million:.2g} million multiplications"
+    how = f"scaled inside the files by {million:.1f} million multiplications" if million else "cropped inside the files"
+    return f" of a frame of {frame.rows.length}x{frame.columns.length}, {how}"
 
 
 def _crop(spec: Input) -> str:
