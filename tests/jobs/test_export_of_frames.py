@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilekit.targets.gpu import GPU
+from mobilekit.targets.vela import Vela
 from tests.conftest import Cli
 from tests.models.test_frame import by_matrices, frame_of
 from tests.tiny import TINY, Tiny
@@ -149,3 +152,19 @@ def test_a_recipe_says_where_its_frame_is_wrong(tmp_path: Path, cli: Cli) -> Non
     done = cli("recipes", "check", recipe)
     assert done.returncode == 2
     assert "small.yaml:" in done.stderr and "smaller than the crop, which needs 110x110" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_gpu_takes_them_whole(bundle: Path, precision: str) -> None:
+    if problem := GPU("gpu").why_not():
+        pytest.skip(problem.what)
+    answer = GPU("gpu").ask(bundle / f"model.{precision}.tflite")
+    assert (answer.is_whole, answer.refused) == (True, ())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="ethos-u-vela is not installed")
+def test_a_microcontrollers_npu_takes_what_scales(bundle: Path) -> None:
+    refused = Vela("vela:u85-256").ask(bundle / "model.int8.tflite").refused
+    assert {each.op for each in refused} <= {"QUANTIZE", "DEQUANTIZE", "MEAN"}, "of its bytes, and the net's end"
