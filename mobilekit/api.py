@@ -123,7 +123,7 @@ def export(
         weights: A checkpoint, "none" or "pretrained", as in `load_model`.
         input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
-        precision: Of float32, float16, dynamic, int8, int16x8.
+        precision: Of float32, float16, dynamic, int8, int16x8, onnx-int8, onnx-int16x8.
         calibration: Folder of pictures for int8, or an .npz with arrays by the names of the inputs.
         inputs: What stages are measured on, likewise, with labels where there are any; built-in data without.
         color: Order of a picture's channels: rgb, bgr, gray or rgba.

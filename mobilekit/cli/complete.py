@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mobilekit.models.names import LIBRARIES, registered_names
-from mobilekit.store.stages import PRECISIONS
+from mobilekit.store.stages import FORM_STAGES, PRECISIONS
 
 
 def models(incomplete: str) -> list[str]:
@@ -52,6 +52,11 @@ def targets(incomplete: str) -> list[str]:
 def precisions(incomplete: str) -> list[str]:
     """Return the precisions that can follow in a list that is separated by commas."""
     return _following(incomplete, PRECISIONS)
+
+
+def forms(incomplete: str) -> list[str]:
+    """Return the files of an export that can follow in a list that is separated by commas."""
+    return _following(incomplete, FORM_STAGES)
 
 
 def apps(incomplete: str) -> list[str]:

@@ -16,7 +16,7 @@ import typer
 
 from mobilekit.cli import complete
 from mobilekit.errors import OldWordWarning, UsageError, nearest
-from mobilekit.store.stages import check_precisions
+from mobilekit.store.stages import check_forms, check_precisions
 
 _MODEL = "A registered model, timm:NAME, torchvision:NAME, hf:FOLDER, hf:NAME, or FILE.py:FACTORY"
 _CALIBRATION = (
@@ -24,6 +24,10 @@ _CALIBRATION = (
 )
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
 _PRECISIONS = "Of float32, float16, dynamic, int8, int16x8, separated by commas; {without} without."
+_FORMS = (
+    "Of float32, float16, dynamic, int8, int16x8, and onnx-int8, onnx-int16x8 as quantized ONNX files, separated by "
+    "commas; the recipe's without."
+)
 _WEIGHTS = (
     "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms; "
     "`pretrained` takes those of timm, torchvision or the hub, and downloads what is not there."
@@ -59,6 +63,13 @@ def _known_precisions(text: str | None) -> str | None:
     words = split_words(text)
     if words is not None:
         check_precisions(words)
+    return text
+
+
+def _known_forms(text: str | None) -> str | None:
+    words = split_words(text)
+    if words is not None:
+        check_forms(words)
     return text
 
 
@@ -172,9 +183,9 @@ Precisions = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help=_PRECISIONS.format(without="the recipe's"),
-        callback=_checked(_known_precisions),
-        autocompletion=complete.precisions,
+        help=_FORMS,
+        callback=_checked(_known_forms),
+        autocompletion=complete.forms,
     ),
 ]
 GoldenPrecisions = Annotated[

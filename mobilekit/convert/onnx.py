@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from mobilekit.convert.onnx_forms import attention, forms
-from mobilekit.convert.process import run_task
-from mobilekit.errors import ToolError, UsageError, first_line
+from mobilekit.convert.process import explain, run_task
+from mobilekit.errors import FullDiskError, ToolError, UsageError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import named_outputs
-from mobilekit.recipes.schema import Opset
+from mobilekit.recipes.schema import Int8, Opset
 from mobilekit.rewrites.fx.capture import quiet
 from mobilekit.rewrites.fx.layers import name_calls
 from mobilekit.store.bundle import INPUT
+from mobilekit.store.files import save_arrays
+from mobilekit.store.stages import Precision
+from mobilekit.store.worker import WorkerError
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -232,3 +238,41 @@ def simplify(source: Path, target: Path, scratch: Path) -> None:
         ToolError: onnxsim failed, or its result gives other outputs.
     """
     run_task("simplify", {"source": str(source.absolute()), "target": str(target.absolute())}, scratch)
+
+
+def quantize_onnx(
+    source: Path,
+    files: Mapping[Precision, Path],
+    calibration: Mapping[str, NDArray[np.float32]],
+    scratch: Path,
+    settings: Int8,
+) -> dict[Precision, ToolError]:
+    """Write quantized ONNX files in QDQ form, and return why one could not be made.
+
+    Args:
+        source: The simplified float32 file.
+        files: Where to write int8 and int16x8.
+        calibration: float32 inputs (N, ...) by name.
+        scratch: A folder for the tools' own files.
+        settings: The recipe's of int8.
+
+    Raises:
+        FullDiskError: The disk is full.
+    """
+    save_arrays(scratch / "calibration.npz", calibration)
+    request = {
+        "onnx": str(source.absolute()),
+        "files": {precision: str(path.absolute()) for precision, path in files.items()},
+        "calibration": str((scratch / "calibration.npz").absolute()),
+        "settings": settings.model_dump(mode="json"),
+    }
+    try:
+        reply = run_task("quantize_onnx", request, scratch)
+    except FullDiskError:
+        raise
+    except ToolError as error:
+        return dict.fromkeys(files, error)
+    return {
+        precision: explain("quantize_onnx", WorkerError(said["error"], tool=said.get("tool")), scratch)
+        for precision, said in reply["failed"].items()
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.byte_inputs import give_onnx_bytes
 from mobilekit.convert.installed import check_installed, writes_directly
-from mobilekit.convert.onnx import simplify, write_onnx
+from mobilekit.convert.onnx import quantize_onnx, simplify, write_onnx
 from mobilekit.convert.tflite import write_quantized, write_tflite
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.models.weights import settings_of, weights_digest
@@ -25,7 +25,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store import memory
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
-from mobilekit.store.stages import CALIBRATED, Precision, Stage, tflite_stage
+from mobilekit.store.stages import CALIBRATED, FORM_STAGES, Precision, Stage, tflite_stage
 from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -79,7 +79,9 @@ def convert(
     check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
     with meanwhile or nullcontext():
-        return _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
+        converted = _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
+        failed = _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)
+    return replace(converted, failed={**converted.failed, **failed})
 
 
 def _write_onnx(
@@ -117,10 +119,10 @@ def _write_tflite(
 ) -> Converted:
     onnx, versions = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
     keys: dict[Precision, str] = {}
-    for precision in recipe.precision:
+    for precision in recipe.tflite_precisions:
         shaped = _shapes_int8(graph, recipe, calibration) if precision in CALIBRATED else {}
         keys[precision] = sha256_of_json({"stage": precision, "onnx": onnx, **shaped, **versions})
-    missing = [precision for precision in recipe.precision if not cache.take(keys[precision], folder)]
+    missing = [precision for precision in recipe.tflite_precisions if not cache.take(keys[precision], folder)]
     if not missing:
         return Converted()
     tools = "onnx2tf's direct writer" if writes_directly() else "onnx2tf and Keras"
@@ -139,6 +141,27 @@ def _write_tflite(
     return converted
 
 
+def _write_quantized_onnx(
+    folder: Path, scratch: Path, recipe: Recipe, calibration: Calibration | None, cache: Cache, progress: Progress
+) -> dict[Stage, ToolError]:
+    """Quantize the ONNX file, where the recipe asks for that; return why a file could not be made."""
+    onnx = folder / Stage.ONNX_SIMPLIFIED.file
+    stages = [FORM_STAGES[form] for form in recipe.precision if FORM_STAGES[form].file_format == "onnx"]
+    shaped = {"onnx": sha256_of(onnx), **_shapes_int8(None, recipe, calibration), **_tools()} if stages else {}
+    keys = {stage: sha256_of_json({"stage": stage, **shaped}) for stage in stages}
+    missing = [stage for stage in stages if not cache.take(keys[stage], folder)]
+    if not missing:
+        return {}
+    assert calibration is not None
+    progress(f"quantizing the ONNX file with ONNX Runtime ({', '.join(missing)})")
+    files = {stage.precision: folder / stage.file for stage in missing}
+    failed = quantize_onnx(onnx, files, calibration.arrays, scratch, recipe.int8)
+    for stage in missing:
+        if stage.precision not in failed:
+            cache.put(keys[stage], folder, [stage.file])
+    return {stage: failed[stage.precision] for stage in missing if stage.precision in failed}
+
+
 def _structure(graph: GraphModule) -> dict[str, object]:
     """Return what a graph is but for its weights: its code, its modules with their settings, and whose each step is."""
     return {
@@ -148,12 +171,12 @@ def _structure(graph: GraphModule) -> dict[str, object]:
     }
 
 
-def _shapes_int8(graph: GraphModule, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:
+def _shapes_int8(graph: GraphModule | None, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:
     """Return what shapes an int8 file beside the ONNX file: of the graph the modules, where some stay in float."""
     return {
         "calibration": calibration.digest if calibration else None,
         "int8": recipe.int8.model_dump(mode="json"),
-        "graph": _structure(graph) if recipe.int8.float_modules else None,
+        "graph": _structure(graph) if graph and recipe.int8.float_modules else None,
     }
 
 

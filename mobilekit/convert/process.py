@@ -23,7 +23,12 @@ _LONGEST_QUOTE = 300
 _SHARED: dict[Path, Worker] = {}
 """The process that tasks in a scratch folder share."""
 # Who is blamed when a task does not say itself which of its tools failed.
-_TOOLS = {"simplify": "onnxsim", "tflite": "the TFLite conversion", "quantize": "the TFLite conversion"}
+_TOOLS = {
+    "simplify": "onnxsim",
+    "tflite": "the TFLite conversion",
+    "quantize": "the TFLite conversion",
+    "quantize_onnx": "ONNX Runtime's quantizer",
+}
 OPENS = "LiteRT opens the {} file"
 """The last line of a log where LiteRT ends the process at a file."""
 ANOTHER_WAY = "mobilekit: this failed, and is done another way"

@@ -15,7 +15,7 @@ from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.manifest import OPTION
-from mobilekit.store.stages import PRECISIONS, check_precisions
+from mobilekit.store.stages import FORM_STAGES, check_forms
 
 Size = int | tuple[int, int]
 PLAIN = "plain"
@@ -39,7 +39,7 @@ def adjust(
         loaded: The recipe.
         input_size: Height and width in pixels, one number for both or (height, width).
         num_classes: Number of classes of the model.
-        precision: Of float32, float16, dynamic, int8, int16x8.
+        precision: Of float32, float16, dynamic, int8, int16x8, onnx-int8, onnx-int16x8.
         rewrites: Whether the recipe's rewrites stay.
         picture: Other keys of the recipe's `input`, such as `crop` and `mean`.
         labels: Names of the model's classes, in the order of its outputs.
@@ -67,8 +67,8 @@ def adjust(
         if loaded.is_default and len(recipe.labels) != num_classes:
             changes["labels"] = ()  # those of the weights that the model's library has
     if precision is not None:
-        check_precisions(precision)
-        changes["precision"] = tuple(name for name in PRECISIONS if name in precision)
+        check_forms(precision)
+        changes["precision"] = tuple(name for name in FORM_STAGES if name in precision)
     if labels is not None:
         changes["labels"] = tuple(labels)
     if max_top1_drop is not None:

@@ -31,7 +31,7 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_json
 from mobilekit.store.manifest import FailedStage
-from mobilekit.store.stages import TFLITE_STAGES, Stage, tflite_stage
+from mobilekit.store.stages import FORM_STAGES, Stage
 
 Progress = Callable[[str], None]
 Simulate = Callable[[Ranges | None, Progress], Simulation]
@@ -100,10 +100,13 @@ def make_artifacts(
 
 
 def _describe(folder: Path, recipe: Recipe) -> None:
-    """Put into the ONNX file what the recipe says of its input, and into each TFLite file also what of its outputs."""
+    """Put into the ONNX files what the recipe says of its input, and into each TFLite file also what of its outputs."""
     say_input(folder / Stage.ONNX_SIMPLIFIED.file, recipe.input)
-    for path in (folder / tflite_stage(precision).file for precision in recipe.precision):
-        if path.exists():
+    for stage in (FORM_STAGES[form] for form in recipe.precision):
+        path = folder / stage.file
+        if path.exists() and stage.file_format == "onnx":
+            say_input(path, recipe.input)
+        elif path.exists():
             path.write_bytes(described(path.read_bytes(), recipe))
 
 
@@ -123,9 +126,9 @@ def _ranges(graph: GraphModule, recipe: Recipe, calibration: Calibration) -> tup
 
 
 def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:
-    """Open each TFLite file that is there and run it on one input, and return what cannot be, with the error."""
+    """Open each file that a recipe asks for and that is there, run it on one input, and return what cannot be."""
     inputs, layouts, errors = random_inputs(recipe, count=1), bundles.output_layouts(folder), {}
-    for stage in map(tflite_stage, recipe.precision):
+    for stage in (FORM_STAGES[form] for form in recipe.precision):
         if (folder / stage.file).exists():
             try:
                 open_artifact(folder / stage.file, layouts).run(inputs)
@@ -137,7 +140,7 @@ def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:
 def _without_failed(folder: Path, recipe: Recipe, errors: Mapping[Stage, ToolError]) -> tuple[FailedStage, ...]:
     """Remove the files of the stages that failed and of those made from them, and return all these."""
     failed: dict[Stage, FailedStage] = {}
-    for stage in (each for each in TFLITE_STAGES if each.precision in recipe.precision):
+    for stage in (FORM_STAGES[form] for form in FORM_STAGES if form in recipe.precision):
         source = stage.predecessor
         if source in failed:
             failed[stage] = FailedStage(stage, f"it is made from {source}, which failed", follows=source)

@@ -28,7 +28,7 @@ from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.manifest import FailedStage
-from mobilekit.store.stages import InputSet, Stage, stage_in, tflite_stage
+from mobilekit.store.stages import FORM_STAGES, InputSet, Stage, stage_in, tflite_stage
 
 Progress = Callable[[str], None]
 
@@ -41,7 +41,7 @@ def file_stages(recipe: Recipe, failed: Iterable[FailedStage] = ()) -> list[Stag
         failed: But for these stages.
     """
     absent = {each.stage for each in failed}
-    files = [tflite_stage(precision) for precision in recipe.precision]
+    files = [FORM_STAGES[form] for form in recipe.precision]
     return [Stage.ONNX, Stage.ONNX_SIMPLIFIED, *(stage for stage in files if stage not in absent)]
 
 
@@ -119,7 +119,7 @@ def measure_folder(
     gates = [*_check_gates(artifacts, recipe)]
     gates += check_targets(folder, recipe, [stage for stage in stages if not stage.is_on_device], progress)
     if recipe.gates.accuracy:
-        gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.precision)
+        gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.tflite_precisions)
     truth = simulation.outputs[Stage.REFERENCE][InputSet.REAL]
     rows, held = _measure_apps(apps, recipe, evaluation, stages, reference, truth, progress)
     gates += held

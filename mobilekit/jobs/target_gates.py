@@ -10,7 +10,7 @@ from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.gates import TargetGate
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.stages import PRECISIONS, Stage, tflite_stage
+from mobilekit.store.stages import FORM_STAGES, PRECISIONS, Stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target
 
@@ -42,7 +42,7 @@ def faults_of(loaded: LoadedRecipe) -> Iterator[UsageError]:
         except UsageError as error:
             yield UsageError(place + error.what, error.hint)
             continue
-        made = (Stage.ONNX_SIMPLIFIED, *map(tflite_stage, gate.precision or loaded.recipe.precision))
+        made = (Stage.ONNX_SIMPLIFIED, *(FORM_STAGES[form] for form in gate.precision or loaded.recipe.precision))
         if not any(target.takes(Path(stage.file)) for stage in made):
             yield UsageError(
                 f"{place}The target {word} reads {target.reads}, and none is made that it could be asked about.",

@@ -22,7 +22,7 @@ from mobilekit.recipes.old_words import with_new_words
 from mobilekit.recipes.part import Part
 from mobilekit.recipes.picture import Input
 from mobilekit.store.bundle import INPUT
-from mobilekit.store.stages import CALIBRATED, DEFAULT_PRECISIONS, Precision, Stage
+from mobilekit.store.stages import DEFAULT_PRECISIONS, FORM_STAGES, PRECISIONS, Form, Precision, Stage
 
 Opset = Literal[18, 20]
 FloatPart = Literal[
@@ -178,10 +178,11 @@ class Recipe(Part):
     )
     data: Literal["photos", "digits"] = Field("photos", description="Built-in data to calibrate and to measure on.")
     rewrites: tuple[RewriteStep, ...] = Field((), description="Rewrites in the order in which they are applied.")
-    precision: tuple[Precision, ...] = Field(
+    precision: tuple[Form, ...] = Field(
         DEFAULT_PRECISIONS,
         min_length=1,
-        description="TFLite artifacts to make: float32, float16, dynamic, int8; and int16x8, with values of 16 bits.",
+        description="Artifacts to make: float32, float16, dynamic, int8, and int16x8, with values of 16 bits, in "
+        "TFLite; onnx-int8 and onnx-int16x8 in ONNX.",
     )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)
@@ -222,7 +223,17 @@ class Recipe(Part):
     @property
     def is_calibrated(self) -> bool:
         """Whether a file is made whose values have the ranges of calibration inputs."""
-        return any(precision in CALIBRATED for precision in self.precision)
+        return any(FORM_STAGES[form].is_calibrated for form in self.precision)
+
+    @property
+    def number_formats(self) -> frozenset[Precision]:
+        """Those of all files that are made."""
+        return frozenset(FORM_STAGES[form].precision for form in self.precision)
+
+    @property
+    def tflite_precisions(self) -> tuple[Precision, ...]:
+        """Precisions of the TFLite files that are made."""
+        return tuple(precision for precision in PRECISIONS if precision in self.precision)
 
     @property
     def pixels(self) -> tuple[str, ...]:

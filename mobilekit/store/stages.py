@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from enum import StrEnum
 from typing import Literal
 
 from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+Form = Literal["float32", "float16", "dynamic", "int8", "int16x8", "onnx-int8", "onnx-int16x8"]
+"""A file that a recipe may ask for: a TFLite file by its precision, a quantized ONNX file by its stage."""
 FileFormat = Literal["pytorch", "onnx", "tflite"]
 Place = Literal["here", "device", "gpu", "npu"]
 """Where a stage runs: on this machine's processor, on a phone or an emulated one, on LiteRT's GPU accelerator, or in
@@ -49,6 +51,8 @@ class Stage(StrEnum):
     TFLITE_DYNAMIC = "tflite-dynamic", "model.dynamic.tflite", "tflite-float32", "tflite", "dynamic", True, "here"
     TFLITE_INT8 = "tflite-int8", "model.int8.tflite", "tflite-float32", "tflite", "int8", True, "here"
     TFLITE_INT16X8 = "tflite-int16x8", "model.int16x8.tflite", "tflite-float32", "tflite", "int16x8", True, "here"
+    ONNX_INT8 = "onnx-int8", "model.int8.onnx", "onnx-simplified", "onnx", "int8", True, "here"
+    ONNX_INT16X8 = "onnx-int16x8", "model.int16x8.onnx", "onnx-simplified", "onnx", "int16x8", True, "here"
     DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
     DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "device"
     DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "device"
@@ -120,6 +124,12 @@ class Stage(StrEnum):
 TFLITE_STAGES = tuple(stage for stage in Stage if stage.file_format == "tflite" and not stage.is_on_device)
 PRECISIONS: tuple[Precision, ...] = tuple(stage.precision for stage in TFLITE_STAGES)
 """Of the TFLite files that a recipe may ask for."""
+FORM_STAGES: dict[Form, Stage] = {
+    **{stage.precision: stage for stage in TFLITE_STAGES},
+    "onnx-int8": Stage.ONNX_INT8,
+    "onnx-int16x8": Stage.ONNX_INT16X8,
+}
+"""The stage of each file that a recipe may ask for."""
 DEFAULT_PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")
 """Those that are made where nobody asks."""
 CALIBRATED: tuple[Precision, ...] = ("int8", "int16x8")
@@ -132,10 +142,23 @@ def check_precisions(words: Sequence[str]) -> None:
     Raises:
         UsageError: One does not, or there is none.
     """
-    unknown = [word for word in words if word not in PRECISIONS]
+    _check(words, PRECISIONS)
+
+
+def check_forms(words: Sequence[str]) -> None:
+    """Check that words name files that a recipe may ask for, at least one.
+
+    Raises:
+        UsageError: One does not, or there is none.
+    """
+    _check(words, FORM_STAGES)
+
+
+def _check(words: Sequence[str], known: Iterable[str]) -> None:
+    unknown = [word for word in words if word not in {*known}]
     if unknown or not words:
         word = unknown[0] if unknown else ""
-        raise UsageError(f"Unknown precision {word}." if word else "No precision is named.", nearest(word, PRECISIONS))
+        raise UsageError(f"Unknown precision {word}." if word else "No precision is named.", nearest(word, known))
 
 
 def tflite_stage(precision: str) -> Stage:

@@ -56,12 +56,18 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             path.touch()
         return TFLiteFiles({}, {}, {"ranges": "min-max"})
 
+    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> dict[str, ToolError]:
+        for path in files.values():
+            path.touch()
+        return {}
+
     for module in (pipeline, artifacts):
         monkeypatch.setattr(module, "align", align)
     monkeypatch.setattr(pipeline, "write_onnx", lambda _graph, shapes, path, _opset: path.write_text(str(shapes)))
     monkeypatch.setattr(pipeline, "simplify", lambda path, made, _scratch: made.write_bytes(path.read_bytes()))
     monkeypatch.setattr(pipeline, "write_tflite", write_tflite)
     monkeypatch.setattr(pipeline, "write_quantized", lambda _float32, int8, *_others: int8.touch())
+    monkeypatch.setattr(pipeline, "quantize_onnx", quantize_onnx)
     monkeypatch.setattr(artifacts, "run_once", lambda _folder, _recipe: {})
     monkeypatch.setattr(artifacts, "_describe", lambda _folder, _recipe: None)
     monkeypatch.setattr(
@@ -152,6 +158,34 @@ def test_only_the_int8_file_is_known_by_the_calibration(tmp_path: Path) -> None:
     other = Calibration(CALIBRATION.arrays, "another digest")
     before, after = (keys_of(tmp_path / each.digest, net("part"), Recipe(), each) for each in (CALIBRATION, other))
     assert changed_files(before, after) == {Stage.TFLITE_INT8.file}
+
+
+@pytest.mark.usefixtures("aligned")
+def test_quantized_files_of_onnx_are_known_by_the_calibration_and_what_the_recipe_says_of_int8(tmp_path: Path) -> None:
+    recipe, other = Recipe(precision=("int16x8", "onnx-int8")), Calibration(CALIBRATION.arrays, "another digest")
+    plain = recipe.model_copy(update={"int8": Int8(ranges="min-max")})
+    before = keys_of(tmp_path / "before", net("part"), recipe)
+    for name, after in (
+        ("other", keys_of(tmp_path / "other", net("part"), recipe, other)),
+        ("plain", keys_of(tmp_path / "plain", net("part"), plain)),
+    ):
+        assert changed_files(before, after) == {Stage.TFLITE_INT16X8.file, Stage.ONNX_INT8.file}, name
+
+
+@pytest.mark.usefixtures("aligned")
+def test_a_quantized_onnx_file_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> dict[str, ToolError]:
+        files["int16x8"].touch()
+        return {"int8": ToolError("it cannot")}
+
+    monkeypatch.setattr(pipeline, "quantize_onnx", quantize_onnx)
+    for name in ("stages", "scratch"):
+        (tmp_path / name).mkdir()
+    recipe, keys = Recipe(precision=("float32", "onnx-int8", "onnx-int16x8")), Keys()
+    made = convert(tmp_path, tmp_path / "scratch", net("part"), recipe, CALIBRATION, keys, lambda _message: None)
+    assert made.failed.keys() == {Stage.ONNX_INT8}
+    assert {Stage.TFLITE_FLOAT32.file, Stage.ONNX_INT16X8.file} <= keys.by_file.keys()
+    assert Stage.ONNX_INT8.file not in keys.by_file
 
 
 @pytest.mark.usefixtures("aligned")

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,8 +14,10 @@ import mobilekit
 from mobilekit.store.stages import (
     CALIBRATED,
     DEFAULT_PRECISIONS,
+    FORM_STAGES,
     PRECISIONS,
     TFLITE_STAGES,
+    Form,
     Stage,
     device_stage,
     find_stage,
@@ -24,7 +27,9 @@ from mobilekit.store.stages import (
 
 ROOT = Path(mobilekit.__file__).parent
 TABLE = ROOT / "store" / "stages.py"
-NAMED = re.compile(r"(tflite|device|onnx|gpu)-($|[a-z]+[0-9]*$)|model\.(float32|float16|dynamic|int8|int16x8)\.tflite")
+NAMED = re.compile(
+    r"(tflite|device|onnx|gpu)-($|[a-z]+[0-9x]*$)|model\.(float32|float16|dynamic|int8|int16x8)\.(tflite|onnx)"
+)
 """Names of stages, what they begin with, and the names of their files."""
 NOT_STAGES = {"device-tree"}
 
@@ -83,6 +88,12 @@ def test_each_precision_has_a_file_here_and_on_a_device() -> None:
     for precision, stage in zip(PRECISIONS, TFLITE_STAGES, strict=True):
         assert tflite_stage(precision) is stage is device_stage(precision).on_host
         assert stage.precision == precision
+
+
+def test_each_word_of_a_recipe_has_a_file() -> None:
+    assert [*FORM_STAGES] == [*PRECISIONS, "onnx-int8", "onnx-int16x8"] == [*get_args(Form)]
+    assert [FORM_STAGES[name] for name in PRECISIONS] == [*TFLITE_STAGES]
+    assert [stage.file for stage in FORM_STAGES.values()][-2:] == ["model.int8.onnx", "model.int16x8.onnx"]
 
 
 def test_a_predecessor_that_is_not_there_is_passed_over() -> None:

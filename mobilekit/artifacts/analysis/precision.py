@@ -44,7 +44,9 @@ def _of_onnx(path: Path) -> Precision:
     if kinds & _DYNAMIC_NODES:
         return "dynamic"
     if kinds & _INT8_NODES:
-        return "int8"
+        zeros = {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear" and len(node.input) > 2}
+        types = {one.data_type for one in model.graph.initializer if one.name in zeros}
+        return "int16x8" if types & {onnx.TensorProto.INT16, onnx.TensorProto.UINT16} else "int8"
     types = {one.data_type for one in model.graph.initializer}
     if types & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8} and "DequantizeLinear" in kinds:
         return "dynamic"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mobilekit.artifacts.runtime import batches
 from mobilekit.artifacts.tflite import TFLiteGraph, pack, unpack
 from mobilekit.convert.byte_inputs import LARGEST
 from mobilekit.convert.int8.bias import correct_biases, inputs_of_layers
-from mobilekit.convert.int8.ranges import WHOLE, Range, Seen, is_kept_back
+from mobilekit.convert.int8.ranges import WHOLE, K, Range, Seen, is_kept_back
 
 HARD_SWISH_ZERO = -3.0
 
@@ -26,27 +26,27 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What a float32 file did on calibration inputs; tensors by their numbers in it."""
+class Observed(Generic[K]):
+    """What a float32 file did on calibration inputs; tensors by their numbers in TFLite, and by their names in ONNX."""
 
-    seen: dict[int, Seen]
+    seen: dict[K, Seen]
     """Each float32 tensor that the graph takes or makes."""
-    means: dict[int, NDArray[np.float64]]
+    means: dict[K, NDArray[np.float64]]
     """Of what the layers take whose biases are to be corrected, over all runs, in the tensor's shape."""
     runs: int = 0
-    inputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
+    inputs: list[dict[K, NDArray[np.float32]]] = field(default_factory=list)
     """Of the runs that are kept back."""
-    outputs: list[dict[int, NDArray[np.float32]]] = field(default_factory=list)
+    outputs: list[dict[K, NDArray[np.float32]]] = field(default_factory=list)
     """Likewise, those of float32 that are the model's own."""
     places: tuple[int, ...] = ()
     """Where these are among the file's outputs."""
 
-    def whole_ranges(self) -> dict[int, Range]:
+    def whole_ranges(self) -> dict[K, Range]:
         """Return the range of each tensor from the lowest to the highest value."""
         return {index: one.fitted(WHOLE) for index, one in self.seen.items()}
 
 
-def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> Observed:
+def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> Observed[int]:
     """Run a float32 TFLite file on calibration inputs.
 
     Args:
@@ -104,7 +104,7 @@ def with_ranges(content: bytes, ranges: Mapping[int, Range], pixels: Collection[
     return graph.content()
 
 
-def with_corrected_biases(content: bytes, observed: Observed, kept: Collection[str] = ()) -> bytes:
+def with_corrected_biases(content: bytes, observed: Observed[int], kept: Collection[str] = ()) -> bytes:
     """Return a float32 TFLite file whose biases make up for what rounding the weights takes; see `bias`."""
     graph = TFLiteGraph(content)
     correct_biases(graph, observed.means, kept)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.tflite import TFLiteGraph
 
 Range = tuple[float, float]
+K = TypeVar("K", int, str)
 
 WHOLE = "min-max"
 RULES: Mapping[str, float] = {WHOLE: np.inf, "mean + 2 sigma": 2, "mean + sigma": 1, "mean": 0}
@@ -30,6 +32,8 @@ SAMPLED = 4
 """Of so many pictures one is sampled, which keeps a large network's samples below 100 MB."""
 VALUES = 4096
 """The most of a tensor that is sampled, evenly spread. 1024 miss enough of the ends that ranges come out too narrow."""
+HEADROOM = 2
+"""Of 16 bits: an input may make values twice as large as the calibration's largest, and one bit of 16 is no loss."""
 _MOVES = ("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS")
 """Ops that change no value: what they take and make has one range."""
 _TINY = 1e-30
@@ -101,6 +105,12 @@ def _rounded(values: NDArray[np.float32], low: float, high: float) -> NDArray[np
     zero = np.float32(np.rint(-128 - low / scale))
     rounded: NDArray[np.float32] = (np.clip(np.rint(values / scale) + zero, -128, 127) - zero) * scale
     return rounded
+
+
+def with_headroom(ranges: Mapping[K, Range]) -> dict[K, Range]:
+    """Return ranges around 0 for values of 16 bits, twice as wide as what calibration saw."""
+    ends = {key: HEADROOM * max(-low, high) for key, (low, high) in ranges.items()}
+    return {key: (-end, end) for key, end in ends.items()}
 
 
 def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen]) -> dict[int, str]:

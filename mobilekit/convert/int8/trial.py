@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.calibration import Observed
-from mobilekit.convert.int8.ranges import FEWEST, WHOLE, Range, choose_rules
+from mobilekit.convert.int8.ranges import FEWEST, WHOLE, K, Range, choose_rules
 from mobilekit.convert.outer_ends import with_outer_ends
 
 CHOSEN = "chosen"
@@ -33,8 +33,25 @@ class Error:
 
 
 def ranges_of(
-    observed: Observed, graph: TFLiteGraph, quantized: Callable[[Ranges], bytes]
+    observed: Observed[int], graph: TFLiteGraph, quantized: Callable[[Ranges], bytes]
 ) -> tuple[dict[int, Range], dict[str, Any]]:
+    """Return the range of each tensor of a TFLite file, and what tells for them; see `best_ranges`.
+
+    Args:
+        observed: What the float32 file did.
+        graph: Of that file.
+        quantized: Makes an int8 file with such ranges.
+    """
+    return best_ranges(
+        observed,
+        lambda: choose_rules(graph, observed.seen),
+        lambda ranges: error_of(observed, _run_by_litert(observed, quantized(ranges))),
+    )
+
+
+def best_ranges(
+    observed: Observed[K], choose: Callable[[], Mapping[K, str]], error: Callable[[Mapping[K, Range]], Error]
+) -> tuple[dict[K, Range], dict[str, Any]]:
     """Return the range of each tensor, and what tells for them.
 
     They are chosen where that makes the mean error on the pictures kept back smaller, and the largest no larger; else
@@ -42,18 +59,18 @@ def ranges_of(
 
     Args:
         observed: What the float32 file did.
-        graph: Of that file.
-        quantized: Makes an int8 file with such ranges.
+        choose: Returns the rule of each tensor.
+        error: That of a file with such ranges on the pictures kept back.
 
     Returns:
         The ranges; `ranges` (`chosen` or `min-max`) and, where there are pictures enough, `pictures` (how many are kept
         back) and `relative_l2` (`mean` and `worst` of both kinds).
     """
-    rules = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
+    rules: dict[str, Mapping[K, str]] = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
     if observed.runs < FEWEST or not observed.outputs[0]:
         return observed.whole_ranges(), {"ranges": WHOLE}
-    rules[CHOSEN] = choose_rules(graph, observed.seen)
-    errors = {name: _error(observed, quantized(_fitted(observed, each, False))) for name, each in rules.items()}
+    rules[CHOSEN] = choose()
+    errors = {name: error(_fitted(observed, each, False)) for name, each in rules.items()}
     whole, chosen = errors[WHOLE], errors[CHOSEN]
     best = CHOSEN if chosen.mean < whole.mean and chosen.worst <= whole.worst else WHOLE
     told = {name: asdict(error) for name, error in errors.items()}
@@ -64,16 +81,34 @@ def ranges_of(
     }
 
 
-def _fitted(observed: Observed, rules: Mapping[int, str], with_kept_back: bool) -> dict[int, Range]:
+def _fitted(observed: Observed[K], rules: Mapping[K, str], with_kept_back: bool) -> dict[K, Range]:
     return {tensor: one.fitted(rules[tensor], with_kept_back) for tensor, one in observed.seen.items()}
 
 
-def _size(arrays: Mapping[int, NDArray[np.float32]]) -> int:
+def _size(arrays: Mapping[K, NDArray[np.float32]]) -> int:
     return len(next(iter(arrays.values())))
 
 
-def _error(observed: Observed, content: bytes) -> Error:
-    """Return the error of an int8 file on the pictures kept back, by LiteRT."""
+def error_of(
+    observed: Observed[K], run: Callable[[Mapping[K, NDArray[np.float32]]], list[NDArray[np.float32]]]
+) -> Error:
+    """Return the error of a file on the pictures kept back.
+
+    Args:
+        observed: What the float32 file did.
+        run: Gives the file's outputs of one run's inputs, in the order of the float32 file's.
+    """
+    errors: list[NDArray[np.float64]] = []
+    for inputs, outputs in zip(observed.inputs, observed.outputs, strict=True):
+        pairs = zip(run(inputs), outputs.values(), strict=True)
+        errors.append(np.mean([_relative_l2(*pair) for pair in pairs], axis=0))
+    all_of_them = np.concatenate(errors)
+    return Error(float(all_of_them.mean()), float(all_of_them.max()))
+
+
+def _run_by_litert(
+    observed: Observed[int], content: bytes
+) -> Callable[[Mapping[int, NDArray[np.float32]]], list[NDArray[np.float32]]]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=with_outer_ends(content, "float32"), num_threads=1)
@@ -81,15 +116,14 @@ def _error(observed: Observed, content: bytes) -> Error:
     taken = [each["index"] for each in interpreter.get_input_details()]
     details = interpreter.get_output_details()
     given = [details[place]["index"] for place in observed.places]
-    errors: list[NDArray[np.float64]] = []
-    for inputs, outputs in zip(observed.inputs, observed.outputs, strict=True):
+
+    def run(inputs: Mapping[int, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         for index, value in zip(taken, inputs.values(), strict=True):
             interpreter.set_tensor(index, value)
         interpreter.invoke()
-        pairs = zip((interpreter.get_tensor(index) for index in given), outputs.values(), strict=True)
-        errors.append(np.mean([_relative_l2(*pair) for pair in pairs], axis=0))
-    all_of_them = np.concatenate(errors)
-    return Error(float(all_of_them.mean()), float(all_of_them.max()))
+        return [interpreter.get_tensor(index) for index in given]
+
+    return run
 
 
 def _relative_l2(made: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from mobilekit.convert.int8.calibration import Observed
 from mobilekit.convert.int8.roundings import drop_unread, rounded_floats
 
 
-def unlike_outputs(graph: TFLiteGraph, observed: Observed) -> dict[str, int]:
+def unlike_outputs(graph: TFLiteGraph, observed: Observed[int]) -> dict[str, int]:
     """Return the outputs of which a part would have too few of int8's levels: their numbers, by the signature's names.
 
     Probabilities are none of them: their parts are of one kind, however small.
@@ -32,7 +32,7 @@ def unlike_outputs(graph: TFLiteGraph, observed: Observed) -> dict[str, int]:
         for number in (observed.outputs[0] if observed.outputs else ())
         if number in graph.makers
         and graph.kinds[graph.makers[number]] != "SOFTMAX"
-        and _is_unlike(np.concatenate([run[number] for run in observed.outputs]))
+        and is_unlike(np.concatenate([run[number] for run in observed.outputs]))
     }
 
 
@@ -58,7 +58,7 @@ def with_float_outputs(content: bytes, names: Collection[str]) -> bytes:
     return pack(model)
 
 
-def _is_unlike(values: NDArray[np.float32]) -> bool:
+def is_unlike(values: NDArray[np.float32]) -> bool:
     """Return whether a part along the channels, or along the second axis, has too few levels; (N, ...)."""
     step = float(values.max() - values.min()) / 255
     for axis in {1, values.ndim - 1} if values.ndim > 2 else ():

@@ -20,7 +20,7 @@ from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.int8.int16 import in_int16, without_int16
 from mobilekit.convert.int8.own_scales import with_copies, without_copies
-from mobilekit.convert.int8.ranges import WHOLE
+from mobilekit.convert.int8.ranges import WHOLE, with_headroom
 from mobilekit.convert.int8.roundings import without_roundings
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
 from mobilekit.convert.int8.unlike_outputs import unlike_outputs, with_float_outputs
@@ -106,11 +106,12 @@ class Quantizer:
     def int16x8(self) -> bytes:
         """Return the file with int16 values and int8 weights.
 
-        Its ranges are whole, as 65,536 levels are enough for what few pictures make.
+        Its ranges are twice the whole ones, as 65,536 levels are enough for what few pictures make, and for others.
         """
         kept = self.kept | without_int16(self.graph)
         network = self._network(kept)
-        made = in_int16(self._quantized(network, self.observed.whole_ranges(), kept), TFLiteGraph(network))
+        ranges = with_headroom(self.observed.whole_ranges())
+        made = in_int16(self._quantized(network, ranges, kept), TFLiteGraph(network))
         return made if self.settings["io"] == "int8" else with_outer_ends(made, "float32", self.pixels)
 
     def _network(self, kept: Collection[str]) -> bytes:

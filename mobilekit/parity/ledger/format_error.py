@@ -19,6 +19,7 @@ from torch.fx.node import map_arg
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, is_label
+from mobilekit.convert.int8.ranges import with_headroom
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
 from mobilekit.parity.ledger.invariants import INT8_SOFTMAX_STEP
@@ -223,7 +224,7 @@ def fake_quantize_int16x8(graph: GraphModule, int8: Int8 | None = None, ranges: 
 
     Where int16 has no kernel the file stays in float, and this rounds to 16 bits: next to the weights, that is nothing.
     """
-    return fake_quantize_int8(graph, int8, ranges, round_to_int16)
+    return fake_quantize_int8(graph, int8, with_headroom(ranges) if ranges else None, round_to_int16)
 
 
 def fake_quantize_int8(

@@ -100,7 +100,7 @@ _CHANGES: dict[Precision, str] = {
     "float16": "weights are rounded to float16",
     "dynamic": "weights (per channel) and the inputs of layers are rounded to 8 bits, but for small weights",
     "int8": "weights (per channel) and every other tensor are rounded to 8 bits in the calibration's ranges",
-    "int16x8": "weights (per channel) are rounded to 8 bits and every other tensor to 16 in the calibration's ranges",
+    "int16x8": "weights (per channel) are rounded to 8 bits and all others to 16 in twice the calibration's ranges",
 }
 
 

@@ -285,8 +285,8 @@ class FormatError(Result):
     """Change of the outputs when every value and every sum is rounded to float16 besides, as a GPU does; 0 where that
     was not measured."""
     int16x8_relative_l2: Figure = 0.0
-    """Change when weights (per channel) are rounded to 8 bits and every other tensor (per tensor) to 16, in the ranges
-    of the calibration; 0 where that was not measured."""
+    """Change when weights (per channel) are rounded to 8 bits and every other tensor (per tensor) to 16, in twice the
+    ranges of the calibration; 0 where that was not measured."""
     labels: int | None = None
     """How many labels the output has on these inputs, where it has integers or booleans: each change of the outputs is
     then the share of them that changes. None of quantities."""

@@ -58,7 +58,7 @@ def simulate(
     progress("errors of the formats")
     exactly = TorchRuntime(exact) if exact is not None else in_float64(reference, evaluation.inputs)
     truth = {kind: exactly.run(arrays) for kind, arrays in inputs.items()}
-    formats = run_formats(rewritten, inputs, recipe.int8, ranges, recipe.precision)
+    formats = run_formats(rewritten, inputs, recipe.int8, ranges, recipe.number_formats)
     errors = {
         kind: measure_format_errors(
             reference,

@@ -67,7 +67,7 @@ def lint(graph: GraphModule, inputs: Arrays, recipe: Recipe) -> tuple[RangeLint,
     found = [*_overflows(graph, recording), *_sums(graph, recording), *_underflows(recording)]
     for probe in looking:
         found += _quotient(probe) if isinstance(probe, Quotient) else _norm(probe)
-    if "int8" in recipe.precision:
+    if "int8" in recipe.number_formats:
         found += _int8(graph, recording, recipe.int8)
     return RangeLint(recording.count, tuple(sorted(found, key=lambda one: one.severity != "severe"))), recording
 
