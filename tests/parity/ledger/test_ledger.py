@@ -115,6 +115,10 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
         ("tflite-int8", "tflite-float32"),
         ("tflite-int16x8", "reference"),
         ("tflite-int16x8", "tflite-float32"),
+        ("onnx-int8", "reference"),
+        ("onnx-int8", "onnx-simplified"),
+        ("onnx-int16x8", "reference"),
+        ("onnx-int16x8", "onnx-simplified"),
     ]
     assert ledger.verdict == "pass"
     assert {row.max_abs for row in ledger.rows} == {0.0}
@@ -123,7 +127,8 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
 
 
 def test_a_fault_is_blamed_on_the_stage_that_made_it() -> None:
-    ledger = _measure({stage: _larger_by(0.1) for stage in ("onnx", "onnx-simplified", "tflite-float32")})
+    faults = {stage: _larger_by(0.1) for stage in ("onnx", "onnx-simplified", "tflite-float32")}
+    ledger = _measure(faults, left_out=("onnx-int8", "onnx-int16x8"))  # which would be made of what is faulty
     assert [pair for pair in _failed(ledger) if pair[1] != "reference" and "float32" not in pair[1]] == [
         ("onnx", "rewritten")
     ]
