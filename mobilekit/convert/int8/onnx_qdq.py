@@ -127,7 +127,9 @@ def _seeds(graph: OnnxGraph, word: str) -> set[int]:
         number
         for number, node in enumerate(graph.nodes)
         if node.op_type in _SEEDS[word]
-        and (node.op_type not in _OF_TWO_COMPUTED or (computed.issuperset(node.input) and node.input[1] in graph.makers))
+        and (
+            node.op_type not in _OF_TWO_COMPUTED or (computed.issuperset(node.input) and node.input[1] in graph.makers)
+        )
     }
 
 
