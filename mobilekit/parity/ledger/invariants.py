@@ -25,6 +25,8 @@ INT8_SOFTMAX_STEP, INT16_SOFTMAX_STEP = 1 / 256, 1 / 32768
 """Step of a softmax's outputs in int8 and int16 (TensorFlow Lite 8-bit quantization specification)."""
 INT8_LOG_SOFTMAX_STEP, INT8_LOG_SOFTMAX_LOW = 16 / 256, -16.0
 """Step of an int8 log-softmax's outputs, and what lower ones are cut to (the same specification)."""
+LEAST_DECIBEL = 10.0
+"""An error of a third of the values, where a cosine of .95 is."""
 CHANCE = 0.001
 """Of inputs like the calibration's, some go beyond its range by chance; so many are not, if they are less likely."""
 _RANGES_ARE_SHORT = "Calibrate on more pictures, and more like these: --calibration FOLDER."
@@ -81,7 +83,7 @@ def check(
         least = SPREADS * allowed
         found += _constant(stage, ours, theirs, least) or [
             *_dead(stage, ours, theirs, least),
-            *(_few_levels(reference, candidate) if stage.is_calibrated and probabilities is None else ()),
+            *(_poor_parts(reference, candidate) if stage.is_calibrated and probabilities is None else ()),
             *_saturated(stage, reference, candidate, least, calibrated),
         ]
     return tuple(found)
@@ -180,6 +182,40 @@ def _few_levels(reference: Floats, candidate: Floats) -> Iterator[BrokenInvarian
             )
             yield BrokenInvariant("levels", text, _SHARED_SCALE)
             return
+
+
+def _poor_parts(reference: Floats, candidate: Floats) -> list[BrokenInvariant]:
+    return list(_few_levels(reference, candidate)) or list(_noisy(reference, candidate))
+
+
+def _noisy(reference: Floats, candidate: Floats) -> Iterator[BrokenInvariant]:
+    """Find parts that are mostly noise in an output that as a whole is not: the limit of all does not see them."""
+    values, error = reference.astype(np.float64), candidate.astype(np.float64) - reference
+    if _decibel(values.reshape(1, -1), error.reshape(1, -1))[0] < LEAST_DECIBEL:
+        return
+    for axis in _axes(values):
+        own, noise = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (values, error))
+        heard = _decibel(own, noise)
+        lost = np.flatnonzero((heard < LEAST_DECIBEL) & (different_values(np.sort(own, axis=1)) >= OF_VALUES))
+        if len(lost):
+            worst = lost[heard[lost].argmin()]
+            text = (
+                f"{len(lost)} of {len(own)} parts along axis {axis} have less than {LEAST_DECIBEL:g} dB of signal to "
+                f"noise: part {worst} has {heard[worst]:.1f} dB, its root mean square is {_size(own[worst]):.3g} and "
+                f"its error's {_size(noise[worst]):.3g}"
+            )
+            yield BrokenInvariant("noise", text, _SHARED_SCALE)
+            return
+
+
+def _decibel(values: Values, errors: Values) -> Values:
+    """Return the signal-to-noise ratio of each row, its power being that about 0."""
+    noise = (errors**2).sum(1)
+    return np.asarray(10 * np.log10((values**2).sum(1) / np.where(noise, noise, 1e-300) + 1e-300))
+
+
+def _size(values: Values) -> float:
+    return float(np.sqrt((values**2).mean()))
 
 
 def _saturated(

@@ -137,7 +137,7 @@ class BrokenInvariant(Result):
     """One invariant that a stage's outputs do not keep."""
 
     invariant: str
-    """`finite`, `probabilities`, `constant`, `dead`, `levels` or `saturated`."""
+    """`finite`, `probabilities`, `constant`, `dead`, `levels`, `noise` or `saturated`."""
     text: str
     advice: str = ""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -239,8 +240,7 @@ class _Marker(Interpreter):
         if is_call(graph, n, *_ALIKE) or isinstance(module, nn.PReLU):
             return args[0]
         if is_call(graph, n, *_MOVES) or isinstance(module, ChannelShuffle) or _is_zero_pad(graph, n):
-            moved = _tensors(args)
-            return _folded(super().run_node(n)) if moved and all(map(_is_marks, moved)) else None
+            return self._moved(n, _tensors(args))
         if is_call(graph, n, *_SPATIAL) or _is_spatial_mean(graph, n):
             return self._spatial(n, args[0])
         if is_call(graph, n, ADD, SUBTRACT):
@@ -257,6 +257,14 @@ class _Marker(Interpreter):
         made = self.found.sets.new(shape[axis])
         self.found.layers[path] = Ends(n, layer, self._by_channel(x, axis), made)
         return _spread(made, shape, axis)
+
+    def _moved(self, n: Node, taken: list[torch.Tensor]) -> Any:
+        """Return marks where an op puts them; None where it also takes constants, or refuses whole numbers."""
+        if not taken or not all(map(_is_marks, taken)):
+            return None
+        with suppress(RuntimeError, TypeError):
+            return _folded(super().run_node(n))
+        return None
 
     def _spatial(self, n: Node, x: Any) -> torch.Tensor | None:
         """Return the marks of what is made of each channel (N, C, H, W) by itself."""
@@ -295,7 +303,7 @@ class _Marker(Interpreter):
             return None
         mark = self.found.sets.new(1)
         self._hold(mark, why)
-        return mark.expand(shape)
+        return mark.reshape(()).expand(shape)
 
     def _hold(self, values: Any, why: str) -> None:
         for marks in filter(_is_marks, _tensors(values)):

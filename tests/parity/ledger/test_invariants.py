@@ -169,6 +169,24 @@ def test_scores_beside_boxes_that_8_bits_leave_few_values_of(axis: int) -> None:
     assert not check(Stage.TFLITE_FLOAT16, reference, candidate, 0.2)
 
 
+def test_a_part_that_is_mostly_noise_fails_beside_ones_that_are_not() -> None:
+    draw = np.random.default_rng(0)
+    reference = draw.standard_normal((4, 3, 10, 10)) * np.array([10, 10, 1.0]).reshape(3, 1, 1)
+    for error, expected in ((0.2, {}), (0.5, {"noise"})):  # 14 and 6 dB of the third
+        candidate = reference + error * draw.standard_normal(reference.shape)
+        found = {
+            one.invariant: one.text
+            for one in check(Stage.TFLITE_INT8, np.float32(reference), np.float32(candidate), 1.0)
+        }
+        assert found.keys() == set(expected)
+    assert found["noise"].startswith(
+        "1 of 3 parts along axis 1 have less than 10 dB of signal to noise: part 2 has 5.9"
+    )
+    assert not check(Stage.TFLITE_FLOAT16, np.float32(reference), np.float32(candidate), 1.0)
+    everywhere = reference + 6 * draw.standard_normal(reference.shape)  # which the limit of all of it tells
+    assert not check(Stage.TFLITE_INT8, np.float32(reference), np.float32(everywhere), 6.0)
+
+
 @given(st.integers(0, 99), st.floats(0.2, 1))
 def test_parts_that_use_their_share_of_the_levels_are_fine(seed: int, share: float) -> None:
     draw = np.random.default_rng(seed)

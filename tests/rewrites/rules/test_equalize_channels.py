@@ -176,6 +176,15 @@ def test_an_output_keeps_its_scale() -> None:
     assert reasons(EqualizeChannels(Options()), model, X) == ["the model gives it out"]
 
 
+def test_numbers_without_axes_are_no_obstacle() -> None:
+    model = spread()
+    body = model.body
+    model.body = lambda m, x: (y := body(m, x)) / (1 + y.mean().abs())
+    graph, told = equalized(model)
+    assert "times" in told["d"]
+    assert_same_bits(model, graph)
+
+
 def test_two_sites_may_share_a_layer() -> None:
     """What one site made of a layer is kept by the next one."""
     model = spread()
