@@ -2,18 +2,23 @@
 
 Run from the repository's root, with a folder that docs/examples/your_model/get.py has filled as `own` in FOLDER:
 `python -m benchmarks.scalers FOLDER`. It exports two networks there, which takes minutes, and writes the tables into
-docs/app.md. Software that is not installed (opencv-python-headless, skia-python, mediapipe, tensorflow) is left out.
+docs/app.md. Software that is not installed (opencv-python-headless, skia-python, Chromium, mediapipe, tensorflow) is
+left out.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -68,14 +73,17 @@ def of_app(app: AppInput) -> Feed:
 
 
 def halved(file: Path, spec: Input) -> Array:
-    """Return the crop as the recipe has it, halved by means of four pixels as often as can be, and then bilinear."""
+    """Return the crop as the projects of `mobilekit app` make it of what a canvas can do.
+
+    It is drawn bilinearly in the input's size times a power of two, and halved from there by means of four pixels.
+    """
     image = open_picture(file).convert("RGB")
-    left, top, right, bottom = kept_part(image.size, spec)
-    times = max(0, int(np.log2((bottom - top) / spec.sides[0])))
-    box = (left / 2**times, top / 2**times, right / 2**times, bottom / 2**times)
+    height, width = spec.sides
+    left, top, right, bottom = box = kept_part(image.size, spec)
+    times = max(0, int(np.ceil(np.log2(min((right - left) / width, (bottom - top) / height)))))
+    scaled = scale_bilinear(image, (width << times, height << times), box)
     for _ in range(times):
-        image = image.reduce(2)
-    scaled = scale_bilinear(image, spec.sides[::-1], box)
+        scaled = scaled.reduce(2)
     return preprocess(scaled, spec.model_copy(update={"crop": 1.0}))
 
 
@@ -91,7 +99,7 @@ def feeds() -> Iterator[tuple[str, Feed]]:
         yield "JPEG decoded by TensorFlow's default", of_tensorflow_jpeg
     yield "Pillow bicubic", of_app(AppInput("", {"resize": {"filter": "bicubic"}}))
     yield "mean of the area (OpenCV's INTER_AREA)", of_app(AppInput("", {"resize": {"filter": "area"}}))
-    yield "halved by createScaledBitmap until less than twice the size, then as `android`", halved
+    yield "as `android` to the size times a power of two, and halved from there", halved
     alike = [name for name, app in APPS.items() if app.changes == APPS["android"].changes]
     yield ", ".join(f"`{name}`" for name in alike), of_app(APPS["android"])
     for name, app in APPS.items():
@@ -178,13 +186,51 @@ def of_mediapipe(pixels: Bytes, sides: tuple[int, int]) -> NDArray[np.float64]:
     return made.reshape(*sides, 3)
 
 
-SOFTWARE: dict[str, tuple[str, Callable[[Bytes, tuple[int, int]], NDArray[Any]], bool]] = {
-    "cv2": ("OpenCV, INTER_LINEAR", of_opencv, False),
-    "skia": ("Skia, linear", of_skia, False),
-    "tensorflow": ("tf.image.resize", of_tensorflow, False),
-    "mediapipe": ("MediaPipe Tasks, ImageClassifier", of_mediapipe, True),
-}
-"""What is compared, by the module that has it: in words, what scales, and whether from corners."""
+def of_chromium(draw: str) -> Callable[[Bytes, tuple[int, int]], Bytes]:
+    """Return what scales pictures in headless Chromium, by a page that it prints when its scripts have run.
+
+    Args:
+        draw: JavaScript that draws `picture`, a canvas, into `context`, another one of `width` x `height`.
+    """
+
+    def scale(pixels: Bytes, sides: tuple[int, int]) -> Bytes:
+        opaque = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+        page = _PAGE % (*sides[::-1], *pixels.shape[1::-1], base64.b64encode(opaque).decode(), draw)
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "page.html").write_text(page)
+            command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000"]
+            words = [*command, f"--user-data-dir={folder}/profile", "--dump-dom", f"file://{folder}/page.html"]
+            said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        found = re.search("<body>(.+)</body>", said)
+        assert found, said[-500:]
+        return np.frombuffer(base64.b64decode(found[1]), np.uint8).reshape(*sides, 4)[..., :3]
+
+    return scale
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+_PAGE = """<!doctype html><body></body><script type="module">
+const canvas = (width, height) => new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+const [width, height, w, h] = [%d, %d, %d, %d];
+const given = Uint8ClampedArray.from(atob("%s"), (letter) => letter.charCodeAt(0));
+const source = canvas(w, h);
+source.putImageData(new ImageData(given, w, h), 0, 0);
+const [picture, context] = [source.canvas, canvas(width, height)];
+%s;
+const bytes = context.getImageData(0, 0, width, height).data;
+document.body.textContent = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+</script>"""
+_BITMAP = "await createImageBitmap(picture, {resizeWidth: width, resizeHeight: height, resizeQuality: 'low'})"
+
+SOFTWARE: list[tuple[object, str, Callable[[Bytes, tuple[int, int]], NDArray[Any]], bool]] = [
+    (find_spec("cv2"), "OpenCV, INTER_LINEAR", of_opencv, False),
+    (find_spec("skia"), "Skia, linear", of_skia, False),
+    (CHROMIUM, "Chromium, createImageBitmap, low", of_chromium(f"context.drawImage({_BITMAP}, 0, 0)"), False),
+    (CHROMIUM, "Chromium, canvas", of_chromium("context.drawImage(picture, 0, 0, width, height)"), False),
+    (find_spec("tensorflow"), "tf.image.resize", of_tensorflow, False),
+    (find_spec("mediapipe"), "MediaPipe Tasks, ImageClassifier", of_mediapipe, True),
+]
+"""What is compared: whether it is there, in words, what scales, and whether from corners."""
 
 
 def exactness_table(photos: Path) -> str:
@@ -192,8 +238,8 @@ def exactness_table(photos: Path) -> str:
     photo = np.asarray(open_picture(find_pictures(photos).files[0]).convert("RGB"))
     noise = np.random.default_rng(0).integers(0, 256, (427, 640, 3), np.uint8)
     rows = []
-    for module, (name, scale, corners) in SOFTWARE.items():
-        if not find_spec(module):
+    for is_there, name, scale, corners in SOFTWARE:
+        if not is_there:
             continue
         figures = []
         for pixels in (photo, noise):
