@@ -73,9 +73,9 @@ def of_app(app: AppInput) -> Feed:
 
 
 def halved(file: Path, spec: Input) -> Array:
-    """Return the crop as the projects of `mobilekit app` make it of what a canvas can do.
+    """Return the crop as good as a canvas makes it, which scales bilinearly.
 
-    It is drawn bilinearly in the input's size times a power of two, and halved from there by means of four pixels.
+    It is drawn in the input's size times a power of two, and halved from there by means of four pixels.
     """
     image = open_picture(file).convert("RGB")
     height, width = spec.sides

@@ -49,8 +49,10 @@ class AppFacts:
     kept: Literal["frame", "square", "part"]
     """Which formula says the part of a picture that is kept: the center of a frame's size, the center of a square as
     torchvision rounds it, or a share of the picture."""
+    scales_exactly: bool
+    """Whether the projects' own code scales to two levels of 255 as the recipe does; Python's has Pillow for all."""
     how: str
-    """The same in words: crop and scaling."""
+    """The same as `picture` in words: crop and scaling."""
     ground: tuple[int, ...]
     """Color of what is beside the picture where that is padded, 0 to 255, in the order RGB."""
     labels: tuple[str, ...]
@@ -104,6 +106,7 @@ def facts_of(
         recipe.input,
         *recipe.input.shape[2:],
         kept_by(recipe.input),
+        scales_exactly(recipe.input),
         _how(recipe.input),
         ground_color(recipe.input),
         names if len(names) == classes else (),
@@ -172,6 +175,16 @@ def kept_by(spec: Input) -> Literal["frame", "square", "part"]:
     if spec.frame:
         return "frame"
     return "square" if spec.resize.mode == "crop" and spec.sides[0] == spec.sides[1] else "part"
+
+
+def scales_exactly(spec: Input) -> bool:
+    """Return whether code that is not Pillow's scales as Pillow does, to two levels of 255.
+
+    Not so: nearest, where a place is just between two pixels; bicubic without antialiasing at a picture's borders; and
+    colors that are not opaque, which a canvas does not keep.
+    """
+    resize = spec.resize
+    return spec.color != "rgba" and resize.filter != "nearest" and (resize.antialias or resize.filter == "bilinear")
 
 
 def _how(spec: Input) -> str:

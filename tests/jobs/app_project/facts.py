@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from mobilekit.jobs.app_project.facts import AppFacts, AppFile, kept_by
+from mobilekit.jobs.app_project.facts import AppFacts, AppFile, kept_by, scales_exactly
 from mobilekit.jobs.app_project.platforms import PLATFORMS
 from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import ground_color
@@ -63,6 +63,7 @@ def make_facts(
         height=picture.shape[2],
         width=picture.shape[3],
         kept=kept_by(picture),
+        scales_exactly=scales_exactly(picture),
         how="somehow",
         ground=ground_color(picture),
         labels=labels,

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mobilekit.artifacts.litert import LiteRTTensor, encode
+from mobilekit.jobs.app_project.facts import scales_exactly
 from mobilekit.jobs.app_project.write import rendered
 from mobilekit.recipes.inputs.preprocess import preprocess
 from mobilekit.recipes.picture import Input
@@ -152,3 +153,41 @@ def test_what_litert_js_refuses_is_left_out(tiny_bundle: Path, cli: Cli, tmp_pat
     assert content["left_out"]["model.int8.tflite"].startswith("LiteRT.js takes and gives float32, int32, uint8")
     assert not (tmp_path / "app" / "model" / "model.int8.tflite").exists()
     assert "model.int8.tflite is left out: LiteRT.js takes" in (tmp_path / "app" / "README.md").read_text()
+
+
+@node
+def test_a_picture_is_scaled_as_the_recipe_says(tmp_path: Path) -> None:
+    """Where the project says that it scales exactly, to two levels of 255; elsewhere to as many on average."""
+    random = np.random.default_rng(0)
+    pictures = [
+        Image.fromarray(
+            np.kron(random.integers(0, 256, (height // 3, width // 3, 3), np.uint8), np.ones((3, 3, 1), np.uint8))
+        )
+        for width, height in ((96, 63), (48, 150), (300, 201))  # of the second Pillow takes the rows first
+    ]
+    for number, image in enumerate(pictures):
+        (tmp_path / f"{number}.rgba").write_bytes(image.convert("RGBA").tobytes())
+    for kind in SPECS:
+        project(tmp_path / kind, spec=SPECS[kind])
+    made = evaluate(
+        tmp_path,
+        f"""import {{ readFileSync }} from "node:fs";
+const sizes = {json.dumps([image.size for image in pictures])};
+const made = {{}};
+for (const kind of {json.dumps(list(SPECS))}) {{
+  const {{ channelsOf, seenPixels }} = await import(`./${{kind}}/picture.js`);
+  made[kind] = sizes.map(([width, height], number) => {{
+    const data = new Uint8ClampedArray(readFileSync(`${{number}}.rgba`));
+    return [...channelsOf({{ data: seenPixels({{ data, width, height }}) }})];
+  }});
+}}
+print(made);""",
+    )
+    for kind in SPECS:
+        spec = Input.model_validate({**SPECS[kind], "dtype": "uint8"})
+        for image, bytes_ in zip(pictures, made[kind], strict=True):
+            expected = preprocess(image.convert("RGBA"), spec).transpose(1, 2, 0)
+            off = np.abs(np.reshape(bytes_, expected.shape) - expected)
+            if scales_exactly(spec):
+                assert off.max() <= 2 and off.mean() < 0.5, kind
+            assert off.mean() < 2, kind

@@ -31,7 +31,7 @@ function show({ rows, drifts, error, browser }) {
     const held = `${row.metric} ${figure(row.value)}, limit ${figure(row.limit)}`;
     console.log(`${row.passed ? "pass" : "FAIL"} ${row.case} ${row.file} ${row.output} (${row.runtime}): ${held}`);
   }
-  console.log("\nFrom the picture, by the canvas; what that scales is not judged:");
+  console.log("\nFrom the picture:");
   for (const row of drifts ?? []) {
     const pixels = `${row.levels.toFixed(2)} levels of 255 off (largest ${row.largest})`;
     console.log(`     ${row.case} ${row.file}: pixels ${pixels}, outputs ${figure(row.drift)} (relative L2)`);

@@ -108,11 +108,11 @@ class MainActivity : Activity() {
         val model = model ?: Model(assets, facts).also { this.model = it }
         val pictureTimes = mutableListOf<Double>()
         val modelTimes = mutableListOf<Double>()
-        var seen = picture
+        var seen = intArrayOf()
         var outputs = emptyMap<String, DoubleArray>()
         repeat(TIMED_RUNS) {
             val start = System.nanoTime()
-            seen = seenOf(picture)
+            seen = seenColors(colorsOf(picture), picture.width, picture.height)
             val tensor = tensorOf(channelsOf(seen), facts.input)
             val between = System.nanoTime()
             outputs = model.run(tensor)
@@ -123,7 +123,7 @@ class MainActivity : Activity() {
         val head = String.format(Locale.ROOT, times, median(pictureTimes), median(modelTimes), TIMED_RUNS)
         val text = (listOf(head, "") + wordsOf(outputs)).joinToString("\n")
         runOnUiThread {
-            seenView.setImageBitmap(seen)
+            seenView.setImageBitmap(Bitmap.createBitmap(seen, WIDTH, HEIGHT, Bitmap.Config.ARGB_8888))
             said.text = text
         }
     }
