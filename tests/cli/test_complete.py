@@ -29,7 +29,8 @@ def test_models_recipes_and_precisions() -> None:
     assert complete.models("ti") == ["timm:"]
     assert complete.recipes("ghostnetv2") == ["ghostnetv2", "ghostnetv2_digits"]
     assert complete.rewrites("hard-s") == ["hard-sigmoid", "hard-swish"]
-    assert complete.precisions("float32,in") == ["float32,int8"]
+    assert complete.precisions("float32,in") == ["float32,int8", "float32,int16x8"]
+    assert complete.forms("int8,on") == ["int8,onnx-int8", "int8,onnx-int16x8"]
     assert "int8,int8" not in complete.precisions("int8,")
 
 
