@@ -25,6 +25,8 @@ COMPILER = "kotlin-compiler@2.4.20"
 """Of npm; it holds the one for the JVM as well."""
 STUBS = ROOT / "tests" / "jobs" / "app_project" / "android_stubs.txt"
 SIZES = [(97, 64), (50, 83), (640, 427), (1411, 1411), (33, 4000)]
+PICTURES = [(83, 150), (97, 64), (9, 8)]
+"""Of the first Pillow takes the rows first; the last is enlarged."""
 VARIANTS: dict[str, dict[str, Any]] = {
     **{kind: {"spec": spec} for kind, spec in SPECS.items()},
     "bytes": {"spec": {**SPECS["center crop"], "dtype": "uint8"}, "labels": ("a", "b", "c", "d")},
@@ -36,8 +38,11 @@ fun main(arguments: Array<String>) {{
     val sizes = listOf({sizes})
     val kept = sizes.map {{ (width, height) -> keptPart(width, height) }}
     println(kept.map {{ listOf(it.left, it.top, it.right, it.bottom) }})
-    val colors = IntArray(83 * 150) {{ (it * 7919 % 16777216) or (255 shl 24) }}
-    println(channelsOf(seenColors(colors, 83, 150)).toList())
+    val seen = listOf({pictures}).map {{ (width, height) ->
+        val colors = IntArray(width * height) {{ (it * 7919 % 16777216) or (255 shl 24) }}
+        channelsOf(seenColors(colors, width, height)).toList()
+    }}
+    println(seen)
     val bytes = IntArray(256 * CHANNELS) {{ it / CHANNELS }}
     val facts = TensorFacts("input", Numbers.INT8, 0.0187, -14)
     println(tensorOf(bytes, FILES[0].input).toList())
@@ -71,11 +76,11 @@ def write_sources(folder: Path) -> None:
         path = folder / "stubs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    sizes = ", ".join(f"{width} to {height}" for width, height in SIZES)
+    sizes, pictures = (", ".join(f"{width} to {height}" for width, height in each) for each in (SIZES, PICTURES))
     for number, facts in enumerate(VARIANTS.values()):
         package = f"variant{number}"
         files = dict(rendered("android", make_facts("android", **facts)))
-        files["Try.kt"] = PROGRAM.format(package=package, sizes=sizes)
+        files["Try.kt"] = PROGRAM.format(package=package, sizes=sizes, pictures=pictures)
         for name, text in files.items():
             if name.endswith(".kt"):
                 path = folder / package / name
@@ -118,12 +123,12 @@ def test_what_it_computes_is_what_the_recipe_says(variant: str, compiled: list[s
     kept, seen, tensor, quantized, read = map(json.loads, done.stdout.splitlines())
     expected = [picture_module(VARIANTS[variant]["spec"]).kept_part(*size) for size in SIZES]
     np.testing.assert_allclose(kept, expected, rtol=1e-12, atol=1e-9)
-    colors = np.arange(83 * 150) * 7919 % 2**24
-    pixels = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], 1).astype(np.uint8).reshape(150, 83, 3)
-    picture = Image.fromarray(pixels).convert("RGBA")
-    levels = preprocess(picture, spec.model_copy(update={"dtype": "uint8"})).transpose(1, 2, 0).reshape(-1)
-    off = np.abs(np.array(seen) - levels)
-    assert off.max() <= 2 or not scales_exactly(spec)
+    for (width, height), made in zip(PICTURES, seen, strict=True):
+        colors = np.arange(width * height) * 7919 % 2**24
+        pixels = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], 1).astype(np.uint8)
+        picture = Image.fromarray(pixels.reshape(height, width, 3)).convert("RGBA")
+        whole = preprocess(picture, spec.model_copy(update={"dtype": "uint8"})).transpose(1, 2, 0).reshape(-1)
+        assert np.abs(np.array(made) - whole).max() <= 2 or not scales_exactly(spec)
     levels = np.arange(256).repeat(spec.channel_count).reshape(256, -1)
     values = levels if spec.takes_levels else (levels / 255 - np.array(spec.mean)) / np.array(spec.std)
     np.testing.assert_allclose(tensor, values.reshape(-1), rtol=0, atol=1e-12)

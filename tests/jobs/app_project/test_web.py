@@ -163,7 +163,7 @@ def test_a_picture_is_scaled_as_the_recipe_says(tmp_path: Path) -> None:
         Image.fromarray(
             np.kron(random.integers(0, 256, (height // 3, width // 3, 3), np.uint8), np.ones((3, 3, 1), np.uint8))
         )
-        for width, height in ((96, 63), (48, 150), (300, 201))  # of the second Pillow takes the rows first
+        for width, height in ((96, 63), (48, 150), (300, 201), (12, 9))  # of the second Pillow takes the rows first
     ]
     for number, image in enumerate(pictures):
         (tmp_path / f"{number}.rgba").write_bytes(image.convert("RGBA").tobytes())
