@@ -23,7 +23,7 @@ from mobilekit.convert.onnx import write_onnx
 from mobilekit.convert.tflite import write_tflite
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.fx.graph import trace
-from mobilekit.store.stages import PRECISIONS
+from mobilekit.store.stages import DEFAULT_PRECISIONS
 from tests.tflite_by_hand import make_tflite
 from tests.tiny import make_tiny
 
@@ -108,7 +108,7 @@ def convert(
     (folder / "scratch").mkdir()
     draw = np.random.default_rng(0).integers(0, 256, (8, 3, 24, 24)).astype(np.float32)
     calibration = {"input": draw if takes_bytes else (draw - 127.5) / np.float32(63.75)}
-    files = {precision: folder / f"{precision}.tflite" for precision in PRECISIONS}
+    files = {precision: folder / f"{precision}.tflite" for precision in DEFAULT_PRECISIONS}
     assert not write_tflite(onnx, files, calibration, folder / "scratch", recipe.int8).failed
     for path in files.values():
         path.write_bytes(described(path.read_bytes(), recipe))
