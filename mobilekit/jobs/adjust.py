@@ -96,13 +96,16 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         if len(content[key]) == 1:
             content[key] = (*content[key],) * channels
     try:
-        return Input.model_validate(content)
+        checked = Input.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = f"{_option(problem['loc'][0])}: " if problem["loc"] else ""
         told = problem["msg"].removeprefix("Value error, ")
         options = ", ".join(map(_option, chosen or ["input-size"]))
         raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
+    # What neither the recipe nor an option says stays unsaid: `given` of a manifest calls it assumed.
+    changed = {key: value for key, value in checked if value != getattr(spec, key)}
+    return spec.model_copy(update=changed)
 
 
 def _resize_of(words: Sequence[str]) -> dict[str, str | bool]:

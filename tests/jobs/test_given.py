@@ -93,6 +93,16 @@ def test_what_a_recipe_says_is_the_recipes(tmp_path: Path) -> None:
     assert origins(Source(TINY, own("default")))["size"] == "assumed"
 
 
+@pytest.mark.parametrize("picture", [{"crop": 0.5}, {"dtype": "uint8"}, {"frame": (96, 128)}])
+def test_an_option_does_not_make_a_recipe_say_what_it_does_not(tmp_path: Path, picture: dict[str, object]) -> None:
+    (tmp_path / "mine.yaml").write_text("input: {size: 48, crop: 1.0}\n")
+    loaded = own(tmp_path / "mine.yaml", picture=picture)
+    assert {key: getattr(loaded.recipe.input, key) for key in picture} == picture
+    found = origins(Source(TINY, loaded))
+    assert (found["size"], found["color"], found["normalization"]) == ("recipe mine", "assumed", "assumed")
+    assert found["crop"] == ("option" if "crop" in picture else "recipe mine")
+
+
 def test_what_is_not_used_is_not_assumed(tmp_path: Path) -> None:
     floats = own(TINY_RECIPE, precision=("float32",))
     assert origins(Source(TINY, floats))["calibration"] == "not used"
