@@ -131,6 +131,25 @@ def test_a_picture_becomes_what_the_recipe_makes_of_it(kind: str) -> None:
         np.testing.assert_array_equal(picture.pixels_of(image), expected)
 
 
+def test_gray_pictures_of_more_bits_are_not_cut_at_255(tmp_path: Path) -> None:
+    picture = picture_module(SPECS["gray"])
+    path = tmp_path / "deep.png"
+    levels = np.linspace(0, 65535, 60 * 80).reshape(60, 80)
+    Image.fromarray(levels.astype(np.uint16)).save(path)
+    with Image.open(path) as image:
+        assert image.mode == "I;16"
+        expected = preprocess(image, Input.model_validate({**SPECS["gray"], "dtype": "uint8"}))
+    assert 120 < expected.mean() < 135
+    np.testing.assert_array_equal(picture.read(path), expected.transpose(1, 2, 0))
+    with pytest.raises(OSError, match="nothing says which of them is white"):
+        picture.pixels_of(Image.fromarray(levels.astype(np.float32)))
+
+
+def test_no_number_of_threads_ends_in_a_traceback(project: Path) -> None:
+    done = run(project, "app.py", Path("goldens") / "case-0" / "picture.png", "--threads", "0", "--runs", "1")
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_generated_is_clean(tmp_path: Path) -> None:
     endings: list[tuple[tuple[int, ...], tuple[str, ...]]] = [((1, 4), ()), ((1, 4), tuple("abcd")), ((1, 3, 8, 8), ())]
     for number, (kind, (outputs, labels)) in enumerate(product(SPECS, endings)):
