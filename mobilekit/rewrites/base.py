@@ -85,6 +85,10 @@ class Rewrite(ABC, Generic[OptionsType]):
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Change the graph at one site, in place."""
 
+    def left_alone(self, site: Site) -> str | None:
+        """Return why `apply` changed nothing at a site, by what `prepare` measured; None where it did."""
+        return None
+
     def told(self, site: Site) -> str:
         """Return what `apply` did at a site, or what that costs, where it differs from site to site."""
         return site.detail

@@ -180,8 +180,8 @@ class _Run:
         if report.exactness is Exactness.APPROXIMATE:
             report = replace(report, max_drift=step.spec.max_drift, min_top1_agreement=step.spec.min_top1_agreement)
         apply_at(graph, step.rewrite, allowed, self.calibration, self.examples)
-        report = replace(report, details=tuple(step.rewrite.told(site) for site in allowed))
-        if not self.prove:
+        report = _as_applied(report, step.rewrite, allowed)
+        if not self.prove or not report.applied:
             return report
         if report.exactness.is_proved:
             return self._prove(report, graph, step, allowed)
@@ -297,6 +297,18 @@ def _check_drift(step: Step, change: str, drift: Drift) -> None:
             f"calibration inputs; min_top1_agreement is {least:g} at {step.where}.",
             f"Lower min_top1_agreement {hint}",
         )
+
+
+def _as_applied(report: StepReport, action: Rewrite[Any], sites: list[Site]) -> StepReport:
+    """Return the report of a step with what it did, and left alone by what it measured."""
+    left = {site.path: reason for site in sites if (reason := action.left_alone(site))}
+    changed = [site for site in sites if site.path not in left]
+    return replace(
+        report,
+        applied=tuple(site.path for site in changed),
+        refused=(*report.refused, *(Refusal(path, reason) for path, reason in left.items())),
+        details=tuple(action.told(site) for site in changed),
+    )
 
 
 def _look(step: Step) -> Callable[[GraphModule], Paths]:

@@ -276,6 +276,20 @@ def test_a_form_that_a_target_computes_wrongly_is_left_out(
     assert [(each.path, each.reason) for each in step.refused] == refused
 
 
+def test_what_was_left_alone_is_not_applied(register: Register) -> None:
+    class Shy(scaling(1.0)):  # type: ignore[misc]
+        def left_alone(self, graph_site: Site) -> str | None:
+            return None if graph_site.path == "second" else "too little"
+
+        def told(self, site: Site) -> str:
+            return f"{site.path} was changed"
+
+    [step] = rewrite(chain(), register(Shy)).steps
+    assert (step.applied, step.details) == (("second",), ("second was changed",))
+    assert [(each.path, each.reason) for each in step.refused] == [("first", "too little"), ("third", "too little")]
+    assert step.proof is not None
+
+
 def test_a_drift_within_the_limit_is_reported(register: Register) -> None:
     recipe = register(scaling(1.01, "third"), Exactness.APPROXIMATE, ", max_drift: 0.011")
     [step] = rewrite(chain(), recipe, {"input": images()}).steps

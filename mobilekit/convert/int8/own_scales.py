@@ -53,7 +53,10 @@ def with_copies(content: bytes, ranges: Mapping[int, Range], kept: Collection[st
 
 
 def without_copies(content: bytes) -> bytes:
-    """Return an int8 file in which each copy is a change of scale alone, or nothing where it stayed in float."""
+    """Return an int8 file in which each copy is a change of scale alone, or nothing where it stayed in float.
+
+    TensorFlow's quantizer makes changes of scale of most copies itself.
+    """
     model = unpack(content)
     graph, codes = model.subgraphs[0], kinds(model)
     floats, operators = dict[int, int](), []

@@ -1,7 +1,7 @@
 """Roundings inside of what stays in float, which the quantizer makes all the same.
 
-It puts a QUANTIZE and a DEQUANTIZE behind each sigmoid before a concatenation though both stay in float, and around a
-split, which it does not know by its name.
+It puts a QUANTIZE and a DEQUANTIZE behind each sigmoid before a concatenation though both stay in float, around a
+split, which it does not know by its name, and before what has one scale for all that it takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def without_roundings(content: bytes) -> bytes:
         content: The file, with one graph.
     """
     model = unpack(content)
-    while _split_in_float(model) or _read_before(model):
+    while _split_in_float(model) or _rescaled_in_float(model) or _read_before(model):
         drop_unread(model)
     return pack(model)
 
@@ -55,6 +55,17 @@ def _read_before(model: Any) -> bool:
     for op in graph.operators:
         op.inputs = np.array([again.get(int(number), number) for number in op.inputs], np.int32)
     return bool(again)
+
+
+def _rescaled_in_float(model: Any) -> bool:
+    """Let what makes a float of numbers whose scale was changed read them in the scale that they had."""
+    graph, codes = model.subgraphs[0], kinds(model)
+    int8 = [op for op in graph.operators if codes[op.opcodeIndex] == "QUANTIZE"]
+    source = {int(op.outputs[0]): int(op.inputs[0]) for op in int8 if type_of(graph.tensors[op.inputs[0]]) == "INT8"}
+    found = [op for op in graph.operators if codes[op.opcodeIndex] == "DEQUANTIZE" and int(op.inputs[0]) in source]
+    for op in found:
+        op.inputs = np.array([source[int(op.inputs[0])]], np.int32)
+    return bool(found)
 
 
 def _split_in_float(model: Any) -> bool:

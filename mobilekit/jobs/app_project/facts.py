@@ -155,6 +155,10 @@ def _files(
         else:
             taken.append(AppFile(stage.file, entry.inputs[0], tuple(entry.outputs)))
     if not taken:
+        if not left_out:
+            raise UsageError(
+                f"{bundle.path} has no file that {platform} runs.", "Export it with --precision float32 or int8."
+            )
         reasons = "; ".join(f"{file}: {reason}" for file, reason in left_out.items())
         raise UsageError(f"None of the files runs on {platform}: {reasons}.", "Name others with --precision.")
     return tuple(taken), left_out

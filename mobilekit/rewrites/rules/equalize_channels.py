@@ -39,7 +39,7 @@ class EqualizeChannels(Rewrite[Options]):
     Factors are powers of two, so float32 results keep every bit. They are at least 1, and make no tensor's range wider
     on the inputs that tell it. In front of a depthwise layer they cost nothing: its weights have a scale for each
     channel. In front of another they move noise into its weights. So they stay where int8 leaves at most half of the
-    noise behind these layers, on calibration inputs that were kept back.
+    noise behind these layers, on calibration inputs that were kept back, with corrected biases and with others.
 
     Source: Nagel et al. 2019, arXiv 1906.04721, section 4.1.
     """
@@ -91,11 +91,13 @@ class EqualizeChannels(Rewrite[Options]):
             made, taken = (found.factors(marks, factors) for marks in (ends.made, ends.taken))
             graph.set_submodule(path, ends.scaled(made, taken))
 
+    def left_alone(self, site: Site) -> str | None:
+        """Tell of the sites at which int8 gains too little."""
+        return None if self._factors.get(site.path) else "int8 would not have half of the noise for it"
+
     def told(self, site: Site) -> str:
         """Return how many channels have a factor, and the largest."""
-        factors = self._factors.get(site.path, {})
-        if not factors:
-            return "as it was: nothing to gain"
+        factors = self._factors[site.path]
         made = [self._carried.layers[path].made for path in self._groups[site.path].makers]
         scaled = self._carried.factors(torch.cat(made), factors)
         return f"{int((scaled > 1).sum())} of {len(scaled)} channels, up to {float(scaled.max()):g} times"
@@ -128,6 +130,18 @@ def _chosen(noise: ChannelNoise, group: _Group) -> Factors:
     candidates = [factors for factors in tried if max(factors.values(), default=1.0) > 1]
     if not candidates:
         return {}
-    left = [sum(noise.behind(path, factors) for path in group.takers) for factors in ({}, *candidates)]
-    best = min(range(1, len(left)), key=left.__getitem__)
-    return candidates[best - 1] if left[best] <= _GAIN * left[0] else {}
+    without = _noise_behind(noise, group, {})
+    shares = [
+        max(
+            left / before if before else 1.0
+            for left, before in zip(_noise_behind(noise, group, each), without, strict=True)
+        )
+        for each in candidates
+    ]
+    best = min(range(len(shares)), key=shares.__getitem__)
+    return candidates[best] if shares[best] <= _GAIN else {}
+
+
+def _noise_behind(noise: ChannelNoise, group: _Group, factors: Factors) -> list[float]:
+    """Return the noise behind all layers that take the channels, whether biases are corrected or not."""
+    return [sum(each) for each in zip(*(noise.behind(path, factors) for path in group.takers), strict=True)]

@@ -87,10 +87,10 @@ class ChannelNoise:
                     limits[mark] = min(limits[mark], math.log2(weight / _LEAST_WEIGHT))
         return {mark: max(0.0, limit) for mark, limit in limits.items()}
 
-    def behind(self, path: str, factors: Factors) -> float:
+    def behind(self, path: str, factors: Factors) -> tuple[float, float]:
         """Return the relative noise power at a layer's output, with int8 weights and inputs, on inputs kept back.
 
-        The mean error of a channel is left out: it goes into the biases of the int8 file.
+        All of it, and without the mean error of each channel, which the int8 file's biases may take up.
         """
         ends = self.found.layers[path]
         scale = self.found.factors(ends.taken, factors)
@@ -107,9 +107,11 @@ class ChannelNoise:
                 exact.append(_channels(ends.layer(value), ends.layer))
                 rounded.append(_channels(functional_call(ends.layer, {"weight": weight}, (x,)), ends.layer))
         if not exact:
-            return 0.0
+            return 0.0, 0.0
         wanted, error = torch.cat(exact, 1), torch.cat(rounded, 1) - torch.cat(exact, 1)
-        return float((error - error.mean(1, keepdim=True)).square().sum() / wanted.square().sum().clamp(min=1e-30))
+        size = wanted.square().sum().clamp(min=1e-30)
+        corrected = (error - error.mean(1, keepdim=True)).square().sum() / size
+        return float(error.square().sum() / size), float(corrected)
 
 
 def _rounded_rows(weight: torch.Tensor) -> torch.Tensor:
