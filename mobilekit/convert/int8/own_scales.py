@@ -77,7 +77,7 @@ def without_copies(content: bytes) -> bytes:
 
 def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
     """Return each such op, and the place of an operand of another range that something else reads."""
-    outputs = set(graph.outputs())
+    outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
     return [
         (number, place)
         for number in graph.ops_of(_ONE_SCALE)

@@ -7,6 +7,7 @@ split, which it does not know by its name, and before what has one scale for all
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,15 @@ def _read_before(model: Any) -> bool:
         for op in graph.operators
         if codes[op.opcodeIndex] == "DEQUANTIZE" and int(op.inputs[0]) in before
     }
-    again = {made: source for made, source in again.items() if made not in set(map(int, graph.outputs))}
-    for op in graph.operators:
+    return _read_instead(graph, again)
+
+
+def _read_instead(graph: Any, again: Mapping[int, int]) -> bool:
+    """Let the ops read other tensors in place of some; return whether one did."""
+    readers = [op for op in graph.operators if again.keys() & {int(number) for number in op.inputs}]
+    for op in readers:
         op.inputs = np.array([again.get(int(number), number) for number in op.inputs], np.int32)
-    return bool(again)
+    return bool(readers)
 
 
 def _rescaled_in_float(model: Any) -> bool:
@@ -91,7 +97,6 @@ def _split_in_float(model: Any) -> bool:
             graph.tensors[part].type = schema().TensorType.FLOAT32
             graph.tensors[part].quantization = schema().QuantizationParametersT()
         again = {int(reader.outputs[0]): int(reader.inputs[0]) for reader in after}
-        for other in graph.operators:
-            other.inputs = np.array([again.get(int(number), number) for number in other.inputs], np.int32)
+        _read_instead(graph, again)
         return True
     return False
