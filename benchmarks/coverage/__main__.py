@@ -26,7 +26,7 @@ from benchmarks import processes
 from benchmarks.coverage.judge import judge_files
 from benchmarks.coverage.networks import MODELS
 from benchmarks.coverage.outcomes import Row, outcomes, passed
-from benchmarks.coverage.prepare import write_inputs
+from benchmarks.coverage.prepare import check_inputs, write_inputs
 from benchmarks.coverage.report import document
 from benchmarks.coverage.ways import WAYS, Job, Way, python_of
 from mobilekit.store.files import write_json
@@ -36,13 +36,13 @@ DOCS = processes.ROOT / "docs" / "coverage.md"
 
 
 def prepare(model: str, work: Path) -> Path:
-    """Return the folder of what every way is given, which is made once.
+    """Return the folder of what every way is given, which is made once, and anew where the network has changed.
 
     Raises:
         SystemExit: There is no such network to be had, or its outputs say nothing.
     """
     folder = work / "prepared" / model
-    if not (folder / "calibration.npy").exists():
+    if not (folder / "calibration.npy").exists() or _apart(check_inputs, model, folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         if _apart(write_inputs, model, folder):

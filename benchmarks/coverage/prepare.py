@@ -13,10 +13,13 @@ from torch import nn
 
 from benchmarks.coverage.hub import HUB
 from benchmarks.coverage.networks import input_of, network
+from mobilekit.models.weights import weights_digest
 from mobilekit.recipes.inputs.builtin import CALIBRATION_PHOTOS, EVALUATION_PHOTOS, varied_views
 from mobilekit.recipes.inputs.preprocess import stack
 
 RANDOM, PHOTOS, CALIBRATION = 2, 8, 32
+WEIGHTS = "weights.txt"
+"""The digest of the network that made the outputs."""
 _ALIVE = 1e-3
 _ROUNDING = 5e-5
 
@@ -37,9 +40,23 @@ def write_inputs(model: str, folder: Path) -> None:
         _check(outputs, model)
         _check_rounding(reference, inputs, outputs, model)
         np.savez(folder / f"{name}.npz", inputs=inputs, **{f"o{i}": each for i, each in enumerate(outputs)})
+    (folder / WEIGHTS).write_text(weights_digest(reference))
     np.save(folder / "calibration.npy", stack(varied_views(CALIBRATION_PHOTOS, CALIBRATION), spec))
     if model in HUB:
         reference.save_pretrained(folder / "hub")  # type: ignore[operator]
+
+
+def check_inputs(model: str, folder: Path) -> None:
+    """See that the outputs are those of the network that is exported now.
+
+    Its batch norms are those of the package's photos: where these are scaled or cut another way, it is another one.
+
+    Raises:
+        SystemExit: It is another one.
+    """
+    made_with = (folder / WEIGHTS).read_text() if (folder / WEIGHTS).exists() else ""
+    if model not in HUB and made_with != weights_digest(network(model)):
+        raise SystemExit(f"{model} has other weights now than its outputs were made with.")
 
 
 def _check_rounding(reference: nn.Module, inputs: Any, outputs: list[Any], model: str) -> None:

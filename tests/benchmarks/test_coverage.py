@@ -17,6 +17,7 @@ from benchmarks import processes
 from benchmarks.coverage import __main__ as coverage
 from benchmarks.coverage import judge, networks, report
 from benchmarks.coverage.outcomes import last_words, outcomes, passed
+from benchmarks.coverage.prepare import WEIGHTS
 from benchmarks.coverage.ways import WAYS, Job
 from mobilekit.recipes.picture import Input
 
@@ -144,6 +145,17 @@ def test_the_document_has_shares_and_reasons(monkeypatch: pytest.MonkeyPatch) ->
     assert "| unet | TFLite float32 | wrong | off by 1 / 2 |" in text
     assert "| yolo | ONNX, TFLite float32 | wrong | off by 1 / 2 |" in text
     assert "2 of mobilekit's 2 rows are older" in text
+
+
+@pytest.mark.slow
+def test_outputs_of_other_weights_are_made_anew(tmp_path: Path) -> None:
+    folder = coverage.prepare("style", tmp_path)
+    (folder / "random.npz").unlink()
+    assert coverage.prepare("style", tmp_path) == folder
+    assert not (folder / "random.npz").exists()  # the same network: nothing is made
+    (folder / WEIGHTS).write_text("another one")
+    coverage.prepare("style", tmp_path)
+    assert (folder / "random.npz").exists()
 
 
 @pytest.mark.slow
