@@ -1,8 +1,9 @@
-"""Which tensors of a TFLite graph an int8 file leaves in float."""
+"""Which ops of a file an int8 one leaves in float, by the words of a recipe's `keep_float`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 
@@ -12,18 +13,66 @@ _SEEDS = {
     "attention": ("BATCH_MATMUL", "SOFTMAX"),
     "normalization": ("RSQRT", "SQRT"),
     "exponential": ("EXP", "LOG", "CUMSUM"),
+    "hard-swish": ("HARD_SWISH",),
 }
 _COORDINATES = ("GATHER", "GATHER_ND")
 """Where the places that they read are computed."""
 _BOTH_WAYS = ("normalization", "exponential", "coordinates")
 """Words under which what follows, up to the dense ops after, stays in float too."""
-_ALONE = {"hard-swish": ("HARD_SWISH",)}
+_ALONE = ("hard-swish", "residual-add")
 """Words under which ops stay in float by themselves, without what leads to them."""
 
 
+class Ops(Protocol):
+    """The ops of a file by their numbers."""
+
+    @property
+    def before(self) -> Sequence[Sequence[int]]:
+        """Those that make what each takes."""
+
+    @property
+    def after(self) -> Sequence[Sequence[int]]:
+        """Those that take what each makes."""
+
+    def is_dense(self, op: int) -> bool:
+        """Return whether an op multiplies by stored weights."""
+
+    def seeds(self, word: str) -> Collection[int]:
+        """Return the ops that a word of `keep_float` is about."""
+
+    def maker_of_places(self, op: int) -> int:
+        """Return the op that makes the places which a seed of `coordinates` reads at."""
+
+
+def ops_to_keep(ops: Ops, keep_float: Collection[str]) -> set[int]:
+    """Return the ops that stay in float; `tensors_to_keep` says what the words mean."""
+    kept = set[int]()
+    for word in keep_float:
+        seeds = set(ops.seeds(word))
+        if word in _BOTH_WAYS:
+            seeds |= reach(ops, seeds, forward=True)
+        kept |= seeds if word in _ALONE else reach(ops, seeds)
+    if "coordinates" in keep_float:
+        places = reach(ops, map(ops.maker_of_places, ops.seeds("coordinates")))
+        kept |= {dense for op in places for dense in (op, *ops.before[op]) if ops.is_dense(dense)}
+    return kept
+
+
+def reach(ops: Ops, seeds: Iterable[int], forward: bool = False) -> set[int]:
+    """Return ops and all that leads to them, or that they lead to, without passing a dense one."""
+    neighbors = ops.after if forward else ops.before
+    found, waiting = set[int](), list(seeds)
+    while waiting:
+        op = waiting.pop()
+        if op not in found:
+            found.add(op)
+            waiting += [one for one in neighbors[op] if not ops.is_dense(one)]
+    return found
+
+
 def word_keeping(op: str) -> str | None:
-    """Return the word of `keep_float` under which an op of this kind stays in float; None where none names it."""
-    return next((word for word, ops in {**_SEEDS, **_ALONE}.items() if op in ops), None)
+    """Return the word of `keep_float` under which a TFLite op of this kind stays in float; None where none names it."""
+    return next((word for word, ops in _SEEDS.items() if op in ops), None)
 
 
 def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
@@ -44,40 +93,33 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
             residual blocks have them; in int8 each rounds again all that the blocks before it gave.
     """
     graph = TFLiteGraph(content)
-    seeds = {op for word in keep_float for op in _seeds(graph, word)}
-    for word in set(_BOTH_WAYS) & set(keep_float):
-        seeds |= _reach(graph, _seeds(graph, word), graph.after)
-    kept = _reach(graph, seeds, graph.before)
-    if "coordinates" in keep_float:
-        makers = [graph.makers[graph.operands[op][1]] for op in _seeds(graph, "coordinates")]
-        places = _reach(graph, makers, graph.before)
-        kept |= {dense for op in places for dense in (op, *graph.before[op]) if graph.kinds[dense] in DENSE}
-    kept |= {op for word in keep_float for op in graph.ops_of(_ALONE.get(word, ()))}
-    if "residual-add" in keep_float:
-        computed = set(graph.computed())
-        kept |= {op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])}
-    return {graph.name(tensor) for op in kept for tensor in graph.results[op]}
-
-
-def _seeds(graph: TFLiteGraph, word: str) -> list[int]:
-    """Return the ops that a word keeps in float, with what leads to them."""
-    if word != "coordinates":
-        return graph.ops_of(_SEEDS.get(word, ()))
-    return [op for op in graph.ops_of(_COORDINATES) if graph.operands[op][1] in graph.makers]
+    return _made_by(graph, ops_to_keep(_TFLiteOps(graph), keep_float))
 
 
 def leading_to(graph: TFLiteGraph, ops: Iterable[int]) -> set[str]:
     """Return the names of what ops make, and of all that leads to them from the dense ops before."""
-    return {graph.name(tensor) for op in _reach(graph, ops, graph.before) for tensor in graph.results[op]}
+    return _made_by(graph, reach(_TFLiteOps(graph), ops))
 
 
-def _reach(graph: TFLiteGraph, ops: Iterable[int], neighbors: Sequence[Sequence[int]]) -> set[int]:
-    """Return the ops, and those that can be reached from them without passing a dense one."""
-    found: set[int] = set()
-    waiting = list(ops)
-    while waiting:
-        op = waiting.pop()
-        if op not in found:
-            found.add(op)
-            waiting += [one for one in neighbors[op] if graph.kinds[one] not in DENSE]
-    return found
+def _made_by(graph: TFLiteGraph, ops: Iterable[int]) -> set[str]:
+    return {graph.name(tensor) for op in ops for tensor in graph.results[op]}
+
+
+class _TFLiteOps:
+    def __init__(self, graph: TFLiteGraph) -> None:
+        self.graph, self.before, self.after = graph, graph.before, graph.after
+
+    def is_dense(self, op: int) -> bool:
+        return self.graph.kinds[op] in DENSE
+
+    def seeds(self, word: str) -> list[int]:
+        graph = self.graph
+        if word == "coordinates":
+            return [op for op in graph.ops_of(_COORDINATES) if graph.operands[op][1] in graph.makers]
+        if word == "residual-add":
+            computed = set(graph.computed())
+            return [op for op in graph.ops_of(("ADD",)) if computed.issuperset(graph.operands[op])]
+        return graph.ops_of(_SEEDS[word])
+
+    def maker_of_places(self, op: int) -> int:
+        return self.graph.makers[self.graph.operands[op][1]]

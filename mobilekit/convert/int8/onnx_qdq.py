@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.float_regions import ops_to_keep
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.artifacts.runtime import batches
 from mobilekit.convert.int8.bias import rounded
@@ -35,9 +36,6 @@ _SEEDS = {
     "hard-swish": ("HardSwish",),
     "residual-add": ("Add",),
 }
-_BOTH_WAYS = ("normalization", "exponential", "coordinates")
-"""Words under which what follows, up to the dense nodes after, stays in float too."""
-_ALONE = ("hard-swish", "residual-add")
 _OF_TWO_COMPUTED = ("MatMul", "Einsum", "Add", *_SEEDS["coordinates"])
 """Nodes that count as seeds where both of their operands are computed."""
 _MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
@@ -67,6 +65,8 @@ class OnnxGraph:
         for number, node in enumerate(self.nodes):
             for taken in node.input:
                 self.readers[taken].append(number)
+        self.before = [[self.makers[one] for one in node.input if one in self.makers] for node in self.nodes]
+        self.after = [[reader for made in node.output for reader in self.readers[made]] for node in self.nodes]
         values = (*graph.input, *graph.value_info, *graph.output)
         self.floats = {one.name for one in values if one.type.tensor_type.elem_type == TensorProto.FLOAT}
         self.floats -= self.constants.keys()
@@ -85,52 +85,28 @@ class OnnxGraph:
         node = self.nodes[number]
         return node.op_type in (*_LAYERS, "MatMul") and any(name in self.constants for name in node.input)
 
-    def reach(self, seeds: Collection[int], forward: bool = False) -> set[int]:
-        """Return nodes and all that leads to them, or that they lead to, without passing a dense one."""
-        found, waiting = set[int](), [*seeds]
-        while waiting:
-            number = waiting.pop()
-            if number in found:
-                continue
-            found.add(number)
-            near = self.after(number) if forward else self.before(number)
-            waiting += [other for other in near if not self.is_dense(other)]
-        return found
+    def seeds(self, word: str) -> set[int]:
+        """Return the nodes that a word of `keep_float` is about."""
+        computed = {*self.makers, *self.inputs}
+        return {
+            number
+            for number, node in enumerate(self.nodes)
+            if node.op_type in _SEEDS[word]
+            and (
+                node.op_type not in _OF_TWO_COMPUTED
+                or (computed.issuperset(node.input) and node.input[1] in self.makers)
+            )
+        }
 
-    def before(self, number: int) -> list[int]:
-        """Return the nodes that make what a node takes."""
-        return [self.makers[name] for name in self.nodes[number].input if name in self.makers]
-
-    def after(self, number: int) -> list[int]:
-        """Return the nodes that take what a node makes."""
-        return [reader for name in self.nodes[number].output for reader in self.readers[name]]
+    def maker_of_places(self, number: int) -> int:
+        """Return the node that makes the places which a seed of `coordinates` reads at."""
+        return self.makers[self.nodes[number].input[1]]
 
 
 def nodes_to_keep(graph: OnnxGraph, keep_float: Collection[str], modules: Collection[str]) -> set[int]:
     """Return the nodes that stay in float, by what a recipe's `keep_float` and `float_modules` say."""
     kept = {number for number, node in enumerate(graph.nodes) if _is_inside(node.name, modules)}
-    for word in keep_float:
-        seeds = _seeds(graph, word)
-        if word in _BOTH_WAYS:
-            seeds |= graph.reach(seeds, forward=True)
-        kept |= seeds if word in _ALONE else graph.reach(seeds)
-    if "coordinates" in keep_float:
-        places = graph.reach({graph.makers[graph.nodes[seed].input[1]] for seed in _seeds(graph, "coordinates")})
-        kept |= {dense for place in places for dense in (place, *graph.before(place)) if graph.is_dense(dense)}
-    return kept
-
-
-def _seeds(graph: OnnxGraph, word: str) -> set[int]:
-    """Return the nodes that a word keeps in float, with what leads to them."""
-    computed = {*graph.makers, *graph.inputs}
-    return {
-        number
-        for number, node in enumerate(graph.nodes)
-        if node.op_type in _SEEDS[word]
-        and (
-            node.op_type not in _OF_TWO_COMPUTED or (computed.issuperset(node.input) and node.input[1] in graph.makers)
-        )
-    }
+    return kept | ops_to_keep(graph, keep_float)
 
 
 def _is_inside(name: str, modules: Collection[str]) -> bool:

@@ -7,72 +7,47 @@ and a narrow one in a join gets few levels. So such an op takes a copy.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mobilekit.artifacts.tflite import TFLiteGraph, add_constant, add_tensor, kinds, new_op, pack, type_of, unpack
+from mobilekit.artifacts.tflite import TFLiteGraph, add_constant, add_tensor, new_op
 from mobilekit.convert.int8.ranges import Range
 
 _ONE_SCALE = ("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "PADV2", "SELECT", "SELECT_V2")
-_COPY, _ONE = "_apart_", "one_for_a_copy"
 _NARROWER = 4.0
 """Ranges that are so much narrower lose 2 of 8 bits; a copy, which takes time, is worth less than one."""
 _BEYOND = 1 / 255
 """Of a range: a map that goes further than a step beyond it is cut."""
 
 
-def with_copies(content: bytes, ranges: Mapping[int, Range], kept: Collection[str]) -> tuple[bytes, set[str]]:
-    """Return a float32 file in which such ops take copies of what others read too, and the copies' names in float.
+def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
+    """Return a float32 file in which such ops take copies of what others read too.
 
-    A copy is a product with 1 until `without_copies`.
+    A copy is a product with 1: TensorFlow's quantizer leaves that out, and where it was, a QUANTIZE that changes the
+    scale.
 
     Args:
         content: The file, with one graph; what it has keeps its number.
         ranges: Those that int8 is to have, by tensor.
-        kept: Names of tensors that stay in float.
     """
     graph = TFLiteGraph(content)
-    model, floats = graph.model, set[str]()
+    shared = _shared(graph, ranges)
+    if not shared:
+        return content
+    model = graph.model
     operators = list(model.subgraphs[0].operators)
-    for number, place in _shared(graph, ranges):
-        source, result = graph.operands[number][place], graph.results[number][0]
-        one = add_constant(model, np.array(1, np.float32), _ONE)
-        name = f"{graph.name(source)}{_COPY}{one}"
-        copy = add_tensor(model, name, "FLOAT32", graph.shape(source))
+    for number, place in shared:
+        source, result, op = graph.operands[number][place], graph.results[number][0], operators[number]
+        one = add_constant(model, np.array(1, np.float32), "one")
+        copy = add_tensor(model, f"{graph.name(source)}_apart_{one}", "FLOAT32", graph.shape(source))
         graph.set_range(copy, *ranges[result])
-        op = operators[number]
         taken = [int(each) for each in op.inputs]
         taken[place] = copy
         op.inputs = np.array(taken, np.int32)
         model.subgraphs[0].operators.insert(_place(model, op), new_op(model, "MUL", [source, one], copy))
-        if graph.name(result) in kept:
-            floats.add(name)
-    return (pack(model) if len(model.subgraphs[0].operators) > len(operators) else content), floats
-
-
-def without_copies(content: bytes) -> bytes:
-    """Return an int8 file in which each copy is a change of scale alone, or nothing where it stayed in float.
-
-    TensorFlow's quantizer makes changes of scale of most copies itself.
-    """
-    model = unpack(content)
-    graph, codes = model.subgraphs[0], kinds(model)
-    floats, operators = dict[int, int](), []
-    for op in graph.operators:
-        if codes[op.opcodeIndex] != "MUL" or not _is_copy(graph, op):
-            operators.append(op)
-        elif type_of(graph.tensors[op.outputs[0]]) == "FLOAT32":
-            floats[int(op.outputs[0])] = int(op.inputs[0])
-        else:
-            operators.append(new_op(model, "QUANTIZE", [op.inputs[0]], op.outputs[0]))
-    if len(operators) == len(graph.operators) and not floats:
-        return content
-    for op in operators:
-        op.inputs = np.array([floats.get(int(each), each) for each in op.inputs], np.int32)
-    graph.operators = operators
-    return pack(model)
+    return graph.content()
 
 
 def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
@@ -97,7 +72,3 @@ def _is_unlike(own: Range, common: Range) -> bool:
 
 def _place(model: Any, op: Any) -> int:
     return next(place for place, each in enumerate(model.subgraphs[0].operators) if each is op)
-
-
-def _is_copy(graph: Any, op: Any) -> bool:
-    return any(_ONE in (graph.tensors[each].name or b"").decode() for each in op.inputs)

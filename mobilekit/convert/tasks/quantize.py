@@ -19,7 +19,7 @@ from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
 from mobilekit.convert.int8.int16 import in_int16, without_int16
-from mobilekit.convert.int8.own_scales import with_copies, without_copies
+from mobilekit.convert.int8.own_scales import with_copies
 from mobilekit.convert.int8.ranges import WHOLE, with_headroom
 from mobilekit.convert.int8.roundings import without_roundings
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
@@ -121,9 +121,8 @@ class Quantizer:
 
     def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
         with named("the TensorFlow Lite converter"):
-            apart, copies = with_copies(with_ranges(network, ranges, self.pixels), ranges, kept)
-            made = without_roundings(without_copies(quantize(apart, {*kept, *copies})))
-        return ordered(made, *self.graph.names())
+            made = quantize(with_copies(with_ranges(network, ranges, self.pixels), ranges), kept)
+        return ordered(without_roundings(made), *self.graph.names())
 
 
 def quantize(content: bytes, kept: Collection[str]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.float_regions import reach
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.convert.byte_inputs import LARGEST, give_onnx_bytes, take_onnx_bytes
 from mobilekit.convert.int8.calibration import Observed
@@ -103,7 +104,7 @@ class OnnxQuantizer:
         graph, runs = self.graph, self.observed.outputs
         names = [name for name in (runs[0] if runs else ()) if graph.nodes[graph.makers[name]].op_type != "Softmax"]
         unlike = [name for name in names if is_unlike(np.concatenate([run[name] for run in runs]))]
-        return graph.reach([graph.makers[name] for name in unlike])
+        return reach(graph, [graph.makers[name] for name in unlike])
 
 
 def _error(observed: Observed[str], model: Any) -> Error:

@@ -17,6 +17,7 @@ from torch.fx import GraphModule, Node
 
 from mobilekit.rewrites.fx.constants import constant_of, store_constants
 from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.shared.int8 import in_steps
 from mobilekit.rewrites.shared.norms import scale_and_shift
 
 aten = torch.ops.aten
@@ -183,17 +184,11 @@ def round_weights_to_int8(model: nn.Module, least: int = 1, leave: Collection[st
         weight = module.weight.data
         if isinstance(module, nn.ConvTranspose2d):  # (in, out / groups, kH, kW)
             by_group = weight.reshape(module.groups, -1, *weight.shape[1:])
-            module.weight.data = _in_steps(by_group, (1, 3, 4)).flatten(0, 1)
+            module.weight.data = in_steps(by_group, (1, 3, 4)).flatten(0, 1)
         elif isinstance(module, Product):
-            module.weight.data = _in_steps(weight, module.weight_axes)
+            module.weight.data = in_steps(weight, module.weight_axes)
         else:
-            module.weight.data = _in_steps(weight, tuple(range(1, weight.ndim)))
-
-
-def _in_steps(weight: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-    """Return weights as multiples of a scale that is 1/127 of the largest along these axes."""
-    scale = (weight.abs().amax(axes, keepdim=True) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
-    return (weight / scale).round() * scale
+            module.weight.data = in_steps(weight, tuple(range(1, weight.ndim)))
 
 
 def _size(layer: Layer | Product) -> int:

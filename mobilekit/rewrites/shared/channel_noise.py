@@ -16,6 +16,7 @@ from mobilekit.rewrites.fx.graph import input_node
 from mobilekit.rewrites.fx.ops import RELU, is_call, value_users
 from mobilekit.rewrites.fx.record import record_values
 from mobilekit.rewrites.shared.carried import Carried, Factors, compact
+from mobilekit.rewrites.shared.int8 import in_steps
 
 _FITTED, _KEPT_BACK = 8, 4
 """Inputs that tell the ranges, and others that tell the noise."""
@@ -99,7 +100,8 @@ class ChannelNoise:
         step = max(high - low, 1e-30) / 255
         shape = ends.shape_of_factors()
         exact, rounded = [], []
-        weight = _rounded_rows(ends.divided(scale))
+        weight = ends.divided(scale)
+        weight = in_steps(weight, tuple(range(1, weight.ndim)))
         for value in self.kept.get(path, []):
             x = (value * scale.reshape(shape)).clamp(low, high)
             x = (x / step).round() * step
@@ -112,13 +114,6 @@ class ChannelNoise:
         size = wanted.square().sum().clamp(min=1e-30)
         corrected = (error - error.mean(1, keepdim=True)).square().sum() / size
         return float(error.square().sum() / size), float(corrected)
-
-
-def _rounded_rows(weight: torch.Tensor) -> torch.Tensor:
-    """Return weights rounded to int8, with a scale for each output channel."""
-    step = weight.flatten(1).abs().amax(1).clamp(min=1e-30) / 127
-    step = step.reshape(-1, *[1] * (weight.ndim - 1))
-    return (weight / step).round() * step
 
 
 def _channels(value: torch.Tensor, layer: nn.Module) -> torch.Tensor:

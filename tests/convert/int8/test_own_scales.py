@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekit.artifacts.tflite import TFLiteGraph
-from mobilekit.convert.int8.own_scales import with_copies, without_copies
+from mobilekit.convert.int8.own_scales import with_copies
 from tests.converting import Converted
 
 pytestmark = pytest.mark.slow
@@ -49,16 +49,15 @@ def test_a_map_read_elsewhere_is_not_cut(kind: str, tmp_path: Path) -> None:
     path = net.int8()
     # Two roundings to 256 levels of a range of 8 standard deviations, and those of weights: a hundredth each.
     assert net.error(path) < 0.03
+    # Of the copy a change of scale is left, and no product.
+    assert TFLiteGraph(path.read_bytes()).kinds.count("MUL") == TFLiteGraph(net.float32.read_bytes()).kinds.count("MUL")
 
 
 def test_ranges_that_are_alike_need_no_copy(tmp_path: Path) -> None:
     content = Converted(Beside(OPS["CONCATENATION"]), SHAPE, tmp_path).float32.read_bytes()
     graph = TFLiteGraph(content)
     alike = dict.fromkeys(graph.computed(), (-1.0, 1.0))
-    assert with_copies(content, alike, set()) == (content, set())
+    assert with_copies(content, alike) == content
     (joined,) = (graph.results[op][0] for op in graph.ops_of(("CONCATENATION",)))
-    wider, floats = with_copies(content, {**alike, joined: (-9.0, 9.0)}, {graph.name(joined)})
-    copied = TFLiteGraph(wider)
+    copied = TFLiteGraph(with_copies(content, {**alike, joined: (-9.0, 9.0)}))
     assert copied.kinds.count("MUL") == graph.kinds.count("MUL") + 1  # of `a`, and not of what nothing else reads
-    assert len(floats) == 1
-    assert TFLiteGraph(without_copies(wider)).kinds == graph.kinds
