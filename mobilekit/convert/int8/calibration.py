@@ -59,7 +59,7 @@ def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> 
     seen = {index: Seen() for index in graph.computed() if graph.is_float32(index)}
     sums = {index: np.zeros(graph.shape(index)) for index in seen.keys() & layers}
     # Values inside, in a copy that shows them, are no outputs to judge by: the copy would get other ranges.
-    own = {place: index for place, index in graph.own_outputs().items() if index in seen}
+    own = {index: place for place, index in graph.own_outputs().items() if index in seen}
     interpreter = _open(content, [index for index in seen if index not in places.values()])
     size = len(interpreter.get_tensor(next(iter(places.values()))))
     inputs: list[dict[int, NDArray[np.float32]]] = []
@@ -79,9 +79,11 @@ def observe(content: bytes, calibration: Arrays, kept: Collection[str] = ()) -> 
         del value
         if is_kept_back(run):
             inputs.append(values)
-            answers.append({index: interpreter.get_tensor(index) for index in own.values()})
+            answers.append({index: np.atleast_1d(interpreter.get_tensor(index)) for index in own})
         run += 1
-    return Observed(seen, {index: total / run for index, total in sums.items()}, run, inputs, answers, tuple(own))
+    return Observed(
+        seen, {index: total / run for index, total in sums.items()}, run, inputs, answers, tuple(own.values())
+    )
 
 
 def with_ranges(content: bytes, ranges: Mapping[int, Range], pixels: Collection[str] = ()) -> bytes:

@@ -143,7 +143,7 @@ def observe(graph: OnnxGraph, calibration: Arrays) -> Observed[str]:
             sums[name] = sums.get(name, 0) + values[name].astype(np.float64)
         if is_kept_back(runs):
             inputs.append(given)
-            outputs.append({name: values[name] for name in graph.outputs if name in made})
+            outputs.append({name: np.atleast_1d(values[name]) for name in graph.outputs if name in made})
         runs += 1
     return Observed(found, {name: total / runs for name, total in sums.items()}, runs, inputs, outputs)
 

@@ -108,7 +108,9 @@ def _by_channel(outputs: Floats) -> Values:
 
 
 def _axes(values: Values | Floats) -> tuple[int, ...]:
-    return tuple(axis for axis in dict.fromkeys((1, values.ndim - 1)) if values.shape[axis] > 1)
+    """Return the axes that may have parts: the channels, and the last; one number an input has none."""
+    last = values.ndim - 1
+    return tuple(axis for axis in dict.fromkeys((1, last)) if 0 < axis <= last and values.shape[axis] > 1)
 
 
 def _sums(values: Values, kind: Probabilities, axis: int) -> Values:

@@ -187,6 +187,11 @@ def test_a_part_that_is_mostly_noise_fails_beside_ones_that_are_not() -> None:
     assert not check(Stage.TFLITE_INT8, np.float32(reference), np.float32(everywhere), 6.0)
 
 
+def test_one_number_an_input_has_no_parts() -> None:
+    numbers = np.random.default_rng(0).standard_normal(200).astype(np.float32)
+    assert not check(Stage.TFLITE_INT8, numbers, numbers + np.float32(0.01), 0.02)
+
+
 @given(st.integers(0, 99), st.floats(0.2, 1))
 def test_parts_that_use_their_share_of_the_levels_are_fine(seed: int, share: float) -> None:
     draw = np.random.default_rng(seed)
