@@ -17,6 +17,7 @@ _SEEDS = {
 }
 _COORDINATES = ("GATHER", "GATHER_ND")
 """Where the places that they read are computed."""
+_SUMS = ("SUM", "MEAN")
 _BOTH_WAYS = ("normalization", "exponential", "coordinates")
 """Words under which what follows, up to the dense ops after, stays in float too."""
 _ALONE = ("hard-swish", "residual-add")
@@ -43,12 +44,20 @@ class Ops(Protocol):
     def maker_of_places(self, op: int) -> int:
         """Return the op that makes the places which a seed of `coordinates` reads at."""
 
+    def softmaxes(self) -> Collection[int]:
+        """Return the softmaxes."""
+
+    def sums(self) -> Collection[int]:
+        """Return the sums and means over axes."""
+
 
 def ops_to_keep(ops: Ops, keep_float: Collection[str]) -> set[int]:
     """Return the ops that stay in float; `tensors_to_keep` says what the words mean."""
     kept = set[int]()
     for word in keep_float:
         seeds = set(ops.seeds(word))
+        if word == "coordinates":
+            seeds |= _weighted_means(ops)
         if word in _BOTH_WAYS:
             seeds |= reach(ops, seeds, forward=True)
         kept |= seeds if word in _ALONE else reach(ops, seeds)
@@ -56,6 +65,17 @@ def ops_to_keep(ops: Ops, keep_float: Collection[str]) -> set[int]:
         places = reach(ops, map(ops.maker_of_places, ops.seeds("coordinates")))
         kept |= {dense for op in places for dense in (op, *ops.before[op]) if ops.is_dense(dense)}
     return kept
+
+
+def _weighted_means(ops: Ops) -> set[int]:
+    """Return the sums over a softmax's shares, alone or times constants: the mean of the places of a map."""
+    found, waiting = set[int](), list(ops.softmaxes())
+    while waiting:
+        for op in ops.after[waiting.pop()]:
+            if op not in found and len(set(ops.before[op])) == 1 and not ops.is_dense(op):
+                found.add(op)
+                waiting.append(op)
+    return found.intersection(ops.sums())
 
 
 def reach(ops: Ops, seeds: Iterable[int], forward: bool = False) -> set[int]:
@@ -79,7 +99,7 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
     """Return the names of the tensors that stay in float.
 
     A part that stays is an op and all that leads to it from the dense ops before; a normalization goes on from its
-    square root to the dense ops after, and so do exponentials, logarithms and what is read at coordinates.
+    square root to the dense ops after, and so do exponentials, logarithms and coordinates.
 
     Args:
         content: A float32 TFLite file.
@@ -88,9 +108,10 @@ def tensors_to_keep(content: bytes, keep_float: Collection[str]) -> set[str]:
             cannot tell from 0. `normalization`: their variances span more than 8 bits, and so do the sums before
             them. `exponential`: of 8 bits in, each is a multiple of the one before; logarithms and running sums
             likewise. `coordinates`: 8 bits are 256 places for a map to be read at; the dense ops that make them stay in
-            float as well. `hard-swish`: the results of HARD_SWISH alone, for which XNNPACK has no int8 kernel, so that
-            each would end a partition. `residual-add`: the results of additions of two computed tensors alone, as
-            residual blocks have them; in int8 each rounds again all that the blocks before it gave.
+            float as well. So do means of places, weighted by a softmax: most of its shares of a map are below 2^-8.
+            `hard-swish`: the results of HARD_SWISH alone, for which XNNPACK has no int8 kernel, so that each would end
+            a partition. `residual-add`: the results of additions of two computed tensors alone, as residual blocks have
+            them; in int8 each rounds again all that the blocks before it gave.
     """
     graph = TFLiteGraph(content)
     return _made_by(graph, ops_to_keep(_TFLiteOps(graph), keep_float))
@@ -123,3 +144,9 @@ class _TFLiteOps:
 
     def maker_of_places(self, op: int) -> int:
         return self.graph.makers[self.graph.operands[op][1]]
+
+    def softmaxes(self) -> list[int]:
+        return self.graph.ops_of(("SOFTMAX",))
+
+    def sums(self) -> list[int]:
+        return self.graph.ops_of(_SUMS)

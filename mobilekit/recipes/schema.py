@@ -100,7 +100,8 @@ class Int8(Part):
         description="Parts that stay in float, each with all that leads to it from the dense layers before: divisions "
         "(linear attention), products of two computed matrices and softmaxes (attention), layer and group "
         "normalizations, exponentials and logarithms, as softplus and Mish have them, and running sums (exponential), "
-        "values read at computed places, as grid_sample does, with the layers that make these (coordinates); and, "
+        "values read at computed places, as grid_sample does, with the layers that make these, and means of places "
+        "that a softmax weighs (coordinates); and, "
         "alone, Hard-Swishes, for which XNNPACK has no int8 kernel, and sums of two maps "
         "(residual-add), which carry the error of every block before them.",
     )

@@ -102,6 +102,17 @@ class OnnxGraph:
         """Return the node that makes the places which a seed of `coordinates` reads at."""
         return self.makers[self.nodes[number].input[1]]
 
+    def softmaxes(self) -> list[int]:
+        """Return the softmaxes."""
+        return self._of(("Softmax",))
+
+    def sums(self) -> list[int]:
+        """Return the sums and means over axes."""
+        return self._of(("ReduceSum", "ReduceMean"))
+
+    def _of(self, kinds: Collection[str]) -> list[int]:
+        return [number for number, node in enumerate(self.nodes) if node.op_type in kinds]
+
 
 def nodes_to_keep(graph: OnnxGraph, keep_float: Collection[str], modules: Collection[str]) -> set[int]:
     """Return the nodes that stay in float, by what a recipe's `keep_float` and `float_modules` say."""

@@ -54,6 +54,7 @@ _EXPONENTIALS = Op(
     )
 )
 _COORDINATES = Op((aten.grid_sampler.default, aten.grid_sampler_2d.default))
+_SUMS = Op((*ops.SUM.targets, *ops.MEAN.targets))
 
 
 def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
@@ -64,6 +65,8 @@ def float_nodes(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
     seeds: list[Node] = []
     for word, (is_seed, goes_on) in _PARTS.items():
         found = [node for node in graph.graph.nodes if word in keep_float and is_seed(graph, node)]
+        if word == "coordinates" and word in keep_float:
+            found += _weighted_means(graph)
         seeds += _reach(graph, found, lambda node: node.users) if goes_on else found
     kept = _reach(graph, seeds, lambda node: node.all_input_nodes)
     if "coordinates" in keep_float:
@@ -209,6 +212,20 @@ def _makers_of(graph: GraphModule, grids: Iterable[Node]) -> set[Node]:
 
 def _is_exponential(graph: GraphModule, node: Node) -> bool:
     return is_call(graph, node, _EXPONENTIALS)
+
+
+def _weighted_means(graph: GraphModule) -> list[Node]:
+    """Return the sums over a softmax's shares, alone or times constants: the mean of the places of a map."""
+    computed: set[Node] = set()  # linspace is a step that nothing computed leads to
+    shares: set[Node] = set()
+    for node in graph.graph.nodes:
+        taken = [one for one in node.all_input_nodes if one in computed]
+        if taken or node.op == "placeholder":
+            computed.add(node)
+        starts = any(one in shares or is_call(graph, one, ops.SOFTMAX) for one in taken)
+        if starts and len(taken) == 1 and not _ends(graph, node):
+            shares.add(node)
+    return [node for node in graph.graph.nodes if node in shares and is_call(graph, node, _SUMS)]
 
 
 def _reads_at_coordinates(graph: GraphModule, node: Node) -> bool:

@@ -162,6 +162,22 @@ def test_layers_that_make_coordinates_stay_in_float_and_what_is_read_there(tmp_p
     assert {"GridSample", "Relu", "Tanh"} <= {name.rpartition("/")[2] for name in names}
 
 
+def test_means_of_places_that_a_softmax_weighs_stay_in_float(tmp_path: Path) -> None:
+    class Places(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 2, 1)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            shares = self.first(image).flatten(2).softmax(-1)
+            return (shares * torch.linspace(-1, 1, shares.shape[-1])).sum(-1)
+
+    made = tmp_path / "net.onnx"
+    write_onnx(trace(Places().eval(), {"input": torch.zeros(1, *SHAPE)}), {"input": (1, *SHAPE)}, made)
+    assert kept(made, "coordinates") >= {"Softmax", "Mul", "ReduceSum"}
+    assert "Conv" not in kept(made, "coordinates")
+
+
 def test_outputs_are_whole_and_what_is_moved_to_them(path: Path) -> None:
     graph = OnnxGraph(onnx.load(path))
     observed = observe(graph, {"input": normal(COUNT, *SHAPE)})

@@ -146,3 +146,23 @@ def test_a_sum_in_float_is_rounded_where_an_int8_op_takes_it_and_nowhere_else() 
     twice = round_to_256_steps(round_to_256_steps(parts[0] + parts[1], *first_sum) + parts[2], *second_sum)
     assert torch.equal(simulated(), round_to_256_steps(twice, *ranges["conv"]))
     assert not torch.equal(simulated(), simulated("residual-add"))
+
+
+class Places(nn.Module):
+    """The mean place of a map's softmax, and attention over two branches, which weighs maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = self.first(x)
+        place = (maps.flatten(2).softmax(-1) * torch.linspace(-1, 1, 64)).sum(-1)
+        return place * 2, (maps * maps.mean((2, 3), keepdim=True).softmax(1)).sum(1)
+
+
+def test_the_simulation_leaves_means_of_places_that_a_softmax_weighs() -> None:
+    graph = trace(Places(), IMAGE)
+    kept = {node.name for node in float_nodes(graph, ["coordinates"])}
+    assert {"softmax", "mul", "sum_1", "mul_1"} <= kept
+    assert not kept & {"first", "mul_2", "sum_2", "mean", "softmax_1"}
