@@ -1,7 +1,8 @@
 """Inputs that are a picture's bytes, in ONNX and TFLite files: what turns them into the numbers of the network behind.
 
-A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last: ONNX a Cast, and TFLite a
-DEQUANTIZE of scale 1, which XNNPACK runs as it does not a CAST. Before an int8 network a QUANTIZE follows.
+A network is converted with float32 inputs, which hold 0 to 255. Its files get the bytes last, by a DequantizeLinear or
+DEQUANTIZE of scale 1: XNNPACK has none for a CAST, and Qualcomm's library takes one of bytes for one of truth values.
+Before an int8 network in TFLite a QUANTIZE follows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mobilekit.artifacts.tflite import add_tensor, numbers, pack, type_of, unpac
 from mobilekit.convert.requantize import crossing
 
 LARGEST = 255
+_OPERATOR = "DequantizeLinear"
 _NUMBERS = "_as_numbers"
 """What stands behind the name of the bytes in that of the numbers made of them."""
 
@@ -35,10 +37,15 @@ def give_onnx_bytes(path: Path, names: Collection[str]) -> None:
         numbers_name = value.name + _NUMBERS
         for node in model.graph.node:
             node.input[:] = [numbers_name if taken == value.name else taken for taken in node.input]
-        cast = onnx.helper.make_node(
-            "Cast", [value.name], [numbers_name], name=f"{value.name}/Cast", to=onnx.TensorProto.FLOAT
+        constants = [f"{numbers_name}_{each}" for each in ("scale", "zero_point")]
+        model.graph.node.insert(
+            0,
+            onnx.helper.make_node(
+                _OPERATOR, [value.name, *constants], [numbers_name], name=f"{value.name}/{_OPERATOR}"
+            ),
         )
-        model.graph.node.insert(0, cast)
+        for name, one in zip(constants, (np.float32(1), np.uint8(0)), strict=True):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(one), name))
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
     onnx.save(model, path)
 
@@ -54,10 +61,12 @@ def take_onnx_bytes(path: Path) -> list[str]:
     model = onnx.load(path)
     found = [each for each in model.graph.input if each.type.tensor_type.elem_type == onnx.TensorProto.UINT8]
     for value in found:
-        (cast,) = (node for node in model.graph.node if value.name in node.input)
-        model.graph.node.remove(cast)
+        (first,) = (node for node in model.graph.node if value.name in node.input)
+        model.graph.node.remove(first)
         for node in model.graph.node:
-            node.input[:] = [value.name if taken == cast.output[0] else taken for taken in node.input]
+            node.input[:] = [value.name if taken == first.output[0] else taken for taken in node.input]
+        for one in [each for each in model.graph.initializer if each.name in first.input]:
+            model.graph.initializer.remove(one)
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     if found:
         onnx.save(model, path)

@@ -98,7 +98,8 @@ def _wrong(graph: Any) -> tuple[Refusal, ...]:
 
     inputs = {one.name for one in graph.input if one.type.tensor_type.elem_type == TensorProto.UINT8}
     casts = sum(node.op_type == "Cast" and node.input[0] in inputs for node in graph.node)
-    return (Refusal("Cast", casts, _BYTES, help="Export with `--input-dtype float32` for it."),) if casts else ()
+    help_ = "A DequantizeLinear of scale 1, which exports have in its place, is computed rightly."
+    return (Refusal("Cast", casts, _BYTES, help=help_),) if casts else ()
 
 
 def _reasons(log: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.runtime import Arrays
+from mobilekit.convert.byte_inputs import give_onnx_bytes
 from mobilekit.errors import UsageError
 from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Refusal
@@ -147,6 +148,21 @@ def test_the_library_still_takes_bytes_for_truth_values(of_bytes: Path) -> None:
     with QNNProcess("SM8650") as process:
         found = on_npu(process).open(Stage.HTP_FLOAT16, of_bytes, {}).run({"x": np.full(SHAPE, 200, np.float32)})["y"]
     np.testing.assert_allclose(found, 1, atol=1e-3)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_qnn") is None, reason="onnxruntime-qnn is not installed")
+def test_files_that_take_bytes_are_right(tmp_path: Path) -> None:
+    """They have a DequantizeLinear where others have a Cast."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", ends[:1], ends[1:])
+    file = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    give_onnx_bytes(file, ["x"])
+    levels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.float32)
+    assert (answer := QNN("qnn:SM8650").ask(file)).is_whole and not answer.wrong
+    with QNNProcess("SM8650") as process:
+        found = on_npu(process).open(Stage.HTP_FLOAT16, file, {}).run({"x": levels})["y"]
+    np.testing.assert_allclose(found, levels, rtol=1e-3)
 
 
 def test_bytes_are_given_as_bytes(of_bytes: Path) -> None:
