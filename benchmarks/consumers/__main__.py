@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import processes, tables, venvs
+from benchmarks.consumers import node
 from benchmarks.consumers.catalogue import CONSUMERS, Consumer
 from benchmarks.consumers.report import document
 from benchmarks.coverage.outcomes import last_words
@@ -51,7 +52,7 @@ def measure(consumer: Consumer, path: Path, work: Path) -> Row:
         "model": path.parent.name,
         "file": path.name,
         "sha256": sha256_of(path),
-        "packages": list(consumer.packages + consumer.alone),
+        "packages": list(consumer.packages + consumer.alone + consumer.npm),
         "date": datetime.date.today().isoformat(),
         "seconds": cost.cpu,
     }
@@ -71,6 +72,7 @@ def measure(consumer: Consumer, path: Path, work: Path) -> Row:
 def _run(consumer: Consumer, path: Path, given: Array, work: Path) -> tuple[processes.Cost, str, Array | None]:
     """Have a consumer run a file on inputs, and return what that cost, what it said, and its outputs."""
     python = venvs.make(work / "environments" / consumer.environment, consumer.packages, consumer.alone)
+    node.add(python.parents[1], consumer.npm)
     log = work / "logs" / f"{path.parent.name}.{path.name}.{consumer.module}"
     log.parent.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mobilekit.jobs.app_project.platforms import PLATFORMS
+
 
 @dataclass(frozen=True)
 class Consumer:
@@ -19,6 +21,8 @@ class Consumer:
     """Of a bundle, those that it reads."""
     alone: tuple[str, ...] = ()
     """Packages without what they ask for."""
+    npm: tuple[str, ...] = ()
+    """Packages of npm's, written as pip writes them: the consumer's own first."""
     cause: str = ""
     """Finds what it says of a refusal before its last words, where that tells more."""
     compiles: bool = False
@@ -29,13 +33,13 @@ class Consumer:
     @property
     def own(self) -> str:
         """The package that it is."""
-        return (*self.alone, *self.packages)[0]
+        return (*self.npm, *self.alone, *self.packages)[0]
 
     @property
     def environment(self) -> str:
         """The name of its environment: that of its own package, which others may share."""
         name, _, version = self.own.partition("==")
-        return f"{name.partition('[')[0]}-{version}"
+        return f"{name.partition('[')[0].strip('@').replace('/', '-')}-{version}"
 
 
 def _tflite(*precisions: str) -> tuple[str, ...]:
@@ -57,8 +61,23 @@ _RKNN = (  # what it asks for, but a torch for processors alone, newer than it n
     *("opencv-python-headless==4.11.0.86", "fast-histogram==0.14", "numpy==1.26.4", "onnx==1.18.0"),
     *("onnxruntime==1.26.0", "torch==2.13.0"),
 )
+
+
+def _npm(*names: str) -> tuple[str, ...]:
+    return tuple(f"{name}=={PLATFORMS['web'].versions[name]}" for name in names)
+
+
 CONSUMERS = (
     Consumer("ONNX Runtime", "onnxruntime", ("onnxruntime==1.32.0", _NUMPY), _ONNX),
+    Consumer("ONNX Runtime Web", "onnxruntime_web", (_NUMPY,), _ONNX, npm=_npm("onnxruntime-web")),
+    Consumer(
+        "LiteRT.js",
+        "litert_js",
+        (_NUMPY,),
+        _ALL,
+        cause="Element type .* is not supported",
+        npm=_npm("@litertjs/core", "@litertjs/wasm-utils"),
+    ),
     Consumer("OpenVINO", "openvino", ("openvino==2026.4.1", _NUMPY), (*_ONNX, *_ALL)),
     Consumer("OpenVINO, LP_TRANSFORMS_MODE=NO", "openvino_exact", ("openvino==2026.4.1", _NUMPY), _tflite("int8")),
     Consumer("ncnn, by pnnx", "ncnn", ("ncnn==1.0.20261020", _NUMPY), _ONNX, ("pnnx==20261020",)),

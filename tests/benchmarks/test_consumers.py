@@ -27,7 +27,7 @@ def row(model: str, file: str = "model.onnx", consumer: str = ORT.name, **found:
 def test_each_consumer_is_a_file_with_pinned_packages_that_reads_what_a_bundle_has() -> None:
     for each in CONSUMERS:
         assert (HERE / f"{each.module}_consumer.py").is_file()
-        assert all("==" in package for package in (*each.packages, *each.alone))
+        assert all("==" in package for package in (*each.packages, *each.alone, *each.npm))
         assert set(each.files) <= {stage.file for stage in Stage}
         assert set(each.files) <= set(report.FILES)
     modules = {f"{each.module}_consumer" for each in CONSUMERS}
