@@ -53,7 +53,7 @@ class Metrics(Result):
     relative_l2: Figure
     """L2 norm of the difference over that of the reference."""
     cosine: Figure
-    """Smallest cosine of an input's two outputs."""
+    """Smallest cosine of an input's two outputs; of one number an input, that of all inputs' numbers."""
     psnr_db: Figure | None
     """20 log10(max |reference| / root mean square difference); None where there is no difference."""
     top1_agreement: Figure

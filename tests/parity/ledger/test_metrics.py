@@ -33,7 +33,7 @@ def test_metrics_are_their_formulas(pair: tuple[NDArray[np.float32], NDArray[np.
     assert got.top1 is None
     if np.any(a):
         assert got.relative_l2 == pytest.approx(math.sqrt(((a - b) ** 2).sum()) / math.sqrt((a**2).sum()))
-    rows = list(zip(a, b, strict=True))
+    rows = list(zip(a, b, strict=True)) if a.shape[1] > 1 else [(a.ravel(), b.ravel())]
     cosines = [
         x @ y / (math.sqrt(x @ x) * math.sqrt(y @ y)) if x.any() and y.any() else 1.0 if (x == y).all() else -1.0
         for x, y in rows
@@ -52,6 +52,13 @@ def test_metrics_by_hand() -> None:
     assert {name: value for name, value in got.to_json().items() if value is not None} == pytest.approx(
         {name: value for name, value in wanted.to_json().items() if value is not None}, rel=1e-12
     )
+
+
+def test_one_number_an_input_has_its_cosine_over_the_inputs() -> None:
+    """A number near 0 whose sign rounding turns is no output that points the other way."""
+    got = compare(np.float32([[3.0], [0.01], [-4.0]]), np.float32([[3.0], [-0.01], [-4.0]]))
+    assert got.cosine == pytest.approx((25 - 1e-4) / (25 + 1e-4))
+    assert compare(np.float32([[1.0], [2.0]]), np.float32([[-1.0], [-2.0]])).cosine == pytest.approx(-1)
 
 
 def test_identical_outputs() -> None:
