@@ -76,6 +76,7 @@ _OPTIONS: Mapping[str, tuple[int, Any]] = {
     "SOFTMAX": (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT),
     "CONV_2D": (schema.BuiltinOptions.Conv2DOptions, schema.Conv2DOptionsT),  # of stride 1, padded to the same size
     "BATCH_MATMUL": (schema.BuiltinOptions.BatchMatMulOptions, schema.BatchMatMulOptionsT),
+    "RESIZE_BILINEAR": (schema.BuiltinOptions.ResizeBilinearOptions, schema.ResizeBilinearOptionsT),
     "MEAN": (schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT),
     "FULLY_CONNECTED": (schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT),
 }

@@ -7,8 +7,8 @@ Each consumer has an environment of its own below the folder, which is made with
 there, and each file a process of its own. What has a row is not done again, unless `--again` asks for it, so that a run
 goes on where it was stopped. `--write` puts the tables into docs/consumers.md.
 
-Outputs are compared with LiteRT's of the same file, and those of an ONNX file with LiteRT's of the float32 file, on
-four of the recipe's evaluation inputs.
+Outputs are compared with LiteRT's of the same file, and those of an ONNX file or of a PyTorch program with LiteRT's of
+the float32 file, on four of the recipe's evaluation inputs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmarks import processes, tables, venvs
 from benchmarks.consumers import node
 from benchmarks.consumers.catalogue import CONSUMERS, Consumer
+from benchmarks.consumers.programs import PROGRAMS, program_of
 from benchmarks.consumers.report import document
 from benchmarks.coverage.outcomes import last_words
 from mobilekit.artifacts.litert import LiteRTRuntime
@@ -40,16 +41,15 @@ from mobilekit.store.stages import Stage
 Row = dict[str, Any]
 Array = NDArray[Any]
 INPUTS = 4
-_COMPILED = re.compile(r"CPU operators = (\d+) \(")
 
 
-def measure(consumer: Consumer, path: Path, work: Path) -> Row:
-    """Have a consumer open and run one file, and return its row."""
-    given, reference, runtime = _prepared(path)
+def measure(consumer: Consumer, bundle: Path, path: Path, work: Path) -> Row:
+    """Have a consumer open and run one file of a bundle, or a program of its model, and return its row."""
+    given, reference, runtime = _prepared(bundle, path)
     cost, said, made = _run(consumer, path, given, work)
     row: Row = {
         "consumer": consumer.name,
-        "model": path.parent.name,
+        "model": bundle.name,
         "file": path.name,
         "sha256": sha256_of(path),
         "packages": list(consumer.packages + consumer.alone + consumer.npm),
@@ -60,9 +60,10 @@ def measure(consumer: Consumer, path: Path, work: Path) -> Row:
         return {**row, "refused": f"more than {consumer.limit:.0f} s of processor time"}
     if cost.code:
         return {**row, "refused": _reason(consumer, said, cost.code)}
+    if consumer.tells and (told := re.search(consumer.tells, said)):
+        row["told"] = told[0]
     if consumer.compiles:
-        left = _COMPILED.search(said)
-        return {**row, "left": int(left[1]) if left else None}
+        return row
     assert made is not None
     found = runtime.decoded(made, runtime.outputs[0]) if runtime else made
     compared = compare(reference, found.reshape(reference.shape).astype(np.float32))
@@ -93,17 +94,22 @@ def _reason(consumer: Consumer, said: str, code: int) -> str:
     return cause[0] if cause else last_words(said, code)
 
 
-def _prepared(path: Path) -> tuple[Array, Array, LiteRTRuntime | None]:
+def _prepared(bundle: Path, path: Path) -> tuple[Array, Array, LiteRTRuntime | None]:
     """Return the inputs as a file takes them, what should come of them, and LiteRT, which can decode outputs."""
-    bundle = open_bundle(path.parent)
-    inputs = {name: array[:INPUTS] for name, array in evaluation_inputs(recipe_of_bundle(bundle).recipe).inputs.items()}
-    own = path if path.suffix == ".tflite" else path.parent / Stage.TFLITE_FLOAT32.file
+    recipe = recipe_of_bundle(open_bundle(bundle)).recipe
+    inputs = {name: array[:INPUTS] for name, array in evaluation_inputs(recipe).inputs.items()}
+    own = path if path.suffix == ".tflite" else bundle / Stage.TFLITE_FLOAT32.file
     runtime = LiteRTRuntime(own)
     [reference] = runtime.run(inputs).values()
-    if path.suffix == ".onnx":
+    if path != own:
         [given] = inputs.values()
         return given, reference, None
     return np.concatenate([one for [one] in runtime.encoded(inputs)]), reference, runtime
+
+
+def file_of(bundle: Path, file: str, work: Path) -> Path:
+    """Return the path of a bundle's file, or of a program of its model, which is made for it."""
+    return program_of(bundle, file, work / "programs") if file in PROGRAMS else bundle / file
 
 
 def rows_of(work: Path) -> list[Row]:
@@ -121,12 +127,12 @@ def run(options: argparse.Namespace) -> None:
             continue
         for bundle in options.bundles:
             for file in consumer.files:
-                path = bundle.absolute() / file
+                path = file_of(bundle.absolute(), file, options.work)
                 place = options.work / "rows" / f"{consumer.module}.{bundle.name}.{file}.json"
                 if path.is_file() and (options.again or not place.exists()):
-                    row = measure(consumer, path, options.work)
+                    row = measure(consumer, bundle.absolute(), path, options.work)
                     write_json(place, row)
-                    told = {key: row[key] for key in ("refused", "cosine", "max_abs", "left") if key in row}
+                    told = {key: row[key] for key in ("refused", "cosine", "max_abs", "told") if key in row}
                     print(f"{consumer.name}, {bundle.name}, {file}: {told}", flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.consumers.programs import PROGRAMS
 from mobilekit.jobs.app_project.platforms import PLATFORMS
 
 
@@ -18,13 +19,15 @@ class Consumer:
     packages: tuple[str, ...]
     """As pip takes them, the consumer's own first, unless that stands alone."""
     files: tuple[str, ...]
-    """Of a bundle, those that it reads."""
+    """Of a bundle, those that it reads, or programs of its models."""
     alone: tuple[str, ...] = ()
     """Packages without what they ask for."""
     npm: tuple[str, ...] = ()
     """Packages of npm's, written as pip writes them: the consumer's own first."""
     cause: str = ""
     """Finds what it says of a refusal before its last words, where that tells more."""
+    tells: str = ""
+    """Finds what it says of a file that it takes, as the tables have it."""
     compiles: bool = False
     """Whether it compiles a file and does not run it."""
     limit: float = 240.0
@@ -99,6 +102,29 @@ CONSUMERS = (
         cause="^.*(not supported on|was not true).*",
     ),
     Consumer(
-        "Vela, u55-256", "vela", ("ethos-u-vela==5.2.0",), _tflite("int8"), cause="Compilation failed.*", compiles=True
+        "Vela, u55-256",
+        "vela",
+        ("ethos-u-vela==5.2.0",),
+        _tflite("int8"),
+        cause="Compilation failed.*",
+        tells=r"CPU operators = \d+(?= \()",
+        compiles=True,
+    ),
+    Consumer(
+        "ExecuTorch, XNNPACK",
+        "executorch",
+        ("executorch==1.5.1", "torch==2.13.0", _NUMPY),
+        PROGRAMS,
+        tells="delegates: .*",
+        limit=480.0,
+    ),
+    Consumer(
+        "coremltools, iOS 15",
+        "coremltools",
+        ("coremltools==9.0", "torch==2.13.0", _NUMPY),
+        PROGRAMS,
+        cause="^NotImplementedError: .*",
+        tells="operations: .*",
+        compiles=True,
     ),
 )

@@ -17,6 +17,8 @@ FILES = {
     "model.float16.tflite": "TFLite float16",
     "model.dynamic.tflite": "TFLite dynamic",
     "model.int8.tflite": "TFLite int8",
+    "rewritten.pt2": "PyTorch program, rewritten",
+    "reference.pt2": "PyTorch program, as it is",
 }
 OFF = 0.98
 """Of cosine: below it a file is of no use there, and stands in bold."""
@@ -48,11 +50,12 @@ def _cell(row: Row | None, reasons: dict[str, int]) -> str:
     if "refused" in row:
         reason = _FOLDERS.sub("", row["refused"]).replace("|", "/")
         return f"refused ({reasons.setdefault(reason, len(reasons) + 1)})"
-    if "left" in row:
-        return f"compiles, {row['left']} ops left"
+    told = f"; {row['told']}" if "told" in row else ""
+    if "cosine" not in row:
+        return f"compiles{told}"
     if not math.isfinite(row["max_abs"]):
         return "**not finite**"
-    figures = f"{row['cosine']:.6f}, {row['max_abs']:.1e}"
+    figures = f"{row['cosine']:.6f}, {row['max_abs']:.1e}{told}"
     return figures if row["cosine"] >= OFF else f"**{figures}**"
 
 

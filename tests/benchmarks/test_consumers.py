@@ -14,6 +14,7 @@ from benchmarks import venvs
 from benchmarks.consumers import __main__ as consumers
 from benchmarks.consumers import report
 from benchmarks.consumers.catalogue import CONSUMERS
+from benchmarks.consumers.programs import PROGRAMS
 from mobilekit.store.stages import Stage
 
 HERE = Path(consumers.__file__).parent
@@ -28,7 +29,7 @@ def test_each_consumer_is_a_file_with_pinned_packages_that_reads_what_a_bundle_h
     for each in CONSUMERS:
         assert (HERE / f"{each.module}_consumer.py").is_file()
         assert all("==" in package for package in (*each.packages, *each.alone, *each.npm))
-        assert set(each.files) <= {stage.file for stage in Stage}
+        assert set(each.files) <= {stage.file for stage in Stage} | set(PROGRAMS)
         assert set(each.files) <= set(report.FILES)
     modules = {f"{each.module}_consumer" for each in CONSUMERS}
     assert {path.stem for path in HERE.glob("*_consumer.py")} == modules
@@ -41,12 +42,12 @@ def test_tables_say_how_far_what_is_refused_and_why() -> None:
             row("shufflenet", cosine=0.5, max_abs=2.0),
             row("vgg", cosine=-1.0, max_abs=math.nan),
             row("vit", refused="exit code 1: no | op in /a/b/model.onnx"),
-            row("ghostnet", "model.int8.tflite", CONSUMERS[-1].name, left=27),
-            row("shufflenet", "model.int8.tflite", CONSUMERS[-1].name, refused="exit code 1: no | op in /c/model.onnx"),
+            row("ghostnet", "model.int8.tflite", "Vela, u55-256", told="CPU operators = 27"),
+            row("shufflenet", "model.int8.tflite", "Vela, u55-256", refused="exit code 1: no | op in /c/model.onnx"),
         ]
     )
     assert "| ONNX Runtime | 1.000000, 1.0e-06 | **0.500000, 2.0e+00** | **not finite** | refused (1) |" in text
-    assert "| Vela, u55-256 | compiles, 27 ops left | refused (1) | - | - |" in text
+    assert "| Vela, u55-256 | compiles; CPU operators = 27 | refused (1) | - | - |" in text
     assert "- **1**: exit code 1: no / op in model.onnx" in text
     assert text.startswith("Measured 2026-01-02.")
 
@@ -76,7 +77,7 @@ def test_a_consumer_that_is_not_there_is_a_reason(tiny_bundle: Path, tmp_path: P
     if importlib.util.find_spec("MNN"):
         pytest.skip("MNN is installed here")
     mnn = next(each for each in CONSUMERS if each.module == "mnn")
-    found = consumers.measure(mnn, tiny_bundle / Stage.TFLITE_FLOAT32.file, tmp_path)
+    found = consumers.measure(mnn, tiny_bundle, tiny_bundle / Stage.TFLITE_FLOAT32.file, tmp_path)
     assert found["refused"] == "exit code 1: ModuleNotFoundError: No module named 'MNN'"
 
 

@@ -59,6 +59,23 @@ def _has_other_scale(graph: TFLiteGraph, number: int) -> bool:
     return type_of(made) == "INT8" and not math.isclose(_step(made)[0], 1 / 256, rel_tol=1e-6)
 
 
+def _drifts(graph: TFLiteGraph, number: int) -> bool:
+    """Return whether places in steps of 1 / 1024 pixel are off by what moves a map of int8 by one of its 256 levels."""
+    taken, made = graph.tensors[graph.operands[number][0]], graph.tensors[graph.results[number][0]]
+    if type_of(taken) != "INT8":
+        return False
+    fewer = 1 if graph.options(number).alignCorners else 0
+    for before, after in zip(numbers(taken.shape)[1:3], numbers(made.shape)[1:3], strict=True):
+        ratio = (before - fewer) / max(after - fewer, 1)
+        if abs(round(1024 * ratio) / 1024 - ratio) * (after - 1) > 1 / 256:
+            return True
+    return False
+
+
+def _makes_int8(graph: TFLiteGraph, number: int) -> bool:
+    return type_of(graph.tensors[graph.results[number][0]]) == "INT8"
+
+
 def _is_grouped_pointwise(graph: TFLiteGraph, number: int) -> bool:
     """Return whether a convolution has groups, a kernel of 1 x 1, and weights of 8 bits."""
     taken, weights = (graph.tensors[one] for one in graph.operands[number][:2])
@@ -93,6 +110,8 @@ _TFLITE_FORMS: dict[str, tuple[tuple[str, ...], Callable[[TFLiteGraph, int], boo
     "batch-matmul-zero-point": (("BATCH_MATMUL",), _has_second_zero_point),
     "mean-one-step": (("MEAN",), _is_rescaled_spatial_mean),
     "logistic-scale": (("LOGISTIC",), _has_other_scale),
+    "resize-bilinear-step": (("RESIZE_BILINEAR",), _drifts),
+    "sqrt-floor": (("SQRT",), _makes_int8),
     "gpu-grouped-pointwise": (("CONV_2D",), _is_grouped_pointwise),
     "gpu-add-output": (("ADD",), _is_output_and_taken),
     "mediatek-per-channel": (_LAYERS, _has_scale_per_channel),

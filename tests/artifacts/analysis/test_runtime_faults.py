@@ -76,6 +76,41 @@ def test_a_batch_matmul_is_named_where_it_is_wrong(tmp_path: Path, zero_point: i
     assert "batch-matmul-zero-point" not in names(tmp_path / "a.tflite", content, "2.1.3")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "aligns"),
+    [(64, 512, True), (56, 224, True), (33, 513, True), (64, 512, False), (65, 513, False)],
+)
+def test_a_resize_is_named_where_its_places_drift_without_delegates(
+    before: int, after: int, aligns: bool, tmp_path: Path
+) -> None:
+    array, sides = int8(1, before, 4, 1), np.array([after, 4], np.int32)
+    makes = Int8((1, after, 4, 1), 0.05, 3)
+    ways = {"alignCorners": aligns, "halfPixelCenters": not aligns}
+    content = make_int8_op("RESIZE_BILINEAR", [Int8(array.shape, 0.05, 3), sides], makes, **ways)
+    places = (
+        np.arange(after) * (before - 1) / (after - 1) if aligns else (np.arange(after) + 0.5) * before / after - 0.5
+    )
+    places = places.clip(0, before - 1)
+    right = np.stack([np.interp(places, np.arange(before), array[0, :, column, 0]) for column in range(4)], 1)
+    off = abs(run(content, array, with_delegate=False)[0, :, :, 0] - right).max()
+    assert ("resize-bilinear-step" in names(tmp_path / "a.tflite", content)) == (off > 2)
+
+
+def test_a_root_is_named_that_is_the_floor(tmp_path: Path) -> None:
+    array = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
+    makes = Int8(array.shape, 0.015, -128)
+    content = make_int8_op(
+        "SQRT",
+        [
+            Int8(array.shape, 0.05, -128),
+        ],
+        makes,
+    )
+    right = steps(np.sqrt((array.astype(float) + 128) * 0.05), makes)
+    assert 64 < (run(content, array) < right).sum() < 192
+    assert names(tmp_path / "a.tflite", content) == ["sqrt-floor"]
+
+
 @pytest.mark.parametrize(("scale", "zero_point", "keep"), [(0.0113, -120, True), (0.0113, -120, False)])
 def test_a_mean_is_named_where_a_fifth_is_off_without_delegates(
     tmp_path: Path, scale: float, zero_point: int, keep: bool

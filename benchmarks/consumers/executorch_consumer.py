@@ -1,0 +1,37 @@
+"""ExecuTorch's XNNPACK, on a PyTorch program: it says how many delegates there are, and what is left outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
+    XnnpackPartitioner,
+)
+from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
+from executorch.runtime import Runtime  # type: ignore[import-not-found]
+
+from benchmarks.peers.worker import Bind, serve
+
+_DELEGATE = "executorch_call_delegate"
+_NO_WORK = ("getitem", "alloc", "full.out")
+"""Steps that take a delegate's results apart, memory, and constants."""
+
+
+def open_file(file: str) -> Bind:
+    """Lower a .pt2 file, tell what came of it, and return what runs it."""
+    lowered = to_edge_transform_and_lower(torch.export.load(file), partitioner=[XnnpackPartitioner()])
+    program = lowered.to_executorch()
+    steps = Counter(
+        node.target.__name__ for node in lowered.exported_program().graph.nodes if node.op == "call_function"
+    )
+    delegates = steps.pop(_DELEGATE, 0)
+    outside = sum(count for name, count in steps.items() if name not in _NO_WORK)
+    print(f"delegates: {delegates}, outside: {outside}")
+    method = Runtime.get().load_program(program.buffer).load_method("forward")
+    return lambda image: lambda: np.asarray(method.execute([torch.from_numpy(image)])[0])
+
+
+if __name__ == "__main__":
+    serve(None, open_file)
