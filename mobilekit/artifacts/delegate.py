@@ -8,6 +8,7 @@ from typing import Any
 
 from mobilekit.store.jsonable import Jsonable
 
+_DELEGATE = "DELEGATE"  # as LiteRT names a partition among a graph's nodes
 # Ops for which XNNPACK's delegate has no kernel at all, in LiteRT 2.1 (found by running one-op models), and what does.
 _NO_KERNEL = {
     "RESIZE_NEAREST_NEIGHBOR": "only bilinear resizes have one",
@@ -54,12 +55,9 @@ def describe_delegate(interpreter: Any) -> Delegation:
     """
     details = interpreter._get_ops_details()
     tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    partitions = [node for node in details if node["op_name"] == "DELEGATE"]
-    nodes = [node for node in details if node["op_name"] != "DELEGATE"]
-    maker = {int(index): node for node in nodes for index in node["outputs"]}
-    taken: set[int] = set()
-    for partition in partitions:
-        taken |= _members(partition, maker)
+    partitions = delegated_ops(interpreter)
+    nodes = [node for node in details if node["op_name"] != _DELEGATE]
+    taken = set().union(*partitions)
     left = [node for node in nodes if node["index"] not in taken]
     undelegated = [UndelegatedOp(node["op_name"], _name(node, tensors), _reason(node, tensors)) for node in left]
     return Delegation(
@@ -69,6 +67,17 @@ def describe_delegate(interpreter: Any) -> Delegation:
         total=len(nodes),
         undelegated=tuple(undelegated),
     )
+
+
+def delegated_ops(interpreter: Any) -> list[set[int]]:
+    """Return the indices of the ops inside each partition of the delegate, in the order in which partitions run.
+
+    Args:
+        interpreter: An ai_edge_litert Interpreter with allocated tensors.
+    """
+    details = interpreter._get_ops_details()
+    maker = {int(index): node for node in details if node["op_name"] != _DELEGATE for index in node["outputs"]}
+    return [_members(node, maker) for node in details if node["op_name"] == _DELEGATE]
 
 
 def _members(partition: dict[str, Any], maker: dict[int, dict[str, Any]]) -> set[int]:

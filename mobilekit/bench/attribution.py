@@ -99,13 +99,21 @@ def _per_run(row: ProfileRow) -> float:
 
 
 def place_steps(steps: Sequence[str], ops: Sequence[Op]) -> list[int | None]:
-    """Return the index of the op that each step of a delegate belongs to; None before the first that fits.
+    """Return the index of the op that each step of a delegate belongs to; None before the first that fits."""
+    return place([_ops_of(step) for step in steps], ops)
+
+
+def place(fits: Sequence[frozenset[str]], ops: Sequence[Op]) -> list[int | None]:
+    """Return the index of the op that each step belongs to; None before the first that fits.
 
     The pairs are a longest common subsequence under "this step can carry out that op".
+
+    Args:
+        fits: For each step, the kinds of ops that it can carry out.
+        ops: The ops, in order.
     """
-    fits = [_ops_of(step) for step in steps]
-    longest = [[0] * (len(ops) + 1) for _ in range(len(steps) + 1)]
-    for i in reversed(range(len(steps))):
+    longest = [[0] * (len(ops) + 1) for _ in range(len(fits) + 1)]
+    for i in reversed(range(len(fits))):
         for j in reversed(range(len(ops))):
             longest[i][j] = max(longest[i + 1][j], longest[i][j + 1])
             if ops[j].op in fits[i]:
@@ -113,7 +121,7 @@ def place_steps(steps: Sequence[str], ops: Sequence[Op]) -> list[int | None]:
     places: list[int | None] = []
     i = j = 0
     last = None
-    while i < len(steps):
+    while i < len(fits):
         if j < len(ops) and ops[j].op in fits[i] and longest[i][j] == longest[i + 1][j + 1] + 1:
             last = ops[j].index
             j += 1

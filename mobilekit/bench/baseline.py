@@ -68,7 +68,7 @@ class Baseline(_Part):
         return self
 
 
-def save_baseline(path: Path, baseline: Baseline) -> None:
+def save_baseline(path: Path, baseline: BaseModel) -> None:
     """Write a baseline, whole or not at all.
 
     Raises:
@@ -96,6 +96,8 @@ def load_baseline(path: Path) -> Baseline:
     except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
         raise UsageError(f"{path} is no baseline: it is not JSON.", _AGAIN) from error
     version = data.get("format") if isinstance(data, dict) else None
+    if isinstance(data, dict) and data.get("unit") == "instructions":
+        raise UsageError(f"{path} is a baseline of instructions.", "Compare it with --device emulated --core CORE.")
     if version is None:
         raise UsageError(f"{path} is no baseline: it does not say its format.", _AGAIN)
     if version != FORMAT:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -16,11 +16,14 @@ from mobilekit.bench.verdicts import BudgetVerdict
 from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
 
-LimitName = Literal["latency_ms", "memory_mb", "size_mb"]
+LimitName = Literal["latency_ms", "memory_mb", "size_mb", "instructions"]
 LIMITS: tuple[LimitName, ...] = get_args(LimitName)
 _Verdict = Literal["pass", "fail", "inconclusive"]
 _Limit = Annotated[float, Field(gt=0, strict=True)] | None
-_HINT = "A budget reads: {device: 'Pixel*', file: '*', precision: int8, latency_ms: 12, memory_mb: 60, size_mb: 8}"
+_HINT = (
+    "A budget reads: {device: 'Pixel*', file: '*', precision: int8, latency_ms: 12, memory_mb: 60, size_mb: 8}\n"
+    "or {device: Cortex-A55, file: '*', instructions: 95_000_000, kind: pointwise}"
+)
 
 
 class _Part(BaseModel):
@@ -36,17 +39,29 @@ class Budget(_Part):
     latency_ms: _Limit = Field(None, description="Largest median latency.")
     memory_mb: _Limit = Field(None, description="Largest memory in MiB, as the bench reports it.")
     size_mb: _Limit = Field(None, description="Largest file, in units of 10^6 bytes.")
+    instructions: _Limit = Field(None, description="Most instructions of an inference on a counted core.")
+    kind: str | None = Field(None, description="The kind of work that `instructions` limits, such as pointwise.")
+    module: str | None = Field(None, description="The module that `instructions` limits, such as blocks.3.")
 
     @model_validator(mode="after")
     def _limits_something(self) -> Budget:
         if all(getattr(self, name) is None for name in LIMITS):
             raise ValueError(f"it limits nothing: give {', '.join(LIMITS[:-1])} or {LIMITS[-1]}")
+        if (self.kind or self.module) and self.instructions is None:
+            raise ValueError("kind and module are for instructions: give these")
+        if self.kind and self.module:
+            raise ValueError("it has a kind and a module: give each a budget of its own")
         return self
 
     def covers(self, cost: FileCost, device: str) -> bool:
         """Whether the budget is meant for this artifact on a device of this model."""
         pairs = ((device, self.device), (cost.file, self.file), (cost.precision, self.precision))
         return all(fnmatchcase(name, pattern) for name, pattern in pairs)
+
+    @property
+    def part(self) -> str | None:
+        """What of the artifact the limit on instructions is on; None for all of it."""
+        return f"kind {self.kind}" if self.kind else f"module {self.module}" if self.module else None
 
 
 class Budgets(_Part):
@@ -64,6 +79,11 @@ class FileCost:
     latency: Latency | None = None
     memory_mb: float | None = None
     size_mb: float | None = None
+    instructions: int | None = None
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """Instructions by the kind of work."""
+    modules: Mapping[str, int] = field(default_factory=dict)
+    """Instructions by module."""
 
 
 def load_budgets(path: Path) -> tuple[Budget, ...]:
@@ -109,7 +129,7 @@ def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[Budget
         device: The device's model.
     """
     return [
-        _check_one(name, limit, cost, device)
+        _check_one(name, limit, cost, device, budget)
         for budget in budgets
         if budget.covers(cost, device)
         for name in LIMITS
@@ -127,9 +147,9 @@ def idle_budgets(budgets: Iterable[Budget], costs: Iterable[FileCost], device: s
     ]
 
 
-def _check_one(name: LimitName, limit: float, cost: FileCost, device: str) -> BudgetVerdict:
+def _check_one(name: LimitName, limit: float, cost: FileCost, device: str, budget: Budget) -> BudgetVerdict:
     latency = cost.latency
-    figure = (latency.median if latency else None) if name == "latency_ms" else getattr(cost, name)
+    figure = _figure(name, cost, budget)
     verdict: _Verdict
     if figure is None:
         verdict, why = "inconclusive", "it was not measured"
@@ -137,7 +157,21 @@ def _check_one(name: LimitName, limit: float, cost: FileCost, device: str) -> Bu
         verdict, why = _check_latency(latency, limit)
     else:
         verdict, why = ("pass", "at or below the limit") if figure <= limit else ("fail", "above the limit")
-    return BudgetVerdict(cost.file, cost.precision, device, name, limit, figure, verdict, why)
+    part = budget.part if name == "instructions" else None
+    return BudgetVerdict(cost.file, cost.precision, device, name, limit, figure, verdict, why, part)
+
+
+def _figure(name: LimitName, cost: FileCost, budget: Budget) -> float | None:
+    """Return what is held to a limit, None where it was not measured."""
+    if name == "latency_ms":
+        return cost.latency.median if cost.latency else None
+    if name == "instructions" and cost.instructions is not None:
+        if budget.kind:
+            return cost.kinds.get(budget.kind)
+        if budget.module:
+            return cost.modules.get(budget.module)
+    figure: float | None = getattr(cost, name)
+    return figure
 
 
 def _check_latency(latency: Latency, limit: float) -> tuple[_Verdict, str]:

@@ -41,6 +41,9 @@ _GATES = ("LOGISTIC", "RELU_0_TO_1")
 # What brings a gate to the size or form of the map that it multiplies.
 _CARRIERS = (*_RESIZES, "RESHAPE", "STRIDED_SLICE", "SLICE", "CONCATENATION")
 
+_DEPTH = 2
+"""Parts of a module's path by which figures are summed: `blocks.3`."""
+
 
 @dataclass(frozen=True)
 class Op(Jsonable):
@@ -87,6 +90,11 @@ def read_ops(path: Path, alignment: Mapping[str, Any] | None) -> list[Op]:
         quantized = bool(taken) and tensors[taken[0]]["dtype"].__name__ in ("int8", "uint8", "int16")
         ops.append(Op(int(detail["index"]), detail["op_name"], name, module, kind, quantized))
     return ops
+
+
+def module_group(module: str | None) -> str:
+    """Return what the figures of a module's ops are summed under: its path, cut to the first two parts."""
+    return ".".join((module or "(unknown)").split(".")[:_DEPTH])
 
 
 def _name(detail: dict[str, Any], tensors: Mapping[int, dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from threading import Lock
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.attribution import attribute
 from mobilekit.bench.engine import Engine, RunSettings
-from mobilekit.bench.kinds import Op, read_ops
+from mobilekit.bench.kinds import Op, module_group, read_ops
 from mobilekit.bench.litert_engine import run_worker, why_ended
 from mobilekit.bench.tool_engine import ToolEngine
 from mobilekit.errors import ToolError
@@ -19,8 +19,6 @@ from mobilekit.store.worker import WorkerError
 
 ALONE = "each op timed alone, padding as part of its convolution: the sum is not the latency"
 PROFILER = "benchmark_model's profiler, which slows the whole down"
-_DEPTH = 2
-"""Parts of a module's path by which times are summed: `blocks.3`."""
 _PATIENCE, _PATIENCE_PER_OP = 60, 2  # seconds; an op takes its limit of time, and an inference more
 
 _ONE_AT_A_TIME = Lock()  # to open a file, LiteRT's standard error is closed for the whole process
@@ -90,7 +88,9 @@ class Profile(Jsonable):
             unplaced_ms=unplaced_ms,
             undelegated_ms=sum(each.ms or 0 for each in ops if not each.delegated),
             by_kind=_sums(ops, lambda each: each.kind),
-            by_module={} if all(each.module is None for each in ops) else _sums(ops, _stage_of),
+            by_module={}
+            if all(each.module is None for each in ops)
+            else _sums(ops, lambda each: module_group(each.module)),
             partitions=partitions,
             undelegated=tuple(undelegated),
             ops=tuple(ops),
@@ -107,10 +107,6 @@ def _sums(ops: Iterable[OpTime], key: Callable[[OpTime], str]) -> dict[str, floa
     for each in ops:
         sums[key(each)] += each.ms or 0
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
-
-
-def _stage_of(op: OpTime) -> str:
-    return ".".join((op.module or "(unknown)").split(".")[:_DEPTH])
 
 
 def profile_with(engine: Engine, artifact: Artifact, settings: RunSettings) -> Profile:

@@ -1,4 +1,4 @@
-"""`mobilekit bench`: latencies on a device."""
+"""`mobilekit bench`: latencies on a device, and instructions without one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.cli import complete, options
+from mobilekit.cli.count import check_core, count
 from mobilekit.cli.output import err, out, print_json, progress
 from mobilekit.errors import MobilekitError, UsageError
 
@@ -38,10 +39,17 @@ def bench(
     device: Annotated[
         str,
         typer.Option(
-            help="`local`, `adb`, `adb:SERIAL`, `adb:all` or `replay:DIR` (what --record kept).",
+            help="`local`, `adb`, `adb:SERIAL`, `adb:all`, `replay:DIR` (what --record kept) or `emulated`.",
             autocompletion=complete.bench_devices,
         ),
     ] = "local",
+    core: Annotated[
+        str | None,
+        typer.Option(
+            help="With --device emulated: count the instructions of a53, a55, a76, x1 or x2, and measure no time.",
+            autocompletion=complete.cores,
+        ),
+    ] = None,
     threads: options.Threads = 1,
     benchmark_binary: options.BenchmarkBinary = None,
     delegate: Annotated[
@@ -66,15 +74,43 @@ def bench(
     adb_server: options.AdbServer = None,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
+    sarif: options.Sarif = None,
     as_json: options.Json = False,
 ) -> None:
     """Time .tflite files on a device, in rounds of random order, and say what the figures support.
 
+    With --device emulated --core CORE it counts the instructions of one inference instead, without a phone.
+
     Exit code 1 if a file regressed, a budget is exceeded, or no run of a file was accepted; 3 if the device failed.
 
     Examples: `mobilekit bench --device adb` · `mobilekit bench a.tflite b.tflite` ·
-    `mobilekit bench artifacts/ghostnetv2 --device adb --cpus big --profile --plot bench.png`
+    `mobilekit bench artifacts/ghostnetv2 --device adb --cpus big --profile --plot bench.png` ·
+    `mobilekit bench artifacts/ghostnetv2 --device emulated --core a76`
     """
+    given = {
+        "--threads": threads != 1,
+        "--benchmark-binary": benchmark_binary is not None,
+        "--delegate": delegate is not None,
+        "--cpus": cpus is not None,
+        "--rounds": rounds is not None,
+        "--plot": plot is not None,
+        "--record": record is not None,
+    }
+    if check_core(core, device, given):
+        assert core is not None
+        count(
+            files or [],
+            core,
+            details=profile,
+            save_baseline=save_baseline,
+            baseline=baseline,
+            budgets=budgets,
+            junit=junit,
+            markdown=markdown,
+            sarif=sarif,
+            as_json=as_json,
+        )
+        return
     from mobilekit.bench.artifacts import failed_stages, find_artifacts
     from mobilekit.bench.bench import BenchRequest
     from mobilekit.bench.devices.select import find_devices
@@ -98,7 +134,7 @@ def bench(
         err.print(f"warning: {failure.what}")
     results = [gates.check(result) for result in measured]
     _show(results, failures, device, as_json)
-    _write(results, plot, junit, markdown)
+    _write(results, plot, junit, markdown, sarif)
     gates.save(results[0])
     if any(result.fails for result in results):
         raise typer.Exit(1)
@@ -180,10 +216,14 @@ def _show(results: list[BenchResult], failures: list[MobilekitError], device: st
         out.print(device_columns(results))
 
 
-def _write(results: list[BenchResult], plot: Path | None, junit: Path | None, markdown: Path | None) -> None:
+def _write(
+    results: list[BenchResult], plot: Path | None, junit: Path | None, markdown: Path | None, sarif: Path | None
+) -> None:
+    from mobilekit.cli.findings_of_cost import cost_findings
     from mobilekit.cli.render.charts import draw_bench
     from mobilekit.cli.render.junit import bench_junit
     from mobilekit.cli.render.markdown import bench_markdown
+    from mobilekit.cli.render.sarif import findings_sarif
     from mobilekit.store.files import write_atomic
 
     if plot:
@@ -192,3 +232,6 @@ def _write(results: list[BenchResult], plot: Path | None, junit: Path | None, ma
         write_atomic(junit, bench_junit(results))
     if markdown:
         write_atomic(markdown, bench_markdown(results))
+    if sarif:
+        found = [finding for result in results for finding in cost_findings(result)]
+        write_atomic(sarif, findings_sarif(found, Path()))

@@ -29,7 +29,14 @@ def rewrites(incomplete: str) -> list[str]:
 
 def bench_devices(incomplete: str) -> list[str]:
     """Return what `bench --device` takes that begins so."""
-    return _beginning(incomplete, "local", "adb", "adb:all", *_serials(incomplete), "replay:")
+    return _beginning(incomplete, "local", "adb", "adb:all", *_serials(incomplete), "replay:", "emulated")
+
+
+def cores(incomplete: str) -> list[str]:
+    """Return the ARM cores whose instructions can be counted that begin so."""
+    from mobilekit.bench.instructions.cores import CORES
+
+    return _beginning(incomplete, *(core.name for core in CORES))
 
 
 def tune_devices(incomplete: str) -> list[str]:

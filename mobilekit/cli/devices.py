@@ -52,7 +52,10 @@ def devices(
     table.add_row("local", f"{local.model}, {local.abi}, {local.os}", "ready")
     for each in found:
         table.add_row(f"adb:{each.serial}", each.description or "-", "ready" if each.ready else each.state)
-    kinds = {"emulated": "arm64-v8a under qemu, for diff alone", "gpu": "LiteRT's GPU accelerator, for diff alone"}
+    kinds = {
+        "emulated": "arm64-v8a under qemu, for diff, and to count instructions",
+        "gpu": "LiteRT's GPU accelerator, for diff alone",
+    }
     for name, problem in problems.items():
         table.add_row(name, kinds[name], "not set up" if problem else "ready")
     out.print(table)
@@ -66,21 +69,25 @@ def devices(
 
 @app.command("setup-emulated")
 def setup_emulated(as_json: options.Json = False) -> None:
-    """Make an ARM userland for `mobilekit diff --device emulated`: Debian's Python, LiteRT and NumPy for ARM.
+    """Make an ARM userland for `--device emulated` of diff and bench: Debian's qemu and Python, LiteRT for ARM.
 
-    Needs qemu-user-static, apt-get and pip, and no root; downloads 35 MB. Run it again after LiteRT changed.
+    Needs apt-get, pip and, to count instructions, a C compiler, and no root; downloads 53 MB. Run it again after LiteRT
+    or mobilekit changed.
 
     Example: `mobilekit devices setup-emulated`
     """
-    from mobilekit.bench.devices.emulator_setup import set_up, wanted_versions
+    from mobilekit.bench.devices.emulator_setup import find_count_problem, set_up, written
 
     with progress("setting up the emulated device") as tell:
         folder = set_up(tell)
+    made, problem = written() or {}, find_count_problem()
     if as_json:
-        print_json({"folder": str(folder), "versions": wanted_versions()})
-    else:
-        versions = ", ".join(f"{name} {version}" for name, version in wanted_versions().items())
-        out.print(f"The emulated device is ready in {folder}: {versions}.")
+        print_json({"folder": str(folder), **made, "counts_instructions": problem is None})
+        return
+    versions = ", ".join(f"{name} {version}" for name, version in {**made["versions"], "qemu": made["qemu"]}.items())
+    out.print(f"The emulated device is ready in {folder}: {versions}.")
+    if problem:
+        err.print(f"warning: {problem}")
 
 
 @app.command("setup-gpu")

@@ -16,7 +16,7 @@ from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file
 
-Rule = Literal["stage", "parity", "gate", "labels", "baseline", "layers"]
+Rule = Literal["stage", "parity", "gate", "labels", "baseline", "layers", "cost"]
 Level = Literal["error", "warning"]
 
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."

@@ -20,6 +20,7 @@ TYPES = {
     "goldens-check": "mobilekit.jobs.goldens.result:Replayed",
     "input": "mobilekit.jobs.see_input:SeenInput",
     "inspect": "mobilekit.artifacts.analysis.runtime_faults:InspectResult",
+    "instructions": "mobilekit.bench.instructions.result:CountResult",
     "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",
     "models": "mobilekit.models.analysis.summary:ModelSummaries",

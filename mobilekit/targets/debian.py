@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from mobilekit.errors import ToolError
 
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 Progress = Callable[[str], None]
 
 
@@ -26,6 +28,11 @@ def check_tools(what: str, otherwise: str) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
             raise ToolError(f"{tool} is not installed: {what} from Debian's packages.", otherwise)
+
+
+def native_architecture() -> str:
+    """Return what Debian calls this machine's architecture."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def download_packages(

@@ -20,7 +20,7 @@ from mobilekit.errors import ToolError
 from mobilekit.store.cache import default_folder
 from mobilekit.store.files import sha256_of, whole_folder, write_json
 from mobilekit.store.versions import installed_version
-from mobilekit.targets.debian import Progress, check_tools, download_packages, unpack
+from mobilekit.targets.debian import Progress, check_tools, download_packages, native_architecture, unpack
 
 COMMAND = "mobilekit devices setup-gpu"
 OLDEST_LITERT = (2, 3)
@@ -28,7 +28,6 @@ OLDEST_LITERT = (2, 3)
 _PACKAGE = "chromium-common"
 _LIBRARIES = ("libvk_swiftshader.so", "libvulkan.so.1")
 _MARK, _DRIVER = "gpu.json", "driver.json"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _ICD_VERSION = "1.3.0"
 """Of Vulkan, that the driver's file says it has."""
 _OWN_DRIVERS = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
@@ -117,12 +116,11 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
     if problem := _litert_problem():
         raise problem
     check_tools("SwiftShader comes", f"Use Debian 12 or newer, or a container of it; {_a_real_one()}")
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     downloads = default_folder() / "gpu"
     target = folder()
     with whole_folder(target, replace=True) as root:
         [package] = download_packages(
-            downloads, [_PACKAGE], architecture, progress, f"Debian's sources have it; {_a_real_one()}"
+            downloads, [_PACKAGE], native_architecture(), progress, f"Debian's sources have it; {_a_real_one()}"
         )
         progress(f"unpacking {package.name}")
         unpack(package, root / "unpacked")

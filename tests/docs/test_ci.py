@@ -15,9 +15,15 @@ from mobilekit.cli.app import application
 from mobilekit.parity.baseline import FLOAT32_SPREAD
 from tests.conftest import ROOT
 
-EXAMPLE = ROOT / "docs" / "examples" / "parity.yml"
+EXAMPLE, COST = (ROOT / "docs" / "examples" / name for name in ("parity.yml", "cost.yml"))
 # Models, recipes and files are looked for where the words are read.
-VARIABLES = {"$MODEL": "ghostnetv2", "$RECIPE": "ghostnetv2", "$WEIGHTS": __file__, "$CALIBRATION": __file__}
+VARIABLES = {
+    "$CORE": "a55",
+    "$MODEL": "ghostnetv2",
+    "$RECIPE": "ghostnetv2",
+    "$WEIGHTS": __file__,
+    "$CALIBRATION": __file__,
+}
 OURS = ROOT / ".github" / "workflows" / "ci.yml"
 
 
@@ -43,10 +49,14 @@ def parse(words: list[str]) -> dict[str, Any]:
     return dict(inner.params)
 
 
-@pytest.mark.parametrize("path", [EXAMPLE, OURS], ids=lambda path: path.name)
-def test_each_command_of_a_workflow_is_valid(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "needed"),
+    [(EXAMPLE, {"diff", "verify"}), (OURS, {"diff", "verify"}), (COST, {"export", "devices", "bench"})],
+    ids=lambda value: value.name if isinstance(value, Path) else "",
+)
+def test_each_command_of_a_workflow_is_valid(path: Path, needed: set[str]) -> None:
     commands = [words for step in steps_of(path) if "run" in step for words in commands_of(step["run"])]
-    assert {"diff", "verify"} <= {words[0] for words in commands}
+    assert needed <= {words[0] for words in commands}
     for words in commands:
         assert parse(words)
 
@@ -58,13 +68,13 @@ def test_a_wrong_command_would_be_found() -> None:
         parse(["difff", "artifacts/x"])
 
 
-def test_each_command_of_the_documents_is_valid() -> None:
-    for name in ("ci.md", "emulated.md"):
-        blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
-        commands = [words for block in blocks for words in commands_of(block)]
-        assert len(commands) == 2
-        for words in commands:
-            assert parse(words)
+@pytest.mark.parametrize(("name", "count"), [("ci.md", 3), ("emulated.md", 2), ("arm.md", 6)])
+def test_each_command_of_the_documents_is_valid(name: str, count: int) -> None:
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    commands = [words for block in blocks for words in commands_of(block)]
+    assert len(commands) == count
+    for words in commands:
+        assert parse(words)
 
 
 def test_both_workflows_gate_in_the_same_way() -> None:

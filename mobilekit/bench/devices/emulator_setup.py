@@ -1,30 +1,36 @@
 """An ARM userland to run LiteRT in under qemu: made once, whole or not at all, without root.
 
-Python comes from Debian's packages for arm64, LiteRT and NumPy from their wheels for aarch64, in this environment's
-versions. What was downloaded is kept in the cache, so that a set-up that was interrupted goes on where it was.
+qemu and Python come from Debian's packages whatever Python runs mobilekit, LiteRT and NumPy from their wheels for
+aarch64. Instructions are counted with one version of LiteRT everywhere, so that counts can be compared; what is held
+against this machine's outputs has this environment's version. What was downloaded is kept in the cache, so that a
+set-up that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
 
+from mobilekit.bench.devices import emulator_qemu as qemu
+from mobilekit.bench.instructions import plugin_build as plugin
+from mobilekit.bench.instructions.cores import CORES, CountedCore, core_named
 from mobilekit.errors import DeviceError, ToolError
 from mobilekit.store.cache import default_folder
 from mobilekit.store.files import whole_folder, write_json
 from mobilekit.targets.debian import Progress, check_tools, download_packages, newest, run_tool, unpack
 
 COMMAND = "mobilekit devices setup-emulated"
-_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_PYTHON_VERSION = "3.11"  # Debian 12's
+_PYTHON = f"python{_PYTHON_VERSION}"
 _PACKAGES = (
     f"{_PYTHON}-minimal",
     f"lib{_PYTHON}-minimal",
@@ -37,21 +43,15 @@ _PACKAGES = (
     "libffi8",
     "libssl3",
 )
-_WHEELS = ("ai-edge-litert", "numpy", "flatbuffers")
+_LITERT = "ai-edge-litert"
+_WHEELS = {_LITERT: "2.3.0", "numpy": "2.4.6", "flatbuffers": "25.12.19"}
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
-_CPU = "cortex-a76"
+_DIFF_CORE = core_named("a76")
 """A core of phones of 2019 and later: it has the dot products that XNNPACK's int8 kernels use."""
-# XNNPACK reads these, and stays out where they are missing or another processor's; qemu finds them below its prefix.
-_CPU_FILES = {
-    "proc/cpuinfo": (
-        "processor\t: 0\n"
-        "Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
-        "asimddp\n"
-        "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: 0xd0b\nCPU revision\t: 1\n\n"
-    ),
-    "sys/devices/system/cpu/possible": "0\n",
-    "sys/devices/system/cpu/present": "0\n",
-}
+_COUNT, _DIFF = "/opt/python", "/opt/diff"
+"""Where packages of Python are in the ARM userland: for counts, and before these for diff."""
+_CORES = "cores"
+_SETTINGS = ("PYTHONDONTWRITEBYTECODE=1", "PYTHONNOUSERSITE=1", "PYTHONHASHSEED=0")
 _MARK = "emulated.json"
 _TRIAL = "import platform, numpy, ai_edge_litert.interpreter; print(platform.machine())"
 
@@ -62,89 +62,167 @@ def folder() -> Path:
 
 
 def wanted_versions() -> dict[str, str]:
-    """Return the versions that the ARM userland is to have: this environment's."""
-    return {name: metadata.version(name) for name in _WHEELS}
+    """Return the versions that the ARM userland is to have; of LiteRT that for counts, and this environment's."""
+    return {**_WHEELS, "ai-edge-litert for diff": metadata.version(_LITERT), "python": _PYTHON_VERSION}
+
+
+def written() -> dict[str, Any] | None:
+    """Return what the set-up made: `versions`, that of `qemu`, None where there is no set-up or another mobilekit's."""
+    try:
+        found = json.loads((folder() / _MARK).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return found if {"versions", "qemu"} <= found.keys() else {"versions": {}, "qemu": ""}
+
+
+def counted_litert() -> str:
+    """Return the version of LiteRT whose instructions are counted."""
+    return _WHEELS[_LITERT]
 
 
 def find_problem() -> DeviceError | None:
     """Return what keeps `--device emulated` from being used; None where it is ready."""
-    try:
-        written: dict[str, Any] = json.loads((folder() / _MARK).read_text())
-    except (OSError, ValueError):
+    made = written()
+    if made is None:
         return DeviceError("The emulated device is not set up.", f"Run `{COMMAND}` once.")
-    if written != wanted_versions():
+    if made["versions"] != wanted_versions():
         return DeviceError(
-            "The emulated device has other versions of LiteRT or NumPy than this environment.",
+            "The emulated device has other versions of LiteRT or NumPy than this environment and mobilekit want.",
             f"Run `{COMMAND}` again.",
         )
-    try:
-        find_qemu()
-    except ToolError as error:
-        return DeviceError(error.what, error.hint)
     return None
 
 
-def find_qemu() -> str:
-    """Return the path of qemu for ARM programs.
-
-    Raises:
-        ToolError: There is none.
-    """
-    found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if not found:
-        raise ToolError(
-            "qemu for ARM programs is not installed.", "Install it, for example: apt install qemu-user-static"
+def find_count_problem() -> ToolError | None:
+    """Return what keeps instructions from being counted; None where all is ready."""
+    if problem := find_problem():
+        return ToolError(problem.what, problem.hint)
+    if plugin.path(folder()).is_file():
+        return None
+    if plugin.find_compiler() is None:
+        return ToolError(
+            "The plugin that counts instructions is not there, and no C compiler to make it.",
+            f"Install one, for example: apt install gcc libc6-dev; then run `{COMMAND}` again.",
         )
-    return found
+    return ToolError("The plugin that counts instructions is not there.", f"Run `{COMMAND}` again.")
 
 
 def command(root: Path, arguments: Sequence[str], python_path: Sequence[str] = ()) -> list[str]:
     """Return the command that runs the ARM Python with these arguments; files of this machine keep their paths."""
-    path = os.pathsep.join(["/opt/python", *python_path])
-    settings = [f"PYTHONPATH={path}", "PYTHONDONTWRITEBYTECODE=1", "PYTHONNOUSERSITE=1"]
+    return _command(root, root, _DIFF_CORE, (), arguments, (_DIFF, _COUNT, *python_path))
+
+
+def counting_command(
+    root: Path, core: CountedCore, out: Path, arguments: Sequence[str], python_path: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that runs the ARM Python as on a core, and counts its instructions.
+
+    Args:
+        root: The emulated device's folder.
+        core: What XNNPACK is to see.
+        out: What the plugin writes.
+        arguments: Python's.
+        python_path: Further folders to import from.
+    """
+    file, to = (str(path).replace(",", ",,") for path in (plugin.path(root), out))  # one comma ends a value
+    more = ("-plugin", f"{file},out={to}")
+    return _command(root, root / _CORES / core.name, core, more, arguments, (_COUNT, *python_path))
+
+
+def _command(
+    root: Path, prefix: Path, core: CountedCore, more: Sequence[str], arguments: Sequence[str], paths: Sequence[str]
+) -> list[str]:
+    settings = [f"PYTHONPATH={os.pathsep.join(paths)}", *_SETTINGS]
     options = [word for setting in settings for word in ("-E", setting)]
     python = str(root / "usr" / "bin" / _PYTHON)
-    return [find_qemu(), "-cpu", _CPU, "-L", str(root), *options, python, "-S", *arguments]
+    return [*qemu.program(root), "-cpu", core.qemu_cpu, "-L", str(prefix), *more, *options, python, "-S", *arguments]
+
+
+def library(root: Path) -> Path:
+    """Return LiteRT's library of the counts."""
+    return root / _COUNT.lstrip("/") / "ai_edge_litert" / "libpywrap_litert_common.so"
 
 
 def set_up(progress: Progress = lambda _message: None) -> Path:
     """Make the ARM userland anew and try it, and return its folder.
 
+    Without a C compiler all is made but the plugin, which counting alone needs.
+
     Raises:
         ToolError: A tool that it needs is missing, a download failed, or what was made does not run.
     """
-    find_qemu()
     check_tools("the ARM Python comes", "Use Debian 12, or a container of it, or a phone: --device adb.")
     downloads = default_folder() / "emulated"
     downloads.mkdir(parents=True, exist_ok=True)
     target = folder()
     with whole_folder(target, replace=True) as root:
-        hint = f"Its sources must have {_PYTHON} for arm64; those of Debian 12 do."
-        for package in download_packages(downloads / "packages", _PACKAGES, "arm64", progress, hint):
+        hint = "Its sources must have {} for {}; those of Debian 12 do."
+        packages = download_packages(
+            downloads / "packages", _PACKAGES, "arm64", progress, hint.format(_PYTHON, "arm64")
+        )
+        for package in packages:
             progress(f"unpacking {package.name}")
             unpack(package, root)
-        for wheel in _download_wheels(downloads / "wheels", progress):
-            progress(f"unpacking {wheel.name}")
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(root / "opt" / "python")
-        for name, text in _CPU_FILES.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
+        programs = qemu.download(downloads / "qemu", progress, hint.format("qemu-user", "this machine"))
+        progress("unpacking qemu")
+        qemu.install(programs, root)
+        _install_wheels(downloads / "wheels", root, progress)
+        _write_cores(root)
         progress("trying it")
-        said = run_tool(command(root, ["-c", _TRIAL]), "The ARM Python does not run under qemu")
-        if said.split() != ["aarch64"]:
-            raise ToolError(f"The ARM Python says that it runs on {said.strip() or 'nothing'}, not aarch64.")
-        write_json(root / _MARK, wanted_versions())
+        _try(command(root, ["-c", _TRIAL]))
+        if compiler := plugin.find_compiler():
+            progress("compiling and trying the plugin that counts")
+            plugin.build(root, compiler)
+            with TemporaryDirectory(prefix="mobilekit-") as scratch:
+                _try(counting_command(root, _DIFF_CORE, Path(scratch) / "out", ["-c", _TRIAL]))
+        write_json(root / _MARK, {"versions": wanted_versions(), "qemu": qemu.read_version(root)})
     return target
 
 
-def _download_wheels(folder: Path, progress: Progress) -> list[Path]:
-    progress("downloading LiteRT and NumPy for aarch64")
+def _install_wheels(folder: Path, root: Path, progress: Progress) -> None:
+    """Unpack LiteRT and what it needs, and this environment's LiteRT beside where it has another version."""
+    own = metadata.version(_LITERT)
+    for place, wheels in ((_COUNT, _WHEELS), (_DIFF, {} if own == _WHEELS[_LITERT] else {_LITERT: own})):
+        for wheel in _download_wheels(folder, wheels, progress):
+            progress(f"unpacking {wheel.name}")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(root / place.lstrip("/"))
+
+
+def _download_wheels(folder: Path, wheels: Mapping[str, str], progress: Progress) -> list[Path]:
+    if not wheels:
+        return []
+    wanted = [f"{name}=={version}" for name, version in wheels.items()]
+    progress(f"downloading {', '.join(wanted)} for aarch64")
     platforms = [word for name in _PLATFORMS for word in ("--platform", f"{name}_aarch64")]
-    versions = wanted_versions()
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    options = ["--only-binary=:all:", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}"]
+    options = ["--only-binary=:all:", "--python-version", _PYTHON_VERSION]
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [f"{name}=={version}" for name, version in versions.items()]
     run_tool([*pip, *options, *platforms, "--dest", str(folder), *wanted], "pip cannot download the wheels for aarch64")
-    return [newest(folder, f"{name.replace('-', '_')}-{version}-*.whl") for name, version in versions.items()]
+    return [newest(folder, f"{name.replace('-', '_')}-{version}-*.whl") for name, version in wheels.items()]
+
+
+def _write_cores(root: Path) -> None:
+    """Write what XNNPACK reads of the processor: below the root for diff, and below a prefix of links for each core."""
+    shared = [path.name for path in root.iterdir()]
+    _write(root, _DIFF_CORE.cpu_files)
+    for core in CORES:
+        prefix = root / _CORES / core.name
+        prefix.mkdir(parents=True)
+        for name in shared:
+            (prefix / name).symlink_to(Path("..", "..", name))
+        _write(prefix, core.cpu_files)
+
+
+def _write(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def _try(command: Sequence[str]) -> None:
+    said = run_tool(command, "The ARM Python does not run under qemu")
+    if said.split() != ["aarch64"]:
+        raise ToolError(f"The ARM Python says that it runs on {said.strip() or 'nothing'}, not aarch64.")

@@ -72,8 +72,10 @@ def find_devices(word: str, adb_server: str | None = None, *, record: Path | Non
     if record is not None and not (kind and kind.is_phone):
         raise UsageError(f"--device {word} cannot be recorded.", "Only what is asked of a device through adb can.")
     if any(other.find is None and other.means(word) for other in KINDS):
+        hint = " Or count instructions: --core a76." if word == "emulated" else ""
         raise UsageError(
-            f"--device {word} is for `mobilekit diff`: its latencies would mean nothing.", "Time on local or adb."
+            f"--device {word} is for `mobilekit diff`: its latencies would mean nothing.",
+            f"Time on local or adb.{hint}",
         )
     if kind is None or kind.find is None:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +12,7 @@ from mobilekit.bench.profile import Profile, UndelegatedTime
 from mobilekit.bench.result import BenchResult, FileComparison, FileResult
 from mobilekit.bench.statistics import CONFIDENCE, Comparison, Latency
 from mobilekit.bench.verdicts import BudgetVerdict, Change
-from mobilekit.cli.render.format import count, ms, percent
+from mobilekit.cli.render.format import count, instructions, ms, percent
 from mobilekit.cli.render.runtime_faults import runtime_fault_lines
 
 _STYLES = {
@@ -38,7 +38,7 @@ def bench_report(bench: BenchResult) -> Group:
     if bench.baseline:
         parts += [Text("\nAgainst the baseline:"), _changes(bench.baseline)]
     if bench.budgets:
-        parts += [Text("\nBudgets:"), _limits(bench.budgets)]
+        parts += [Text("\nBudgets:"), limits(bench.budgets)]
     parts += [Text(f"note: {note}") for note in bench.notes]
     parts += map(Text, runtime_fault_lines(bench.runtime_faults or ()))
     return Group(*parts)
@@ -46,10 +46,10 @@ def bench_report(bench: BenchResult) -> Group:
 
 def device_columns(benches: Sequence[BenchResult]) -> Table:
     """Return the median latencies of several devices, a column a device."""
-    table = _table("file", *(bench.device.name for bench in benches))
+    table = make_table("file", *(bench.device.name for bench in benches))
     for place, first in enumerate(benches[0].results):
         cells = [bench.results[place].latency_ms for bench in benches]
-        _add(table, first.file, *(_median_and_interval(cell) if cell else "refused" for cell in cells))
+        add_row(table, first.file, *(_median_and_interval(cell) if cell else "refused" for cell in cells))
     return table
 
 
@@ -70,32 +70,32 @@ def engine_words(bench: BenchResult) -> str:
 
 
 def _latencies(results: Sequence[FileResult]) -> Table:
-    table = _table("file", "median", "95 % interval", "p5", "p95", "memory MiB", "size MB")
+    table = make_table("file", "median", "95 % interval", "p5", "p95", "memory MiB", "size MB")
     for each in results:
         latency = each.latency_ms
         if latency is None:
-            _add(table, each.file, Text("refused", style="bold red"))
+            add_row(table, each.file, Text("refused", style="bold red"))
             continue
         interval = interval_words(latency, ms)
         memory = "-" if each.memory_mb is None else f"{each.memory_mb:.1f}"
         shown = (ms(latency.median), interval, ms(latency.p5), ms(latency.p95), memory, f"{each.size_mb:.2f}")
-        _add(table, each.file, *shown)
+        add_row(table, each.file, *shown)
     return table
 
 
 def _comparisons(comparisons: Sequence[FileComparison]) -> Table:
-    table = _table("file", "against", "ratio", "95 % interval", "verdict", right=(2, 3))
+    table = make_table("file", "against", "ratio", "95 % interval", "verdict", right=(2, 3))
     for each in comparisons:
         why = f" ({each.why})" if each.verdict == "inconclusive" else ""
         verdict = Text(each.verdict + why, style=_STYLES.get(each.verdict, ""))
-        _add(table, each.file, each.against, f"{each.ratio:.3f}", interval_words(each, "{:.3f}".format), verdict)
+        add_row(table, each.file, each.against, f"{each.ratio:.3f}", interval_words(each, "{:.3f}".format), verdict)
     return table
 
 
 def _changes(changes: Sequence[Change]) -> Table:
-    table = _table("file", "ratio", "95 % interval", "verdict", "why", right=(1, 2))
+    table = make_table("file", "ratio", "95 % interval", "verdict", "why", right=(1, 2))
     for each in changes:
-        _add(table, each.file, *ratio_and_interval(each), _verdict(each), each.why)
+        add_row(table, each.file, *ratio_and_interval(each), verdict_text(each.verdict), each.why)
     return table
 
 
@@ -106,20 +106,24 @@ def ratio_and_interval(change: Change) -> tuple[str, str]:
     return f"{change.ratio:.3f}", interval_words(change, "{:.3f}".format)
 
 
-def _limits(verdicts: Sequence[BudgetVerdict]) -> Table:
-    table = _table("file", "limit on", "limit", "figure", "verdict", "why", right=(2, 3))
+def limits(verdicts: Sequence[BudgetVerdict]) -> Table:
+    """Return the budgets, and what is held to them."""
+    table = make_table("file", "limit on", "limit", "figure", "verdict", "why", right=(2, 3))
     for each in verdicts:
-        _add(table, each.file, each.limited, *limit_and_figure(each), _verdict(each), each.why)
+        add_row(table, each.file, each.what, *limit_and_figure(each), verdict_text(each.verdict), each.why)
     return table
 
 
 def limit_and_figure(verdict: BudgetVerdict) -> tuple[str, str]:
     """Return a limit and the figure that is held to it, empty where there is none."""
+    if verdict.limited == "instructions":
+        return instructions(verdict.limit), "" if verdict.figure is None else instructions(verdict.figure)
     return f"{verdict.limit:g}", "" if verdict.figure is None else ms(verdict.figure)
 
 
-def _verdict(row: Change | BudgetVerdict) -> Text:
-    return Text(row.verdict, style=_STYLES.get(row.verdict, ""))
+def verdict_text(verdict: str) -> Text:
+    """Return a verdict in its color."""
+    return Text(verdict, style=_STYLES.get(verdict, ""))
 
 
 def _profile(name: str, profile: Profile) -> list[RenderableType]:
@@ -136,7 +140,7 @@ def _profile(name: str, profile: Profile) -> list[RenderableType]:
     parts: list[RenderableType] = [Text("; ".join(facts))]
     for title, sums in (("kind", profile.by_kind), ("module", profile.by_module)):
         if sums:
-            parts.append(_bars(title, sums, profile.total_ms))
+            parts.append(bars(title, sums, profile.total_ms))
     if profile.has_delegate and profile.undelegated:
         parts.append(_outside(profile.undelegated))
     return parts
@@ -147,26 +151,32 @@ def _outside(ops: Sequence[UndelegatedTime]) -> Table:
     groups: dict[tuple[str, str, str], list[UndelegatedTime]] = {}
     for each in ops:
         groups.setdefault((each.op, each.reason, each.help), []).append(each)
-    table = _table("outside the delegate", "ops", "ms", "reason", "recipe setting", right=(1, 2))
+    table = make_table("outside the delegate", "ops", "ms", "reason", "recipe setting", right=(1, 2))
     for (op, reason, setting), members in groups.items():
-        _add(table, op, str(len(members)), ms(sum(each.ms or 0 for each in members)), reason, setting or "-")
+        add_row(table, op, str(len(members)), ms(sum(each.ms or 0 for each in members)), reason, setting or "-")
     return table
 
 
-def _bars(title: str, sums: dict[str, float], total: float) -> Table:
-    table = _table(title, "ms", "%", "", right=(1, 2))
+def bars(
+    title: str, sums: Mapping[str, float], total: float, unit: str = "ms", write: Callable[[float], str] = ms
+) -> Table:
+    """Return a table of shares with bars: the largest, and the rest in one line."""
+    table = make_table(title, unit, "%", "", right=(1, 2))
     sums = {key: value for key, value in sums.items() if value > 0}
     longest = max(sums.values(), default=0) or 1
     shown = dict(list(sums.items())[:_MODULES])
     rest = sum(sums.values()) - sum(shown.values())
     for key, value in shown.items():
-        _add(table, key, ms(value), percent(value / total if total else None), "█" * round(_BAR * value / longest))
+        add_row(
+            table, key, write(value), percent(value / total if total else None), "█" * round(_BAR * value / longest)
+        )
     if len(sums) > len(shown):
-        _add(table, f"{len(sums) - len(shown)} others", ms(rest), percent(rest / total if total else None))
+        add_row(table, f"{len(sums) - len(shown)} others", write(rest), percent(rest / total if total else None))
     return table
 
 
-def _table(*columns: str, right: Sequence[int] | None = None) -> Table:
+def make_table(*columns: str, right: Sequence[int] | None = None) -> Table:
+    """Return an empty table without lines; all columns but the first are to the right, or those that `right` names."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for place, column in enumerate(columns):
         is_right = place in right if right is not None else place > 0
@@ -174,7 +184,7 @@ def _table(*columns: str, right: Sequence[int] | None = None) -> Table:
     return table
 
 
-def _add(table: Table, *cells: str | Text) -> None:
+def add_row(table: Table, *cells: str | Text) -> None:
     """Add a row; brackets and colons in names are no markup."""
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 

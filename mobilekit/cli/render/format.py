@@ -64,9 +64,14 @@ def ms(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if value < 100 else f"{value:.0f}"
 
 
-def millions(number: int) -> str:
+def millions(number: float) -> str:
     """Return a large number, such as that of multiply-accumulates, as `167.00M`."""
     return f"{number / 1e6:.2f}M"
+
+
+def instructions(number: float) -> str:
+    """Return a number of instructions, in millions where it has that many digits."""
+    return millions(number) if number >= 100_000 else f"{number:.0f}"
 
 
 def metric_value(metric: str, value: float | None) -> str:

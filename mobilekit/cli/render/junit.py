@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from mobilekit.bench.instructions.result import CountResult
 from mobilekit.bench.result import BenchResult
+from mobilekit.bench.verdicts import BudgetVerdict
 from mobilekit.cli.render.bench import interval_words
 
 # What XML 1.0 cannot hold (section 2.2).
@@ -89,7 +91,33 @@ def _bench_cases(bench: BenchResult) -> Iterable[Case]:
         if change.ratio is not None:
             ratio = f"now / then {change.ratio:.6g}, 95 % interval: {interval_words(change, '{:.6g}'.format)}"
         yield Case(suite, f"{change.file}: against the baseline", failure, skipped, ratio)
-    for row in bench.budgets or ():
-        failure = f"{row.why} ({row.figure:.6g} > {row.limit:g})" if row.verdict == "fail" else None
+    yield from _budget_cases(suite, bench.budgets or ())
+
+
+def _budget_cases(suite: str, budgets: Sequence[BudgetVerdict]) -> Iterable[Case]:
+    for row in budgets:
+        failure = f"{row.why} ({row.figure:.10g} > {row.limit:.10g})" if row.verdict == "fail" else None
         skipped = row.why if row.verdict == "inconclusive" else None
-        yield Case(suite, f"{row.file}: {row.limited} <= {row.limit:g}", failure, skipped)
+        yield Case(suite, f"{row.file}: {row.what} <= {row.limit:.10g}", failure, skipped)
+
+
+def count_junit(count: CountResult) -> str:
+    """Return the verdicts of a count: each file's, its baseline and its budgets."""
+    return to_junit(_count_cases(count))
+
+
+def _count_cases(count: CountResult) -> Iterable[Case]:
+    suite = f"instructions on {count.core.model}"
+    versions = f"LiteRT {count.litert}, qemu {count.qemu}"
+    for each in count.results:
+        shown = f"{each.count.instructions} instructions, {versions}" if each.count else ""
+        yield Case(suite, f"{each.file}: counted", None if each.accepted else each.why_not, output=shown)
+    for change in count.baseline or ():
+        failure = change.why if change.verdict == "regressed" else None
+        is_told = change.verdict in ("regressed", "improved", "same")
+        skipped = None if is_told else f"{change.verdict}: {change.why}"
+        kernels = [f"{kernels} ({number})" for kernels, number in change.kernels.items()]
+        figures = [f"{change.then} -> {change.now} instructions"] if is_told else []
+        output = "; ".join([*figures, *kernels])
+        yield Case(suite, f"{change.file}: {change.part} against the baseline", failure, skipped, output)
+    yield from _budget_cases(suite, count.budgets or ())

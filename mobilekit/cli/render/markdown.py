@@ -62,7 +62,7 @@ def _change_row(change: Change) -> tuple[str, ...]:
 
 
 def _budget_row(row: BudgetVerdict) -> tuple[str, ...]:
-    return row.file, row.limited, *limit_and_figure(row), marked(row.verdict), row.why
+    return row.file, row.what, *limit_and_figure(row), marked(row.verdict), row.why
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -21,6 +21,7 @@ _RULES: dict[Rule, str] = {
     "baseline": "A stage's outputs are farther off than in an earlier ledger, by more than the error of its format.",
     "layers": "The error of a value inside the model is more than the stage's number format explains.",
     "stage": "A file could not be made, opened or run.",
+    "cost": "A file takes more time, memory or instructions than in an earlier bench, or than its budget.",
 }
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

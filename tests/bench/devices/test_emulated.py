@@ -7,22 +7,27 @@ import platform
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.bench.devices import emulator_setup
 from mobilekit.bench.devices.emulated import Emulator
 from mobilekit.bench.devices.emulator_setup import (
     COMMAND,
     command,
+    counting_command,
+    find_count_problem,
     find_problem,
-    find_qemu,
     folder,
     set_up,
     wanted_versions,
 )
 from mobilekit.bench.devices.select import open_device
+from mobilekit.bench.instructions import plugin_build
+from mobilekit.bench.instructions.cores import CORES, core_named
 from mobilekit.errors import DeviceError, ToolError, UsageError
 from mobilekit.parity.ledger.device_limits import device_bounds
 from mobilekit.parity.ledger.ledger import measure
@@ -155,33 +160,46 @@ def test_a_device_is_held_against_its_file_here_and_the_reference() -> None:
 # The set-up.
 
 
+LITERT = "2.1.0"
+"""What this environment is made to have: another version than that whose instructions are counted."""
+WHEELS = ("ai-edge-litert", "numpy", "flatbuffers")
 APT = """
 for word; do
     case $word in
+        APT::Architecture=*) architecture=${word#*=} ;;
         download) download=yes ;;
-        lib* | python* | zlib1g) [ -z "$download" ] || : >"${word}_1_arm64.deb" ;;
+        lib* | python* | zlib1g | qemu-user) [ -z "$download" ] || : >"${word}_1_$architecture.deb" ;;
     esac
 done
 """
-DPKG = 'mkdir -p "$3/usr/bin" && ln -sf /nowhere "$3/usr/bin/dangling" && : >"$3/usr/bin/made"'
+QEMU = 'case $* in *--version) echo "qemu-aarch64 version 7.2.22 (Debian)" ;; *) echo aarch64 ;; esac'
+DPKG = """
+mkdir -p "$3/usr/bin" "$3/usr/lib/any" && ln -sf /nowhere "$3/usr/bin/dangling" && : >"$3/usr/bin/made"
+: >"$3/usr/lib/any/libany.so.1"
+cp "$(dirname "$0")/qemu" "$3/usr/bin/qemu-aarch64"
+"""
+COMPILER = 'while [ $# -gt 2 ]; do [ "$1" = -o ] && : >"$2"; shift; done'
 
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH with apt-get, dpkg-deb and qemu as scripts, and pip in a Python that is a script as well."""
+    """A PATH with apt-get, dpkg-deb, a compiler, a qemu that the packages hold, and a Python with pip, all scripts."""
     tools = tmp_path / "tools"
     tools.mkdir()
     script(tools / "apt-get", APT)
     script(tools / "dpkg-deb", DPKG)
-    script(tools / "qemu-aarch64-static", "echo aarch64")
+    script(tools / "qemu", QEMU)
+    script(tools / "cc", COMPILER)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("MOBILEKIT_CACHE", str(tmp_path / "cache"))
     wheels = tmp_path / "cache" / "emulated" / "wheels"
     wheels.mkdir(parents=True)
-    for name, version in wanted_versions().items():
+    monkeypatch.setattr(emulator_setup.metadata, "version", lambda _name: LITERT)
+    versions = [(name, version) for name, version in wanted_versions().items() if name in WHEELS]
+    for name, version in [*versions, ("ai-edge-litert", LITERT)]:
         with zipfile.ZipFile(wheels / f"{name.replace('-', '_')}-{version}-aarch64.whl", "w") as wheel:
-            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(f"{name.replace('-', '_')}.py", version)
     monkeypatch.setattr(sys, "executable", str(tools / "python"))
     script(tools / "python", '[ "$2" = pip ] || exit 1')
     return tools
@@ -198,21 +216,67 @@ def test_the_set_up_makes_all_and_says_that_it_is_ready(tools: Path) -> None:
     told: list[str] = []
     root = set_up(told.append)
     assert root == folder() and find_problem() is None
-    assert json.loads((root / "emulated.json").read_text()) == wanted_versions()
+    written = json.loads((root / "emulated.json").read_text())
+    assert written == {"versions": wanted_versions(), "qemu": "7.2.22"}
     assert (root / "usr/bin/made").exists() and (root / "opt/python/numpy.py").exists()
     assert "CPU part\t: 0xd0b" in (root / "proc/cpuinfo").read_text()
     assert (root / "sys/devices/system/cpu/possible").read_text() == "0\n"
-    assert told[-1] == "trying it"
+    assert (root / "opt/qemu/lib/libany.so.1").exists() and not (root / "opt/qemu/unpacked").exists()
+    assert told[-1] == "compiling and trying the plugin that counts"
 
 
-def test_other_versions_ask_for_another_set_up(tools: Path) -> None:
+def test_counts_have_one_litert_and_diff_has_this_environments(tools: Path) -> None:
     root = set_up()
-    (root / "emulated.json").write_text(json.dumps({**wanted_versions(), "numpy": "1.0"}))
-    problem = find_problem()
-    assert problem and "other versions" in problem.what
-    (root / "emulated.json").write_text("{")
+    assert (root / "opt/python/ai_edge_litert.py").read_text() == emulator_setup.counted_litert() != LITERT
+    assert (root / "opt/diff/ai_edge_litert.py").read_text() == LITERT
+    assert "PYTHONPATH=/opt/diff:/opt/python:/own" in command(root, ["x.py"], ["/own"])
+    words = counting_command(root, core_named("x1"), Path("/out"), ["x.py"], ["/own"])
+    assert "PYTHONPATH=/opt/python:/own" in words
+
+
+def test_each_core_sees_its_own_processor_and_the_shared_files(tools: Path) -> None:
+    root = set_up()
+    for core in CORES:
+        prefix = root / "cores" / core.name
+        assert f"CPU part\t: {core.part:#05x}\n" in (prefix / "proc/cpuinfo").read_text()
+        assert (prefix / "usr/bin/made").exists() and (prefix / "opt/python/numpy.py").exists()
+        words = counting_command(root, core, Path("/a,b"), ["x.py"])
+        assert words[words.index("-L") + 1] == str(prefix)
+        assert words[words.index("-cpu") + 1] == core.qemu_cpu
+        assert words[words.index("-plugin") + 1].endswith(".so,out=/a,,b")
+
+
+def test_without_a_compiler_diff_is_ready_and_counting_is_not(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_build, "find_compiler", lambda: None)
+    set_up()
+    problem = find_count_problem()
+    assert find_problem() is None
+    assert problem and problem.exit_code == 4 and "apt install gcc" in problem.hint
+    monkeypatch.undo()
+
+
+def test_a_plugin_of_another_mobilekit_is_not_taken(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up()
+    assert find_count_problem() is None
+    monkeypatch.setattr(plugin_build, "digest", lambda: "0" * 64)
+    problem = find_count_problem()
+    assert problem and problem.hint == f"Run `{COMMAND}` again."
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_a_damaged_mark_asks_for_the_set_up(text: str, tools: Path) -> None:
+    (set_up() / "emulated.json").write_text(text)
     problem = find_problem()
     assert problem and "not set up" in problem.what
+
+
+@pytest.mark.parametrize(
+    "mark", [{"ai-edge-litert": "2.3.0"}, {"versions": {}, "qemu": ""}, {"versions": {"numpy": "1.0"}, "qemu": "7"}]
+)
+def test_other_versions_ask_for_another_set_up(mark: dict[str, Any], tools: Path) -> None:
+    (set_up() / "emulated.json").write_text(json.dumps(mark))
+    problem = find_problem()
+    assert problem and "other versions" in problem.what
 
 
 @pytest.mark.parametrize(
@@ -221,8 +285,9 @@ def test_other_versions_ask_for_another_set_up(tools: Path) -> None:
         ("apt-get", "echo 'E: no network' >&2; exit 100", "apt cannot read the lists of packages: E: no network"),
         ("dpkg-deb", "exit 2", "cannot be unpacked: exit status 2"),
         ("python", "echo 'ERROR: no such wheel' >&2; exit 1", "pip cannot download the wheels for aarch64: ERROR"),
-        ("qemu-aarch64-static", "kill -SEGV $$", "The ARM Python does not run under qemu"),
-        ("qemu-aarch64-static", "echo x86_64", "it runs on x86_64, not aarch64"),
+        ("qemu", "kill -SEGV $$", "The ARM Python does not run under qemu"),
+        ("qemu", "echo x86_64", "it runs on x86_64, not aarch64"),
+        ("cc", "echo 'fatal error: stdio.h: No such file' >&2; exit 1", "plugin cannot be compiled: fatal error"),
     ],
 )
 def test_a_set_up_that_fails_leaves_nothing(tool: str, text: str, what: str, tools: Path) -> None:
@@ -232,7 +297,7 @@ def test_a_set_up_that_fails_leaves_nothing(tool: str, text: str, what: str, too
     assert list(folder().parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("tool", ["qemu-aarch64-static", "apt-get"])
+@pytest.mark.parametrize("tool", ["dpkg-deb", "apt-get"])
 def test_a_tool_that_is_missing_is_named(tool: str, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tools / tool).unlink()
     monkeypatch.setenv("PATH", str(tools))
@@ -241,18 +306,10 @@ def test_a_tool_that_is_missing_is_named(tool: str, tools: Path, monkeypatch: py
     assert "not installed" in caught.value.what and caught.value.hint
 
 
-def test_without_qemu_a_device_that_is_set_up_is_not_ready(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_up()
-    monkeypatch.setenv("PATH", "/nowhere")
-    problem = find_problem()
-    assert problem and "apt install qemu-user-static" in problem.hint
-
-
 def test_the_command_redirects_to_the_arm_files(tools: Path) -> None:
     words = command(Path("/root of it"), ["x.py"], ["/own"])
-    assert words[0] == find_qemu() == str(tools / "qemu-aarch64-static")
+    assert words[:3] == ["env", "LD_LIBRARY_PATH=/root of it/opt/qemu/lib", "/root of it/opt/qemu/qemu-aarch64"]
     assert words[words.index("-L") + 1] == "/root of it"
-    assert "PYTHONPATH=/opt/python:/own" in words
     assert words[-2:] == ["-S", "x.py"]
 
 

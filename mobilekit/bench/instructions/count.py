@@ -1,0 +1,230 @@
+"""Counts the instructions of files on an ARM core."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mobilekit.artifacts.litert import LiteRTRuntime, check_whole
+from mobilekit.bench.artifacts import Artifact, printable
+from mobilekit.bench.attribution import place
+from mobilekit.bench.devices import emulator_setup as setup
+from mobilekit.bench.instructions import plugin_build as plugin
+from mobilekit.bench.instructions.cores import CountedCore
+from mobilekit.bench.instructions.kernels import ops_run_by, prepares, short_name
+from mobilekit.bench.instructions.library import Library, read_library
+from mobilekit.bench.instructions.record import parse_record
+from mobilekit.bench.instructions.result import Count, CountComparison, CountResult, FileCount, StepCount
+from mobilekit.bench.instructions.steps import Step, agreed, read_steps
+from mobilekit.bench.kinds import Op, module_group, read_ops
+from mobilekit.errors import ToolError
+from mobilekit.targets.debian import run_tool
+
+Progress = Callable[[str], None]
+
+NOT_TIME = "These are instructions, not times: they compare with counts of the same core, precision and LiteRT alone."
+_NO_DOT = "this core has no dot products: int8 took .31 of float32's time on such phones where .83 was counted"
+_MODEL, _REPLY, _OUT = "model.tflite", "reply.json", "counts"
+_AROUND, _SOURCES = "around kernels", str(Path(__file__).parents[3])
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What the process inside told beside the counts."""
+
+    version: str
+    partitions: list[list[int]]
+    """The ops of the file inside each part that XNNPACK runs."""
+    steps: list[Step]
+
+
+def count_files(
+    artifacts: Sequence[Artifact], core: CountedCore, progress: Progress = lambda _message: None
+) -> CountResult:
+    """Count one inference of each file on a core.
+
+    Raises:
+        ToolError: The emulated device is not set up, or has no plugin.
+    """
+    if problem := setup.find_count_problem():
+        raise problem
+    root = setup.folder()
+    library = read_library(setup.library(root))
+    results = []
+    for artifact in artifacts:
+        progress(f"counting {artifact.name} on {core.model}")
+        results.append(_file_count(artifact, core, root, library))
+    made = setup.written() or {}
+    return CountResult(
+        device="emulated",
+        unit="instructions",
+        core=core,
+        litert=setup.counted_litert(),
+        qemu=made.get("qemu", ""),
+        plugin_sha256=plugin.digest(),
+        threads=1,
+        results=tuple(results),
+        comparisons=tuple(_comparisons(artifacts, results, core)),
+        notes=(NOT_TIME,),
+    )
+
+
+def _file_count(artifact: Artifact, core: CountedCore, root: Path, library: Library) -> FileCount:
+    count, why_not = None, None
+    try:
+        count = _count(artifact, core, root, library)
+    except ToolError as error:
+        why_not = error.what
+    return FileCount(
+        file=artifact.name,
+        path=printable(str(artifact.path)),
+        sha256=artifact.sha256,
+        precision=artifact.precision,
+        size_mb=artifact.path.stat().st_size / 1e6,
+        accepted=count is not None,
+        why_not=why_not,
+        count=count,
+    )
+
+
+def _count(artifact: Artifact, core: CountedCore, root: Path, library: Library) -> Count:
+    check_whole(artifact.path)
+    ops = read_ops(artifact.path, artifact.alignment())
+    reply = _run(artifact.path, core, root, library)
+    if not reply.partitions and LiteRTRuntime(artifact.path).partitions():
+        raise ToolError(f"XNNPACK does not run {artifact.name} on the emulated core, as it does here.")
+    return count_of(reply.steps, reply.partitions, ops, artifact.alignment() is not None)
+
+
+def _run(path: Path, core: CountedCore, root: Path, library: Library) -> _Reply:
+    """Run a file in the ARM Python, and return what ran.
+
+    Raises:
+        ToolError: LiteRT refused the file, or two inferences did not agree.
+    """
+    with TemporaryDirectory(prefix="mobilekit-") as scratch:
+        folder = Path(scratch)
+        # Names of one length, whatever the file's: where the memory of small tensors lies depends on it.
+        (folder / _MODEL).symlink_to(path.absolute())
+        words = ["-m", "mobilekit.bench.instructions.inside", _MODEL, _REPLY, *map(str, library.stops)]
+        command = setup.counting_command(root, core, folder / _OUT, words, [_SOURCES])
+        run_tool(command, f"{path.name} cannot be run on the emulated core", folder, "Convert or export it again.")
+        record = parse_record((folder / _OUT).read_text().splitlines())
+        reply: dict[str, Any] = json.loads((folder / _REPLY).read_text())
+    name_of = _names(library, reply)
+    steps = agreed([read_steps(segments, record.pieces, library, name_of) for segments in record.inferences])
+    return _Reply(reply["version"], reply["partitions"], steps)
+
+
+def _names(library: Library, reply: Mapping[str, Any]) -> Callable[[int], str]:
+    """Return what gives the function at an address, or else the file that it is from."""
+
+    def name_of(address: int) -> str:
+        if function := library.function_at(address - reply["base"]):
+            return function
+        return next((Path(path).name for start, end, path in reply["libraries"] if start <= address < end), "unknown")
+
+    return name_of
+
+
+def count_of(steps: Sequence[Step], partitions: Sequence[Sequence[int]], ops: Sequence[Op], has_modules: bool) -> Count:
+    """Return the count of a file.
+
+    Args:
+        steps: What ran.
+        partitions: The indices of the ops inside each partition.
+        ops: All ops of the file.
+        has_modules: The file's bundle tells the modules of its ops.
+    """
+    ran = [step for step in steps if step.kind != "runtime"]
+    counted = [_step_count(step, op) for step, op in zip(ran, _ops_of(ran, partitions, ops), strict=True)]
+    return Count(
+        instructions=sum(each.instructions for each in counted),
+        runtime_instructions=sum(step.work.instructions for step in steps if step.kind == "runtime"),
+        loaded_bytes=sum(each.loaded_bytes for each in counted),
+        stored_bytes=sum(each.stored_bytes for each in counted),
+        partitions=len(partitions),
+        by_class=_sums(pair for each in counted for pair in each.classes.items()),
+        by_kernel=_sums(_by_kernel(ran)),
+        by_kind=_sums((each.work or "(unknown)", each.instructions) for each in counted),
+        by_module=_sums((module_group(each.module), each.instructions) for each in counted) if has_modules else {},
+        steps=tuple(counted),
+    )
+
+
+def _step_count(step: Step, op: Op | None) -> StepCount:
+    assert step.kind != "runtime"
+    return StepCount(
+        kind=step.kind,
+        kernel=step.kernel,
+        function=step.function,
+        instructions=step.work.instructions,
+        classes=dict(step.work.classes),
+        loaded_bytes=step.work.loaded_bytes,
+        stored_bytes=step.work.stored_bytes,
+        op=op.op if op else None,
+        tensor=op.tensor if op else None,
+        module=op.module if op else None,
+        work=op.kind if op else None,
+    )
+
+
+def _by_kernel(steps: Iterable[Step]) -> Iterator[tuple[str, int]]:
+    for step in steps:
+        for function, instructions in step.work.functions.items():
+            around = f"{step.kernel} of TFLite" if step.kind == "builtin" else _AROUND
+            yield short_name(function) or around, instructions
+
+
+def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for key, value in pairs:
+        sums[key] += value
+    return dict(sums.most_common())
+
+
+def _ops_of(steps: Sequence[Step], partitions: Sequence[Sequence[int]], ops: Sequence[Op]) -> list[Op | None]:
+    """Return the op of the file that each step belongs to.
+
+    Inside a partition the kernels tell which ops they can be part of, and both are laid beside each other in order;
+    ops outside run in the order of the file.
+    """
+    known = {op.index: op for op in ops}
+    own = iter([op for op in ops if not any(op.index in members for members in partitions)])
+    places: dict[int, int | None] = {}
+    for number, members in enumerate(partitions):
+        inside = [place for place, step in enumerate(steps) if step.partition == number]
+        found = place([ops_run_by(steps[at].kernel) for at in inside], [known[index] for index in members])
+        places.update(zip(inside, found, strict=True))
+    for at in reversed(range(len(steps) - 1)):
+        if prepares(steps[at].kernel, steps[at + 1].kernel):
+            places[at] = places.get(at + 1)
+    return [
+        next(own, None)
+        if step.kind == "builtin"
+        else known.get(index)
+        if (index := places.get(at)) is not None
+        else None
+        for at, step in enumerate(steps)
+    ]
+
+
+def _comparisons(
+    artifacts: Sequence[Artifact], results: Sequence[FileCount], core: CountedCore
+) -> Iterator[CountComparison]:
+    """Compare each file with the first of its group."""
+    firsts: dict[str, FileCount] = {}
+    for artifact, result in zip(artifacts, results, strict=True):
+        if result.count is None:
+            continue
+        first = firsts.setdefault(artifact.group, result)
+        if first is not result and first.count:
+            ratio = result.count.instructions / first.count.instructions
+            classes = {bool(each.by_class.keys() & {"smlal", "dot", "mmla"}) for each in (first.count, result.count)}
+            warning = _NO_DOT if len(classes) > 1 and not core.has_dot else None
+            yield CountComparison(result.file, first.file, ratio, warning)
