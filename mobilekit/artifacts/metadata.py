@@ -34,6 +34,8 @@ _VERSION, _BUFFERS, _METADATA = 0, 4, 6
 """Places of three fields in the schema's `Model`. The version is a number; all others are lists or texts."""
 _ALIGNMENT = 16
 """Of buffers, in bytes; TFLite's schema asks for it."""
+LABEL_FILES = (FileType.TENSOR_AXIS_LABELS, FileType.TENSOR_VALUE_LABELS)
+"""Kinds of associated files that have a name in each line."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The first date that a ZIP archive can hold."""
 
@@ -106,8 +108,8 @@ def _files_behind(content: bytes) -> dict[str, bytes]:
 
 
 def _label_files(tensors: Iterable[TensorMetadata]) -> list[AssociatedFile]:
-    """Return the files that name the places along an axis of outputs."""
-    return [file for tensor in tensors for file in tensor.associated_files if file.type == FileType.TENSOR_AXIS_LABELS]
+    """Return the files that name the places along an axis of outputs, or what their values stand for."""
+    return [file for tensor in tensors for file in tensor.associated_files if file.type in LABEL_FILES]
 
 
 def _with_root(content: bytes, held: bytes) -> bytes:

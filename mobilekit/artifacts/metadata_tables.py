@@ -38,6 +38,18 @@ class ColorSpace(IntEnum):
     UNKNOWN, RGB, GRAYSCALE = range(3)
 
 
+class BoundingBoxType(IntEnum):
+    """What the four values of a box are: its sides, or a corner or the center and a size."""
+
+    UNKNOWN, BOUNDARIES, UPPER_LEFT, CENTER = range(4)
+
+
+class CoordinateType(IntEnum):
+    """What a box is counted in: shares of width and height, or pixels."""
+
+    RATIO, PIXEL = range(2)
+
+
 class Table(Jsonable):
     """One of the schema's tables."""
 
@@ -79,8 +91,9 @@ class BoundingBoxProperties(Table):
     """A tensor that is boxes."""
 
     index: tuple[Uint, ...] = ()
-    type: Byte = 0
-    coordinate_type: Byte = 0
+    """Places of left, top, right and bottom."""
+    type: Byte = BoundingBoxType.UNKNOWN
+    coordinate_type: Byte = CoordinateType.RATIO
 
 
 @dataclass(frozen=True)

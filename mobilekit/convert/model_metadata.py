@@ -6,7 +6,7 @@ MediaPipe Tasks opens no float32 file without it, and shows the labels that it f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from mobilekit.artifacts.inspect import extra_input_entries, input_entry
 from mobilekit.artifacts.metadata import with_metadata
 from mobilekit.artifacts.metadata_tables import (
     AssociatedFile,
+    BoundingBoxProperties,
+    BoundingBoxType,
     ColorSpace,
     Content,
+    CoordinateType,
     FeatureProperties,
     FileType,
     ImageProperties,
@@ -35,15 +38,23 @@ from mobilekit.store.bundle import INPUT
 LABELS = "labels.txt"
 _PARSER = "1.0.0"
 """The first version of the schema has all that is said here."""
+_DETECTIONS = ("location", "category", "score", "number of detections")
+"""What MediaPipe's ObjectDetector calls a detector's outputs, in the order in which a recipe's model returns them."""
+_SIDES = {"xyxy": (0, 1, 2, 3), "yxyx": (1, 0, 3, 2)}
+"""Places of left, top, right and bottom, by how a recipe has them."""
 _SPACES = {"rgb": ColorSpace.RGB, "gray": ColorSpace.GRAYSCALE}
 
 
-def described(content: bytes, recipe: Recipe) -> bytes:
-    """Return a TFLite file with what its recipe says: how its inputs are made, and the labels of its classes.
+def described(
+    content: bytes, recipe: Recipe, layouts: Mapping[str, str] | None = None, order: Sequence[str] = ()
+) -> bytes:
+    """Return a TFLite file with what its recipe says: how its inputs are made, and what its outputs are.
 
     Args:
         content: A file of the recipe, with a signature.
         recipe: The recipe.
+        layouts: NHWC or NCHW of its outputs of four axes, by name.
+        order: Names of the outputs as the model returns them, which a file may have in another order.
     """
     inputs, outputs = ends(content)
     entries = {INPUT: input_entry(recipe.input), **extra_input_entries(recipe)}
@@ -51,7 +62,12 @@ def described(content: bytes, recipe: Recipe) -> bytes:
     of_inputs = tuple(
         _input(name, entries.get(name, {}), recipe.input if name in pictures else None) for name in inputs
     )
-    of_outputs = tuple(_output(name, shape, len(recipe.labels)) for name, shape in outputs.items())
+    layouts, labels = layouts or {}, len(recipe.labels)
+    if sides := recipe.output.detections:
+        roles = dict(zip(order, _DETECTIONS, strict=True))
+        of_outputs = tuple(_detection(roles[name], name, _SIDES[sides], labels > 0) for name in outputs)
+    else:
+        of_outputs = tuple(_output(name, shape, layouts.get(name), labels) for name, shape in outputs.items())
     files = {LABELS: "".join(f"{' '.join(label.split())}\n" for label in recipe.labels).encode()}
     has_labels = any(tensor.associated_files for tensor in of_outputs)
     graph = SubGraphMetadata(input_tensor_metadata=of_inputs, output_tensor_metadata=of_outputs)
@@ -81,8 +97,18 @@ def _normalization(picture: Input) -> NormalizationOptions:
     return NormalizationOptions(tuple(mean), tuple(std))
 
 
-def _output(name: str, shape: tuple[int, ...], labels: int) -> TensorMetadata:
-    """Return what is said of an output; the labels are those of one that has as many values for each input."""
-    is_labeled = labels > 0 and int(np.prod(shape[1:])) == labels
-    files = (AssociatedFile(LABELS, type=FileType.TENSOR_AXIS_LABELS),) if is_labeled else ()
+def _output(name: str, shape: tuple[int, ...], layout: str | None, labels: int) -> TensorMetadata:
+    """Return what is said of an output; the labels are those of one that has a value, or a map, for each of them."""
+    classes = {int(np.prod(shape[1:]))} | ({shape[3]} if layout == "NHWC" else set())
+    files = (AssociatedFile(LABELS, type=FileType.TENSOR_AXIS_LABELS),) if labels and labels in classes else ()
     return TensorMetadata(name, content=Content(FeatureProperties()), associated_files=files)
+
+
+def _detection(role: str, name: str, sides: tuple[int, ...], has_labels: bool) -> TensorMetadata:
+    """Return what is said of an output of a detector; the labels are those of the numbers in its categories."""
+    content = Content(FeatureProperties())
+    if role == _DETECTIONS[0]:
+        content = Content(BoundingBoxProperties(sides, BoundingBoxType.BOUNDARIES, CoordinateType.RATIO))
+    is_labeled = has_labels and role == _DETECTIONS[1]
+    files = (AssociatedFile(LABELS, type=FileType.TENSOR_VALUE_LABELS),) if is_labeled else ()
+    return TensorMetadata(role, f"output {name}", content=content, associated_files=files)

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.inspect import say_input
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.convert.alignment import align
 from mobilekit.convert.installed import imported
@@ -101,13 +102,15 @@ def make_artifacts(
 
 def _describe(folder: Path, recipe: Recipe) -> None:
     """Put into the ONNX files what the recipe says of its input, and into each TFLite file also what of its outputs."""
-    say_input(folder / Stage.ONNX_SIMPLIFIED.file, recipe.input)
+    onnx, layouts = folder / Stage.ONNX_SIMPLIFIED.file, bundles.output_layouts(folder)
+    say_input(onnx, recipe.input)
+    order = [each.name for each in read_onnx(onnx).graph.output]
     for stage in (FORM_STAGES[form] for form in recipe.precision):
         path = folder / stage.file
         if path.exists() and stage.file_format == "onnx":
             say_input(path, recipe.input)
         elif path.exists():
-            path.write_bytes(described(path.read_bytes(), recipe))
+            path.write_bytes(described(path.read_bytes(), recipe, layouts, order))
 
 
 def _run_models(

@@ -144,7 +144,8 @@ def _fill(
     source, recipe = built.source, built.source.recipe.recipe
     reference, calibration = built.reference, built.calibration
     evaluation = read_evaluation(recipe, source.inputs)
-    check_evaluation(evaluation, reference.model, recipe.labels)
+    names = () if recipe.output.detections else recipe.labels  # of a detector they name values
+    check_evaluation(evaluation, reference.model, names)
     given = given_of(source)
     tell_given(given)
     rewritten = built.rewritten(progress=progress)

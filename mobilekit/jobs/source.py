@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekit.errors import UsageError
+from mobilekit.jobs.declared_outputs import check_outputs
 from mobilekit.models.build import (
     Reference,
     build_reference,
@@ -23,14 +23,11 @@ from mobilekit.models.build import (
     pretrained_file,
     probe_model,
 )
-from mobilekit.models.inputs import Tensors
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, library_of
 from mobilekit.models.normalization import normalize_inside, normalized
 from mobilekit.models.output_activation import activate_outputs
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.models.registry import ModelEntry
 from mobilekit.models.user import live_entry, resolve
-from mobilekit.parity.ledger.invariants import probabilities_of
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.inputs.evaluation import read_evaluation
 from mobilekit.recipes.load import DEFAULT, LoadedRecipe, load_recipe, recipe_for
@@ -41,8 +38,6 @@ from mobilekit.rewrites.engine import Rewritten, rewrite
 from mobilekit.rewrites.pixels import pixels_of
 
 Progress = Callable[[str], None]
-_TRIED = 4
-"""Inputs that tell whether outputs are probabilities."""
 
 
 @dataclass(frozen=True)
@@ -104,30 +99,12 @@ class Opened:
         pixels = pixels_of(source.recipe.recipe)
         seen = normalized(as_tensors(calibration), pixels)
         reference = build_reference(self.entry, self.options, source.weights, seen, self.model)
-        if source.recipe.recipe.output.activation:
-            _check_gives_logits(reference.model, seen)
+        check_outputs(reference.model, source.recipe.recipe.output, seen)
         normalize_inside(reference.model, pixels)
         activate_outputs(reference.model, source.recipe.recipe.output.activation)
         if source.is_trained is not None:
             reference = replace(reference, is_trained=source.is_trained)
         return Built(source, self.entry, self.options, reference, calibration)
-
-
-def _check_gives_logits(model: nn.Module, inputs: Tensors) -> None:
-    """Refuse a softmax behind a model that has one.
-
-    Raises:
-        UsageError: Its outputs are probabilities.
-    """
-    few = {name: tensor[:_TRIED] for name, tensor in inputs.items()}
-    with torch.no_grad():
-        outputs = run_in_batches(model, few, 1)
-    for name, tensor in outputs.items():
-        if kind := probabilities_of(tensor.numpy()):
-            raise UsageError(
-                f"The model's output {name} is that of a {kind} already.",
-                "Leave `output: {activation: softmax}` out of the recipe.",
-            )
 
 
 @dataclass(frozen=True)

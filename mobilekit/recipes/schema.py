@@ -90,6 +90,23 @@ class Output(Part):
     activation: Literal["softmax"] | None = Field(
         None, description="Scores that sum to 1, along the classes, of a model that returns logits."
     )
+    detections: Literal["xyxy", "yxyx"] | None = Field(
+        None,
+        description="Of a detector that returns boxes (1, N, 4), classes (1, N), scores (1, N) and how many there are "
+        "(1), floats in this order: which sides of a box its four values are, as shares of the input's width and "
+        "height. Nothing is computed; MediaPipe's ObjectDetector is told.",
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Output:
+        if self.activation and self.detections:
+            raise ValueError("a softmax is for one tensor of logits, and detections are four tensors")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = to_json(self)
+        return {key: value for key, value in content.items() if key != "detections" or value}
 
 
 class Int8(Part):

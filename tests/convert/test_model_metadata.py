@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from mobilekit.artifacts.analysis.mediapipe import why_refused
+from mobilekit.artifacts.analysis.mediapipe import tasks_for, why_refused
 from mobilekit.artifacts.inspect import input_entry, inspect
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.metadata import metadata_in
 from mobilekit.artifacts.metadata_tables import ColorSpace, ImageProperties, NormalizationOptions, TensorMetadata
+from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import pack, unpack
 from mobilekit.convert.byte_inputs import give_onnx_bytes
 from mobilekit.convert.model_metadata import described
@@ -159,3 +162,99 @@ def test_mediapipe_embeds_what_a_file_without_labels_gives(tmp_path: Path) -> No
             given = pixels.transpose(2, 0, 1)[None].astype(np.float32)
             (expected,) = LiteRTRuntime(path).run({"input": given}).values()
             np.testing.assert_array_equal(np.float32(found), expected[0])
+
+
+def convert_float(folder: Path, model: nn.Module, **parts: Any) -> Path:
+    """Return the float32 file of a net that takes the bytes of a picture of 24 pixels."""
+    recipe, onnx, made = recipe_of({**HALF, "dtype": "uint8"}, **parts), folder / "net.onnx", folder / "net.tflite"
+    write_onnx(trace(model.eval(), {"input": torch.zeros(recipe.input.shape)}), recipe.file_shapes, onnx)
+    order = [each.name for each in read_onnx(onnx).graph.output]
+    give_onnx_bytes(onnx, recipe.pixels)
+    (folder / "scratch").mkdir()
+    layouts = write_tflite(onnx, {"float32": made}, None, folder / "scratch", recipe.int8).layouts
+    made.write_bytes(described(made.read_bytes(), recipe, layouts, order))
+    return made
+
+
+def a_picture(seed: int) -> tuple[NDArray[np.uint8], Any]:
+    import mediapipe
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    return pixels, mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+
+
+def ours(path: Path, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    return dict(LiteRTRuntime(path).run({"input": pixels.transpose(2, 0, 1)[None].astype(np.float32)}))
+
+
+class Maps(nn.Module):
+    """A map of scores for each of four classes, in the picture's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layer(image).softmax(1)
+
+
+@pytest.mark.slow
+def test_mediapipe_segments_as_litert_does(tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    path = convert_float(tmp_path, Maps(), labels=LABELS)
+    assert tasks_for(inspect(path))[0] == "ImageSegmenter"
+    base = BaseOptions(model_asset_path=str(path))
+    options = vision.ImageSegmenterOptions(base_options=base, output_category_mask=True, output_confidence_masks=True)
+    pixels, image = a_picture(3)
+    with vision.ImageSegmenter.create_from_options(options) as segmenter:
+        assert segmenter.labels == ["tench", "goldfish", "great white shark", "ray"]
+        found = segmenter.segment(image)
+        masks = np.stack([each.numpy_view()[..., 0] for each in found.confidence_masks])
+        classes = found.category_mask.numpy_view()[..., 0]
+    (expected,) = ours(path, pixels)["output"]
+    np.testing.assert_array_equal(masks.transpose(1, 2, 0), expected)
+    np.testing.assert_array_equal(classes, expected.argmax(-1))
+
+
+class Detector(nn.Module):
+    """Four boxes, each a quarter of the picture, with a class and a score; outputs are not in the order of names."""
+
+    def __init__(self, sides: Sequence[int], unit: float = 1.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 4, 12, stride=12)
+        corners = torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]])
+        self.register_buffer("boxes", unit * corners[None][..., sides])
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        scores = self.layer(image / 50).flatten(2).transpose(1, 2).softmax(-1)
+        best = scores.amax(-1)
+        boxes = self.boxes + 0 * best[..., None]
+        return {"zone": boxes, "kind": scores.argmax(-1).float(), "how": best, "all": (best > 0).float().sum(1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sides", "places"), [("xyxy", [0, 1, 2, 3]), ("yxyx", [1, 0, 3, 2])])
+def test_mediapipe_detects_what_litert_gives(tmp_path: Path, sides: str, places: list[int]) -> None:
+    pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    path = convert_float(tmp_path, Detector(places), labels=LABELS, output={"detections": sides})
+    assert tasks_for(inspect(path)) == ("ObjectDetector",)
+    options = vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=str(path)))
+    pixels, image = a_picture(4)
+    with vision.ObjectDetector.create_from_options(options) as detector:
+        found = detector.detect(image).detections
+    given = ours(path, pixels)
+    names = ["tench", "goldfish", "great white shark", "ray"]
+    expected = {
+        ((place % 2) * 12, (place // 2) * 12, 12, 12, names[int(kind)], float(how))
+        for place, (kind, how) in enumerate(zip(given["kind"][0], given["how"][0], strict=True))
+    }
+    assert {
+        (*vars(each.bounding_box).values(), each.categories[0].category_name, each.categories[0].score)
+        for each in found
+    } == expected

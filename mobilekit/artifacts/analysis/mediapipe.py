@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from mobilekit.artifacts.inspect import Inspection
-from mobilekit.artifacts.metadata_tables import ColorSpace, ImageProperties, NormalizationOptions, TensorMetadata
+from mobilekit.artifacts.metadata_tables import (
+    BoundingBoxProperties,
+    ColorSpace,
+    ImageProperties,
+    NormalizationOptions,
+    TensorMetadata,
+)
 
 _ENDS = "and with `int8: {io: float32}`, or uint8, in the recipe"
 _INPUTS, _OUTPUTS = ("uint8", "float32"), ("uint8", "float32", "bool")
@@ -30,6 +36,35 @@ def why_refused(found: Inspection) -> str | None:
     if dtypes:
         return f"it reads {', '.join(_OUTPUTS)}, and no {dtypes[0]}: export {_ENDS[4:]}"
     return None
+
+
+def tasks_for(found: Inspection) -> tuple[str, ...]:
+    """Return MediaPipe's tasks that read outputs such as a file's, of one that MediaPipe does not refuse.
+
+    ImageClassifier asks for a row of scores, ImageSegmenter for one output of maps, ImageEmbedder takes any numbers,
+    and ObjectDetector four outputs whose metadata has boxes. Of two outputs it takes boxes relative to SSD's anchors,
+    which stand in metadata of its own; exports have none.
+    """
+    graphs = found.metadata.model.subgraph_metadata if found.metadata else ()
+    said = [tensor.content for graph in graphs for tensor in graph.output_tensor_metadata if tensor.content]
+    if any(isinstance(content.content_properties, BoundingBoxProperties) for content in said):
+        return ("ObjectDetector",) if len(found.outputs) == 4 else ()
+    shapes = [made.shape for made in found.outputs]
+    if all(size == 1 for shape in shapes for size in shape[1:-1]):
+        return ("ImageClassifier", "ImageEmbedder")
+    is_map = len(shapes) == 1 and len(shapes[0]) == 4
+    return ("ImageSegmenter", "ImageEmbedder") if is_map else ("ImageEmbedder",)
+
+
+def why_no_detector(found: Inspection) -> str | None:
+    """Return why ObjectDetector does not open a file that gives boxes; None where it does, or there are no boxes."""
+    has_boxes = any(len(made.shape) == 3 and made.shape[2] == 4 for made in found.outputs)
+    if not has_boxes or tasks_for(found) == ("ObjectDetector",):
+        return None
+    return (
+        "it takes boxes, classes, scores and their number, as `output: {detections: xyxy}` of a recipe says, or boxes "
+        "relative to SSD's anchors, which exports do not describe"
+    )
 
 
 def _why_no_float(described: TensorMetadata) -> str | None:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mobilekit.artifacts.analysis.mediapipe import why_refused
+from mobilekit.artifacts.analysis.mediapipe import tasks_for, why_no_detector, why_refused
 from mobilekit.artifacts.delegate import Delegation
 from mobilekit.artifacts.inspect import Inspection, Tensor, TFLiteTensor
-from mobilekit.artifacts.metadata import Metadata
+from mobilekit.artifacts.metadata import LABEL_FILES, Metadata
 from mobilekit.artifacts.metadata_tables import (
+    BoundingBoxProperties,
     ColorSpace,
-    FileType,
+    CoordinateType,
     ImageProperties,
     NormalizationOptions,
     TensorMetadata,
@@ -21,6 +22,8 @@ from mobilekit.artifacts.op_list import ListedOp
 from mobilekit.cli.render.format import count, megabytes
 
 _COLORS: dict[int, str] = {ColorSpace.RGB: "RGB ", ColorSpace.GRAYSCALE: "gray "}
+_SIDES = ("left", "top", "right", "bottom")
+_IN: dict[int, str] = {CoordinateType.RATIO: " as shares of width and height", CoordinateType.PIXEL: " in pixels"}
 _SHOWN = 5
 """Labels that a line has."""
 
@@ -47,16 +50,26 @@ def _metadata_lines(found: Inspection, metadata: Metadata) -> Iterator[str]:
     for graph in metadata.model.subgraph_metadata:
         yield f"metadata for apps{files}:"
         yield from (f"  input  {tensor.name}: {_made(tensor)}" for tensor in graph.input_tensor_metadata)
-        yield from (f"  output {tensor.name}: {_labels(tensor, metadata)}" for tensor in graph.output_tensor_metadata)
-    reason = why_refused(found)
-    if reason:
+        is_detector = any(isinstance(_what(tensor), BoundingBoxProperties) for tensor in graph.output_tensor_metadata)
+        for tensor in graph.output_tensor_metadata:
+            yield f"  output {tensor.name}: {_given(tensor, metadata, is_detector)}"
+    if reason := why_refused(found):
         yield f"MediaPipe Tasks does not open it: {reason}."
+        return
+    tasks = tasks_for(found)
+    if tasks:
+        yield f"MediaPipe Tasks: {' and '.join(tasks)} {'opens' if len(tasks) == 1 else 'open'} it."
+    if reason := why_no_detector(found):
+        yield f"MediaPipe's ObjectDetector does not: {reason}."
+
+
+def _what(tensor: TensorMetadata) -> object:
+    return tensor.content.content_properties if tensor.content else None
 
 
 def _made(tensor: TensorMetadata) -> str:
     """Return what an input is, and how an app makes it of values in 0 to 255."""
-    what = tensor.content.content_properties if tensor.content else None
-    parts = ["values"]
+    what, parts = _what(tensor), ["values"]
     if isinstance(what, ImageProperties):
         size = f" {what.default_size.height}x{what.default_size.width}" if what.default_size else ""
         parts = [f"{_COLORS.get(what.color_space, '')}picture{size}"]
@@ -67,12 +80,17 @@ def _made(tensor: TensorMetadata) -> str:
     return ", ".join(parts)
 
 
-def _labels(tensor: TensorMetadata, metadata: Metadata) -> str:
-    named = [file.name for file in tensor.associated_files if file.type == FileType.TENSOR_AXIS_LABELS]
-    if not named:
-        return "no labels (of classes, --labels FILE of an export names them)"
-    first = ", ".join(metadata.labels[:_SHOWN]) + (", ..." if len(metadata.labels) > _SHOWN else "")
-    return f"{count(len(metadata.labels), 'label')} in {named[0]}: {first}"
+def _given(tensor: TensorMetadata, metadata: Metadata, is_detector: bool) -> str:
+    """Return what an output is: its labels, or that it has none; of boxes, which sides they have."""
+    what = _what(tensor)
+    if isinstance(what, BoundingBoxProperties):
+        sides = [_SIDES[what.index.index(place)] if place in what.index else "?" for place in range(4)]
+        return f"boxes, {', '.join(sides)}" + _IN.get(what.coordinate_type, "")
+    named = [file.name for file in tensor.associated_files if file.type in LABEL_FILES]
+    if named:
+        first = ", ".join(metadata.labels[:_SHOWN]) + (", ..." if len(metadata.labels) > _SHOWN else "")
+        return f"{count(len(metadata.labels), 'label')} in {named[0]}: {first}"
+    return "values" if is_detector else "no labels (of classes, --labels FILE of an export names them)"
 
 
 def op_lines(ops: Sequence[ListedOp]) -> list[str]:

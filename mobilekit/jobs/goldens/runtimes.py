@@ -108,14 +108,16 @@ class MediaPipe(Replayer):
 
     def why_not(self, file: GoldenFile) -> str | None:
         """Return why MediaPipe does not open a file."""
-        from mobilekit.artifacts.analysis.mediapipe import why_refused
+        from mobilekit.artifacts.analysis.mediapipe import tasks_for, why_refused
         from mobilekit.artifacts.inspect import inspect
 
         if reason := super().why_not(file):
             return reason
         if len(file.outputs) != 1:
             return "its ImageClassifier reads one output"
-        return why_refused(inspect(self._bundle / file.file))
+        found = inspect(self._bundle / file.file)
+        is_read = "ImageClassifier" in tasks_for(found)
+        return why_refused(found) or (None if is_read else "its ImageClassifier reads a row of scores")
 
     def run(self, file: GoldenFile, case: GoldenCase, inputs: Tensors) -> Tensors:
         """Classify the picture."""

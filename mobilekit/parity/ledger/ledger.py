@@ -119,9 +119,11 @@ def check_evaluation(evaluation: Evaluation, reference: nn.Module, names: Sequen
     """
     one = {name: array[:1] for name, array in evaluation.inputs.items()}
     outputs = next(iter(TorchRuntime(reference).run(one).values()))
-    if names and not is_label(outputs) and outputs[0].size != len(names):
+    is_map = outputs.ndim == 4  # (N, classes, H, W)
+    if names and not is_label(outputs) and len(names) not in {outputs[0].size, *(outputs.shape[1:2] if is_map else ())}:
+        count = f"{outputs.shape[1]} maps" if is_map else f"{outputs[0].size} outputs"
         raise UsageError(
-            f"There are {len(names)} labels ({names[0]} to {names[-1]}), and the model has {outputs[0].size} outputs.",
+            f"There are {len(names)} labels ({names[0]} to {names[-1]}), and the model has {count}.",
             "--labels, or `labels` of the recipe, names each output of the model, in their order.",
         )
     check_labels(evaluation, outputs)

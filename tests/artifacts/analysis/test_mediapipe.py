@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from mobilekit.artifacts.analysis.mediapipe import why_refused
+from mobilekit.artifacts.analysis.mediapipe import tasks_for, why_no_detector, why_refused
 from mobilekit.artifacts.inspect import Inspection, TFLiteTensor
 from mobilekit.artifacts.metadata import Metadata
 from mobilekit.artifacts.metadata_tables import (
+    BoundingBoxProperties,
     ColorSpace,
     Content,
     ImageProperties,
@@ -68,3 +69,31 @@ def test_reasons(changes: dict[str, Any], reason: str) -> None:
     said = why_refused(replace(found(**changes), **metadata))
     assert said is not None
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("shapes", "tasks"),
+    [
+        ([(1, 4)], ("ImageClassifier", "ImageEmbedder")),
+        ([(1, 4), (1, 7)], ("ImageClassifier", "ImageEmbedder")),
+        ([(1, 1, 1, 4)], ("ImageClassifier", "ImageEmbedder")),
+        ([(1, 6, 6, 4)], ("ImageSegmenter", "ImageEmbedder")),
+        ([(1, 6, 6, 4), (1, 4)], ("ImageEmbedder",)),
+        ([(1, 9, 4), (1, 9, 2)], ("ImageEmbedder",)),
+    ],
+)
+def test_tasks_by_what_comes_out(shapes: list[tuple[int, ...]], tasks: tuple[str, ...]) -> None:
+    assert tasks_for(found(outputs=tuple(tensor("float32", *shape) for shape in shapes))) == tasks
+
+
+def test_a_detector_has_boxes_in_its_metadata() -> None:
+    shapes = [(1, 9, 4), (1, 9), (1, 9), (1,)]
+    plain = found(outputs=tuple(tensor("float32", *shape) for shape in shapes))
+    assert "as `output: {detections: xyxy}` of a recipe says" in (why_no_detector(plain) or "")
+    assert plain.metadata
+    (graph,) = plain.metadata.model.subgraph_metadata
+    boxes = (TensorMetadata(content=Content(BoundingBoxProperties())),)
+    said = Metadata(ModelMetadata(subgraph_metadata=(replace(graph, output_tensor_metadata=boxes),)))
+    told = replace(plain, metadata=said)
+    assert (tasks_for(told), why_no_detector(told)) == (("ObjectDetector",), None)
+    assert why_no_detector(found()) is None
