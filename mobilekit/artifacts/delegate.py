@@ -103,7 +103,8 @@ def _reason(node: dict[str, Any], tensors: dict[int, dict[str, Any]]) -> str:
     op = node["op_name"]
     indices = [int(index) for index in _present(node["inputs"]) if int(index) in tensors]
     types = {tensors[index]["dtype"].__name__ for index in indices}
-    if "int16" in types:
+    made = {tensors[int(index)]["dtype"].__name__ for index in _present(node["outputs"]) if int(index) in tensors}
+    if "int16" in types | made:
         return "XNNPACK has no kernels for int16: LiteRT's own run it"
     quantized = bool(types & {"int8", "uint8"})
     if op in _NO_KERNEL:

@@ -137,7 +137,7 @@ def _end(error: BaseException) -> int:
         fail("interrupted; nothing was left behind.")
         return INTERRUPTED
     if hasattr(error, "format_message"):  # click's own usage errors
-        message = error.format_message()
+        message = error.format_message().replace(": Value error, ", ": ")  # where click tells what pydantic raised
         if message:  # without a command, the help was printed and is all there is to say
             fail(message, "Add --help to see what the command takes.")
         return 2

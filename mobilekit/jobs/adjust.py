@@ -101,8 +101,8 @@ def _picture(spec: Input, chosen: Mapping[str, Any]) -> Input:
         problem = error.errors()[0]
         place = f"{_option(problem['loc'][0])}: " if problem["loc"] else ""
         told = problem["msg"].removeprefix("Value error, ")
-        options = ", ".join(map(_option, chosen or ["input-size"]))
-        raise UsageError(f"{place}{told}.", f"Of {options}, and `input` of the recipe, all have to fit.") from error
+        options = " or ".join(map(_option, problem["loc"][:1] or chosen or ["input-size"]))
+        raise UsageError(f"{place}{told}.", f"Change {options}, or `input` of the recipe.") from error
     # What neither the recipe nor an option says stays unsaid: `given` of a manifest calls it assumed.
     changed = {key: value for key, value in checked if value != getattr(spec, key)}
     return spec.model_copy(update=changed)

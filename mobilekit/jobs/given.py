@@ -30,7 +30,12 @@ def given_of(source: Source) -> tuple[Given, ...]:
         path is not None and path.suffix == ".npz" for path in (source.calibration, source.inputs)
     )
     found = (
-        Given("size", f"{spec.size_words}{_frame(recipe)}{others}", loaded.origin_of("size"), "--input-size"),
+        Given(
+            "size",
+            f"{spec.size_words}{_frame(recipe)}{others}",
+            loaded.origin_of("size"),
+            "--input-size, --input-from" if spec.frame else "--input-size",
+        ),
         _of_color(loaded, arrays),
         _of_picture(
             "normalization",

@@ -12,7 +12,8 @@ from fractions import Fraction
 
 MOST_PHASES = 16
 """The q of a factor p/q: a pass multiplies each pixel by q filters of p and more weights, most of which are 0."""
-
+_DIGITS = 4
+"""Of a crop: enough to tell each length of a resized side below 4096 from the next."""
 
 Part = tuple[Fraction, Fraction]
 """Of rows or columns: the pixel at which it begins, and how many become one."""
@@ -41,7 +42,7 @@ def parts_of(frame: tuple[int, int], sides: tuple[int, int], resized_side: int, 
 
 
 def refusal_of(frame: tuple[int, int], sides: tuple[int, int], resized_side: int, mode: str) -> str | None:
-    """Return why a frame cannot be scaled inside a file, with one that can; None where it can.
+    """Return why a frame cannot be scaled inside a file, with a crop and a frame that can; None where it can.
 
     Args:
         frame: As `parts_of` takes it.
@@ -49,7 +50,7 @@ def refusal_of(frame: tuple[int, int], sides: tuple[int, int], resized_side: int
         resized_side: Likewise.
         mode: Likewise.
     """
-    steps = [step for _start, step in parts_of(frame, sides, resized_side, mode)]
+    steps = _steps(frame, sides, resized_side, mode)
     words = "{}x{}".format(*frame)
     if min(steps) < 1:
         least = [math.ceil(Fraction(side * resized_side, min(sides))) for side in sides]
@@ -58,22 +59,49 @@ def refusal_of(frame: tuple[int, int], sides: tuple[int, int], resized_side: int
         return None
     factors = " and ".join(map(str, dict.fromkeys(steps)))
     told = f"the frame {words} is scaled by {factors}, which takes {_phases(steps)} filters, and {MOST_PHASES} are most"
-    near = next(filter(None, (_fitting(frame, by, sides, resized_side, mode) for by in range(1, max(frame)))), None)
-    return f"{told}; {near} would do" if near else told
+    ways = [
+        way
+        for way in (
+            next(
+                filter(None, (_crop_near(frame, sides, resized_side, by, mode) for by in range(1, resized_side))), None
+            ),
+            next(
+                filter(None, (_frame_near(frame, by, sides, resized_side, mode) for by in range(1, max(frame)))), None
+            ),
+        )
+        if way
+    ]
+    return f"{told}; {', or '.join(ways)} would do" if ways else told
+
+
+def _steps(frame: tuple[int, int], sides: tuple[int, int], resized_side: int, mode: str) -> list[Fraction]:
+    return [step for _start, step in parts_of(frame, sides, resized_side, mode)]
 
 
 def _phases(steps: list[Fraction]) -> int:
     return math.lcm(*(step.denominator for step in steps))
 
 
-def _fitting(frame: tuple[int, int], by: int, sides: tuple[int, int], resized_side: int, mode: str) -> str | None:
-    """Return a frame that is scaled by a simpler factor, its shorter side or both so many pixels smaller or larger."""
+def _scales(steps: list[Fraction]) -> bool:
+    """Return whether files can scale by these factors, and do: who asks for a frame wants no cut-out."""
+    return min(steps) > 1 and _phases(steps) <= MOST_PHASES
+
+
+def _crop_near(frame: tuple[int, int], sides: tuple[int, int], resized_side: int, by: int, mode: str) -> str | None:
+    """Return a crop of which the frame is scaled by a simpler factor, so many pixels of the resized side away."""
+    for tried in (resized_side - by, resized_side + by):
+        if tried >= min(sides) and _scales(_steps(frame, sides, tried, mode)):
+            return f"crop {round(min(sides) / tried, _DIGITS):g}"
+    return None
+
+
+def _frame_near(frame: tuple[int, int], by: int, sides: tuple[int, int], resized_side: int, mode: str) -> str | None:
+    """Return a frame that is scaled by a simpler factor, its shorter side or both so many pixels smaller.
+
+    A camera has its sizes, and an app can cut a smaller frame out of one.
+    """
     height, width = frame
-    for change in (-by, by):
-        for tried in ((height + change, width + change), (height + change, width), (height, width + change)):
-            if min(tried) < 1:
-                continue
-            steps = [step for _start, step in parts_of(tried, sides, resized_side, mode)]
-            if min(steps) >= 1 and _phases(steps) <= MOST_PHASES:
-                return "{}x{}".format(*tried)
+    for tried in ((height - by, width - by), (height - by, width), (height, width - by)):
+        if min(tried) >= 1 and _scales(_steps(tried, sides, resized_side, mode)):
+            return "{}x{} of its center".format(*tried)
     return None

@@ -41,6 +41,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     done = cli("export", TINY, *sizes, *numbers, *where)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "32x24 of a frame of 80x56, scaled inside the files by 0.1 million multiplications" in done.stdout
+    assert "million multiplications (--input-size, --input-from)" in done.stdout
     return folder / "out"
 
 
@@ -133,7 +134,10 @@ def test_apps_have_nothing_to_scale(bundle: Path, cli: Cli) -> None:
     ("options", "said"),
     [
         (("--input-from", "frame:30x60"), "the frame 30x60 is smaller than the crop, which needs 32x32 or more."),
-        (("--input-from", "frame:69x69"), "69x69 is scaled by 69/32, which takes 32 filters, and 16 are most; 68x68"),
+        (
+            ("--input-from", "frame:69x69"),
+            "69x69 is scaled by 69/32, which takes 32 filters, and 16 are most; crop 0.9697, or 68x68",
+        ),
         (("--input-from", "60x60"), "--input-from 60x60 is no frame."),
         (("--input-from", "frame:60x5000"), "--input-from frame:60x5000 is no frame."),
         (("--input-from", "frame:64x64", "--resize", "area"), "bilinear, bicubic or lanczos, and not by area."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -41,14 +43,36 @@ def test_a_stretched_one_has_two_factors() -> None:
     assert parts_of((480, 640), (224, 112), 128, "stretch") == ((30, Fraction(15, 8)), (40, 5))
 
 
-@given(st.tuples(st.integers(64, 700), st.integers(64, 700)), st.integers(32, 64))
-def test_another_frame_that_is_named_can_be_scaled(frame: tuple[int, int], side: int) -> None:
-    refusal = refusal_of(frame, (side, side), side, "crop")
-    if refusal is not None:
-        named = refusal.split("; ")[1].removesuffix(" would do")
-        height, width = map(int, named.split("x"))
-        assert refusal_of((height, width), (side, side), side, "crop") is None
-        assert max(abs(height - frame[0]), abs(width - frame[1])) <= side
+def named_in(refusal: str, frame: tuple[int, int], crop: float) -> list[tuple[tuple[int, int], float]]:
+    """The ways out that a refusal names: each a frame and a crop."""
+    frames = re.findall(r"(\d+)x(\d+) of its center", refusal)
+    crops = re.findall(r"crop (0\.\d+|1)\b", refusal)
+    return [((int(h), int(w)), crop) for h, w in frames] + [(frame, float(each)) for each in crops]
+
+
+@given(st.tuples(st.integers(70, 700), st.integers(70, 700)), st.integers(32, 64), st.floats(0.5, 1))
+def test_the_ways_out_that_are_named_scale(frame: tuple[int, int], side: int, crop: float) -> None:
+    try:
+        Input(size=side, crop=crop, frame=frame)
+    except ValidationError as error:
+        for tried, share in named_in(str(error), frame, crop) if "would do" in str(error) else ():
+            spec = Input(size=side, crop=share, frame=tried)
+            assert spec.frame_parts is not None and spec.frame_parts[0][1] > 1, "it is scaled, and not only cut"
+            assert tried <= frame
+
+
+CAMERAS = [(480, 640), (640, 480), (720, 1280), (1080, 1920), (480, 480), (640, 640)]
+
+
+@pytest.mark.parametrize("frame", CAMERAS)
+def test_a_camera_has_an_answer_for_each_common_input(frame: tuple[int, int]) -> None:
+    """A file, or a crop near the one that was asked for, which is less than a hundredth of the picture off mostly."""
+    for side, crop in itertools.product((192, 224, 240, 256), (0.875, 0.9, 0.95, 1.0)):
+        refusal = refusal_of(frame, (side, side), round(side / crop), "crop")
+        if refusal is not None:
+            ((_frame, near),) = [way for way in named_in(refusal, frame, crop) if way[0] == frame]
+            assert Input(size=side, crop=near, frame=frame).frame == frame
+            assert abs(near - crop) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -56,7 +80,10 @@ def test_another_frame_that_is_named_can_be_scaled(frame: tuple[int, int], side:
     [
         ({"frame": (200, 300)}, "the frame 200x300 is smaller than the crop, which needs 256x256 or more"),
         ({"size": (96, 128), "frame": (100, 200)}, "smaller than the crop, which needs 110x147 or more"),
-        ({"frame": (481, 481)}, "481x481 is scaled by 481/256, which takes 256 filters, and 16 are most; 480x480"),
+        (
+            {"frame": (481, 481)},
+            "481x481 is scaled by 481/256, which takes 256 filters, and 16 are most; crop 0.8649, or 480x480 of",
+        ),
         ({"frame": (480, 480), "resize": {"filter": "area"}}, "not by area"),
         ({"frame": (480, 480), "resize": {"antialias": False}}, "not by bicubic without antialiasing"),
         ({"frame": (480, 480), "resize": {"mode": "pad"}}, "and not padded"),

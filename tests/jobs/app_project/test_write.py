@@ -119,3 +119,9 @@ def test_which_numbers_a_platform_takes(platform: str, taken: tuple[str, ...], r
     assert [reason(dtype, "onnx") for dtype in refused] == [None] * len(refused)
     advised = [dtype for dtype in refused if "io: float32" in str(reason(dtype))]
     assert advised == [dtype for dtype in refused if dtype in ("int8", "int16")]
+
+
+def test_another_platform_is_refused_in_one_sentence(tmp_path: Path, cli: Cli) -> None:
+    done = cli("app", "pyhton", tmp_path, "-o", tmp_path / "app")
+    said = "error: Invalid value for 'platform': 'pyhton' is not one of 'web', 'android', 'python'."
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, said)
