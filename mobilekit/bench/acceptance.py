@@ -8,30 +8,14 @@ for. (That its output arrived whole is the workspace's to see: it raises where t
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator, Mapping
 
+from mobilekit.bench import tool_words
 from mobilekit.bench.output import Delegate, Output, Timing, agrees
 
 _WITHOUT = "run without it, or take a model that it supports"
 _LONGEST_QUOTE = 200
-_GENERIC = ("Benchmarking failed", "usage:")
-_SIGNAL_HINTS = {
-    "SIGKILL": "the device may be out of memory: close apps, or take a smaller model",
-    "SIGILL": "the binary has instructions that this processor lacks: take the one for its ABI",
-    "SIGSEGV": "take another version of benchmark_model, and leave out delegates whose library is not on the device",
-    "SIGTERM": "something ended it from outside: run again",
-}
-# What the tool or a shell says, and what helps.
-_HINTS = {
-    "Could not open": "check that the file is on the device and may be read",
-    "not a valid Flatbuffer": "check that the file is a whole TFLite model, with `mobilekit inspect`",
-    "find op for builtin opcode": "the tool is older than the file: take a newer benchmark_model",
-    "Failed to parse flag": "correct the flag's value",
-    "CANNOT LINK": "push the library that is missing, or take a benchmark_model that is linked statically",
-    "shared libraries": "bring the library that is missing, or take a benchmark_model that is linked statically",
-    "Permission denied": "keep the binary where programs may run, as /data/local/tmp, and let it be executable",
-    "Exec format": "the binary is for another ABI: take the one that `mobilekit devices` names",
-    "not executable": "the binary is for another ABI: take the one that `mobilekit devices` names",
-}
+_MOST_MB = 1 << 20  # a TiB, more than any device that runs this has
 
 
 def rejection_reason(output: Output, *, exit_code: int, graph: str, wanted_delegate: str | None = None) -> str | None:
@@ -49,6 +33,7 @@ def rejection_reason(output: Output, *, exit_code: int, graph: str, wanted_deleg
         or _of_request(output, graph)
         or _of_idle_delegate(output.delegates, wanted_delegate)
         or _of_results(output)
+        or _of_impossible_figures(output)
     )
 
 
@@ -78,10 +63,13 @@ def _of_idle_delegate(delegates: tuple[Delegate, ...], wanted: str | None) -> st
 def _of_exit(output: Output, exit_code: int) -> str | None:
     words = _last_words(output)
     said = f', saying "{words}"' if words else ""
+    if exit_code and tool_words.PINNING in words:
+        hint = _hint(words, "name other cores with --cpus, or leave it out", tool_words.PINNING_HINTS)
+        return f"taskset could not pin benchmark_model to these cores (exit status {exit_code}){said}; {hint}."
     if exit_code == 0:
         return f"benchmark_model failed{said}; {_hint(words)}." if output.failed else None
     if name := _signal_name(exit_code):
-        hint = _SIGNAL_HINTS.get(name, "take another version of benchmark_model")
+        hint = tool_words.SIGNAL_HINTS.get(name, "take another version of benchmark_model")
         return f"benchmark_model was ended by {name} (exit status {exit_code}){said}; {hint}."
     if exit_code == 126:
         hint = _hint(words, "check that the binary is for this device's ABI and executable")
@@ -94,13 +82,17 @@ def _of_exit(output: Output, exit_code: int) -> str | None:
 
 def _last_words(output: Output) -> str:
     """Return the first error, which names the cause of those after it."""
-    errors = [error for error in output.errors if not error.startswith(_GENERIC)] or list(output.errors)
+    errors = [error for error in output.errors if not error.startswith(tool_words.GENERIC)] or list(output.errors)
     words = errors[0] if errors else ""
     return words if len(words) <= _LONGEST_QUOTE else f"{words[:_LONGEST_QUOTE]}…"
 
 
-def _hint(words: str, otherwise: str = "run it by hand to see all that it says") -> str:
-    return next((hint for part, hint in _HINTS.items() if part in words), otherwise)
+def _hint(
+    words: str,
+    otherwise: str = "run it by hand to see all that it says",
+    hints: Mapping[str, str] = tool_words.HINTS,
+) -> str:
+    return next((hint for part, hint in hints.items() if part in words), otherwise)
 
 
 def _signal_name(exit_code: int) -> str | None:
@@ -115,6 +107,8 @@ def _of_request(output: Output, graph: str) -> str | None:
     if output.unconsumed:
         flags = " ".join(output.unconsumed)
         return f"This benchmark_model does not know {flags}, and ran without; leave it out, or take a newer build."
+    if len(output.graphs) > 1:
+        return f"This is the text of {len(output.graphs)} runs, not of one; run one model, once."
     if output.graph is None:
         return "benchmark_model does not say which model it ran; take another build of it."
     if output.graph != graph:
@@ -143,14 +137,45 @@ def _of_results(output: Output) -> str | None:
     return None
 
 
+def _of_impossible_figures(output: Output) -> str | None:
+    """Name the first figure that no run can have."""
+    what = next(_impossible(output), None)
+    return (
+        f"benchmark_model printed what cannot be: {what}; run again, with another build if that stays."
+        if what
+        else None
+    )
+
+
+def _impossible(output: Output) -> Iterator[str]:
+    summary, memory = output.summary, output.memory
+    times = {
+        "initialization": output.init_us,
+        "first inference": output.first_inference_us,
+        "warm-up": summary.warmup_us if summary else None,
+    }
+    yield from (f"a time of {us:g} us for the {name}" for name, us in times.items() if us is not None and us < 0)
+    for name, mb in vars(memory).items():
+        if mb is not None and not 0 <= mb <= _MOST_MB:
+            yield f"{mb:g} MB of memory ({name.removesuffix('_mb')})"
+    if output.warmup and output.warmup.count and not _is_possible(output.warmup):
+        yield "figures of the warm-up that contradict each other"
+    for delegate in output.delegates:
+        if None not in (delegate.replaced, delegate.total) and (delegate.replaced or 0) > (delegate.total or 0):
+            yield f"{delegate.name} took {delegate.replaced} of {delegate.total} ops"
+
+
 def _is_possible(timing: Timing) -> bool:
     """Say whether the figures can be of one series of runs; the mean may be rounded at its sixth digit."""
     low, mean, high = timing.min, timing.mean, timing.max
     if low is None or mean is None or high is None or timing.first is None or timing.current is None:
         return False
     inside = [timing.first, timing.current, timing.p5, timing.median, timing.p95]
+    percentiles = [figure for figure in (timing.p5, timing.median, timing.p95) if figure is not None]
     return (
         low >= 0
         and low * (1 - 1e-5) <= mean <= high * (1 + 1e-5)
         and all(low <= figure <= high for figure in inside if figure is not None)
+        and percentiles == sorted(percentiles)
+        and (timing.count > 1 or low == high)
     )

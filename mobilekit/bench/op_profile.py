@@ -62,6 +62,11 @@ class OpProfile:
         return tuple(op for op in self.ops if op.section == section)
 
     @property
+    def is_possible(self) -> bool:
+        """Whether no time is below 0."""
+        return all(op.mean_us >= 0 for op in self.ops)
+
+    @property
     def run(self) -> tuple[ProfileRow, ...]:
         """The ops of the graph itself: together the time of a run."""
         return tuple(op for op in self.of("run") if op.subgraph == 0)
@@ -126,7 +131,7 @@ def _read_row(line: str, columns: _Columns, section: Section, subgraph: int) -> 
         return
     mean = read_milliseconds(words[percent - 1])
     called = read_count(words[percent + 3])
-    if mean is None or called is None:
+    if mean is None or called is None or not any(words[:kind]):
         return
     # Split again, so that the name, which comes last, keeps its own separators.
     rest = line.split(columns.separator, percent + 4)[percent + 4 :]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeVar
 
+from mobilekit.bench.tool_words import NO_TROUBLE, TROUBLE
+
 _Number = TypeVar("_Number", int, float)
 Extent = Literal["completely", "partially", "not", "failed", "applied", "created"]
 
@@ -103,6 +105,8 @@ class Output:
     """All that is known from the output of one run of the tool. None, or empty: it did not say."""
 
     graph: str | None
+    graphs: tuple[str, ...]
+    """The graph of each run that the text has; more than one are of several runs."""
     requested_runs: int | None
     """At least so many measured runs were asked for."""
     warmup: Timing | None
@@ -221,13 +225,6 @@ _LIBRARY_NAME = re.compile(r"TfLite(\w+?)Delegate(?:V\d+)?")
 _LITERT_NPU = "DispatchDelegate"
 """What LiteRT hands its graph for an NPU to."""
 _LITERT_GPU = "LITERT_"  # LITERT_CL, and the like for other interfaces of GPUs
-# What says that something went wrong, in versions and shells that print no level.
-_TROUBLE = re.compile(
-    r"Benchmarking failed|Failed to (?:apply|load|parse|initialize|allocate|resize|construct|invoke)|Could not open"
-    r"|is not a valid Flatbuffer|model allocation is null|Please specify the name|Disallowed CPU fallback"
-    r"|CANNOT LINK EXECUTABLE|error while loading shared libraries|Exec format error|not executable|Permission denied"
-    r"|No such file or directory|not found|Segmentation fault|Illegal instruction|Bus error|Aborted|Killed"
-)
 
 
 def parse_output(stdout: str, stderr: str = "") -> Output:
@@ -245,6 +242,7 @@ def parse_output(stdout: str, stderr: str = "") -> Output:
     exact = summary if summary and summary.resolution_us == 0 else None
     return Output(
         graph=_first(found, "graph") or _first(found, "loading"),
+        graphs=tuple(found.get("graph") or found.get("loading") or ()),
         requested_runs=_requested_runs(found),
         warmup=warmup,
         measured=measured,
@@ -299,6 +297,8 @@ def _read_timing(text: str) -> Timing | None:
     if [key for key, _, _ in words[1:]] not in _SHAPES:
         words = words[:-1]  # the line is cut, perhaps inside this figure
     figures = {key: read_figure(word) for key, _, word in words[1:]}
+    if (figures.get("std") or 0) < 0:  # the root of a rounding error below 0, as a whole number: not known
+        figures["std"] = None
     timing = Timing(count, **{field: figures.get(key) for key, field in (_KEYS | _PERCENTILES).items()})
     if "first" not in figures and (count == 1 or "(all same)" in text):
         same = timing.current
@@ -398,5 +398,9 @@ def _read_errors(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         message.strip()
         for level, message in messages
-        if message.strip() and (level in _ERROR_LEVELS or (not level and _TROUBLE.search(message)))
+        if message.strip() and (level in _ERROR_LEVELS or (not level and _is_trouble(message)))
     )
+
+
+def _is_trouble(message: str) -> bool:
+    return bool(TROUBLE.search(message)) and not NO_TROUBLE.search(message)

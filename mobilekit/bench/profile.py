@@ -65,9 +65,9 @@ class Profile(Jsonable):
     undelegated_ms: float
     """Time outside the delegate."""
     by_kind: dict[str, float]
-    """Time of each kind of work, the largest first."""
+    """Time of each kind of work, the largest first; without those of which no op's time is known."""
     by_module: dict[str, float]
-    """Time of each module, paths cut to their first two parts, the largest first; empty without alignment."""
+    """Time of each module, in the same way, paths cut to their first two parts; empty without alignment."""
     partitions: int
     undelegated: tuple[UndelegatedTime, ...]
     ops: tuple[OpTime, ...]
@@ -105,7 +105,8 @@ class Profile(Jsonable):
 def _sums(ops: Iterable[OpTime], key: Callable[[OpTime], str]) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     for each in ops:
-        sums[key(each)] += each.ms or 0
+        if each.ms is not None:
+            sums[key(each)] += each.ms
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 

@@ -72,6 +72,10 @@ class ToolEngine(Engine):
         profile = parse_op_profile(said)
         if not profile.ops:
             raise ToolError(f"benchmark_model printed no profile of {file.name}.")
+        if not profile.is_possible:
+            raise ToolError(
+                f"benchmark_model printed times below 0 in the profile of {file.name}.", "Profile it again."
+            )
         return profile
 
     def _run(self, file: Path, settings: RunSettings, profile: ProfileKind = "none") -> tuple[Output, str | None, str]:

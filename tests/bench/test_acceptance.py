@@ -91,7 +91,11 @@ def test_real_failures_are_refused_with_their_words(name: str, words: str) -> No
         (126, "", "cannot be run (exit status 126); check that the binary is for this device's ABI"),
         (127, "sh: ./b: inaccessible or not found\n", 'was not found (exit status 127), saying "sh: ./b: inaccessible'),
         (127, "", "was not found (exit status 127); check its path"),
-        (1, 'CANNOT LINK EXECUTABLE "./b": library "l.so" not found\n', "; push the library that is missing"),
+        (
+            1,
+            'CANNOT LINK EXECUTABLE "./b": library "l.so" not found\n',
+            "; bring the library that is missing with --push-lib",
+        ),
         (255, "", "ended with exit status 255; run it by hand"),
     ],
 )
@@ -163,7 +167,77 @@ def test_inferences_below_a_microsecond_do_not_contradict_themselves() -> None:
 
 
 def test_two_runs_are_not_one() -> None:
-    assert "result lines is 4, where" in str(_judge(_sample(_NEW) * 2, _NEW_GRAPH))
+    two = _sample(_NEW) * 2
+    assert "the text of 2 runs, not of one" in str(_judge(two, _NEW_GRAPH))
+    assert "result lines is 4, where" in str(_judge(_sample(_NEW) + _sample(_NEW).replace("Graph: [", ""), _NEW_GRAPH))
+    cut = _sample(_NEW)[: _sample(_NEW).index("count=50 ")]  # one that died before its result, and another
+    whole = re.sub(r"INFO: count=.*\n", "", _sample(_NEW), count=1)
+    assert "the text of 2 runs" in str(_judge(cut + whole, _NEW_GRAPH)), "they add up to two lines of results"
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "words"),
+    [
+        (
+            1,
+            'error: "/data/local/tmp/benchmark_model": program alignment (4096) cannot be smaller than system page size'
+            " (16384)\n",
+            'page size (16384)"; the device has pages of 16 KB: take a newer build',
+        ),
+        (1, "error: only position independent executables (PIE) are supported.\n", "older than this Android"),
+        (
+            1,
+            "taskset: failed to set pid 7's affinity: Invalid argument\n",
+            "taskset could not pin benchmark_model to these cores (exit status 1), saying \"taskset: failed to set pid 7's "
+            'affinity: Invalid argument"; cores of this mask are off',
+        ),
+        (
+            1,
+            "taskset: can't set pid 0's affinity: Operation not permitted\n",
+            "may choose no cores|lets adb's shell choose no",
+        ),
+        (1, "/system/bin/sh: taskset: Operation not permitted\n", "lets adb's shell choose no cores"),
+        (
+            1,
+            "WARNING: linker: benchmark_model: unused DT entry: type 0x6ffffffe arg 0x1 (not found)\nerror: no such lib\n",
+            'saying "error: no such lib"',
+        ),
+    ],
+)
+def test_the_words_of_linkers_and_taskset_are_given(code: int, stderr: str, words: str) -> None:
+    reason = _judge("", "m.tflite", stderr, exit_code=code)
+    assert reason is not None and re.search(words if "|" in words else re.escape(words), reason), reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("Init: ", "Init: -", "a time of -"),
+        ("First inference: ", "First inference: -", "for the first inference"),
+        ("overall=", "overall=-", "MB of memory (overall)"),
+        ("init=", "init=-", "MB of memory (init)"),
+        ("overall=", "overall=9999999", "MB of memory (overall)"),
+        ("Replacing 88 out of 88", "Replacing 3 out of 2", "XNNPACK took 3 of 2 ops"),
+        ("p5=5899 median=6041", "p5=6041 median=5899", "contradict each other"),
+        (
+            "count=1 curr=612004 ",
+            "count=1 first=612004 curr=612004 min=612004 max=612005 avg=612004 std=0 ",
+            "the warm-up that",
+        ),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(old: str, new: str, words: str) -> None:
+    text = _sample(_NEW)
+    assert old in text, "the sample has it"
+    assert words in str(_judge(text.replace(old, new), _NEW_GRAPH))
+
+
+def test_a_deviation_below_zero_is_not_known() -> None:
+    """The tool prints the least whole number for the root of what rounding has put below 0."""
+    text = re.sub(r"std=\d+", "std=-9223372036854775808", _sample(_NEW))
+    output = parse_output(text)
+    assert output.measured is not None and output.measured.std is None
+    assert _judge(text, _NEW_GRAPH) is None
 
 
 @pytest.mark.parametrize(("name", "graph"), [(_BASIC, _GRAPH), (_NEW, _NEW_GRAPH)])

@@ -52,6 +52,16 @@ def _summary_rows(text: str) -> list[str]:
     return [line for line in text.splitlines() if re.match(r"\s*[A-Z0-9_]+,?\s+[0-9]+[,\s]", line)]
 
 
+def test_rows_that_cannot_be() -> None:
+    text = (DATA / _TABLES).read_text()
+    row = next(line for line in text.splitlines() if "CONV_2D" in line)
+    kind, first, mean, *rest = row.strip().split("\t")
+    below = text.replace(row, "\t".join(["\t", kind, first, f"-{mean.strip()}", *rest]))
+    assert parse_op_profile(text).is_possible and not parse_op_profile(below).is_possible
+    nameless = text.replace(row, row.replace("CONV_2D", "       ", 1))
+    assert len(parse_op_profile(nameless).ops) == len(parse_op_profile(text).ops) - 1, "a row without a type is none"
+
+
 def test_a_row_of_each_form() -> None:
     tables, csv = parse_sample(_TABLES).run, parse_sample(_CSV).run
     parts = ["tf.nn.relu/Relu", "tf.math.add/Add", "tf.nn.convolution/convolution", "tf.math.add/Add/y"]

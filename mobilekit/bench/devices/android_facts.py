@@ -23,6 +23,7 @@ _PROPERTIES = (
     "ro.kernel.qemu",
     "ro.boot.qemu",
 )
+_COLDEST, _HOTTEST = -40.0, 100.0  # degrees Celsius; what lies beyond is a driver's word for "unknown"
 _EMULATORS = ("goldfish", "ranchu")
 # By the 19th byte of a program, the low one of e_machine (System V gABI 4.1), as text: 0x3E x86-64, 0x03 x86, 0x28 ARM;
 # 0xB7, AArch64, is not UTF-8.
@@ -70,16 +71,29 @@ def parse_state(answer: str, cores: tuple[Core, ...]) -> DeviceState:
     thermal, _, rest = answer.partition("section=battery\n")
     battery, _, frequencies = rest.partition("section=frequencies\n")
     level, scale = _number(r"level", battery), _number(r"scale", battery)
-    tenths = _number(r"temperature", battery)
+    celsius = _celsius(battery)
     if re.search(r"^\s*present: false", battery, re.MULTILINE):
-        level = tenths = None
+        level = celsius = None
     said = _values(frequencies)
     return DeviceState(
-        thermal_status=_number(r"Thermal Status", thermal),
+        thermal_status=_thermal_status(thermal),
         battery_percent=None if level is None else round(100 * level / (scale or 100)),
-        battery_celsius=None if tenths is None else tenths / 10,
+        battery_celsius=celsius,
         frequencies_khz=tuple(_kilohertz(said, core.index, "scaling_cur_freq") for core in cores),
     )
+
+
+def _thermal_status(answer: str) -> int | None:
+    """Return the status that somebody measures: without a driver ("HAL") it is 0 for ever, unless it was set by hand."""
+    idle = re.search(r"^\s*HAL Ready: false", answer, re.MULTILINE)
+    set_by_hand = re.search(r"^\s*IsStatusOverride: true", answer, re.MULTILINE)
+    return None if idle and not set_by_hand else _number(r"Thermal Status", answer)
+
+
+def _celsius(battery: str) -> float | None:
+    """Return the temperature of a battery, which says it in tenths; None for one that no battery has."""
+    tenths = _number(r"temperature", battery)
+    return None if tenths is None or not _COLDEST <= tenths / 10 <= _HOTTEST else tenths / 10
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:

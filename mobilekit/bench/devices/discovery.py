@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 
 from mobilekit.bench.devices.adb_address import Address, server_address
+from mobilekit.bench.devices.adb_states import (
+    NO_SERIAL,
+    PASSING,
+    PROBLEMS,
+    READY,
+    SAID_OF_REFUSALS,
+    UNKNOWN_STATE,
+    WITHOUT_SERIAL,
+)
 from mobilekit.bench.devices.wire import Refused, Wire
 from mobilekit.errors import DeviceError
 
-_READY = "device"
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 20.0
 _SETTLE_SECONDS = 3.0
-# A device passes through these while it is being found.
-_PASSING = ("authorizing", "connecting")
-
-# For each of adb's states: what is the matter with {serial}, and what to do. {reason} is adb's own, in brackets.
-_PROBLEMS = {
-    "unauthorized": (
-        "{serial} has not allowed this computer to debug it.",
-        'Unlock its screen, accept "Allow USB debugging?", and try again.',
-    ),
-    "offline": (
-        "{serial} is offline: it is connected but does not answer.",
-        "Plug it in again, or run `adb reconnect offline`.",
-    ),
-    "no permissions": (
-        "This user may not open the USB device {serial}{reason}.",
-        "Install udev rules for it (android-sdk-platform-tools-common), run `adb kill-server`, and plug it in again.",
-    ),
-    "authorizing": ("{serial} is still connecting.", "Unlock its screen, and try again in a few seconds."),
-    "connecting": ("{serial} is still connecting.", "Try again in a few seconds."),
-    "not found": ("{serial} is not there any more.", "Plug it in again; `mobilekit devices` lists what adb sees."),
-}
-_OTHER = (
-    "{serial} is in the state {state!r}, not running Android.",
-    "Start Android on it, for example with `adb reboot`.",
-)
+# A serial number may hold blanks (a name of mDNS: "adb-1A2B-xYz (2)._adb-tls-connect._tcp"), and so may the reason of
+# `no permissions`: a line is parted at the first word that is a state. One that is not known follows the first word.
+_STATES = "|".join(re.escape(state) for state in (READY, *PROBLEMS))
+_LINE = re.compile(rf"(?P<serial>\S.*?)\s+(?P<state>{_STATES})(?P<rest>(?:[\s;].*)?)")
+_UNKNOWN_LINE = re.compile(r"(?P<serial>\S+)\s+(?P<state>\S+)(?P<rest>.*)")
 
 
 @dataclass(frozen=True)
@@ -79,30 +68,33 @@ def list_devices(adb_server: str | None = None) -> list[ListedDevice]:
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
         found = parse_devices(ask_server(address, "host:devices-l"))
-        settled = (found or not started) and not any(each.state in _PASSING for each in found)
+        settled = (found or not started) and not any(each.state in PASSING for each in found)
         if settled or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
 
 
 def parse_devices(listing: str) -> list[ListedDevice]:
-    """Parse the lines of `adb devices -l`. The reason of `no permissions` has blanks in it."""
-    found = []
-    for line in listing.splitlines():
-        words = line.split(maxsplit=1)
-        if len(words) != 2:
-            continue
-        serial, rest = words
-        state = "no permissions" if rest.startswith("no permissions") else rest.split()[0]
-        tags = dict(word.split(":", 1) for word in rest.split()[1:] if ":" in word) if state == _READY else {}
-        message, hint = (None, "") if state == _READY else _problem(serial, state, rest)
-        found.append(ListedDevice(serial, state, tags.get("model", "").replace("_", " "), message, hint))
-    return found
+    """Parse the lines of `adb devices -l`."""
+    return [_listed(**match.groupdict()) for line in listing.splitlines() if (match := _match(line))]
+
+
+def _match(line: str) -> re.Match[str] | None:
+    return _LINE.fullmatch(line) or _UNKNOWN_LINE.fullmatch(line)
+
+
+def _listed(serial: str, state: str, rest: str) -> ListedDevice:
+    tags = dict(word.split(":", 1) for word in rest.split() if ":" in word) if state == READY else {}
+    message, hint = (None, "") if state == READY else _problem(serial, state, rest)
+    if serial == NO_SERIAL:
+        port = re.search(r"(?:usb:)?\b(\d+-[\d.]+)(?=\s|$)", rest)
+        message, hint = WITHOUT_SERIAL[0].format(place=f" at USB {port[1]}" if port else ""), WITHOUT_SERIAL[1]
+    return ListedDevice(serial, state, tags.get("model", "").replace("_", " "), message, hint)
 
 
 def refusal(serial: str, words: str) -> DeviceError:
     """Return the error for what the adb server said when it refused to reach a device."""
-    state = next((state for state in _PROBLEMS if state in words), None)
+    state = next((state for state in SAID_OF_REFUSALS if state in words), None)
     if state is None:
         return DeviceError(f"{serial} refused: {words.strip()}.", "`mobilekit devices` lists what adb sees.")
     return DeviceError(*_problem(serial, state, words))
@@ -124,9 +116,10 @@ def ask_server(address: Address, request: str) -> str:
 
 
 def _problem(serial: str, state: str, rest: str) -> tuple[str, str]:
-    what, hint = _PROBLEMS.get(state, _OTHER)
+    what, hint = PROBLEMS.get(state, UNKNOWN_STATE)
     reason = re.search(r" \(.*?\)", rest)
-    return what.format(serial=serial, state=state, reason=reason[0] if reason else ""), hint
+    words = {"serial": serial, "quoted": shlex.quote(serial), "state": state, "reason": reason[0] if reason else ""}
+    return what.format(**words), hint.format(**words)
 
 
 def _ensure_running(address: Address) -> bool:

@@ -32,7 +32,10 @@ T = TypeVar("T")
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+_AnyLine = TypeVar("_AnyLine", bound=_Line)
 
 
 class _Header(_Line):
@@ -141,11 +144,8 @@ class ReplayConnection(Connection):
         first, *others = _load(path)
         if not isinstance(first, dict) or first.get("format") != FORMAT:
             raise DeviceError(f"{path} is no recording that this version of mobilekit reads.", _REMAKE)
-        try:
-            header = _Header.model_validate(first)
-            self._exchanges = [_Exchange.model_validate(line) for line in others]
-        except ValidationError as error:
-            raise DeviceError(f"{path} is a damaged recording.", _REMAKE) from error
+        header = self._read(_Header, first, 1)
+        self._exchanges = [self._read(_Exchange, line, number) for number, line in enumerate(others, 2)]
         self.serial, self.features = header.serial, frozenset(header.features)
         self.session = Session(header.seed, header.owner)
         self._place = 0
@@ -164,7 +164,7 @@ class ReplayConnection(Connection):
         try:
             return base64.b64decode(self._answer(question, str))
         except ValueError as error:
-            raise self._damaged() from error
+            raise self._damaged(self._place + 1) from error
 
     def _answer(self, question: dict[str, Any], kind: type[T]) -> T:
         """Return the recorded answer, which is of this kind."""
@@ -178,11 +178,17 @@ class ReplayConnection(Connection):
         if exchange.error is not None:
             raise _ERRORS.get(exchange.error.kind, DeviceError)(exchange.error.what, exchange.error.hint)
         if not isinstance(exchange.answer, kind):
-            raise self._damaged()
+            raise self._damaged(self._place + 1)
         return exchange.answer
 
-    def _damaged(self) -> DeviceError:
-        return DeviceError(f"The recording {self._path} is damaged in line {self._place + 1}.", _REMAKE)
+    def _read(self, kind: type[_AnyLine], line: Any, number: int) -> _AnyLine:
+        try:
+            return kind.model_validate_json(json.dumps(line))  # strict of JSON's types
+        except ValidationError as error:
+            raise self._damaged(number) from error
+
+    def _damaged(self, number: int) -> DeviceError:
+        return DeviceError(f"The recording {self._path} is damaged in line {number}.", _REMAKE)
 
 
 def recordings(folder: Path) -> list[Path]:

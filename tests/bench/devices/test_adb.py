@@ -287,6 +287,41 @@ def test_states_of_devices() -> None:
     assert found[4].message == "C is in the state 'recovery', not running Android."
 
 
+def test_serial_numbers_with_blanks() -> None:
+    """Names of mDNS have them, where two phones or two starts of one have the same name."""
+    name = "adb-1A2B3C4D5E-qWerTy (2)._adb-tls-connect._tcp"
+    [ready] = parse_devices(f"{name} device product:lynx model:Pixel_7a device:lynx transport_id:3\n")
+    assert ready == ListedDevice(name, "device", "Pixel 7a", None)
+    [offline] = parse_devices(f"{name} offline transport_id:3\n")
+    assert (offline.serial, offline.state) == (name, "offline")
+    [other] = parse_devices("R5X                    hibernating usb:1-5\n")
+    assert (other.serial, other.state) == ("R5X", "hibernating"), "a state that nobody knows yet"
+
+
+def test_a_device_without_a_serial_number() -> None:
+    listing = "(no serial number)     device usb:1-1.2 product:fig model:Fig_2 transport_id:1\n"
+    for one in (listing, listing.replace("usb:", "")):  # as libusb has it
+        [found] = parse_devices(one)
+        assert found.message == "A device at USB 1-1.2 has no serial number, so adb cannot address it."
+        assert not found.ready and "adb connect" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("detached", "`adb attach 'A B'`"),
+        ("bootloader", "`fastboot reboot`"),
+        ("recovery", "`adb -s 'A B' reboot`"),
+        ("sideload", "`adb -s 'A B' reboot`"),
+        ("rescue", "`adb -s 'A B' reboot`"),
+        ("host", "no phone"),
+    ],
+)
+def test_each_state_has_a_way_out(state: str, hint: str) -> None:
+    [found] = parse_devices(f"A B                    {state} usb:1-1 transport_id:2\n")
+    assert found.serial == "A B" and hint in found.hint
+
+
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADDRESS", "ANDROID_ADB_SERVER_PORT"):
         monkeypatch.delenv(name, raising=False)

@@ -125,6 +125,23 @@ def test_readings_that_lack_something(answer: str, expected: tuple[int | None, i
     assert (state.thermal_status, state.battery_percent, state.battery_celsius) == expected
 
 
+@pytest.mark.parametrize(
+    ("tenths", "celsius"), [(-2147483648, None), (2731, None), (-400, -40.0), (1001, None), (0, 0.0)]
+)
+def test_a_temperature_that_no_battery_has(tenths: int, celsius: float | None) -> None:
+    answer = THERMAL + BATTERY.replace("temperature: 334", f"temperature: {tenths}") + FREQUENCIES
+    assert parse_state(answer, CORES).battery_celsius == celsius
+
+
+def test_a_status_that_nothing_measures() -> None:
+    """Where the driver is missing, as on boards and emulators, it is 0 for ever, unless somebody set it."""
+    idle = THERMAL.replace("Thermal Status: 2", "Thermal Status: 0") + "HAL Ready: false\n"
+    assert parse_state(idle + BATTERY, CORES).thermal_status is None
+    assert parse_state(THERMAL + "HAL Ready: true\n" + BATTERY, CORES).thermal_status == 2
+    by_hand = THERMAL.replace("IsStatusOverride: false", "IsStatusOverride: true") + "HAL Ready: false\n"
+    assert parse_state(by_hand + BATTERY, CORES).thermal_status == 2
+
+
 @given(st.text())
 def test_no_answer_is_an_error(answer: str) -> None:
     parse_facts(answer, "R5X")

@@ -131,10 +131,10 @@ def test_what_an_interruption_leaves_is_whole(host: HostConnection, model: Path,
         ('{"format": 1, "serial"', "cut off or damaged in line 1"),
         ("[]\n", "no recording that this version"),
         ('{"format": 2}\n', "no recording that this version"),
-        ('{"format": 1}\n', "a damaged recording"),
-        ('{"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}\n7\n', "a damaged recording"),
-        ('{"format": 1, "serial": null, "features": [], "seed": "", "owner": ""}\n', "a damaged recording"),
-        ('{"format": 1, "serial": "S", "features": 7, "seed": "", "owner": ""}\n', "a damaged recording"),
+        ('{"format": 1}\n', "is damaged in line [12]"),
+        ('{"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}\n7\n', "is damaged in line [12]"),
+        ('{"format": 1, "serial": null, "features": [], "seed": "", "owner": ""}\n', "is damaged in line [12]"),
+        ('{"format": 1, "serial": "S", "features": 7, "seed": "", "owner": ""}\n', "is damaged in line [12]"),
         ("[" * 100_000, "cut off or damaged in line 1"),
     ],
 )
@@ -188,6 +188,8 @@ def test_safe_names() -> None:
         {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": 0, "stdout": ""}},
         {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": None, "stdout": "", "stderr": ""}},
         {"question": {"do": "shell", "command": "id"}, "answer": "text"},
+        {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": "0", "stdout": "", "stderr": ""}},
+        {"question": {"do": "shell", "command": "id"}, "answer": {"exit_code": 0, "stdout": 1, "stderr": ""}},
         {"question": {"do": "shell", "command": "id"}},
         {"question": {"do": "shell", "command": "id"}, "error": "gone"},
         {"question": {"do": "pull", "path": "id"}, "answer": {"exit_code": 0, "stdout": "", "stderr": ""}},
@@ -199,7 +201,7 @@ def test_an_exchange_that_is_none_is_damage(tmp_path: Path, exchange: dict[str, 
     header = {"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}
     path = tmp_path / "conversation.jsonl"
     path.write_text(f"{json.dumps(header)}\n{json.dumps(exchange)}\n")
-    with pytest.raises(DeviceError, match="damaged") as caught:
+    with pytest.raises(DeviceError, match=r"is damaged in line 2\.") as caught:
         connection = ReplayConnection(path)
         connection.shell("id", 1) if "pull" not in str(exchange) else connection.pull("id")
     assert "--record" in caught.value.hint
