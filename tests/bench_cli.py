@@ -75,6 +75,7 @@ class Bench:
         monkeypatch.setenv("XDG_STATE_HOME", str(self._state))
         monkeypatch.setattr(tempfile, "tempdir", str(self._scratch))
         monkeypatch.setattr("mobilekit.bench.bench.Plan", partial(Plan, cool_seconds=0))  # no rest after rejections
+        monkeypatch.setattr("mobilekit.bench.devices.workspace.RECOVER_SECONDS", 5.0)
         monkeypatch.chdir(folder)
 
     def model(self, name: str, seed: int, size: int = MODEL_BYTES) -> Path:

@@ -95,18 +95,29 @@ def test_a_recipe_is_read(cli: Cli, path: Path) -> None:
     assert said.returncode == 0, said.stderr
 
 
-def test_a_bench_is_replayed_and_held_to_its_baseline_and_budgets(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_recording_is_made_anew(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since 0.2 a phone is asked who it is, and for its lock; a recording answers only what was asked."""
     monkeypatch.chdir(BENCH)
-    plan = ("--device", "replay:recording", "--rounds", "6", "--runs", "3", "--profile")
+    said = cli("bench", "small.tflite", "--device", "replay:recording")
+    assert said.returncode == 3
+    assert "is no recording that this version of mobilekit reads" in said.stderr
+    assert "Record it again: `mobilekit bench ... --record DIR`." in said.stderr
+
+
+def test_a_bench_is_held_to_its_baseline_and_budgets(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(BENCH)
+    session = ROOT / "tests" / "data" / "lab_session" / "recording"
+    plan = ("--device", f"replay:{session}", "--rounds", "6", "--runs", "3")
     limits = ("--baseline", "baseline.json", "--budgets", "budgets.yaml")
     said = cli(
         "bench", "small.tflite", "large.tflite", *plan, *limits, "--save-baseline", tmp_path / "b.json", "--json"
     )
     assert said.returncode == 0, said.stderr
     old, new = (json.loads(path.read_text()) for path in (BENCH / "baseline.json", tmp_path / "b.json"))
-    assert new["entries"] == old["entries"]
+    kept = ("file", "precision", "threads", "engine", "statistic", "cpu_mask", "delegate", "sha256")
+    assert [[each[name] for name in kept] for each in new["entries"]] == [
+        [each[name] for name in kept] for each in old["entries"]
+    ]
     assert [change["file"] for change in json.loads(said.stdout)["baseline"]] == ["small.tflite", "large.tflite"]
     assert {row["verdict"] for row in json.loads(said.stdout)["budgets"] if row["limited"] == "size_mb"} == {"pass"}
     assert len(json.loads(said.stdout)["budgets"]) == 4

@@ -106,7 +106,8 @@ def _signal_name(exit_code: int) -> str | None:
 def _of_request(output: Output, graph: str) -> str | None:
     if output.unconsumed:
         flags = " ".join(output.unconsumed)
-        return f"This benchmark_model does not know {flags}, and ran without; leave it out, or take a newer build."
+        hints = (hint for start, hint in tool_words.FLAG_HINTS.items() if f"--{start}" in flags)
+        return f"This benchmark_model does not know {flags}, and ran without; {next(hints, 'leave it out')}."
     if len(output.graphs) > 1:
         return f"This is the text of {len(output.graphs)} runs, not of one; run one model, once."
     if output.graph is None:

@@ -26,6 +26,13 @@ neighbor. If a bench's level has a standard deviation s, the log-ratio of two ha
 when rounds are noisy, as the whole interval must lie beyond the margin. A device that varies more from day to day needs
 a wider margin."""
 
+# What figures must have been measured alike in, where both baselines have it; and its name in a sentence.
+_WHERE_KNOWN = {
+    "tool": "the tool's SHA-256",
+    "gpu_interface": "the GPU's interface",
+    "fixed_performance": "fixed-performance mode",
+}
+_DIGITS = 12  # of a digest, enough to tell two
 _AGAIN = "Make it anew with `mobilekit bench --save-baseline FILE`."
 
 
@@ -43,6 +50,9 @@ class Entry(_Part):
     statistic: Literal["median", "mean"] = Field(description="What of a run's inferences a figure is.")
     cpu_mask: str | None = Field(None, description="Cores it was pinned to, hexadecimal.")
     delegate: str | None = Field(None, description="The delegate that was demanded.")
+    tool: str | None = Field(None, description="SHA-256 of the tool, and of the libraries beside it if there were any.")
+    gpu_interface: str | None = Field(None, description="What the GPU was reached through, where the tool tells.")
+    fixed_performance: bool | None = Field(None, description="Whether the device held a speed that it can keep up.")
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     raw_ms: Annotated[tuple[Annotated[float, Field(ge=1e-9, le=1e9)], ...], Field(min_length=1)] = Field(
         description="One latency for each round that counts, in ms."
@@ -116,7 +126,8 @@ def compare_with_baseline(now: Baseline, then: Baseline, margin: float = MARGIN)
     Rounds of different days share no noise, so the figures are not paired (see `unpaired_ratio`). An artifact has
     `regressed` where the whole 95 % interval of now / then lies above 1 + margin, and `improved` where it lies below
     1 / (1 + margin); it is the `same` where the interval lies between these, and else the bench is `inconclusive`.
-    Figures of another device, engine, number of threads, set of cores, delegate or statistic are never compared.
+    Figures of another device, engine, number of threads, set of cores, delegate or statistic are never compared, nor of
+    another build of the tool, interface of the GPU or mode of performance where both tell.
 
     Args:
         now: The bench just made.
@@ -185,4 +196,13 @@ def _difference(now: Entry, then: Entry) -> str | None:
         before, after = getattr(then, name), getattr(now, name)
         if before != after:
             return f"{name} was {before} and is {after}"
+    for name, what in _WHERE_KNOWN.items():
+        before, after = getattr(then, name), getattr(now, name)
+        if None not in (before, after) and before != after:
+            return f"{what} was {_short(before)} and is {_short(after)}"
     return None
+
+
+def _short(value: str | bool) -> str:
+    """Return a value as a sentence has it: of a digest its beginning."""
+    return value[:_DIGITS] if isinstance(value, str) else "on" if value else "off"

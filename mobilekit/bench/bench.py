@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mobilekit.bench import binary as binaries
 from mobilekit.bench.artifacts import Artifact
-from mobilekit.bench.devices.base import Core, Device, Workspace
+from mobilekit.bench.cores import mask_of, notes_on
+from mobilekit.bench.devices.base import Device, Workspace
 from mobilekit.bench.engine import Engine, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import Profile, profile_with
@@ -41,8 +43,12 @@ class BenchRequest:
     binary: str | None = None
     """Path of a benchmark_model, or the version of one to download."""
     big_cores: bool = False
-    """Pin runs to the cores of the highest frequency."""
+    """Pin runs to the fastest cores, see `big_cores`."""
     profile: bool = False
+    libraries: tuple[Path, ...] = ()
+    """Shared libraries to bring beside benchmark_model."""
+    fixed_performance: bool = True
+    """Let the device hold a speed that it can keep up, where it has such a mode."""
 
 
 def bench(device: Device, request: BenchRequest, progress: Progress = lambda _message: None) -> BenchResult:
@@ -53,22 +59,35 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
         DeviceError: The device, or a tool for it, is missing or was lost.
     """
     emulated = device.facts.emulated
+    mask = mask_of(device.facts, request.settings.cpu_mask, request.settings.threads, big=request.big_cores)
     plan = Plan(
         files=tuple(artifact.path for artifact in request.artifacts),
-        settings=replace(request.settings, cpu_mask=_cpu_mask(device, request)),
+        settings=replace(request.settings, cpu_mask=mask),
         rounds=request.rounds or (2 if emulated else ROUNDS),
         seed=request.seed,
     )
-    with device.open_workspace() as workspace:
+    with device.open_workspace() as workspace, _fixed(workspace, request) as fixed:
         progress("looking for benchmark_model")
-        engine = choose_engine(device, workspace, request.binary)
-        outcome = run_rounds(device, engine, plan, progress)
-        result = result_of(device.facts, engine.describe(), request.artifacts, plan, outcome)
-        if request.profile:
+        engine = choose_engine(device, workspace, request.binary, request.libraries)
+        facts = engine.describe()
+        outcome = run_rounds(device, engine, plan, progress, workspace.recover)
+        result = result_of(device.facts, facts, request.artifacts, plan, outcome, fixed)
+        result = replace(result, notes=(*result.notes, *notes_on(device.facts, mask, request.settings.threads)))
+        if request.profile and outcome.lost is None:
             ran = [artifact for artifact in request.artifacts if outcome.figures(artifact.path)]
             profiles, notes = _profiles(engine, workspace, ran, plan.settings, progress)
             result = replace(result, profiles=profiles, notes=(*result.notes, *notes))
     return result
+
+
+@contextmanager
+def _fixed(workspace: Workspace, request: BenchRequest) -> Iterator[bool | None]:
+    """Let the device hold a speed that it can keep up, unless that is not wanted; yield whether it does."""
+    if not request.fixed_performance:
+        yield False
+        return
+    with workspace.fixed_performance() as fixed:
+        yield fixed
 
 
 def _profiles(
@@ -85,13 +104,31 @@ def _profiles(
     return profiles, notes
 
 
-def choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
+def choose_engine(device: Device, workspace: Workspace, wanted: str | None, libraries: Sequence[Path] = ()) -> Engine:
     """Return the tool that is named; else the one that is there; else LiteRT on this machine, a download elsewhere.
+
+    Args:
+        device: Where it runs.
+        workspace: The folder there.
+        wanted: Path of a benchmark_model, or the version of one to download.
+        libraries: Shared libraries to bring beside it.
 
     Raises:
         DeviceError: It cannot be downloaded.
         UsageError: There is none of this name, or it is for another ABI.
     """
+    engine = _choose(device, workspace, wanted)
+    if libraries:
+        if not isinstance(engine, ToolEngine):
+            raise UsageError("--push-lib is for benchmark_model.", "Add --benchmark-binary, or leave it out.")
+        for file in libraries:
+            binaries.check_abi(file, device.facts.abi, "library")
+        workspace.bring_libraries(libraries)
+        engine.libraries = {file.name: sha256_of(file) for file in libraries}
+    return engine
+
+
+def _choose(device: Device, workspace: Workspace, wanted: str | None) -> Engine:
     facts = device.facts
     local = facts.name == "local"
     system = facts.os.partition(" ")[0].lower()
@@ -116,33 +153,5 @@ def choose_engine(device: Device, workspace: Workspace, wanted: str | None) -> E
 def _pushed(workspace: Workspace, binary: binaries.Binary, abi: str) -> ToolEngine:
     binaries.check_abi(binary.path, abi)
     digest = sha256_of(binary.path)
-    return ToolEngine(workspace, workspace.install(binary.path, executable=True), binary.source, digest)
-
-
-def _cpu_mask(device: Device, request: BenchRequest) -> str | None:
-    """Return the cores to pin runs to, hexadecimal.
-
-    Raises:
-        UsageError: The big cores are asked for, and the device does not tell which they are; or it has none of the
-            cores that are asked for.
-    """
-    cores, mask = device.facts.cores, request.settings.cpu_mask
-    if request.big_cores:
-        return big_cores(cores)
-    if mask and cores and not any(int(mask, 16) >> core.index & 1 for core in cores):
-        everything = sum(1 << core.index for core in cores)
-        raise UsageError(f"{device.facts.name} has no core in the mask {mask}.", f"All it has: --cpus {everything:x}.")
-    return mask
-
-
-def big_cores(cores: Sequence[Core]) -> str:
-    """Return the mask of the cores with the highest frequency.
-
-    Raises:
-        UsageError: The device does not tell its cores' frequencies.
-    """
-    known = [core for core in cores if core.max_khz]
-    if not known:
-        raise UsageError("The device does not tell which of its cores are the big ones.", "Give a mask: --cpus f0.")
-    highest = max(core.max_khz or 0 for core in known)
-    return f"{sum(1 << core.index for core in known if core.max_khz == highest):x}"
+    program = workspace.install(binary.path, executable=True)
+    return ToolEngine(workspace, program, binary.source, digest, binary.version)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from mobilekit.bench.devices.abis import UNKNOWN
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.files import sha256_of, write_atomic
 
 # Where LiteRT's own builds are, by version and machine; the package litert-cli fetches them from there.
 URL = "https://storage.googleapis.com/litert/binaries/{version}/{machine}/benchmark_model"
+_LATEST = "nightly"
 _MACHINES = {
     ("android", "arm64-v8a"): "android_arm64",
     ("linux", "x86_64"): "linux_x86_64",
@@ -29,11 +31,13 @@ class Binary:
 
     path: Path
     source: str
+    version: str | None = None
+    """Of LiteRT, where it is known."""
 
 
 def is_version(word: str) -> bool:
     """Tell whether a word names a version of LiteRT, and not a file."""
-    return re.fullmatch(r"\d+\.\d+\.\d+\w*|nightly", word) is not None
+    return re.fullmatch(rf"\d+\.\d+\.\d+\w*|{_LATEST}", word) is not None
 
 
 def abi_of(path: Path) -> str | None:
@@ -53,8 +57,8 @@ def abi_of(path: Path) -> str | None:
     return _ELF.get((machine, head[4]), f"ELF machine {machine:#x}")
 
 
-def check_abi(path: Path, abi: str) -> None:
-    """Refuse a program that the device cannot run, before it is pushed.
+def check_abi(path: Path, abi: str, what: str = "benchmark_model") -> None:
+    """Refuse a program that the device cannot run, before it is pushed; one that does not tell its ABI may try any.
 
     Raises:
         UsageError: It is for another ABI, or no program.
@@ -64,9 +68,9 @@ def check_abi(path: Path, abi: str) -> None:
         with path.open("rb") as file:
             if file.read(2) == b"#!":
                 return
-        raise UsageError(f"{path} is not a program.", "Give a benchmark_model built for the device.")
-    if found != abi and found not in _RUNS_ALSO.get(abi, ()):
-        raise UsageError(f"{path} is for {found}, and the device is {abi}.", f"Give a benchmark_model built for {abi}.")
+        raise UsageError(f"{path} is not a program.", f"Give a {what} built for the device.")
+    if abi != UNKNOWN and found != abi and found not in _RUNS_ALSO.get(abi, ()):
+        raise UsageError(f"{path} is for {found}, and the device is {abi}.", f"Give a {what} built for {abi}.")
 
 
 def download(version: str, system: str, abi: str, folder: Path) -> Binary:
@@ -88,6 +92,8 @@ def download(version: str, system: str, abi: str, folder: Path) -> Binary:
 
     instead = "Give a file with --benchmark-binary, or put one at /data/local/tmp/benchmark_model on the device."
     machine = _MACHINES.get((system, abi))
+    if abi == UNKNOWN:
+        raise DeviceError("The device does not say which ABI it has, so no benchmark_model can be chosen.", instead)
     if machine is None:
         raise DeviceError(f"No benchmark_model is published for {system} on {abi}.", instead)
     url = URL.format(version=version, machine=machine)
@@ -107,4 +113,4 @@ def download(version: str, system: str, abi: str, folder: Path) -> Binary:
         ) from error
     except OSError as error:
         raise DeviceError(f"benchmark_model cannot be downloaded from {url}: {error}.", instead) from error
-    return Binary(path, url)
+    return Binary(path, url, None if version == _LATEST else version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,8 @@ class Run(Jsonable):
     """What delegates took, a sentence each."""
     raw_ms: tuple[float, ...] = ()
     """Each inference, where the engine gives them."""
+    gpu_interface: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """`OpenCL`, `OpenGL` or `Vulkan` where a GPU took part and the tool says through which."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,21 @@ class EngineFacts(Jsonable):
 
     name: str
     version: str | None
-    """None where the tool does not tell."""
+    """None where the tool does not tell, and it is not from a place that does."""
     sha256: str | None
     source: str | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Where a program is from."""
+    kind: Literal["TensorFlow Lite", "LiteRT"] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Whose benchmark_model it is, by the flags that it knows."""
+    libraries: dict[str, str] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The SHA-256 of each library that was brought beside it, by its name."""
+
+    @property
+    def tool_sha256(self) -> str | None:
+        """What tells a tool with its libraries from others; None where its digest is not known."""
+        if self.sha256 is None or not self.libraries:
+            return self.sha256
+        return hashlib.sha256("".join([self.sha256, *sorted(self.libraries.values())]).encode()).hexdigest()
 
 
 class Engine(ABC):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from mobilekit.bench.engine import RunSettings
-from mobilekit.errors import UsageError
+from mobilekit.bench.tool import Tool
 
-ProfileKind = Literal["none", "stdout", "csv", "proto"]
-
-# Builds may lack these. An unknown flag makes a run worthless, so they stand only where they are asked for.
-_OPS = ("--enable_op_profiling=true", "--max_profiling_buffer_entries=16384")  # 1024, its default, drops ops
-_PROFILES: dict[ProfileKind, tuple[str, ...]] = {
-    "none": (),
-    "stdout": _OPS,
-    "csv": (*_OPS, "--profiling_output_csv_file={file}"),
-    "proto": (*_OPS, "--op_profiling_output_mode=proto", "--op_profiling_output_file={file}"),  # not in 2.14
-}
+# Builds may lack these. An unknown flag makes a run worthless, so they stand only where they are asked for. Of several
+# ways to ask, each tool gets the one that it knows.
+_PROFILES = (
+    ("--enable_op_profiling=true", "--max_profiling_buffer_entries=16384"),  # 1024, its default, drops ops
+    ("--use_profiler=true",),  # LiteRT's
+)
+_DELEGATES = {"xnnpack": (("--use_xnnpack=true",), ("--use_cpu=true",))}  # LiteRT's runs XNNPACK on its CPU
 
 
 def arguments(
-    settings: RunSettings, graph: str, profile: ProfileKind = "none", profile_file: str | None = None
+    settings: RunSettings, graph: str, tool: Tool, *, profile: bool = False, result_file: str | None = None
 ) -> list[str]:
     """Return the flags of one run, the graph first.
 
@@ -30,15 +25,11 @@ def arguments(
     Args:
         settings: How to run.
         graph: The model's path on the device.
-        profile: How the ops' times are to be given.
-        profile_file: Where on the device a profile as CSV or proto goes.
-
-    Raises:
-        UsageError: The profile needs a file, and there is none.
+        tool: What it knows.
+        profile: Print the ops' times.
+        result_file: Where on the device the results go as a protocol buffer, if the tool writes one.
     """
-    words = _PROFILES[profile]
-    if any("{file}" in flag for flag in words) and not profile_file:
-        raise UsageError(f"A profile as {profile} needs a file to go to.", "Name one, or take `stdout`.")
+    delegate = settings.delegate
     return [
         f"--graph={graph}",
         f"--num_threads={settings.threads}",
@@ -47,6 +38,7 @@ def arguments(
         "--min_secs=0",
         "--warmup_min_secs=0",
         f"--max_secs={settings.max_seconds:.10g}",
-        *([f"--use_{settings.delegate}=true"] if settings.delegate else []),
-        *(flag.format(file=profile_file) for flag in words),
+        *(tool.choose(*_DELEGATES.get(delegate, ((f"--use_{delegate}=true",),))) if delegate else []),
+        *(tool.choose(*_PROFILES) if profile else []),
+        *([f"--result_file_path={result_file}"] if result_file and tool.knows("result_file_path") else []),
     ]

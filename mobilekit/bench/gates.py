@@ -108,6 +108,9 @@ def _as_baseline(result: BenchResult) -> Baseline:
             statistic=each.statistic,
             cpu_mask=result.settings.cpu_mask,
             delegate=result.settings.delegate,
+            tool=result.engine.tool_sha256,
+            gpu_interface=_interface(result, each.file),
+            fixed_performance=result.fixed_performance,
             sha256=each.sha256,
             raw_ms=each.raw_ms,
         )
@@ -115,6 +118,11 @@ def _as_baseline(result: BenchResult) -> Baseline:
         if each.accepted and each.statistic
     ]
     return Baseline(date=datetime.now(UTC), device=result.device, tools=tool_versions(), entries=tuple(entries))
+
+
+def _interface(result: BenchResult, file: str) -> str | None:
+    ran = (each.runs[file] for each in result.rounds if each.rejected is None and file in each.runs)
+    return next((run.gpu_interface for run in ran if run.gpu_interface), None)
 
 
 def _cost(result: FileResult, emulated: bool) -> FileCost:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeVar
 
-from mobilekit.bench.tool_words import NO_TROUBLE, TROUBLE
+from mobilekit.bench.tool_words import GPU_INTERFACES, NO_TROUBLE, NPU_DELEGATE, TROUBLE
 
 _Number = TypeVar("_Number", int, float)
 Extent = Literal["completely", "partially", "not", "failed", "applied", "created"]
@@ -98,6 +98,9 @@ class Delegate:
     """How many of the graph's nodes it took, ..."""
     total: int | None = None
     """... and of how many that it was offered."""
+    interface: str | None = None
+    """Of a GPU: `OpenCL`, `OpenGL`, `Vulkan`, ...; the same GPU may be several times as quick through one as through
+    another."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,7 @@ _DELEGATE_STATEMENTS = tuple(
     for pattern in (
         r"Created TensorFlow Lite (?:delegate for )?(?P<name>[\w-]+)(?: delegate for CPU)?\.",
         r"(?P<name>[\w-]+) delegate created\.",
+        r"Initialized (?P<interface>Open[CG]L|Vulkan)-based API(?: from serialized data)?\.?",
         r"Replacing (?P<replaced=X>) (?:out of (?P<total=X>) )?node\(s\) with delegate \((?P<name>[^()]+)\) node"
         r"(?:, yielding (?P<partitions=X>) partitions\b.*)?",
         r"(?:Explicitly )?[Aa]pplied (?P<name>[\w-]+) delegate(?:, and the model graph will be (?P<extent>completely|"
@@ -222,9 +226,7 @@ _DELEGATE_STATEMENTS = tuple(
     )
 )
 _LIBRARY_NAME = re.compile(r"TfLite(\w+?)Delegate(?:V\d+)?")
-_LITERT_NPU = "DispatchDelegate"
-"""What LiteRT hands its graph for an NPU to."""
-_LITERT_GPU = "LITERT_"  # LITERT_CL, and the like for other interfaces of GPUs
+_LITERT_GPU = "LITERT_"
 
 
 def parse_output(stdout: str, stderr: str = "") -> Output:
@@ -344,12 +346,13 @@ def _read_delegates(lines: Sequence[str]) -> tuple[Delegate, ...]:
 
 
 def _delegate(said: dict[str, str | None]) -> Delegate:
-    name = said["name"] or ""
+    name = said.get("name") or "GPU"  # only GPUs have an interface that is told without a name
+    interface = said.get("interface") or GPU_INTERFACES.get(name)
     if library := _LIBRARY_NAME.fullmatch(name):
         name = library[1]
     elif name.startswith(_LITERT_GPU):
         name = "GPU"
-    elif name == _LITERT_NPU:
+    elif name == NPU_DELEGATE:
         name = "NPU"
     figures = {key: read_count(said.get(key)) for key in ("kernels", "partitions", "replaced", "total")}
     extents: dict[str | None, Extent] = {
@@ -363,7 +366,7 @@ def _delegate(said: dict[str, str | None]) -> Delegate:
     extent: Extent = extents.get(said.get("extent"), "applied" if explicit else "created")
     if "replaced" in said:
         extent = _extent_of(figures["replaced"], figures["total"], figures["partitions"])
-    return Delegate(name.upper(), extent, explicit, **figures)
+    return Delegate(name.upper(), extent, explicit, **figures, interface=interface)
 
 
 def _extent_of(replaced: int | None, total: int | None, partitions: int | None) -> Extent:
@@ -390,6 +393,7 @@ def _merge(old: Delegate | None, new: Delegate) -> Delegate:
         partitions=_either(old.partitions, new.partitions),
         replaced=_either(old.replaced, new.replaced),
         total=_either(old.total, new.total),
+        interface=new.interface or old.interface,  # the last, as OpenGL is where OpenCL failed
     )
 
 

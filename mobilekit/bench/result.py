@@ -95,6 +95,10 @@ class BenchResult(Jsonable):
     baseline: tuple[Change, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """None where none was given, and so with budgets."""
     budgets: tuple[BudgetVerdict, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
+    fixed_performance: bool | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Whether a phone held a speed that it can keep up; None for other devices."""
+    partial: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Why there are fewer rounds than were asked for: the device failed."""
     runtime_faults: tuple[FileFault, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Known faults of the engine's version that touch a file, with the delegate; None where none is known."""
 
@@ -127,10 +131,21 @@ AnyBench = BenchResult | BenchOfDevices
 
 
 def result_of(
-    facts: DeviceFacts, engine: EngineFacts, artifacts: Sequence[Artifact], plan: Plan, outcome: Outcome
+    facts: DeviceFacts,
+    engine: EngineFacts,
+    artifacts: Sequence[Artifact],
+    plan: Plan,
+    outcome: Outcome,
+    fixed_performance: bool | None = None,
 ) -> BenchResult:
     """Return what the rounds on one device say."""
-    notes = (EMULATED if facts.emulated else None, outcome.note, *_copies(artifacts))
+    notes = (
+        EMULATED if facts.emulated else None,
+        outcome.note,
+        *_copies(artifacts),
+        *_interfaces(artifacts, outcome),
+        *_screens(outcome),
+    )
     return BenchResult(
         device=facts,
         engine=engine,
@@ -148,6 +163,8 @@ def result_of(
             for each in outcome.rounds
         ),
         notes=tuple(note for note in notes if note),
+        fixed_performance=fixed_performance,
+        partial=str(outcome.lost).replace("\n", " ") if outcome.lost else None,
         runtime_faults=tuple(_runtime_faults(engine, artifacts, plan.settings)) or None,
     )
 
@@ -156,8 +173,16 @@ def _runtime_faults(engine: EngineFacts, artifacts: Sequence[Artifact], settings
     on_gpu = settings.delegate == "gpu"
     if engine.version is not None:
         for artifact in artifacts:
-            for fault in faults_in(artifact.path, engine.version, without_delegates=False, on_gpu=on_gpu):
+            for fault in _faults_in(artifact, engine.version, on_gpu):
                 yield replace(fault, file=artifact.name)
+
+
+def _faults_in(artifact: Artifact, version: str, on_gpu: bool) -> Sequence[FileFault]:
+    """Return the faults; none of a file that cannot be read here, as the device has run it and its figures count."""
+    try:
+        return faults_in(artifact.path, version, without_delegates=False, on_gpu=on_gpu)
+    except Exception:
+        return ()
 
 
 def _file_result(artifact: Artifact, plan: Plan, outcome: Outcome) -> FileResult:
@@ -191,6 +216,26 @@ def _copies(artifacts: Sequence[Artifact]) -> Iterator[str]:
         first = firsts.setdefault(artifact.group, artifact)
         if artifact is not first and artifact.sha256 == first.sha256:
             yield f"{artifact.name} holds the same bytes as {first.name}: there is nothing to compare."
+
+
+def _interfaces(artifacts: Sequence[Artifact], outcome: Outcome) -> Iterator[str]:
+    """Say where files ran through different interfaces of one GPU, which may differ by several times."""
+    through: dict[str, list[str]] = {}
+    for artifact in artifacts:
+        for run in outcome.figures(artifact.path)[:1]:
+            if run.gpu_interface:
+                through.setdefault(run.gpu_interface, []).append(artifact.name)
+    if len(through) > 1:
+        said = ", ".join(f"{' and '.join(names)} through {interface}" for interface, names in through.items())
+        yield f"The GPU ran {said}: a difference may be the interface's, and not the files'."
+
+
+def _screens(outcome: Outcome) -> Iterator[str]:
+    """Say that the screen was off, as a phone may then keep programs on its slow cores."""
+    rounds = outcome.accepted
+    dark = sum("off" in (each.before.screen, each.after.screen) for each in rounds)
+    if dark:
+        yield f"The screen was off in {dark} of {len(rounds)} rounds; some phones slow programs then. Keep it on."
 
 
 def _comparisons(artifacts: Sequence[Artifact], outcome: Outcome) -> Iterator[FileComparison]:

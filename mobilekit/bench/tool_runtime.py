@@ -62,7 +62,8 @@ class ToolRuntime(Runtime):
         if lacking:
             raise ToolError(
                 f"This benchmark_model has no {' and no '.join(lacking)}, so its outputs cannot be compared.",
-                "Give a newer one with --benchmark-binary, or take --device emulated.",
+                "Give TensorFlow Lite's, 2.14 or later, with --benchmark-binary, as LiteRT's has neither; or take "
+                "--device emulated.",
             )
         refusal = rejection_reason(output, exit_code=finished.exit_code, graph=graph)
         if refusal:

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import re
 
+GPU_INTERFACES = {
+    "LITERT_CL": "OpenCL",
+    "LITERT_OPENGL": "OpenGL",
+    "LITERT_VULKAN": "Vulkan",
+    "LITERT_WEBGPU": "WebGPU",
+    "LITERT_METAL": "Metal",
+}
+"""What LiteRT hands a graph for a GPU to (ml_drift_delegate/delegate), and the interface to the GPU that it uses."""
+NPU_DELEGATE = "DispatchDelegate"
+"""What LiteRT hands a graph for an NPU to."""
+FLAG_HINTS = {
+    "enable_op_profiling": "take TensorFlow Lite's benchmark_model, which has a profiler, or a LiteRT that has one",
+    "use_": "take a build that has this delegate",
+    "result_file_path": "take a newer build",
+}
+"""By the beginning of a flag that a build does not know."""
 GENERIC = ("Benchmarking failed", "usage:")
 """What says that something failed, and not what."""
 TROUBLE = re.compile(
@@ -26,7 +42,7 @@ SIGNAL_HINTS = {
 }
 PINNING = "taskset: "
 PINNING_HINTS = {
-    "Invalid argument": "cores of this mask are off, or kept from adb's shell: name others with --cpus, or leave it out",
+    "Invalid argument": "cores of this mask are off, or kept from adb's shell: name others with --cpus",
     "not permitted": "this device lets adb's shell choose no cores: leave --cpus out",
 }
 """What helps where taskset refused to pin the tool to cores."""

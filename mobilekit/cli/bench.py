@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
@@ -15,7 +16,7 @@ import typer
 from mobilekit.cli import complete, options
 from mobilekit.cli.count import check_core, count
 from mobilekit.cli.output import err, out, print_json, progress
-from mobilekit.errors import MobilekitError, UsageError
+from mobilekit.errors import DeviceError, MobilekitError, UsageError
 
 if TYPE_CHECKING:
     from mobilekit.bench.bench import BenchRequest
@@ -71,6 +72,13 @@ def bench(
     baseline: Annotated[Path | None, typer.Option(help="Compare with figures that were kept.")] = None,
     budgets: Annotated[Path | None, typer.Option(help="YAML file with limits by device and file.")] = None,
     record: Annotated[Path | None, typer.Option(help="Keep the conversation with the device in a new folder.")] = None,
+    push_lib: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Bring a shared library beside benchmark_model; may stand several times."),
+    ] = None,
+    free_clocks: Annotated[
+        bool, typer.Option("--free-clocks", help="Do not set a phone's mode of fixed performance.")
+    ] = False,
     adb_server: options.AdbServer = None,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
@@ -81,7 +89,8 @@ def bench(
 
     With --device emulated --core CORE it counts the instructions of one inference instead, without a phone.
 
-    Exit code 1 if a file regressed, a budget is exceeded, or no run of a file was accepted; 3 if the device failed.
+    Exit code 1 if a file regressed, a budget is exceeded, or no run of a file was accepted; 3 if the device failed,
+    also where the rounds before that are given out.
 
     Examples: `mobilekit bench --device adb` · `mobilekit bench a.tflite b.tflite` ·
     `mobilekit bench artifacts/ghostnetv2 --device adb --cpus big --profile --plot bench.png` ·
@@ -95,6 +104,7 @@ def bench(
         "--rounds": rounds is not None,
         "--plot": plot is not None,
         "--record": record is not None,
+        "--push-lib": push_lib is not None,
     }
     if check_core(core, device, given):
         assert core is not None
@@ -122,17 +132,23 @@ def bench(
     request = BenchRequest(
         tuple(find_artifacts(files or [])), settings, rounds, seed, benchmark_binary, cpus == "big", profile
     )
+    request = replace(request, libraries=tuple(push_lib or ()), fixed_performance=not free_clocks)
     for absent in failed_stages(files or []):
         err.print(f"warning: {absent}")
     with progress(f"looking for {device}") as tell:
         selection = find_devices(device, adb_server, record=record)
         for found in selection.not_ready:
             err.print(f"warning: {found.message}")
+        for note in selection.notes:
+            err.print(f"note: {note}")
         gates.check_devices(len(selection.devices))
         measured, failures = _bench_all(selection.devices, request, tell)
     for failure in failures:
         err.print(f"warning: {failure.what}")
     results = [gates.check(result) for result in measured]
+    for result in results:
+        if result.partial:
+            err.print(f"warning: {result.device.name} was not finished: {result.partial}")
     _show(results, failures, device, as_json)
     _write(results, plot, junit, markdown, sarif)
     gates.save(results[0])
@@ -140,6 +156,8 @@ def bench(
         raise typer.Exit(1)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+    if any(result.partial for result in results):
+        raise typer.Exit(DeviceError.exit_code)
 
 
 def _mask(cpus: str | None) -> str | None:

@@ -27,9 +27,11 @@ def devices(
     """
     if context.invoked_subcommand:
         return
+    from mobilekit.bench.devices.adb_address import server_address
     from mobilekit.bench.devices.discovery import list_devices
     from mobilekit.bench.devices.emulator_setup import find_problem
-    from mobilekit.bench.devices.select import find_devices
+    from mobilekit.bench.devices.identity import one_name_each
+    from mobilekit.bench.devices.select import ask_identity, find_devices
     from mobilekit.targets.gpu_setup import find_problem as find_gpu_problem
 
     local = find_devices("local").devices[0].facts
@@ -65,6 +67,8 @@ def devices(
     for each in found:
         if not each.ready:
             out.print(f"{each.message} {each.hint}")
+    for note in one_name_each(found, lambda each: ask_identity(server_address(adb_server), each.serial))[1]:
+        out.print(note)
 
 
 @app.command("setup-emulated")

@@ -188,25 +188,25 @@ def test_two_runs_are_not_one() -> None:
         (
             1,
             "taskset: failed to set pid 7's affinity: Invalid argument\n",
-            "taskset could not pin benchmark_model to these cores (exit status 1), saying \"taskset: failed to set pid 7's "
-            'affinity: Invalid argument"; cores of this mask are off',
+            "taskset could not pin benchmark_model to these cores (exit status 1), saying "
+            '"taskset: failed to set pid 7\'s affinity: Invalid argument"; cores of this mask are off',
         ),
         (
             1,
             "taskset: can't set pid 0's affinity: Operation not permitted\n",
-            "may choose no cores|lets adb's shell choose no",
+            "lets adb's shell choose no cores",
         ),
         (1, "/system/bin/sh: taskset: Operation not permitted\n", "lets adb's shell choose no cores"),
         (
             1,
-            "WARNING: linker: benchmark_model: unused DT entry: type 0x6ffffffe arg 0x1 (not found)\nerror: no such lib\n",
+            "WARNING: linker: benchmark_model: unused DT entry: type 0x6ffffffe (not found)\nerror: no such lib\n",
             'saying "error: no such lib"',
         ),
     ],
 )
 def test_the_words_of_linkers_and_taskset_are_given(code: int, stderr: str, words: str) -> None:
     reason = _judge("", "m.tflite", stderr, exit_code=code)
-    assert reason is not None and re.search(words if "|" in words else re.escape(words), reason), reason
+    assert reason is not None and words in reason, reason
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mobilekit.bench.artifacts import find_artifacts
-from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench, big_cores
+from mobilekit.bench.bench import ON_DEVICE, BenchRequest, bench
+from mobilekit.bench.cores import big_cores
 from mobilekit.bench.devices.base import Core, Device, DeviceFacts, DeviceState, Finished, Workspace
 from mobilekit.bench.engine import EngineFacts, RunSettings
 from mobilekit.errors import DeviceError, UsageError
@@ -70,6 +71,8 @@ class Phone(Device, Workspace):
             return Finished(0 if arguments[2] in self.programs else 1, "", "")
         if arguments[0] == "sha256sum":
             return Finished(0, f"{'d' * 64}  {arguments[1]}\n", "")
+        if "--help=true" in arguments:
+            return Finished(1, "", "usage: benchmark_model <flags>\nFlags:\n\t--use_xnnpack=true\tbool\toptional\n")
         self.runs.append((list(arguments), cpu_mask))
         graph = next(word for word in arguments if word.startswith("--graph=")).removeprefix("--graph=")
         return Finished(0, self.printed.format(graph=graph), "")
@@ -92,7 +95,11 @@ def test_the_tool_on_the_phone_is_taken(tmp_path: Path) -> None:
     phone = Phone(ON_DEVICE)
     result = bench(phone, request_of(tmp_path))
     assert result.engine == EngineFacts(
-        name="benchmark_model", version=None, sha256="d" * 64, source="adb:1:/data/local/tmp/benchmark_model"
+        name="benchmark_model",
+        version=None,
+        sha256="d" * 64,
+        source="adb:1:/data/local/tmp/benchmark_model",
+        kind="TensorFlow Lite",
     )
     assert phone.installed == [("a.tflite", False)]
     assert phone.runs[0][0][:2] == [ON_DEVICE, "--graph=/store/a.tflite"]
@@ -180,7 +187,7 @@ def test_a_mask_goes_to_the_device_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("frequencies", "mask"),
-    [([1, 1, 1, 1, 2, 2, 2, 2], "f0"), ([3, 1, 2], "1"), ([None, 5, None, 5], "a"), ([7, 7], "3")],
+    [([1, 1, 1, 1, 2, 2, 2, 2], "f0"), ([3, 1, 2], "1"), ([7, 7], "3"), ([1, 1, 1, 1, 2, 2, 2, 3], "80")],
 )
 def test_the_big_cores(frequencies: list[int | None], mask: str) -> None:
     assert big_cores([Core(index, khz) for index, khz in enumerate(frequencies)]) == mask

@@ -109,7 +109,7 @@ def test_the_first_wording_of_the_means() -> None:
 
 def test_a_gpu_that_takes_a_part() -> None:
     output = parse_sample("own-2.3-gpu-partly.txt")
-    assert output.delegates == (Delegate("GPU", "partially", explicit=True, kernels=2),)
+    assert output.delegates == (Delegate("GPU", "partially", explicit=True, kernels=2, interface="OpenCL"),)
     assert output.warmup == Timing(1, 2718281, 2718281, 2718281, 2718281, 2718281)
     assert output.measured == Timing(8, 2650112, 2701944, 2610007, 2801553, 2690180, 52113)
     assert output.memory == Memory(201.316, 377.75, None)
@@ -305,12 +305,39 @@ def test_an_excerpt_without_the_warm_up() -> None:
         ),
         (
             ["Replacing 8 out of 8 node(s) with delegate (LITERT_CL) node, yielding 1 partitions for subgraph 0."],
-            Delegate("GPU", "completely", partitions=1, replaced=8, total=8),
+            Delegate("GPU", "completely", partitions=1, replaced=8, total=8, interface="OpenCL"),
         ),
     ],
 )
 def test_delegates(lines: list[str], delegate: Delegate) -> None:
     assert parse_output("\n".join([*lines, ""])).delegates == (delegate,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "interface"),
+    [
+        (["INFO: Initialized OpenCL-based API."], "OpenCL"),
+        (["INFO: Initialized OpenCL-based API from serialized data."], "OpenCL"),
+        (["ERROR: Falling back to OpenGL", "INFO: Initialized OpenGL-based API."], "OpenGL"),
+        (["VERBOSE: Replacing 9 out of 9 node(s) with delegate (LITERT_CL) node, yielding 1 partitions."], "OpenCL"),
+        (
+            ["VERBOSE: Replacing 9 out of 9 node(s) with delegate (LITERT_OPENGL) node, yielding 1 partitions."],
+            "OpenGL",
+        ),
+        (
+            ["VERBOSE: Replacing 9 out of 9 node(s) with delegate (LITERT_VULKAN) node, yielding 1 partitions."],
+            "Vulkan",
+        ),
+        (
+            ["VERBOSE: Replacing 9 out of 9 node(s) with delegate (LITERT_WEBGPU) node, yielding 1 partitions."],
+            "WebGPU",
+        ),
+        (["Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate."], None),
+    ],
+)
+def test_the_interface_of_a_gpu(lines: list[str], interface: str | None) -> None:
+    [delegate] = parse_output("\n".join([*lines, ""])).delegates
+    assert (delegate.name, delegate.interface) == ("GPU", interface)
 
 
 def test_several_delegates_keep_their_order() -> None:

@@ -134,7 +134,10 @@ def test_what_is_shown(bench: Bench) -> None:
     take(bench, a=1000, b=800)
     said = bench("a.tflite", "b.tflite", "--rounds", "6")
     assert said.code == 0
-    assert f"adb:{bench.fake.serial}: Pinecone 8, arm64-v8a, Android 14; benchmark_model" in said.out
+    assert (
+        f"adb:{bench.fake.serial}: Pinecone 8, arm64-v8a, Android 14; TensorFlow Lite's benchmark_model, SHA-256 "
+        in said.out
+    )
     assert re.search(r"b\.tflite +a\.tflite +0\.\d{3} +0\.\d{3} \.\. 0\.\d{3} +faster", said.out)
 
 

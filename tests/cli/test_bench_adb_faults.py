@@ -126,7 +126,8 @@ def test_several_devices(bench: Bench, tmp_path: Path) -> None:
         assert_device_error(said, "adb sees 2 devices", "Name one, as in --device adb:127.0.0.1:", "adb:all")
         assert bench.fake.serial in said.err and second.serial in said.err
         assert bench(*ONE, device=f"adb:{second.serial}").json["device"]["name"] == f"adb:{second.serial}"
-        assert bench.fake.commands == []
+        [identity] = bench.fake.commands
+        assert "ro.serialno" in identity and "mkdir" not in identity, "it is asked who it is, and left alone"
 
 
 def test_no_adb_server(bench: Bench) -> None:

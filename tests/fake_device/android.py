@@ -53,6 +53,16 @@ Current Battery Service state:
   technology: Li-ion
 """
 
+_POWER = """\
+POWER MANAGER (dumpsys power)
+
+Power Manager State:
+  mDirty=0x0
+  mWakefulness=Awake
+  mWakefulnessChanging=false
+Display Power: state=ON
+"""
+
 # Counts by appending a byte: readers that come at once cannot lose one.
 _DUMPSYS = """\
 #!/bin/sh
@@ -88,6 +98,7 @@ Current cooling devices from HAL:
 	CoolingDevice{mValue=0, mType=2, mName=cpufreq-cpu0}
 END
     ;;
+power) cat "$FAKE_ROOT/system/etc/power.txt" ;;
 *) echo "Can't find service: $1" ;;
 esac
 """
@@ -164,6 +175,7 @@ def install(root: Path) -> None:
         (root / folder).mkdir(parents=True)
     _write(root / "system/build.prop", "".join(f"{name}={value}\n" for name, value in PROPERTIES.items()))
     _write(root / "system/etc/battery.txt", _BATTERY)
+    _write(root / "system/etc/power.txt", _POWER)
     _write(root / "sys/class/thermal/thermal_zone0/type", "cpu-0-0\n")
     _write(root / "sys/class/thermal/thermal_zone0/temp", "38100\n")
     _install_cores(root)

@@ -167,6 +167,12 @@ BEGIN {
     for (i in list) number[list[i]] = known[list[i]] = 1
     split("graph run_delay run_frequency use_caching benchmark_name output_prefix verbose dry_run report_peak_memory_footprint memory_footprint_check_interval_ms input_layer input_layer_shape input_layer_value_range input_layer_value_files allow_fp16 require_full_delegation enable_op_profiling max_profiling_buffer_entries allow_dynamic_profiling_buffer_increase profiling_output_csv_file print_preinvoke_state print_postinvoke_state release_dynamic_tensors optimize_memory_for_large_tensors disable_delegate_clustering use_xnnpack use_gpu gpu_precision_loss_allowed use_nnapi external_delegate_path external_delegate_options min_nodes_per_partition", list, " ")
     for (i in list) known[list[i]] = 1
+    if (faults ~ / litert /) {
+        split("input_layer input_layer_shape input_layer_value_range input_layer_value_files enable_op_profiling max_profiling_buffer_entries allow_dynamic_profiling_buffer_increase profiling_output_csv_file use_xnnpack use_nnapi external_delegate_path external_delegate_options", list, " ")
+        for (i in list) delete known[list[i]]
+        split("use_cpu use_npu use_profiler dispatch_library_path compiler_plugin_library_path gpu_backend", list, " ")
+        for (i in list) known[list[i]] = 1
+    }
     if (faults ~ / unconsumed_flags /) { for (i in known) delete known[i]; known["graph"] = 1 }
 
     out = "INFO: STARTING!\nWARN: Duplicate flags: num_threads\n"
@@ -179,7 +185,9 @@ BEGIN {
         if ((key in number) && value !~ /^-?[0-9]+(\.[0-9]+)?$/) {
             printf "%s", out
             error("Failed to parse flag \047" key "\047 against argv \047" word "\047")
-            error("usage: benchmark_model <flags>\nFlags:\n\t--num_runs=50\tint32\toptional\texpected number of runs\n\t--graph=\tstring\trequired\tgraph file name\n")
+            usage = "usage: benchmark_model <flags>\nFlags:\n"
+            for (key in known) usage = usage "\t--" key "=\tstring\toptional\tas in 2.14\n"
+            error(usage)
             exit 1
         }
         given[key] = value
@@ -213,11 +221,18 @@ BEGIN {
 
     info("Loaded model " graph)
     delegate = yes("use_gpu") ? "GPU" : "XNNPACK"
-    if (delegate == "GPU") info("GPU delegate created.")
+    if (delegate == "GPU" && faults ~ / litert /)
+        info("Replacing 7 out of 7 node(s) with delegate (" (faults ~ / opengl / ? "LITERT_OPENGL" : "LITERT_CL") ") node, yielding 1 partitions for subgraph 0.")
+    else if (delegate == "GPU") {
+        info("GPU delegate created.")
+        if (faults ~ / opengl /) { error("Can not open OpenCL library on this device"); error("Falling back to OpenGL") }
+        info("Initialized Open" (faults ~ / opengl / ? "GL" : "CL") "-based API.")
+    } else if (faults ~ / litert /)
+        info("Replacing 7 out of 7 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 1 partitions for subgraph 0.")
     else info("Created TensorFlow Lite XNNPACK delegate for CPU.")
     if (faults ~ / silent_fallback /)
         info("Though " delegate " delegate is explicitly applied, the model graph will not be executed by the delegate.")
-    else if (yes("use_gpu") || yes("use_xnnpack"))
+    else if (faults !~ / litert / && (yes("use_gpu") || yes("use_xnnpack")))
         info("Explicitly applied " delegate " delegate, and the model graph will be completely executed by the delegate.")
     info(sprintf("The input model file size (MB): %.6g", size / 1e6))
 
@@ -240,12 +255,13 @@ BEGIN {
     info(sprintf("Memory footprint delta from the start of the tool (MB): init=%.6g overall=%.6g", 2.5 + size / 4e6, 5.25 + size / 1e6))
     if (yes("report_peak_memory_footprint"))
         info(sprintf("Overall peak memory footprint (MB) via periodic monitoring: %.6g", 9.5 + size / 1e6))
-    if (yes("enable_op_profiling")) profile(line)
+    if (yes("enable_op_profiling") || yes("use_profiler")) profile(line)
     if (faults ~ / (kill_process|truncated_output|hang) /) out = substr(out, 1, index(out, "Running benchmark") + 40)
     printf "%s", out
 }
 ' "$@"
 code=$?
+[ -n "$graph" ] || exit $code
 fails kill_process && kill -KILL $$
 fails hang && exec sleep 3600
 exit $code

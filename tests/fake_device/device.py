@@ -192,7 +192,7 @@ class FakeDevice:
         return found
 
     def _start_daemon(self) -> Daemon:
-        shell = serve_shell(self.paths, self._environment, lambda: self.faults, self.commands.append)
+        shell = serve_shell(self.paths, self._environment, lambda: self.faults, self.commands)
         services = {
             "shell": shell,
             "exec:": shell,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -22,6 +23,10 @@ class Faults:
     """The device takes no more of a push that has brought more than this many bytes; all else goes on."""
     drop_on_command: str | None = None
     """The connection ends while a command runs that this regular expression is found in."""
+    drop_after_commands: int = 0
+    """With `drop_on_command`: so many commands of that kind end well before."""
+    drops: int | None = None
+    """With `drop_on_command`: how often this happens; None: each time."""
     drop_after_output_bytes: int = 0
     """With `drop_on_command`: after this many bytes of its standard output."""
     stays_away: bool = False
@@ -48,12 +53,20 @@ class Faults:
     """The delegate takes no node, and the benchmark exits with 0."""
     unconsumed_flags: bool = False
     """The benchmark knows no flag but --graph, says so in a warning, and exits with 0."""
+    litert: bool = False
+    """No fault: LiteRT's benchmark_model, which has other flags and says LITERT_CL of a GPU."""
+    opengl: bool = False
+    """The GPU is reached through OpenGL, as where OpenCL is missing."""
     percentiles: bool = False
     """No fault: a benchmark of 2025 and later, which adds p5, median and p95."""
 
-    def drops(self, command: str) -> bool:
-        """Tell whether the connection is to end while `command` runs."""
-        return self.drop_on_command is not None and re.search(self.drop_on_command, command) is not None
+    def drops_on(self, command: str, earlier: Sequence[str]) -> bool:
+        """Tell whether the connection is to end while `command` runs, after those that ran `earlier`."""
+        if self.drop_on_command is None or not re.search(self.drop_on_command, command):
+            return False
+        matches = sum(re.search(self.drop_on_command, each) is not None for each in earlier)
+        late = matches - self.drop_after_commands
+        return late >= 0 and (self.drops is None or late < self.drops)
 
     def environment(self) -> dict[str, str]:
         """Return the variables from which the device's programs learn their part."""
@@ -65,6 +78,8 @@ class Faults:
             "wrong_abi",
             "silent_fallback",
             "unconsumed_flags",
+            "litert",
+            "opengl",
             "percentiles",
         )
         return {

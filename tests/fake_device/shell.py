@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import IO
 
@@ -45,9 +45,13 @@ class ShellService:
         paths: The device's paths.
         environment: The whole environment of the command.
         faults: What is wrong with the device when the command starts.
+        earlier: The commands that ran before.
     """
 
-    def __init__(self, stream: Stream, paths: Paths, environment: dict[str, str], faults: Faults) -> None:
+    def __init__(
+        self, stream: Stream, paths: Paths, environment: dict[str, str], faults: Faults, earlier: Sequence[str] = ()
+    ) -> None:
+        self._earlier = earlier
         self._stream = stream
         self._paths = paths
         self._environment = environment
@@ -64,7 +68,7 @@ class ShellService:
         """
         options, command = service.split(":", 1)
         self._protocol = _protocol(options)
-        if self._faults.drops(command):
+        if self._faults.drops_on(command, self._earlier):
             self._until_drop = self._faults.drop_after_output_bytes
         apart = self._protocol is _Protocol.V2 and "pty" not in options.split(",")
         process = subprocess.Popen(
@@ -153,7 +157,7 @@ class ShellService:
 
 
 def serve_shell(
-    paths: Paths, environment: Callable[[], dict[str, str]], faults: Callable[[], Faults], record: Callable[[str], None]
+    paths: Paths, environment: Callable[[], dict[str, str]], faults: Callable[[], Faults], commands: list[str]
 ) -> Callable[[Stream, str], None]:
     """Return what serves a stream with a command.
 
@@ -161,12 +165,13 @@ def serve_shell(
         paths: The device's paths.
         environment: Gives the environment of the next command.
         faults: Gives what is wrong with the device now.
-        record: Told each command as the client sent it.
+        commands: Gets each command as the client sent it.
     """
 
     def serve(stream: Stream, service: str) -> None:
-        record(service.split(":", 1)[1])
-        ShellService(stream, paths, environment(), faults()).run(service)
+        earlier = list(commands)
+        commands.append(service.split(":", 1)[1])
+        ShellService(stream, paths, environment(), faults(), earlier).run(service)
 
     return serve
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from mobilekit.bench.devices.adb_address import Address
 from mobilekit.bench.devices.base import Finished
-from mobilekit.bench.devices.connection import WHEN_LOST, Connection, DeviceTimeout
-from mobilekit.bench.devices.discovery import ask_server, refusal
+from mobilekit.bench.devices.connection import WHEN_LOST, Connection, DeviceLost, DeviceTimeout
+from mobilekit.bench.devices.discovery import ask_server, parse_devices, refusal
 from mobilekit.bench.devices.wire import Refused, Wire
 from mobilekit.errors import DeviceError
 
 _STALL_SECONDS = 30.0  # of a transfer in which nothing moves
+_LOOK_SECONDS = 0.5  # between two looks at the list of devices, for one that was lost
 _CHUNK = 1 << 16  # the most that a packet of the sync service may hold
 _REGULAR_FILE = 0o100644
 # Packets of the shell protocol (AOSP, adb/shell_protocol.h).
@@ -81,6 +82,24 @@ class AdbConnection(Connection):
                     raise DeviceError(f"{self.serial} cannot give {path}: {_text(data).strip()}.")
                 content += data
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the device in adb's list; see `Connection.wait`. One on the network is connected to anew."""
+        deadline = time.monotonic() + seconds
+        lost = DeviceLost(f"{self.serial} did not come back within {seconds:g} s.", WHEN_LOST)
+        while True:
+            try:
+                listed = {each.serial: each for each in parse_devices(ask_server(self._address, "host:devices-l"))}
+                found = listed.get(self.serial)
+                if found is not None and found.ready:
+                    return
+                if found is None and ":" in self.serial:
+                    ask_server(self._address, f"host:connect:{self.serial}")
+            except (Refused, DeviceError):  # the server is away as well, or cannot connect yet
+                found = None
+            if time.monotonic() > deadline:
+                raise DeviceLost(found.message, found.hint) if found and found.message else lost
+            time.sleep(_LOOK_SECONDS)
+
     @contextmanager
     def _reached(self, seconds: float, doing: str) -> Iterator[Wire]:
         """Give a connection that leads to the device, and say in our own words what goes wrong with it."""
@@ -93,7 +112,7 @@ class AdbConnection(Connection):
         except TimeoutError as error:
             raise DeviceTimeout(f"{self.serial} did not answer for {seconds:g} s in {doing}.", WHEN_LOST) from error
         except (OSError, EOFError) as error:
-            raise DeviceError(f"{self.serial} was lost in the middle of {doing}.", WHEN_LOST) from error
+            raise DeviceLost(f"{self.serial} was lost in the middle of {doing}.", WHEN_LOST) from error
 
 
 def _read_packets(wire: Wire) -> Finished:

@@ -41,6 +41,8 @@ PROBLEMS: dict[str, tuple[str, str]] = {
 """For each state: what is the matter with {serial}, and what to do. {reason} is adb's own, in brackets."""
 SAID_OF_REFUSALS = ("unauthorized", "offline", NO_PERMISSIONS, "authorizing", "connecting", "not found")
 """Those that adb's server names when it does not reach a device."""
+MAY_RETURN = ("offline", "authorizing", "connecting", "not found")
+"""Those of a device that was there a moment ago, and may be again in another."""
 UNKNOWN_STATE = (_OTHER_SYSTEM, _REBOOT)
 WITHOUT_SERIAL = (
     "A device{place} has no serial number, so adb cannot address it.",

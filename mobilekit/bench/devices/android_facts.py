@@ -7,8 +7,11 @@ empty. An answer is None then, never an error.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
+from mobilekit.bench.devices.abis import BY_MACHINE, UNKNOWN
 from mobilekit.bench.devices.base import Core, DeviceFacts, DeviceState
+from mobilekit.bench.devices.identity import READ_IDENTITY
 
 _CPU = "/sys/devices/system/cpu"
 _PROPERTIES = (
@@ -24,13 +27,20 @@ _PROPERTIES = (
     "ro.boot.qemu",
 )
 _COLDEST, _HOTTEST = -40.0, 100.0  # degrees Celsius; what lies beyond is a driver's word for "unknown"
+# By the wakefulness that `dumpsys power` has (AOSP, PowerManagerInternal); one that dozes shows a dim clock at most.
+_SCREENS: dict[str, Literal["on", "off"]] = {"Awake": "on", "Dreaming": "on", "Asleep": "off", "Dozing": "off"}
 _EMULATORS = ("goldfish", "ranchu")
 # By the 19th byte of a program, the low one of e_machine (System V gABI 4.1), as text: 0x3E x86-64, 0x03 x86, 0x28 ARM;
 # 0xB7, AArch64, is not UTF-8.
 _MACHINES = {">": "x86", "\x03": "x86", "(": "arm", "\ufffd": "arm"}
 
+_BOARD = "/proc/device-tree/model"
+
 READ_FACTS = f"""for name in {" ".join(_PROPERTIES)}; do echo "$name=$(getprop $name 2>/dev/null)"; done
-for name in {_CPU}/present {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq {_CPU}/cpu[0-9]*/cpufreq/scaling_governor; do
+{READ_IDENTITY}echo "machine-name=$(uname -m 2>/dev/null)"; echo "kernel=$(uname -r 2>/dev/null)"
+[ -r {_BOARD} ] && echo "board=$(tr -d '\\000' <{_BOARD})"
+for name in {_CPU}/present {_CPU}/online {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq \\
+  {_CPU}/cpu[0-9]*/cpufreq/scaling_governor; do
   [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
 done 2>/dev/null
 while read -r line; do case $line in vendor_id*) echo "vendor=$line"; break;; esac; done 2>/dev/null </proc/cpuinfo
@@ -39,6 +49,8 @@ echo -n machine=; head -c 19 /proc/$$/exe 2>/dev/null; echo
 
 READ_STATE = f"""echo "section=thermal"; dumpsys thermalservice 2>/dev/null
 echo "section=battery"; dumpsys battery 2>/dev/null
+echo "section=power"
+dumpsys power 2>/dev/null | while read -r line; do case $line in mWakefulness=*) echo "$line"; break;; esac; done
 echo "section=frequencies"
 for name in {_CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq; do
   [ -r "$name" ] && read -r value <"$name" && echo "$name=$value"
@@ -48,16 +60,15 @@ done 2>/dev/null
 
 def parse_facts(answer: str, serial: str) -> DeviceFacts:
     """Parse what `READ_FACTS` printed."""
-    said = _values(answer)
-    release = said.get("ro.build.version.release")
+    said = parse_values(answer)
     maker, chip = said.get("ro.soc.manufacturer"), said.get("ro.soc.model")
-    abi = said.get("ro.product.cpu.abi", "unknown")
+    abi = _abi(said)
     return DeviceFacts(
         name=f"adb:{serial}",
-        model=said.get("ro.product.model", serial),
+        model=said.get("ro.product.model") or said.get("board") or serial,
         abi=abi,
         soc=" ".join(filter(None, (maker, chip))) if chip else said.get("ro.board.platform"),
-        os=f"Android {release}" if release else "Android",
+        os=_system(said),
         fingerprint=said.get("ro.build.fingerprint"),
         cores=_cores(said),
         governor=_governor(said),
@@ -65,26 +76,42 @@ def parse_facts(answer: str, serial: str) -> DeviceFacts:
     )
 
 
+def _abi(said: dict[str, str]) -> str:
+    """Return the ABI that Android names, or else that of the kernel, and of the shell where that is narrower."""
+    abi = said.get("ro.product.cpu.abi") or BY_MACHINE.get(said.get("machine-name", "").lower(), UNKNOWN)
+    narrow = abi == "arm64-v8a" and "ro.product.cpu.abi" not in said and said.get("machine", "")[-1:] == "("
+    return "armeabi-v7a" if narrow else abi
+
+
+def _system(said: dict[str, str]) -> str:
+    """Return `Android 14`, or of a board that has adb and no Android `Linux 6.1.0`."""
+    if not any(name.startswith("ro.") for name in said):
+        return f"Linux {said['kernel']}" if "kernel" in said else "unknown"
+    return f"Android {said['ro.build.version.release']}" if "ro.build.version.release" in said else "Android"
+
+
 def parse_state(answer: str, cores: tuple[Core, ...]) -> DeviceState:
     """Parse what `READ_STATE` printed."""
     _, _, answer = answer.partition("section=thermal\n")
     thermal, _, rest = answer.partition("section=battery\n")
-    battery, _, frequencies = rest.partition("section=frequencies\n")
+    battery, _, rest = rest.partition("section=power\n")
+    power, _, frequencies = rest.partition("section=frequencies\n")
     level, scale = _number(r"level", battery), _number(r"scale", battery)
     celsius = _celsius(battery)
     if re.search(r"^\s*present: false", battery, re.MULTILINE):
         level = celsius = None
-    said = _values(frequencies)
+    said = parse_values(frequencies)
     return DeviceState(
         thermal_status=_thermal_status(thermal),
         battery_percent=None if level is None else round(100 * level / (scale or 100)),
         battery_celsius=celsius,
         frequencies_khz=tuple(_kilohertz(said, core.index, "scaling_cur_freq") for core in cores),
+        screen=_SCREENS.get(parse_values(power).get("mWakefulness", "")),
     )
 
 
 def _thermal_status(answer: str) -> int | None:
-    """Return the status that somebody measures: without a driver ("HAL") it is 0 for ever, unless it was set by hand."""
+    """Return the status that somebody measures: without a driver ("HAL") it is 0 for ever, unless set by hand."""
     idle = re.search(r"^\s*HAL Ready: false", answer, re.MULTILINE)
     set_by_hand = re.search(r"^\s*IsStatusOverride: true", answer, re.MULTILINE)
     return None if idle and not set_by_hand else _number(r"Thermal Status", answer)
@@ -106,17 +133,22 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     return tuple(indices)
 
 
-def _values(answer: str) -> dict[str, str]:
+def parse_values(answer: str) -> dict[str, str]:
+    """Parse lines `NAME=VALUE`; empty values are left out."""
     pairs = (line.partition("=") for line in answer.splitlines())
     return {name.strip(): value.strip(" \t\r\n") for name, equals, value in pairs if equals and value.strip(" \t\r\n")}
 
 
 def _cores(said: dict[str, str]) -> tuple[Core, ...]:
     present = parse_cpu_list(said.get(f"{_CPU}/present", ""))
+    online = parse_cpu_list(said.get(f"{_CPU}/online", ""))
     if not present:
         matches = (re.match(rf"{_CPU}/cpu(\d+)/", name) for name in said)
         present = tuple(sorted({int(match[1]) for match in matches if match}))
-    return tuple(Core(index, _kilohertz(said, index, "cpuinfo_max_freq")) for index in present)
+    return tuple(
+        Core(index, _kilohertz(said, index, "cpuinfo_max_freq"), index in online if online else None)
+        for index in present
+    )
 
 
 def _kilohertz(said: dict[str, str], index: int, name: str) -> int | None:

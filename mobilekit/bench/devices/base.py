@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from mobilekit.store.jsonable import Jsonable
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Core(Jsonable):
     index: int
     max_khz: int | None
     """Its highest frequency; None where the device does not say."""
+    online: bool | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Whether it is switched on; None where the device does not say."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class DeviceState(Jsonable):
     battery_celsius: float | None
     frequencies_khz: tuple[int | None, ...]
     """Of each core, in the order of `DeviceFacts.cores`."""
+    screen: Literal["on", "off"] | None = field(default=None, metadata=ABSENT_IF_NONE)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,32 @@ class Workspace(ABC):
         Raises:
             DeviceError: The device was lost, or the program did not end in time.
         """
+
+    def bring_libraries(self, files: Sequence[Path]) -> None:
+        """Bring shared libraries to where the programs that run in the folder find them by their names.
+
+        Raises:
+            DeviceError: The device has no room, refused, or was lost.
+            UsageError: It takes none.
+        """
+        raise UsageError("This device takes no libraries.", "Leave out --push-lib.")
+
+    @contextmanager
+    def fixed_performance(self) -> Iterator[bool | None]:
+        """Let the device hold a speed that it can keep up, while the block runs, where it has such a mode.
+
+        Yields:
+            Whether it does; None where it knows no such mode.
+        """
+        yield None
+
+    def recover(self) -> None:
+        """Reach the device again after it was lost, and clear what still runs in the folder.
+
+        Raises:
+            DeviceError: It does not come back, or another session has it now.
+        """
+        raise DeviceError("The device was lost.")
 
     @abstractmethod
     def read(self, path: str) -> bytes:

@@ -11,12 +11,20 @@ from mobilekit.errors import DeviceError
 WHEN_LOST = "See `mobilekit devices`, and run it again. What is left on the device is removed then."
 
 
-class DeviceTimeout(DeviceError):  # noqa: N818 - an event with a name of its own, as TimeoutError's base has none
+class DeviceLost(DeviceError):  # noqa: N818 - an event with a name of its own, and no fault of anybody's
+    """A device that was there cannot be reached; it may come back."""
+
+
+class DeviceTimeout(DeviceLost):
     """A device did not answer in time."""
 
 
+class NotRecorded(DeviceError):  # noqa: N818 - as above
+    """A recording has no answer to what was asked: the session is another one, and the device is not to blame."""
+
+
 class Connection(ABC):
-    """A connection to one device. Every method has a time limit, and raises DeviceError where the device is lost."""
+    """A connection to one device. Every method has a time limit, and raises DeviceLost where the device is lost."""
 
     serial: str
     features: frozenset[str]
@@ -51,4 +59,13 @@ class Connection(ABC):
 
         Raises:
             DeviceError: There is no such file, the device refused, or was lost.
+        """
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Wait until a device that was lost can be reached again.
+
+        Raises:
+            DeviceLost: It did not come back in that time.
+            DeviceError: It came back, and cannot be used.
         """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mobilekit.bench.devices.adb_address import Address, server_address
 from mobilekit.bench.devices.adb_states import (
+    MAY_RETURN,
     NO_SERIAL,
     PASSING,
     PROBLEMS,
@@ -20,6 +21,7 @@ from mobilekit.bench.devices.adb_states import (
     UNKNOWN_STATE,
     WITHOUT_SERIAL,
 )
+from mobilekit.bench.devices.connection import DeviceLost
 from mobilekit.bench.devices.wire import Refused, Wire
 from mobilekit.errors import DeviceError
 
@@ -93,11 +95,11 @@ def _listed(serial: str, state: str, rest: str) -> ListedDevice:
 
 
 def refusal(serial: str, words: str) -> DeviceError:
-    """Return the error for what the adb server said when it refused to reach a device."""
+    """Return the error for what the adb server said when it refused to reach a device; DeviceLost, if it may return."""
     state = next((state for state in SAID_OF_REFUSALS if state in words), None)
     if state is None:
         return DeviceError(f"{serial} refused: {words.strip()}.", "`mobilekit devices` lists what adb sees.")
-    return DeviceError(*_problem(serial, state, words))
+    return (DeviceLost if state in MAY_RETURN else DeviceError)(*_problem(serial, state, words))
 
 
 def ask_server(address: Address, request: str) -> str:
@@ -112,7 +114,7 @@ def ask_server(address: Address, request: str) -> str:
             wire.request(request)
             return wire.read_block()
     except (OSError, EOFError) as error:
-        raise DeviceError(f"The adb server at {address} does not answer: {_words(error)}.", _hint(address)) from error
+        raise DeviceLost(f"The adb server at {address} does not answer: {_words(error)}.", _hint(address)) from error
 
 
 def _problem(serial: str, state: str, rest: str) -> tuple[str, str]:

@@ -47,6 +47,7 @@ class LocalWorkspace(Workspace):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._environment: dict[str, str] | None = None
 
     def install(self, file: Path, executable: bool = False) -> str:
         """Return the file's own path: it is there already; a program that may not be executed is copied first."""
@@ -70,6 +71,7 @@ class LocalWorkspace(Workspace):
                 process = subprocess.Popen(  # noqa: S603 - what the user gave to be run, without a shell
                     list(arguments),
                     cwd=self._folder,
+                    env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -90,6 +92,17 @@ class LocalWorkspace(Workspace):
                 _end(process)
         code = process.returncode if process.returncode >= 0 else _KILLED - process.returncode
         return Finished(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+    def bring_libraries(self, files: Sequence[Path]) -> None:
+        """Copy shared libraries into a folder beside what runs; see `Workspace.bring_libraries`."""
+        folder = self._folder / "lib"
+        try:
+            folder.mkdir(exist_ok=True)
+            for file in files:
+                shutil.copyfile(file, folder / file.name)
+        except OSError as error:
+            raise DeviceError(f"The libraries cannot be copied to {folder}: {error.strerror}.") from error
+        self._environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
 
     def read(self, path: str) -> bytes:
         """Return the content of a file; see `Workspace.read`."""

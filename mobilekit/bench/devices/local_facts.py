@@ -8,21 +8,12 @@ import re
 import subprocess
 from pathlib import Path
 
+from mobilekit.bench.devices.abis import BY_MACHINE
 from mobilekit.bench.devices.android_facts import parse_cpu_list
 from mobilekit.bench.devices.base import Core, DeviceFacts, DeviceState
 
 _SYSTEM = Path("/sys")
 _PROCESSES = Path("/proc")
-_ABIS = {
-    "aarch64": "arm64-v8a",
-    "arm64": "arm64-v8a",
-    "armv7l": "armeabi-v7a",
-    "armv8l": "armeabi-v7a",
-    "x86_64": "x86_64",
-    "amd64": "x86_64",
-    "i686": "x86",
-    "i386": "x86",
-}
 # The low byte of e_machine (System V gABI 4.1).
 _MACHINES = {0x3E: "x86", 0x03: "x86", 0x28: "arm", 0xB7: "arm"}
 
@@ -30,7 +21,7 @@ _MACHINES = {0x3E: "x86", 0x03: "x86", 0x28: "arm", 0xB7: "arm"}
 def read_facts() -> DeviceFacts:
     """Read what does not change."""
     machine = platform.machine()
-    abi = _ABIS.get(machine.lower(), machine or "unknown")
+    abi = BY_MACHINE.get(machine.lower(), machine or "unknown")
     information = _read(_PROCESSES / "cpuinfo") or ""
     processor = re.search(r"^(?:model name|Hardware|Model)\s*:\s*(.+)$", information, re.MULTILINE)
     name = processor[1].strip() if processor else platform.processor() or machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +17,19 @@ from mobilekit.errors import DeviceError
 
 
 @contextmanager
-def locked(device: str) -> Iterator[None]:
+def locked(device: str, key: str | None = None) -> Iterator[None]:
     """Hold a device's lock, which all processes of this user on this machine share, while the block runs.
 
     A process that dies, however it dies, gives it back.
 
+    Args:
+        device: Its name, for people.
+        key: What tells it from others, whatever its name; the name without.
+
     Raises:
         DeviceError: Another process has it.
     """
-    path = _folder() / unique_safe_name(device)
+    path = _folder() / unique_safe_name(key or device)
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     holder = path.with_name(f"{path.name}.holder")
     try:
@@ -39,6 +44,23 @@ def locked(device: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def scope_of_locks() -> str:
+    """Return a made-up word that those processes share which see each other's locks, and no others.
+
+    Two containers with one user, host and image do not see each other's; where nothing can be kept, none does.
+    """
+    path = _folder() / "scope"
+    word = secrets.token_hex(8)
+    try:
+        with path.open("x") as file:
+            file.write(word)
+    except FileExistsError:
+        return path.read_text()
+    except OSError:
+        return word
+    return word
 
 
 def _folder() -> Path:

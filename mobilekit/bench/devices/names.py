@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import os
 import platform
 import re
 import secrets
@@ -20,7 +21,9 @@ class Session:
     seed: str
     """Where the made-up names come from."""
     owner: str
-    """This user of this machine: which leftovers on a device are ours."""
+    """Those processes of this user on this machine that share locks: which leftovers on a device are ours."""
+    who: str = ""
+    """What others are told of who has a device."""
 
     @classmethod
     def new(cls) -> Session:
@@ -29,7 +32,11 @@ class Session:
             user = getpass.getuser()
         except (KeyError, OSError):  # a container's user without a name
             user = ""
-        return cls(secrets.token_hex(8), hashlib.sha256(f"{user}@{platform.node()}".encode()).hexdigest()[:8])
+        from mobilekit.bench.devices.lock import scope_of_locks
+
+        here = f"{user}@{platform.node()}"
+        owner = hashlib.sha256(f"{here} {scope_of_locks()}".encode()).hexdigest()[:8]
+        return cls(secrets.token_hex(8), owner, f"process {os.getpid()} of {here}")
 
 
 class Names:

@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mobilekit.bench.devices.base import Finished
-from mobilekit.bench.devices.connection import Connection, DeviceTimeout
+from mobilekit.bench.devices.connection import Connection, DeviceLost, DeviceTimeout, NotRecorded
 from mobilekit.bench.devices.names import Session, unique_safe_name
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.files import sha256_of
 
 FILE = "conversation.jsonl"
-FORMAT = 1
+FORMAT = 2
 _AGAIN = "A recording answers only what was asked then: the same files and settings, by the same version of mobilekit."
 _EXCERPT = 60
 _REMAKE = "Record it again: `mobilekit bench ... --record DIR`."
-_ERRORS = {"DeviceError": DeviceError, "DeviceTimeout": DeviceTimeout}
+_ERRORS = {each.__name__: each for each in (DeviceError, DeviceLost, DeviceTimeout)}
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class _Header(_Line):
     features: list[str]
     seed: str
     owner: str
+    who: str = ""
 
 
 class _Error(_Line):
@@ -86,6 +87,7 @@ class RecordingConnection(Connection):
             "features": sorted(inner.features),
             "seed": session.seed,
             "owner": session.owner,
+            "who": session.who,
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,10 @@ class RecordingConnection(Connection):
         """Return the content of a file; see `Connection.pull`."""
         question = {"do": "pull", "path": path}
         return self._record(question, lambda: self._inner.pull(path), lambda data: base64.b64encode(data).decode())
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the device; see `Connection.wait`."""
+        self._record({"do": "wait", "seconds": seconds}, lambda: self._inner.wait(seconds), lambda _: None)
 
     def _record(self, question: dict[str, Any], act: Callable[[], T], encode: Callable[[T], Any]) -> T:
         try:
@@ -147,7 +153,7 @@ class ReplayConnection(Connection):
         header = self._read(_Header, first, 1)
         self._exchanges = [self._read(_Exchange, line, number) for number, line in enumerate(others, 2)]
         self.serial, self.features = header.serial, frozenset(header.features)
-        self.session = Session(header.seed, header.owner)
+        self.session = Session(header.seed, header.owner, header.who)
         self._place = 0
 
     def shell(self, command: str, timeout: float) -> Finished:
@@ -166,14 +172,18 @@ class ReplayConnection(Connection):
         except ValueError as error:
             raise self._damaged(self._place + 1) from error
 
+    def wait(self, seconds: float) -> None:
+        """Return at once where the device came back; see `Connection.wait`."""
+        self._answer({"do": "wait", "seconds": seconds}, type(None))
+
     def _answer(self, question: dict[str, Any], kind: type[T]) -> T:
         """Return the recorded answer, which is of this kind."""
         if self._place == len(self._exchanges):
-            raise DeviceError(f"The recording {self._path} ends before this: {_summary(question)}.", _AGAIN)
+            raise NotRecorded(f"The recording {self._path} ends before this: {_summary(question)}.", _AGAIN)
         exchange = self._exchanges[self._place]
         if exchange.question != question:
             told = difference(exchange.question, question, self._place + 2)
-            raise DeviceError(f"The recording {self._path} has no answer: {told}", _AGAIN)
+            raise NotRecorded(f"The recording {self._path} has no answer: {told}", _AGAIN)
         self._place += 1
         if exchange.error is not None:
             raise _ERRORS.get(exchange.error.kind, DeviceError)(exchange.error.what, exchange.error.hint)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekit.bench.devices.adb_address import server_address
+from mobilekit.bench.devices.adb_address import Address, server_address
+from mobilekit.bench.devices.android_facts import parse_values
 from mobilekit.bench.devices.base import Device
 from mobilekit.bench.devices.connection import Connection
 from mobilekit.bench.devices.discovery import ListedDevice, list_devices
-from mobilekit.bench.devices.names import Session
+from mobilekit.bench.devices.identity import READ_IDENTITY, identity_of, one_name_each
+from mobilekit.bench.devices.names import Names, Session
+from mobilekit.bench.devices.shell import DeviceShell
 from mobilekit.errors import DeviceError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ class Selection:
     devices: list[Device]
     not_ready: list[ListedDevice]
     """Those that the adb server sees as well, and that cannot be used; each says why."""
+    notes: tuple[str, ...] = ()
+    """What the user must know of the choice."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,11 @@ def _find_phones(serial: str, adb_server: str | None, record: Path | None) -> Se
 
     address = server_address(adb_server)
     found = list_devices(adb_server)
-    chosen = choose(serial or os.environ.get("ANDROID_SERIAL", ""), found)
+    serial = serial or os.environ.get("ANDROID_SERIAL", "")
+    notes: list[str] = []
+    if serial in ("", _ALL):
+        found, notes = one_name_each(found, lambda each: ask_identity(address, each.serial))
+    chosen = choose(serial, found)
     not_ready = [each for each in found if not each.ready]
     devices: list[Device] = []
     for each in chosen:
@@ -167,7 +177,18 @@ def _find_phones(serial: str, adb_server: str | None, record: Path | None) -> Se
         devices.append(_device(connection, lock, record))
     if not devices:
         raise DeviceError(" ".join(each.message or "" for each in not_ready), not_ready[0].hint)
-    return Selection(devices, not_ready)
+    return Selection(devices, not_ready, tuple(notes))
+
+
+def ask_identity(address: Address, serial: str) -> str | None:
+    """Ask a device who it is; None where it does not tell, or is lost."""
+    from mobilekit.bench.devices.adb import AdbConnection
+
+    try:
+        shell = DeviceShell(AdbConnection(address, serial), Names(secrets.token_hex(8)))
+        return identity_of(parse_values(shell.run(READ_IDENTITY).stdout))
+    except DeviceError:
+        return None
 
 
 def _device(connection: Connection, lock: str, record: Path | None) -> Device:

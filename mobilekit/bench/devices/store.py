@@ -30,6 +30,7 @@ _THERE = "there"
 LIMIT_SECONDS = 14 * 24 * 3600
 LIMIT_BYTES = 500_000_000
 _HASH_SECONDS = 120.0
+_SLOWEST_BYTES_PER_SECOND = 50_000  # of a transfer that is still worth its while
 _SPARE_BYTES = 8 << 20  # for what programs write
 
 
@@ -89,8 +90,9 @@ class Store:
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
         name = f"{digest}-{safe_name(file.name)}"
-        answer = self._shell.run(_look_up(name, digest, executable), _HASH_SECONDS).stdout
-        if answer == f"{_THERE}\n":
+        sending = size / _SLOWEST_BYTES_PER_SECOND
+        answer = self._shell.run(_look_up(name, digest, executable), _HASH_SECONDS, then=sending).stdout
+        if answer.split()[-1:] == [_THERE]:
             return f"{STORE}/{name}"
         free = parse_free(answer)
         if free is not None and free < size + _SPARE_BYTES:
@@ -111,7 +113,7 @@ class Store:
     def _put_in_place(self, file: Path, digest: str, target: str, mode: str) -> None:
         """Check what arrived, and move it to its place. A device without sha256sum is trusted."""
         done = self._shell.run(
-            f"case $(sha256sum {self._part} 2>/dev/null) in {digest}*|'') chmod {mode} {self._part}"
+            f"case $(sha256sum {self._part} 2>/dev/null) in *{digest}' '*|'') chmod {mode} {self._part}"
             f" && mv -f {self._part} {target};; *) echo 'it arrived changed' >&2; false;; esac",
             _HASH_SECONDS,
         )
@@ -123,16 +125,21 @@ class Store:
 def _look_up(name: str, digest: str, executable: bool) -> str:
     """Return the command that says whether a file is in the store, whole; if not, it says what room there is.
 
+    What is printed before an answer, as by Android's linker, is passed over: of `stat` the last line counts, of `date`
+    the last number, and a digest is known by the blank behind it, as the file's name begins with it too.
+
     A stamp is written only of a file that has not changed for two seconds: a change after it has another time then.
     """
     file, stamp = f"{STORE}/{name}", f"{_STAMP}{name}"
     return (
         (f"[ -x {file} ] || chmod 755 {file} 2>/dev/null\n" if executable else "")
-        + f"""now=$(stat -c '%i %s %Z' {file} 2>/dev/null)
+        + f"""now=$(stat -c '%i %s %Z' {file} 2>/dev/null); now=${{now##*
+}}
 read -r known 2>/dev/null <{stamp}
 if [ -n "$now" ] && [ "$now" = "$known" ]; then echo "$now" >{stamp}; echo {_THERE}
 else case $(sha256sum {file} 2>/dev/null) in
-  {digest}*) echo {_THERE}; [ -n "$now" ] && [ $(($(date +%s) - ${{now##* }})) -gt 1 ] && echo "$now" >{stamp};;
+  *{digest}' '*) echo {_THERE}; date=$(date +%s)
+    [ -n "$now" ] && [ $((${{date##*[!0-9]}} - ${{now##* }})) -gt 1 ] && echo "$now" >{stamp};;
   *) df -k {ROOT};;
 esac; fi 2>/dev/null"""
     )

@@ -23,6 +23,7 @@ _STYLES = {
     "regressed": "bold red",
     "improved": "green",
 }
+_DIGITS = 12  # of a digest; the JSON has all
 _BAR = 30  # characters of the longest bar
 _MODULES = 15  # lines of the table by module
 
@@ -65,8 +66,13 @@ def _heading(bench: BenchResult) -> str:
 
 
 def engine_words(bench: BenchResult) -> str:
-    """Return the tool that ran the files, with its version where it tells."""
-    return " ".join(filter(None, [bench.engine.name, bench.engine.version]))
+    """Return the tool that ran the files: whose it is, its version and its program's digest, where they are known."""
+    engine = bench.engine
+    whose = f"{engine.kind}'s " if engine.kind else ""
+    words = [" ".join(filter(None, [f"{whose}{engine.name}", engine.version]))]
+    if engine.sha256:
+        words.append(f"SHA-256 {engine.sha256[:_DIGITS]}")
+    return ", ".join([*words, *(engine.libraries or {})])
 
 
 def _latencies(results: Sequence[FileResult]) -> Table:

@@ -72,7 +72,7 @@ def test_cores_without_a_list_of_those_present() -> None:
 
 def test_a_device_that_says_nothing() -> None:
     facts = parse_facts("", "R5X")
-    assert (facts.model, facts.abi, facts.soc, facts.os) == ("R5X", "unknown", None, "Android")
+    assert (facts.model, facts.abi, facts.soc, facts.os) == ("R5X", "unknown", None, "unknown")
     assert (facts.fingerprint, facts.cores, facts.governor, facts.emulated) == (None, (), None, False)
     assert parse_state("", CORES) == DeviceState(None, None, None, (None, None, None, None))
 

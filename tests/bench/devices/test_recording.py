@@ -76,12 +76,13 @@ def test_a_replay_is_the_same_session(recorded: tuple[Path, Seen], model: Path) 
 def test_the_header_says_what_it_is(recorded: tuple[Path, Seen]) -> None:
     header = json.loads(_file(recorded[0]).read_text().splitlines()[0])
     assert header == {
-        "format": 1,
+        "format": 2,
         "mobilekit": header["mobilekit"],
         "serial": "SERIAL",
         "features": ["shell_v2"],
         "seed": "another seed",
         "owner": "0123abcd",
+        "who": "",
     }
 
 
@@ -89,7 +90,7 @@ def test_another_file_is_not_answered(recorded: tuple[Path, Seen], model: Path) 
     model.write_bytes(b"other weights")
     (device,) = find_devices(f"replay:{recorded[0]}").devices
     assert isinstance(device, AdbDevice)
-    with pytest.raises(DeviceError, match=r"has no answer: line 5 has command .* asked was ") as caught:
+    with pytest.raises(DeviceError, match=r"has no answer: line 6 has command .* asked was ") as caught:
         _bench(device, model)
     assert "the same files and settings" in caught.value.hint
 
@@ -128,13 +129,13 @@ def test_what_an_interruption_leaves_is_whole(host: HostConnection, model: Path,
     ("content", "words"),
     [
         ("", "cut off or damaged in line 1"),
-        ('{"format": 1, "serial"', "cut off or damaged in line 1"),
+        ('{"format": 2, "serial"', "cut off or damaged in line 1"),
         ("[]\n", "no recording that this version"),
-        ('{"format": 2}\n', "no recording that this version"),
-        ('{"format": 1}\n', "is damaged in line [12]"),
-        ('{"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}\n7\n', "is damaged in line [12]"),
-        ('{"format": 1, "serial": null, "features": [], "seed": "", "owner": ""}\n', "is damaged in line [12]"),
-        ('{"format": 1, "serial": "S", "features": 7, "seed": "", "owner": ""}\n', "is damaged in line [12]"),
+        ('{"format": 3}\n', "no recording that this version"),
+        ('{"format": 2}\n', "is damaged in line [12]"),
+        ('{"format": 2, "serial": "S", "features": [], "seed": "", "owner": ""}\n7\n', "is damaged in line [12]"),
+        ('{"format": 2, "serial": null, "features": [], "seed": "", "owner": ""}\n', "is damaged in line [12]"),
+        ('{"format": 2, "serial": "S", "features": 7, "seed": "", "owner": ""}\n', "is damaged in line [12]"),
         ("[" * 100_000, "cut off or damaged in line 1"),
     ],
 )
@@ -198,7 +199,7 @@ def test_safe_names() -> None:
     ids=str,
 )
 def test_an_exchange_that_is_none_is_damage(tmp_path: Path, exchange: dict[str, Any]) -> None:
-    header = {"format": 1, "serial": "S", "features": [], "seed": "", "owner": ""}
+    header = {"format": 2, "serial": "S", "features": [], "seed": "", "owner": ""}
     path = tmp_path / "conversation.jsonl"
     path.write_text(f"{json.dumps(header)}\n{json.dumps(exchange)}\n")
     with pytest.raises(DeviceError, match=r"is damaged in line 2\.") as caught:

@@ -8,6 +8,7 @@ import pytest
 
 from mobilekit.bench.devices import adb, select
 from mobilekit.bench.devices.adb_address import Address
+from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.discovery import ListedDevice, parse_devices
 from mobilekit.bench.devices.local import LocalDevice
 from mobilekit.bench.devices.recording import FILE
@@ -25,6 +26,9 @@ class Connection(adb.AdbConnection):
         if serial == "B2":
             raise DeviceError("B2 went.", "Plug it in.")
         self.serial, self.features = serial, frozenset({"shell_v2"})
+
+    def shell(self, command: str, timeout: float) -> Finished:
+        raise DeviceError(f"{self.serial} does not tell who it is.")
 
 
 @pytest.fixture(autouse=True)

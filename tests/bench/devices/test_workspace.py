@@ -75,6 +75,9 @@ class HostConnection(Connection):
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
 
+    def wait(self, seconds: float) -> None:
+        self.fault = {}
+
     def here(self, text: str) -> str:
         return text.replace(ROOT, str(self.root))
 
@@ -82,7 +85,9 @@ class HostConnection(Connection):
         return text.replace(str(self.root), ROOT)
 
     def files(self) -> list[str]:
-        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+        """Return the files but for those of the lock."""
+        files = [path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()]
+        return sorted(str(path) for path in files if path.parts[0] != "mobilekit-lock")
 
     def _fail(self, text: str) -> None:
         for part, error in self.fault.items():
