@@ -31,6 +31,7 @@ COMMANDS = (
     "bench",
     "devices",
     "tune",
+    "recover",
     "doctor",
     "inspect",
     "goldens",

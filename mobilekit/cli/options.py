@@ -178,6 +178,14 @@ CandidateWeights = Annotated[
 Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_images))]
 InputsOrCount = Annotated[str | None, typer.Option("--inputs", metavar="PATH", help=_INPUTS)]
 LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("--layers", _INPUTS))]
+Pictures = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of images, or .npz by input names, to train on; labels are not read, and one of five is kept back "
+        "to measure on.",
+        callback=_checked(_images),
+    ),
+]
 Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_images))]
 Precisions = Annotated[
     str | None,

@@ -24,6 +24,7 @@ TYPES = {
     "ledger": "mobilekit.parity.ledger.result:Ledger",
     "manifest": "mobilekit.store.manifest:Manifest",
     "models": "mobilekit.models.analysis.summary:ModelSummaries",
+    "recover": "mobilekit.jobs.recover.result:Recovered",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -32,6 +32,7 @@ OWN_MEANING = {
     "precision",
     "reference",
     "rewrite",
+    "seed",
     "rounds",
     "strict",
 }

@@ -86,7 +86,7 @@ def float_results(graph: GraphModule, keep_float: Collection[str]) -> set[Node]:
         found |= {node for node in graph.graph.nodes if _is_hard_swish(graph, node)}
     if "residual-add" in keep_float:
         sums = {node for node in graph.graph.nodes if is_call(graph, node, ops.ADD) and len(_computed(node)) == 2}
-        relus = {node for node in graph.graph.nodes if _is_relu(graph, node) and sums & set(_fused_with(graph, node))}
+        relus = {node for node in graph.graph.nodes if is_relu(graph, node) and sums & set(_fused_with(graph, node))}
         found |= sums | relus
     for node in graph.graph.nodes:
         if is_call(graph, node, ops.DROPOUT) and node.all_input_nodes[0] in found:
@@ -111,7 +111,7 @@ def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
         )
     kept: set[Node] = set()
     for node in steps:
-        chain = _fused_with(graph, node) if _is_relu(graph, node) else []
+        chain = _fused_with(graph, node) if is_relu(graph, node) else []
         source = node.all_input_nodes[0] if is_call(graph, node, ops.DROPOUT) else None
         if chain and is_dense(graph, chain[-1]):
             is_kept = chain[-1] in kept
@@ -124,7 +124,7 @@ def nodes_inside(graph: GraphModule, modules: Collection[str]) -> set[Node]:
 
 def fused_nodes(graph: GraphModule) -> set[Node]:
     """Return the steps whose results TFLite never has, as one op makes them and the ReLU of them."""
-    return {node for relu in graph.graph.nodes if _is_relu(graph, relu) for node in _fused_with(graph, relu)}
+    return {node for relu in graph.graph.nodes if is_relu(graph, relu) for node in _fused_with(graph, relu)}
 
 
 def hard_swished_nodes(graph: GraphModule) -> set[Node]:
@@ -175,7 +175,7 @@ def _reach(graph: GraphModule, nodes: Iterable[Node], neighbors: Callable[[Node]
 def _ends(graph: GraphModule, node: Node) -> bool:
     if node.op in ("placeholder", "get_attr", "output") or is_dense(graph, node):
         return True
-    return _is_relu(graph, node) and any(is_dense(graph, one) for one in _fused_with(graph, node))
+    return is_relu(graph, node) and any(is_dense(graph, one) for one in _fused_with(graph, node))
 
 
 def is_dense(graph: GraphModule, node: Node) -> bool:
@@ -183,7 +183,8 @@ def is_dense(graph: GraphModule, node: Node) -> bool:
     return is_call(graph, node, _DENSE)
 
 
-def _is_relu(graph: GraphModule, node: Node) -> bool:
+def is_relu(graph: GraphModule, node: Node) -> bool:
+    """Return whether a step is a ReLU or a ReLU6."""
     return is_call(graph, node, ops.RELU) or ops.relu6_input(graph, node) is not None
 
 

@@ -1,0 +1,1 @@
+"""`mobilekit recover`."""
