@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.errors import UsageError
 from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
 from mobilekit.store.notebook import ledger_line, ledger_table
-from mobilekit.store.stages import TFLITE_STAGES, Precision
+from mobilekit.store.stages import TFLITE_STAGES, Precision, Stage
 
 if TYPE_CHECKING:
     from mobilekit.store.manifest import FailedStage, Int8Ranges
@@ -83,6 +83,12 @@ class Bundle:
         """The TFLite precisions in the bundle."""
         there = {stage.precision for stage in TFLITE_STAGES if (self.path / stage.file).exists()}
         return [name for name in self.manifest["precision"] if name in there]
+
+    @property
+    def onnx_stages(self) -> list[Stage]:
+        """Those of the ONNX files in the bundle, float32 first."""
+        onnx = (Stage.ONNX_SIMPLIFIED, Stage.ONNX_INT8, Stage.ONNX_INT16X8)
+        return [stage for stage in onnx if stage.file in self.manifest["artifacts"]]
 
     @property
     def failed_stages(self) -> tuple[FailedStage, ...]:

@@ -78,3 +78,17 @@ def test_the_golden_test_can_fail(project: Path, tmp_path: Path) -> None:
     failed = re.findall(r"^FAIL (.*) logits", done.stdout, re.MULTILINE)
     assert failed[0] == "case-1 model.onnx"
     assert set(failed[1:]) <= {"case-1, from its picture model.onnx"}  # where no pixel is off
+
+
+def test_quantized_onnx_files_give_what_they_give_here(project: Path, cli: Cli, tmp_path: Path) -> None:
+    words = ("--recipe", TINY_RECIPE, "--precision", "float32,onnx-int8,onnx-int16x8")
+    assert cli("export", TINY, *words, "-o", tmp_path / "bundle").returncode == 0
+    assert cli("app", "web", tmp_path / "bundle", "-o", tmp_path / "app").returncode == 0
+    (tmp_path / "app" / "node_modules").symlink_to(project / "node_modules")
+    done = run(tmp_path / "app", "npm", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^pass case-\d (\S+) logits \((.+)\): (\w+) (\S+), limit (\S+)", done.stdout, re.MULTILINE)
+    quantized = {file: (runtime, metric) for file, runtime, metric, *_ in rows if file.endswith(("8.onnx", "x8.onnx"))}
+    assert quantized == dict.fromkeys(("model.int8.onnx", "model.int16x8.onnx"), ("ONNX Runtime Web", "relative_l2")), (
+        done.stdout
+    )

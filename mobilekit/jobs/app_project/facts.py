@@ -17,7 +17,7 @@ from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.manifest import File, Tensor
-from mobilekit.store.stages import TFLITE_STAGES, Stage, check_precisions
+from mobilekit.store.stages import TFLITE_STAGES, check_precisions
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _files(
     wanted = dict.fromkeys(precisions or there)
     stages = {stage.precision: stage for stage in TFLITE_STAGES}
     taken, left_out = [], {}
-    for stage in (*(stages[each] for each in wanted), Stage.ONNX_SIMPLIFIED):  # type: ignore[index]
+    for stage in (*(stages[each] for each in wanted), *bundle.onnx_stages):  # type: ignore[index]
         entry = File.from_json(bundle.manifest["artifacts"][stage.file])
         if stage.file_format not in PLATFORMS[platform].formats:
             continue

@@ -89,7 +89,7 @@ def check_goldens(
     """
     goldens = open_goldens(folder)
     if runtime == "onnxruntime" and precisions is not None:
-        raise UsageError("--precision chooses among .tflite files, and onnxruntime runs the .onnx.", "Leave it out.")
+        raise UsageError("--precision chooses among .tflite files, and onnxruntime runs .onnx files.", "Leave it out.")
     files = _chosen(goldens, ".onnx" if runtime == "onnxruntime" else ".tflite", precisions)
     place_of_files = folder / goldens.bundle if bundle is None else bundle
     for file in files if runtime in RUNTIMES else ():  # a program has its own

@@ -108,9 +108,9 @@ def make_goldens(
 def _files(
     bundle: Bundle, errors: Mapping[str, FormatError], files: Sequence[str] | None, on_gpu: bool
 ) -> tuple[GoldenFile, ...]:
-    """Return a bundle's TFLite files and its ONNX file, the last, with their tolerances; those named, or all."""
+    """Return a bundle's TFLite files and then its ONNX files, with their tolerances; those named, or all."""
     made = []
-    there = (*map(tflite_stage, bundle.precisions), Stage.ONNX_SIMPLIFIED)
+    there = (*map(tflite_stage, bundle.precisions), *bundle.onnx_stages)
     for stage in (each for each in there if files is None or each.file in files):
         entry = File.from_json(bundle.manifest["artifacts"][stage.file])
         digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
