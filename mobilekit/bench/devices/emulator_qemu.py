@@ -56,13 +56,17 @@ def install(packages: list[Path], root: Path) -> None:
     shutil.rmtree(scratch)
 
 
+def path(root: Path) -> Path:
+    """Return where qemu is, or would be."""
+    return root / _FOLDER / _PROGRAM
+
+
 def program(root: Path) -> list[str]:
     """Return the beginning of a command that runs an ARM program; what follows is qemu's options."""
-    folder = root / _FOLDER
     return [
         "env",
-        f"LD_LIBRARY_PATH={folder / _LIBRARIES}",
-        str(folder / _PROGRAM),
+        f"LD_LIBRARY_PATH={root / _FOLDER / _LIBRARIES}",
+        str(path(root)),
         "-U",  # not in the ARM program
         "LD_LIBRARY_PATH",
     ]

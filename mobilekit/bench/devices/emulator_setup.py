@@ -92,6 +92,10 @@ def find_problem() -> DeviceError | None:
             "The emulated device has other versions of LiteRT or NumPy than this environment and mobilekit want.",
             f"Run `{COMMAND}` again.",
         )
+    root = folder()
+    parts = (qemu.path(root), root / "usr" / "bin" / _PYTHON, *(root / _CORES / core.name / "usr" for core in CORES))
+    if lost := [part for part in parts if not part.exists()]:
+        return DeviceError(f"Of the emulated device, {lost[0]} is gone.", f"Run `{COMMAND}` again.")
     return None
 
 

@@ -176,6 +176,7 @@ QEMU = 'case $* in *--version) echo "qemu-aarch64 version 7.2.22 (Debian)" ;; *)
 DPKG = """
 mkdir -p "$3/usr/bin" "$3/usr/lib/any" && ln -sf /nowhere "$3/usr/bin/dangling" && : >"$3/usr/bin/made"
 : >"$3/usr/lib/any/libany.so.1"
+: >"$3/usr/bin/python3.11"
 cp "$(dirname "$0")/qemu" "$3/usr/bin/qemu-aarch64"
 """
 COMPILER = 'while [ $# -gt 2 ]; do [ "$1" = -o ] && : >"$2"; shift; done'
@@ -261,6 +262,15 @@ def test_a_plugin_of_another_mobilekit_is_not_taken(tools: Path, monkeypatch: py
     monkeypatch.setattr(plugin_build, "digest", lambda: "0" * 64)
     problem = find_count_problem()
     assert problem and problem.hint == f"Run `{COMMAND}` again."
+
+
+@pytest.mark.parametrize("part", ["opt/qemu/qemu-aarch64", "usr/bin/python3.11", "cores/x1/usr"])
+def test_a_part_that_is_gone_is_named(part: str, tools: Path) -> None:
+    (set_up() / part).unlink()
+    problem = find_problem()
+    assert problem and problem.what.endswith(f"{part} is gone.") and problem.hint == f"Run `{COMMAND}` again."
+    count_problem = find_count_problem()
+    assert count_problem and count_problem.exit_code == 4
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
