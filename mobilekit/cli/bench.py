@@ -44,13 +44,7 @@ def bench(
             autocompletion=complete.bench_devices,
         ),
     ] = "local",
-    core: Annotated[
-        str | None,
-        typer.Option(
-            help="With --device emulated: count the instructions of a53, a55, a76, x1 or x2, and measure no time.",
-            autocompletion=complete.cores,
-        ),
-    ] = None,
+    core: options.Core = None,
     threads: options.Threads = 1,
     benchmark_binary: options.BenchmarkBinary = None,
     delegate: Annotated[

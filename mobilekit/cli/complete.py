@@ -41,7 +41,7 @@ def cores(incomplete: str) -> list[str]:
 
 def tune_devices(incomplete: str) -> list[str]:
     """Return what `tune --device` takes that begins so."""
-    return _beginning(incomplete, "local", "adb", *_serials(incomplete))
+    return _beginning(incomplete, "local", "adb", *_serials(incomplete), "emulated")
 
 
 def diff_devices(incomplete: str) -> list[str]:

@@ -304,6 +304,13 @@ Sarif = Annotated[
     Path | None,
     typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.", callback=_checked(_writable)),
 ]
+Core = Annotated[
+    str | None,
+    typer.Option(
+        help=only_with("--device emulated", "Count the instructions of a53, a55, a76, x1 or x2, and measure no time."),
+        autocompletion=complete.cores,
+    ),
+]
 SaveBaseline = Annotated[
     Path | None, typer.Option(help="Keep the figures for --baseline.", callback=_checked(_writable))
 ]

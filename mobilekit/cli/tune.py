@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import complete, options
+from mobilekit.cli.count import check_core
 from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
@@ -29,8 +30,9 @@ class PrecisionWord(StrEnum):
 def tune(
     model: options.ModelOrBundle,
     device: Annotated[
-        str, typer.Option(help="`local`, `adb` or `adb:SERIAL`.", autocompletion=complete.tune_devices)
+        str, typer.Option(help="`local`, `adb`, `adb:SERIAL` or `emulated`.", autocompletion=complete.tune_devices)
     ] = "local",
+    core: options.Core = None,
     recipe: options.Recipe = None,
     weights: options.Weights = None,
     calibration: options.Calibration = None,
@@ -61,16 +63,26 @@ def tune(
 
     Each form alone takes part in one bench; the best of each group, put together, are measured again. A form is taken
     only where it is faster beyond doubt in both. Only rewrites that keep the function are tried, unless --max-drift
-    says how much others may change it. Exit code 1 if the tuned recipe's ledger does not pass.
+    says how much others may change it. With --device emulated --core CORE the instructions of each form are counted
+    instead, without a phone. Exit code 1 if the tuned recipe's ledger does not pass.
 
     Examples: `mobilekit tune shufflenet` · `mobilekit tune ghostnetv2 --device adb -o pixel.yaml` ·
-    `mobilekit tune timm:mobilevit_s --precision int8 --rounds 20` · then `mobilekit export shufflenet --recipe
-    shufflenet.tuned.yaml`
+    `mobilekit tune timm:mobilevit_s --precision int8 --rounds 20` · `mobilekit tune shufflenet --device emulated
+    --core a55` · then `mobilekit export shufflenet --recipe shufflenet.tuned.yaml`
     """
     if device == "adb:all" or device.startswith("replay:"):
         raise UsageError(f"--device {device} cannot be tuned on.", "Name one device: local, adb, or adb:SERIAL.")
+    given = {
+        "--rounds": rounds is not None,
+        "--runs": runs != 20,
+        "--threads": threads != 1,
+        "--seed": seed != 0,
+        "--benchmark-binary": benchmark_binary is not None,
+    }
+    is_counted = check_core(core, device, given)
     from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
+    from mobilekit.bench.instructions.cores import core_named
     from mobilekit.cli.render.tune import tune_report
     from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.tune.job import tune as run
@@ -90,7 +102,7 @@ def tune(
         force,
     )
     with working(f"looking for {device}") as tell:
-        [found] = find_devices(device, adb_server).devices
+        [found] = [core_named(core)] if is_counted and core else find_devices(device, adb_server).devices
         tuned = run(request, found, NoCache() if no_cache else Cache.default(), tell)
     if as_json:
         print_json({**tuned.to_json(), "notes": [note] if note else []})

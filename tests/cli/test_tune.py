@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilekit.bench.devices import emulator_setup
 from mobilekit.recipes.load import load_recipe
 from tests.conftest import ROOT, Cli
 
@@ -23,6 +24,9 @@ calibration: {count: 4}
     ("arguments", "said"),
     [
         (("shufflenet", "--device", "adb:all"), "Name one device"),
+        (("shufflenet", "--device", "emulated", "--core", "a67"), "There is no core 'a67'"),
+        (("shufflenet", "--core", "a76"), "--core is for --device emulated"),
+        (("shufflenet", "--device", "emulated", "--core", "a76", "--rounds", "6"), "--rounds has no meaning"),
         (("shufflenet", "--rounds", "3"), "--rounds"),
         (("shufflenet", "-o", "nowhere/tuned.yaml"), "There is no folder nowhere"),
         (("shufflenet", "-o", "mine.yaml"), "mine.yaml exists; it is kept"),
@@ -58,3 +62,31 @@ def test_a_model_is_tuned_and_exported_with_its_recipe(cli: Cli, tmp_path: Path)
     assert has_gate == forms["relu6-gate"]["chosen"]
     exported = cli("export", NET, "--recipe", "tuned.yaml", "-o", "out", "--json", cwd=tmp_path)
     assert json.loads(exported.stdout)["verdict"] == "pass"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(emulator_setup.find_count_problem() is not None, reason="nothing can be counted here")
+def test_a_model_is_tuned_by_counts(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(RECIPE)
+    words = (
+        "tune",
+        NET,
+        "--recipe",
+        "base.yaml",
+        "--device",
+        "emulated",
+        "--core",
+        "a55",
+        "-o",
+        "tuned.yaml",
+        "--json",
+    )
+    done = cli(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    [gate] = [row for row in content["forms"] if row["form"] == "relu6-gate"]
+    assert gate["ratio"] == gate["instructions"] / content["base"]["instructions"]
+    assert gate["chosen"] == (gate["verdict"] == "fewer")
+    assert content["core"]["name"] == "a55" and content["benches"] == []
+    tuned = load_recipe(str(tmp_path / "tuned.yaml")).recipe
+    assert any(step.name == "relu6-gate" for step in tuned.rewrites) == gate["chosen"]

@@ -81,11 +81,10 @@ def of_command(*words: str) -> Callable[[dict[str, Path]], None]:
 
 
 def of_tune(given: dict[str, Path]) -> None:
-    from mobilekit.bench.engine import RunSettings
     from mobilekit.jobs.tune.lab import Lab
 
-    device: Any = None
-    Lab(source_of(given), "float32", device, 1, 0, RunSettings(), given["folder"], NoCache()).candidates([])
+    meter: Any = None
+    Lab(source_of(given), "float32", meter, given["folder"], NoCache()).candidates([])
 
 
 def of_api_export(given: dict[str, Path]) -> None:

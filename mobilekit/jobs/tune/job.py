@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilekit.bench.devices.base import Device
+from mobilekit.bench.devices.emulator_setup import find_count_problem
+from mobilekit.bench.instructions.cores import CountedCore
 from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.export import ExportRequest, export
 from mobilekit.jobs.tune.forms import groups_for
 from mobilekit.jobs.tune.lab import Lab, check_ledger
+from mobilekit.jobs.tune.meters import BenchMeter, CountMeter
 from mobilekit.jobs.tune.recipe_text import recipe_text
 from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import Progress, search
@@ -20,8 +23,12 @@ from mobilekit.store.cache import Cache
 from mobilekit.store.files import write_atomic
 
 
-def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress = lambda _message: None) -> Tuned:
-    """Measure the forms of a model on a device, and write the recipe with those that are faster beyond doubt.
+def tune(
+    request: TuneRequest, where: Device | CountedCore, cache: Cache, progress: Progress = lambda _message: None
+) -> Tuned:
+    """Measure the forms of a model, and write the recipe with those that are faster or cheaper beyond doubt.
+
+    On a device forms are timed; on a counted core their instructions are counted.
 
     The recipe that was chosen is exported in all its precisions, and every stage must be within its limits, before it
     is written.
@@ -32,23 +39,17 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
         DeviceError: The device was lost.
         ToolError: A converter or runtime failed on the base recipe.
     """
-    _check(request, device)
+    _check(request, where)
+    meter: BenchMeter | CountMeter
+    if isinstance(where, CountedCore):
+        meter = CountMeter(where)
+    else:
+        meter = BenchMeter(where, request.rounds, request.seed, request.settings, request.benchmark_binary)
     with tempfile.TemporaryDirectory(prefix="mobilekit-tune-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        lab = Lab(
-            request.source,
-            request.precision,
-            device,
-            request.rounds,
-            request.seed,
-            request.settings,
-            folder,
-            cache,
-            request.benchmark_binary,
-            progress,
-        )
+        lab = Lab(request.source, request.precision, meter, folder, cache, progress)
         candidates, refused = lab.candidates(groups_for(request.max_drift))
-        outcome = search(request.source.recipe, candidates, lab.measure)
+        outcome = search(request.source.recipe, candidates, lab.measure, meter.words)
         progress("exporting the tuned recipe")
         final = ExportRequest(replace(request.source, recipe=outcome.recipe), folder / "tuned")
         ledger = ledger_of(export(final, cache, progress).bundle)
@@ -57,20 +58,26 @@ def tune(request: TuneRequest, device: Device, cache: Cache, progress: Progress 
     except GateError as error:
         hint = "No recipe was written. `mobilekit export` with the base recipe tells whether that one passes."
         raise GateError(f"The tuned recipe's ledger does not pass. {error.what}", hint) from error
-    tuned = Tuned(request, outcome, refused, tuple(lab.benches), ledger)
+    benches = tuple(meter.benches) if isinstance(meter, BenchMeter) else ()
+    counts = tuple(meter.counts) if isinstance(meter, CountMeter) else ()
+    tuned = Tuned(request, outcome, refused, benches, ledger, counts)
     write_atomic(request.output, recipe_text(tuned))
     return tuned
 
 
-def _check(request: TuneRequest, device: Device) -> None:
+def _check(request: TuneRequest, where: Device | CountedCore) -> None:
     """Refuse before the work what would fail after it.
 
     Raises:
         UsageError: The recipe cannot be written, or the figures would mean nothing.
+        ToolError: Nothing can be counted here.
     """
-    if device.facts.emulated:
+    if isinstance(where, CountedCore):
+        if problem := find_count_problem():
+            raise problem
+    elif where.facts.emulated:
         raise UsageError(
-            f"{device.facts.name} is emulated, and its latencies mean nothing.", "Tune on a phone, or on this machine."
+            f"{where.facts.name} is emulated, and its latencies mean nothing.", "Tune on a phone, or on this machine."
         )
     output = request.output
     refuse_inside_bundle(output)

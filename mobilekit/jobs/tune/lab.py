@@ -1,21 +1,18 @@
-"""Exports recipes and times them on a device."""
+"""Exports recipes and compares them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilekit.bench.artifacts import Artifact
-from mobilekit.bench.bench import BenchRequest, bench
-from mobilekit.bench.devices.base import Device
-from mobilekit.bench.engine import RunSettings
-from mobilekit.bench.result import BenchResult
 from mobilekit.errors import GateError, MobilekitError, ToolError
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.export import ExportRequest, export
 from mobilekit.jobs.source import Source, build
 from mobilekit.jobs.tune.forms import Group
+from mobilekit.jobs.tune.meters import Meter
 from mobilekit.jobs.tune.search import BASE, Candidate, Figure, Progress
 from mobilekit.models.weights import settings_of, weights_digest
 from mobilekit.parity.ledger.result import Ledger, ledger_of
@@ -27,22 +24,17 @@ from mobilekit.store.stages import Precision, tflite_stage
 
 @dataclass
 class Lab:
-    """One model, on one device, in one precision."""
+    """One model, on one device or counted core, in one precision."""
 
     source: Source
     """The model, and the recipe that is the base."""
     precision: Precision
-    device: Device
-    rounds: int | None
-    seed: int
-    settings: RunSettings
+    meter: Meter
+    """What compares files."""
     folder: Path
     """Scratch, for bundles."""
     cache: Cache
-    benchmark_binary: str | None = None
     progress: Progress = lambda _message: None
-    benches: list[BenchResult] = field(default_factory=list)
-    """What each bench found."""
 
     def candidates(self, groups: list[Group]) -> tuple[list[Candidate], dict[str, str]]:
         """Return the forms that make another graph than the base and one another, and those that are refused.
@@ -75,10 +67,10 @@ class Lab:
         return found, refused
 
     def measure(self, base: LoadedRecipe, others: Mapping[str, LoadedRecipe]) -> dict[str, Figure]:
-        """Export the recipes, and time them in one bench; see `search.Measure`.
+        """Export the recipes, and compare them in one go; see `search.Measure`.
 
         Raises:
-            MobilekitError: The base cannot be exported or timed.
+            MobilekitError: The base cannot be exported or measured.
         """
         files = {BASE: self._export(BASE, base)}
         figures: dict[str, Figure] = {}
@@ -87,7 +79,7 @@ class Lab:
                 files[name] = self._export(name, loaded)
             except (GateError, ToolError) as error:
                 figures[name] = Figure(why_not=error.what)
-        return figures | self._time(files)
+        return figures | self._compare(files)
 
     def _export(self, name: str, loaded: LoadedRecipe) -> Path:
         """Return the file that a recipe gives.
@@ -104,35 +96,12 @@ class Lab:
         check_ledger(ledger_of(exported.bundle))
         return output / tflite_stage(self.precision).file
 
-    def _time(self, files: dict[str, Path]) -> dict[str, Figure]:
+    def _compare(self, files: dict[str, Path]) -> dict[str, Figure]:
         """Return a figure for each file; only the base has no ratio."""
         artifacts = tuple(
             Artifact(path, name, "tune", self.precision, sha256_of(path), None) for name, path in files.items()
         )
-        request = BenchRequest(artifacts, self.settings, self.rounds, self.seed, self.benchmark_binary)
-        found = bench(self.device, request, self.progress)
-        self.benches.append(found)
-        return figures_of(found)
-
-
-def figures_of(bench: BenchResult) -> dict[str, Figure]:
-    """Return the figures of a bench's result.
-
-    Raises:
-        ToolError: The base was refused.
-    """
-    comparisons = {each.file: each for each in bench.comparisons}
-    figures = {}
-    for each in bench.results:
-        if each.latency_ms is None:
-            if each.file == BASE:
-                raise ToolError(f"The base recipe's file cannot be timed: {each.why_not}")
-            figures[each.file] = Figure(why_not=each.why_not)
-            continue
-        figures[each.file] = Figure(median_ms=each.latency_ms.median)
-        if row := comparisons.get(each.file):
-            figures[each.file] = Figure(row.ratio, row.low, row.high, row.verdict, each.latency_ms.median)
-    return figures
+        return self.meter.compare(artifacts, self.progress)
 
 
 def check_ledger(ledger: Ledger) -> None:

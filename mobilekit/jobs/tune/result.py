@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.bench.engine import RunSettings
+from mobilekit.bench.instructions.result import CountResult
 from mobilekit.bench.result import BenchResult
 from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.search import Outcome, Trial
@@ -47,6 +48,8 @@ class Tuned:
     """Of the forms alone, and of what won; empty where there was nothing to measure."""
     ledger: Ledger
     """Of the tuned recipe, in all its precisions."""
+    counts: tuple[CountResult, ...] = ()
+    """Instead of benches, where instructions were counted."""
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -57,6 +60,7 @@ class Tuned:
         """Return all of it as JSON data."""
         outcome = self.outcome
         first = self.benches[0] if self.benches else None
+        counted = {"core": to_json(self.counts[0].core), "counts": to_json(self.counts)} if self.counts else {}
         return {
             "model": self.request.source.model,
             "precision": self.request.precision,
@@ -73,6 +77,7 @@ class Tuned:
             "ledger": self.ledger.to_json(),
             "verdict": self.ledger.verdict,
             "benches": to_json(self.benches),
+            **counted,
         }
 
 

@@ -15,7 +15,8 @@ from mobilekit.bench.statistics import Verdict, summarize
 from mobilekit.errors import GateError, ToolError
 from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.forms import Group, groups_for
-from mobilekit.jobs.tune.lab import check_ledger, figures_of
+from mobilekit.jobs.tune.lab import check_ledger
+from mobilekit.jobs.tune.meters import figures_of
 from mobilekit.jobs.tune.recipe_text import recipe_text
 from mobilekit.jobs.tune.result import Tuned, TuneRequest
 from mobilekit.jobs.tune.search import BASE, COMBINED, Candidate, Figure, Outcome, search
