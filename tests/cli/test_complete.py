@@ -38,7 +38,7 @@ def test_devices_without_an_adb_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADB_SERVER_SOCKET", "tcp:127.0.0.1:9")
     assert complete.bench_devices("adb") == ["adb", "adb:all"]
     assert complete.bench_devices("adb:") == ["adb:all"]
-    assert complete.tune_devices("") == ["local", "adb"]
+    assert complete.tune_devices("") == ["local", "adb", "emulated"]
     assert complete.diff_devices("e") == ["emulated"]
 
 
