@@ -275,3 +275,30 @@ def test_a_tool_older_than_the_file_is_named_as_the_cause() -> None:
     assert said is not None
     assert "'FULLY_CONNECTED' version '12'" in said
     assert said.endswith("the tool is older than the file: take a newer benchmark_model.")
+
+
+def test_a_gpu_that_takes_a_part_and_leaves_the_rest_to_xnnpack() -> None:
+    lines = [
+        "INFO: Replacing 294 out of 305 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 5 partitions.",
+        "ERROR: Following operations are not supported by GPU delegate:\nUNPACK: Operation is not supported.",
+        "INFO: Initialized OpenCL-based API.",
+        "INFO: Replacing 11 out of 14 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 3 partitions.",
+    ]
+    text = "\n".join([*lines, _sample(_BASIC)])
+    assert _judge(text, _GRAPH, wanted="GPU") is None
+    gpu, xnnpack = parse_output(text).delegates
+    assert (gpu.extent, gpu.replaced, gpu.total, gpu.partitions, gpu.interface) == ("partially", 294, 305, 5, "OpenCL")
+    assert (xnnpack.replaced, xnnpack.total) == (11, 14)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("avg=6098.36", "avg=6098,36"),
+        ("count=50 first=6120", "count=50 WARNING: something\nfirst=6120"),
+        ("Inference (avg): 6098.36", "Inference (avg): 6098,36"),
+    ],
+)
+def test_figures_that_are_torn_or_spelled_otherwise_are_refused(old: str, new: str) -> None:
+    assert old in _sample(_NEW)
+    assert _judge(_sample(_NEW).replace(old, new), _NEW_GRAPH) is not None

@@ -232,6 +232,12 @@ def test_sums_by_kind_and_module() -> None:
     }
 
 
+def test_a_kind_of_which_no_time_is_known_has_none() -> None:
+    """As where a GPU's delegate is one row of the tool's profile."""
+    profile = Profile.of("made up", (entry(None), entry(None, "depthwise"), entry(1.0, "gate")), unplaced_ms=7.05)
+    assert profile.by_kind == {"gate": 1.0} and profile.total_ms == pytest.approx(8.05)
+
+
 def test_without_alignment_there_are_no_modules() -> None:
     assert Profile.of("made up", (entry(1.0, module=None),)).by_module == {}
 

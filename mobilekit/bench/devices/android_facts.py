@@ -26,6 +26,7 @@ _PROPERTIES = (
     "ro.kernel.qemu",
     "ro.boot.qemu",
 )
+_SECTION = re.compile(r"^section=(\w+)\n", re.MULTILINE)
 _COLDEST, _HOTTEST = -40.0, 100.0  # degrees Celsius; what lies beyond is a driver's word for "unknown"
 # By the wakefulness that `dumpsys power` has (AOSP, PowerManagerInternal); one that dozes shows a dim clock at most.
 _SCREENS: dict[str, Literal["on", "off"]] = {"Awake": "on", "Dreaming": "on", "Asleep": "off", "Dozing": "off"}
@@ -92,10 +93,11 @@ def _system(said: dict[str, str]) -> str:
 
 def parse_state(answer: str, cores: tuple[Core, ...]) -> DeviceState:
     """Parse what `READ_STATE` printed."""
-    _, _, answer = answer.partition("section=thermal\n")
-    thermal, _, rest = answer.partition("section=battery\n")
-    battery, _, rest = rest.partition("section=power\n")
-    power, _, frequencies = rest.partition("section=frequencies\n")
+    parts = _SECTION.split(answer)[1:]
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    thermal, battery, power, frequencies = (
+        sections.get(name, "") for name in ("thermal", "battery", "power", "frequencies")
+    )
     level, scale = _number(r"level", battery), _number(r"scale", battery)
     celsius = _celsius(battery)
     if re.search(r"^\s*present: false", battery, re.MULTILINE):

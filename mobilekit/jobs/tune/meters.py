@@ -14,7 +14,7 @@ from mobilekit.bench.instructions.cores import CountedCore
 from mobilekit.bench.instructions.count import count_files
 from mobilekit.bench.instructions.result import CountResult, FileCount
 from mobilekit.bench.result import BenchResult
-from mobilekit.errors import ToolError
+from mobilekit.errors import DeviceError, ToolError
 from mobilekit.jobs.tune.search import BASE, COUNTED, CountVerdict, Figure, Progress, Words
 
 
@@ -77,7 +77,10 @@ def figures_of(bench: BenchResult) -> dict[str, Figure]:
 
     Raises:
         ToolError: The base was refused.
+        DeviceError: The device failed before the last round: fewer are not what was planned.
     """
+    if bench.partial:
+        raise DeviceError(bench.partial)
     comparisons = {each.file: each for each in bench.comparisons}
     figures = {}
     for each in bench.results:

@@ -16,8 +16,9 @@ from mobilekit.bench.devices import adb, discovery
 from mobilekit.bench.devices.adb import AdbConnection
 from mobilekit.bench.devices.adb_address import Address, server_address
 from mobilekit.bench.devices.base import Finished
-from mobilekit.bench.devices.connection import DeviceTimeout
+from mobilekit.bench.devices.connection import DeviceLost, DeviceTimeout
 from mobilekit.bench.devices.discovery import ListedDevice, list_devices, parse_devices
+from mobilekit.bench.devices.select import find_devices
 from mobilekit.errors import DeviceError, UsageError
 
 Service = Callable[["Peer"], None]
@@ -46,6 +47,9 @@ class Peer:
     def sync(self) -> tuple[bytes, bytes]:
         kind, size = struct.unpack("<4sI", self.file.read(8))
         return kind, self.file.read(size) if kind != b"DONE" else b""
+
+
+BLANK = "adb-1A2B3C4D5E-qWerTy (2)._adb-tls-connect._tcp"
 
 
 class Server:
@@ -79,9 +83,9 @@ class Server:
                 peer.okay(self.listing)
             elif self.refusal is not None:
                 peer.fail(self.refusal)
-            elif request == "host-serial:R5X:features":
+            elif request in ("host-serial:R5X:features", f"host-serial:{BLANK}:features"):
                 peer.okay(self.features)
-            elif request == "host:transport:R5X":
+            elif request in ("host:transport:R5X", f"host:transport:{BLANK}"):
                 peer.okay()
                 self.asked.append(peer.request())
                 self.service(peer)
@@ -117,6 +121,32 @@ def test_a_shell_command(server: Server, connection: AdbConnection) -> None:
     server.service = service
     assert connection.shell("cmd 'a b'", 5) == Finished(7, "a\r\né", "oops \ufffd\n")
     assert server.asked == ["shell,v2,raw:cmd 'a b'"]
+
+
+def test_a_device_whose_serial_number_has_a_blank(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.listing = f"{BLANK} device product:lynx model:Pixel_7a device:lynx transport_id:3\n"
+
+    def service(peer: Peer) -> None:
+        peer.okay()
+        peer.packet(3, b"\x00")
+
+    server.service = service
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    for word in ("adb", f"adb:{BLANK}"):
+        assert len(find_devices(word, str(server.address)).devices) == 1
+    assert AdbConnection(server.address, BLANK).shell("true", 5).exit_code == 0
+
+
+def test_a_device_that_returns_is_found(server: Server, connection: AdbConnection) -> None:
+    ready, server.listing = server.listing, ""
+    threading.Timer(0.3, lambda: setattr(server, "listing", ready)).start()
+    connection.wait(10)
+    server.listing = ready.replace(" device ", " unauthorized ")
+    with pytest.raises(DeviceLost, match="R5X has not allowed this computer"):
+        connection.wait(0.1)
+    server.listing = ""
+    with pytest.raises(DeviceLost, match=r"R5X did not come back within 0\.1 s"):
+        connection.wait(0.1)
 
 
 def test_an_old_device_has_a_terminal(server: Server) -> None:
@@ -289,7 +319,7 @@ def test_states_of_devices() -> None:
 
 def test_serial_numbers_with_blanks() -> None:
     """Names of mDNS have them, where two phones or two starts of one have the same name."""
-    name = "adb-1A2B3C4D5E-qWerTy (2)._adb-tls-connect._tcp"
+    name = BLANK
     [ready] = parse_devices(f"{name} device product:lynx model:Pixel_7a device:lynx transport_id:3\n")
     assert ready == ListedDevice(name, "device", "Pixel 7a", None)
     [offline] = parse_devices(f"{name} offline transport_id:3\n")

@@ -125,6 +125,51 @@ def test_readings_that_lack_something(answer: str, expected: tuple[int | None, i
     assert (state.thermal_status, state.battery_percent, state.battery_celsius) == expected
 
 
+def test_a_battery_s_other_figures_are_not_taken_for_these() -> None:
+    """Android 16 has more lines that begin alike, and a log with temperatures of earlier."""
+    more = (
+        "  Capacity level: 3\n  mSavedBatteryMaxTemp: 412\n  mSavedBatteryMaxCurrent: 3000\n"
+        "  log: 11-02 level:12, temperature:399 status 2\n"
+    )
+    state = parse_state(THERMAL + BATTERY.replace("  level", f"{more}  level") + more + FREQUENCIES, CORES)
+    assert (state.battery_percent, state.battery_celsius) == (61, 33.4)
+
+
+@pytest.mark.parametrize(
+    "said", ["*** SERVICE 'thermalservice' DUMP TIMEOUT (10000ms) EXPIRED ***\n", "Permission Denial: can't dump\n"]
+)
+def test_a_service_that_does_not_answer_says_nothing(said: str) -> None:
+    assert parse_state(f"section=thermal\n{said}" + BATTERY, CORES).thermal_status is None
+
+
+@pytest.mark.parametrize(
+    ("wakefulness", "screen"), [("Awake", "on"), ("Dreaming", "on"), ("Asleep", "off"), ("Dozing", "off"), ("?", None)]
+)
+def test_the_screen(wakefulness: str, screen: str | None) -> None:
+    power = f"section=power\nmWakefulness={wakefulness}\n"
+    assert parse_state(THERMAL + BATTERY + power + FREQUENCIES, CORES).screen == screen
+
+
+@pytest.mark.parametrize(
+    ("said", "abi", "system"),
+    [
+        ("machine-name=aarch64\nkernel=6.6.1\nmachine=\ufffd\n", "arm64-v8a", "Linux 6.6.1"),
+        ("machine-name=aarch64\nkernel=6.6.1\nmachine=(\n", "armeabi-v7a", "Linux 6.6.1"),
+        ("machine-name=armv7l\n", "armeabi-v7a", "unknown"),
+        ("machine-name=riscv64\nkernel=6.6.1\n", "unknown", "Linux 6.6.1"),
+        ("ro.product.cpu.abi=armeabi-v7a\nmachine-name=aarch64\nkernel=6.6.1\n", "armeabi-v7a", "Android"),
+    ],
+)
+def test_a_board(said: str, abi: str, system: str) -> None:
+    facts = parse_facts(f"board=Some Board\n{said}", "R5X")
+    assert (facts.model, facts.abi, facts.os) == ("Some Board", abi, system)
+
+
+def test_cores_that_are_off() -> None:
+    online = parse_facts(PHONE + f"{CPU}/online=0,3\n", "R5X").cores
+    assert [core.online for core in online] == [True, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("tenths", "celsius"), [(-2147483648, None), (2731, None), (-400, -40.0), (1001, None), (0, 0.0)]
 )

@@ -12,7 +12,7 @@ from mobilekit.bench.devices.base import DeviceFacts
 from mobilekit.bench.engine import EngineFacts
 from mobilekit.bench.result import BenchResult, BenchSettings, FileComparison, FileResult
 from mobilekit.bench.statistics import Verdict, summarize
-from mobilekit.errors import GateError, ToolError
+from mobilekit.errors import DeviceError, GateError, ToolError
 from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.forms import Group, groups_for
 from mobilekit.jobs.tune.lab import check_ledger
@@ -166,6 +166,13 @@ def test_a_form_takes_the_place_of_the_groups_steps() -> None:
 
 
 PHONE = DeviceFacts("adb:1", "Phone", "arm64-v8a", None, "Android 14", None, (), None, False)
+
+
+def test_a_bench_that_ended_early_decides_nothing() -> None:
+    engine, settings = EngineFacts("benchmark_model", None, None), BenchSettings(rounds=12, seed=0)
+    short = BenchResult(PHONE, engine, settings, (), (), (), (), partial="adb:1 was lost. Plug it in.")
+    with pytest.raises(DeviceError, match="adb:1 was lost"):
+        figures_of(short)
 
 
 def tuned_of(outcome: Outcome) -> Tuned:
