@@ -16,7 +16,9 @@ from pydantic import (
 from mobilekit.recipes import frame as frames
 from mobilekit.recipes.part import Part
 
-Side = Annotated[int, Field(ge=8, le=4096)]
+LEAST_SIDE, LARGEST_SIDE = 8, 4096
+"""Of an input, in pixels."""
+Side = Annotated[int, Field(ge=LEAST_SIDE, le=LARGEST_SIDE)]
 Color = Literal["rgb", "bgr", "gray", "rgba"]
 Dtype = Literal["float32", "uint8"]
 _CHANNELS: dict[Color, int] = {"rgb": 3, "bgr": 3, "gray": 1, "rgba": 4}

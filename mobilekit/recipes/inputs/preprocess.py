@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.bilinear import Box, scale_bilinear
-from mobilekit.recipes.picture import Input
+from mobilekit.recipes.picture import LARGEST_SIDE, LEAST_SIDE, Input
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _FILTERS = {
@@ -198,7 +198,8 @@ def cut_by_shape(sizes: Sequence[tuple[int, int]], spec: Input, place: Path) -> 
         size for size, part in zip(sizes, parts, strict=True) if part < 1 - _CUT
     ).most_common(1)[0]
     # Photos of all shapes are cropped, as in training; a camera's are whole.
-    shape = f"whole ones, give their shape: --input-size {height}x{width}; on " if 2 * count > len(sizes) else ""
+    can_be_whole = 2 * count > len(sizes) and min(height, width) >= LEAST_SIDE and max(height, width) <= LARGEST_SIDE
+    shape = f"whole ones, give their shape: --input-size {height}x{width}; on " if can_be_whole else ""
     kept = 100 * sum(cut) / len(cut)
     return (
         f"{len(cut)} of {len(sizes)} pictures in {place} have another shape than the input, {spec.size_words}, such as "

@@ -98,6 +98,7 @@ def test_pictures_that_the_crop_cuts_by_their_shape_are_told_of(tmp_path: Path) 
     assert "leaves 75 % of their area at most" in note and note.endswith(
         "give their shape: --input-size 64x48; on stretched ones: --resize stretch."
     )
+    assert "--input-size" not in cut_by_shape([(20_000, 30)], plain(32), place), "no input is that long"
     assert cut_by_shape([(48, 64)], plain((64, 48)), place) == ""
     few = cut_by_shape([(48, 64), *[(32, 32)] * 3], plain(32), place)
     assert few.endswith("at most. If the model was trained on stretched ones: --resize stretch.")
