@@ -60,7 +60,7 @@ def check(
     files: Annotated[
         Path | None, typer.Option("--bundle", help="Folder with the files, where it is not the one the goldens are of.")
     ] = None,
-    precision: options.GoldenPrecisions = None,
+    precision: options.GoldenForms = None,
     place: Annotated[
         Literal["cpu", "gpu"], typer.Option("--on", help="Whose tolerances hold; a GPU computes in float16.")
     ] = "cpu",

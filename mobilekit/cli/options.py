@@ -205,6 +205,15 @@ GoldenPrecisions = Annotated[
         autocompletion=complete.precisions,
     ),
 ]
+GoldenForms = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help=_FORMS.replace("the recipe's", "all that the runtime runs"),
+        callback=_checked(_known_forms),
+        autocompletion=complete.forms,
+    ),
+]
 OneRewrite = Annotated[
     str | None,
     typer.Option(

@@ -63,6 +63,29 @@ def test_the_manifest_names_them_and_the_bundle_is_whole(bundle: Path) -> None:
     assert run_here("diff", bundle, "--reference", TINY).returncode == 0
 
 
+def test_onnx_runtime_replays_the_golden_cases_of_the_onnx_files(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "goldens"
+    made = run_here("goldens", "make", bundle, "-o", folder, "--count", "2", "--reference", TINY, "--json")
+    content = json.loads(made.stdout)
+    assert {file["file"] for file in content["files"]} == {*STAGES.values(), "model.onnx"}
+    case = content["cases"][1]
+    session = onnxruntime.InferenceSession(bundle / "model.int16x8.onnx", providers=["CPUExecutionProvider"])
+    [given] = session.run(None, {"input": np.load(folder / case["inputs"]["model.int16x8.onnx"]["input"])})
+    expected = np.load(folder / case["expected"]["model.int16x8.onnx"]["logits"])
+    assert np.abs(given - expected).max() <= 1e-3 * np.abs(expected).max()
+    replay = ("goldens", "check", folder, "--runtime", "onnxruntime", "--json")
+    assert {row["file"] for row in json.loads(run_here(*replay).stdout)["rows"]} == {
+        "model.int8.onnx",
+        "model.int16x8.onnx",
+        "model.onnx",
+    }
+    one = json.loads(run_here(*replay, "--precision", "onnx-int8").stdout)
+    assert {(row["file"], row["value"], row["verdict"]) for row in one["rows"]} == {("model.int8.onnx", 0.0, "pass")}
+    other = run_here("goldens", "check", folder, "--precision", "onnx-int8")
+    assert other.returncode == 4
+    assert "it runs .tflite files" in other.stderr
+
+
 def test_onnx_runtime_and_litert_give_the_same_classes_as_float(bundle: Path) -> None:
     """Each runtime by itself, with all that it optimizes."""
     inputs = evaluation_inputs(Recipe.model_validate(_manifest(bundle)["recipe"]["content"])).inputs[INPUT]

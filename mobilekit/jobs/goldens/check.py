@@ -26,7 +26,7 @@ from mobilekit.parity.ledger.metrics import compare
 from mobilekit.store.bundle import read_part
 from mobilekit.store.files import read_numbers, sha256_of
 from mobilekit.store.manifest import Tensor
-from mobilekit.store.stages import tflite_stage
+from mobilekit.store.stages import FORM_STAGES
 
 Progress = Callable[[str], None]
 
@@ -79,7 +79,7 @@ def check_goldens(
         folder: As `make_goldens` wrote it.
         runtime: `litert`, `onnxruntime`, `mediapipe`, or a program with its first arguments.
         bundle: The folder with the files; without, where goldens.json says that it was.
-        precisions: Of the TFLite files to replay; all without.
+        precisions: Of the files to replay, as a recipe names them; without, all that the runtime runs.
         place: Whose tolerances hold.
         progress: Is told what goes on.
 
@@ -88,9 +88,10 @@ def check_goldens(
         ToolError: The runtime is missing, failed, or runs none of the files.
     """
     goldens = open_goldens(folder)
-    if runtime == "onnxruntime" and precisions is not None:
-        raise UsageError("--precision chooses among .tflite files, and onnxruntime runs .onnx files.", "Leave it out.")
     files = _chosen(goldens, ".onnx" if runtime == "onnxruntime" else ".tflite", precisions)
+    if runtime == "onnxruntime" and (other := next((each.file for each in files if each.file.endswith(".tflite")), "")):
+        hint = "Choose onnx-int8 or onnx-int16x8, or leave --precision out."
+        raise UsageError(f"--precision names {other}, and onnxruntime runs .onnx files.", hint)
     place_of_files = folder / goldens.bundle if bundle is None else bundle
     for file in files if runtime in RUNTIMES else ():  # a program has its own
         _check_file(place_of_files / file.file, file)
@@ -105,19 +106,25 @@ def check_goldens(
             rows += _rows(file, case, given, _load(folder, case.expected[file.file], file.outputs), limits)
     if not rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
-        raise ToolError(f"{runtime} runs none of the files: {reasons}.", "`--runtime litert` runs all .tflite files.")
+        hint = "`--runtime litert` runs all .tflite files, and `--runtime onnxruntime` all .onnx."
+        raise ToolError(f"{runtime} runs none of the files: {reasons}.", hint)
     return Replayed(runtime, place, tuple(rows), skipped)
 
 
 def _chosen(goldens: Goldens, suffix: str, precisions: Sequence[str] | None) -> list[GoldenFile]:
-    """Return the files with a suffix; those of some precisions, or all."""
-    files = {file.file: file for file in goldens.files if file.file.endswith(suffix)}
+    """Return the files of some precisions, or all with a suffix.
+
+    Raises:
+        UsageError: The goldens lack one.
+    """
+    files = {file.file: file for file in goldens.files}
     if precisions is None:
-        return list(files.values())
+        return [file for name, file in files.items() if name.endswith(suffix)]
+    forms = {str(form): stage for form, stage in FORM_STAGES.items()}
     for precision in precisions:
-        if tflite_stage(precision).file not in files:
+        if forms[precision].file not in files:
             raise UsageError(f"The goldens have no {precision} file.", f"They have {', '.join(sorted(files))}.")
-    return [files[tflite_stage(precision).file] for precision in dict.fromkeys(precisions)]
+    return [files[forms[precision].file] for precision in dict.fromkeys(precisions)]
 
 
 def _check_file(path: Path, file: GoldenFile) -> None:
