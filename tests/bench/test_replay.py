@@ -157,6 +157,19 @@ def test_the_lab_session(cli: Cli) -> None:
     assert (comparison["low"], comparison["high"]) == pytest.approx((min(ratios), max(ratios)))
 
 
+def test_a_session_that_lost_the_device_in_round_5_ends_with_its_other_rounds(cli: Cli) -> None:
+    """As recorded on a real adbd, of which the connection was cut; nothing is waited for in a replay."""
+    words = [*LAB_WORDS[:-1], "replay:lost_in_round_5"]
+    done = cli("bench", *words, "--json", cwd=LAB, ADB_SERVER_SOCKET="tcp:127.0.0.2:9")
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    rounds = [(each["index"], each["rejected"]) for each in content["rounds"]]
+    lost = "127.0.0.1:15555 was lost in the middle of a command."
+    assert rounds == [(0, None), (1, None), (2, None), (3, None), (4, lost), (4, None), (5, None)]
+    assert [result["rounds"] for result in content["results"]] == [6, 6]
+    assert "partial" not in content
+
+
 def test_the_profile_of_the_lab_session(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     without_adb(monkeypatch)
     monkeypatch.chdir(LAB)
