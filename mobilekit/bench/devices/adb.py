@@ -13,7 +13,7 @@ from mobilekit.bench.devices.adb_address import Address
 from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.connection import WHEN_LOST, Connection, DeviceLost, DeviceTimeout
 from mobilekit.bench.devices.discovery import ask_server, parse_devices, refusal
-from mobilekit.bench.devices.wire import Refused, Wire
+from mobilekit.bench.devices.wire import Refused, Wire, cuts
 from mobilekit.errors import DeviceError
 
 _STALL_SECONDS = 30.0  # of a transfer in which nothing moves
@@ -84,7 +84,7 @@ class AdbConnection(Connection):
 
     def wait(self, seconds: float) -> None:
         """Wait for the device in adb's list; see `Connection.wait`. One on the network is connected to anew."""
-        deadline = time.monotonic() + seconds
+        deadline, before = time.monotonic() + seconds, cuts()
         lost = DeviceLost(f"{self.serial} did not come back within {seconds:g} s.", WHEN_LOST)
         while True:
             try:
@@ -96,7 +96,7 @@ class AdbConnection(Connection):
                     ask_server(self._address, f"host:connect:{self.serial}")
             except (Refused, DeviceError):  # the server is away as well, or cannot connect yet
                 found = None
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or cuts() != before:
                 raise DeviceLost(found.message, found.hint) if found and found.message else lost
             time.sleep(_LOOK_SECONDS)
 

@@ -18,6 +18,7 @@ from mobilekit.bench.devices.adb_address import Address
 CONNECT_SECONDS = 5.0
 _LONGEST_REQUEST = 0xFFFF
 _open: set[Wire] = set()
+_cuts: list[None] = []  # one for each `cut_all`
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -104,7 +105,13 @@ class Wire:
         return left
 
 
+def cuts() -> int:
+    """Return how often all was cut: whoever waits between two connections sees by it that there is no use."""
+    return len(_cuts)
+
+
 def cut_all() -> None:
     """End all connections that are open now, for Ctrl-C, which only the main thread hears."""
+    _cuts.append(None)
     for wire in list(_open):
         wire.cut()

@@ -19,6 +19,7 @@ from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.connection import DeviceLost, DeviceTimeout
 from mobilekit.bench.devices.discovery import ListedDevice, list_devices, parse_devices
 from mobilekit.bench.devices.select import find_devices
+from mobilekit.bench.devices.wire import cut_all
 from mobilekit.errors import DeviceError, UsageError
 
 Service = Callable[["Peer"], None]
@@ -147,6 +148,15 @@ def test_a_device_that_returns_is_found(server: Server, connection: AdbConnectio
     server.listing = ""
     with pytest.raises(DeviceLost, match=r"R5X did not come back within 0\.1 s"):
         connection.wait(0.1)
+
+
+def test_ctrl_c_ends_a_wait_in_another_thread(server: Server, connection: AdbConnection) -> None:
+    server.listing = ""
+    threading.Timer(0.3, cut_all).start()
+    begin = time.monotonic()
+    with pytest.raises(DeviceLost):
+        connection.wait(60)
+    assert time.monotonic() - begin < 30
 
 
 def test_an_old_device_has_a_terminal(server: Server) -> None:
