@@ -128,8 +128,20 @@ def measure_folder(
         *gates_without_files(recipe),
         *slower_int8(artifacts, recipe.int8.keep_float),
         *unmeasured(stages, device),
+        *_of_frames(recipe, stages),
     )
     return replace(ledger, artifacts=summaries, gates=tuple(gates), apps=rows, failed_stages=tuple(failed), notes=notes)
+
+
+def _of_frames(recipe: Recipe, stages: Container[Stage]) -> Iterator[str]:
+    """Say why files of 8 bits are further from the reference where they scale frames."""
+    files = [stage.file for stage in (Stage.TFLITE_INT8, Stage.ONNX_INT8) if stage in stages]
+    if recipe.input.frame and files and any(step > 1 for _start, step in recipe.input.frame_parts or ()):
+        verb = "rounds" if len(files) == 1 else "round"
+        yield (
+            f"{' and '.join(files)} {verb} the picture to whole levels after each pass of scaling, as Pillow does, and "
+            "the reference does not round: part of the difference is that."
+        )
 
 
 def _measure_apps(

@@ -42,6 +42,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "32x24 of a frame of 80x56, scaled inside the files by 0.1 million multiplications" in done.stdout
     assert "million multiplications (--input-size, --input-from)" in done.stdout
+    assert "model.int8.tflite rounds the picture to whole levels after each pass of scaling" in done.stdout
     return folder / "out"
 
 
