@@ -61,10 +61,16 @@ def path(root: Path) -> Path:
     return root / _FOLDER / _PROGRAM
 
 
-def program(root: Path) -> list[str]:
-    """Return the beginning of a command that runs an ARM program; what follows is qemu's options."""
+def program(root: Path, *, is_alone: bool = False) -> list[str]:
+    """Return the beginning of a command that runs an ARM program; what follows is qemu's options.
+
+    Args:
+        root: The emulated device's folder.
+        is_alone: Without the user's environment, whose length moves the program's stack.
+    """
     return [
         "env",
+        *(["-i"] if is_alone else []),
         f"LD_LIBRARY_PATH={root / _FOLDER / _LIBRARIES}",
         str(path(root)),
         "-U",  # not in the ARM program
@@ -78,5 +84,6 @@ def read_version(root: Path) -> str:
     Raises:
         ToolError: It does not run on this machine.
     """
-    said = run_tool([*program(root)[:3], "--version"], "qemu does not run on this machine").split()
+    command = program(root)
+    said = run_tool([*command[: command.index("-U")], "--version"], "qemu does not run on this machine").split()
     return said[said.index("version") + 1] if "version" in said[:-1] else "unknown"

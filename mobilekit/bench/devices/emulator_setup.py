@@ -115,13 +115,16 @@ def find_count_problem() -> ToolError | None:
 
 def command(root: Path, arguments: Sequence[str], python_path: Sequence[str] = ()) -> list[str]:
     """Return the command that runs the ARM Python with these arguments; files of this machine keep their paths."""
-    return _command(root, root, _DIFF_CORE, (), arguments, (_DIFF, _COUNT, *python_path))
+    return _command(qemu.program(root), root, root, _DIFF_CORE, (), arguments, (_DIFF, _COUNT, *python_path))
 
 
 def counting_command(
     root: Path, core: CountedCore, out: Path, arguments: Sequence[str], python_path: Sequence[str] = ()
 ) -> list[str]:
     """Return the command that runs the ARM Python as on a core, and counts its instructions.
+
+    How memory is aligned that lies on the stack, and with that how it is copied, depends on the length of all words and
+    variables that the program is given. So it gets none of the user's, and paths are best relative ones.
 
     Args:
         root: The emulated device's folder.
@@ -132,16 +135,23 @@ def counting_command(
     """
     file, to = (str(path).replace(",", ",,") for path in (plugin.path(root), out))  # one comma ends a value
     more = ("-plugin", f"{file},out={to}")
-    return _command(root, root / _CORES / core.name, core, more, arguments, (_COUNT, *python_path))
+    program, prefix = qemu.program(root, is_alone=True), root / _CORES / core.name
+    return _command(program, root, prefix, core, more, arguments, (_COUNT, *python_path))
 
 
 def _command(
-    root: Path, prefix: Path, core: CountedCore, more: Sequence[str], arguments: Sequence[str], paths: Sequence[str]
+    program: Sequence[str],
+    root: Path,
+    prefix: Path,
+    core: CountedCore,
+    more: Sequence[str],
+    arguments: Sequence[str],
+    paths: Sequence[str],
 ) -> list[str]:
     settings = [f"PYTHONPATH={os.pathsep.join(paths)}", *_SETTINGS]
     options = [word for setting in settings for word in ("-E", setting)]
     python = str(root / "usr" / "bin" / _PYTHON)
-    return [*qemu.program(root), "-cpu", core.qemu_cpu, "-L", str(prefix), *more, *options, python, "-S", *arguments]
+    return [*program, "-cpu", core.qemu_cpu, "-L", str(prefix), *more, *options, python, "-S", *arguments]
 
 
 def library(root: Path) -> Path:

@@ -29,8 +29,8 @@ Progress = Callable[[str], None]
 
 NOT_TIME = "These are instructions, not times: they compare with counts of the same core, precision and LiteRT alone."
 _NO_DOT = "this core has no dot products: int8 took .31 of float32's time on such phones where .83 was counted"
-_MODEL, _REPLY, _OUT = "model.tflite", "reply.json", "counts"
-_AROUND, _SOURCES = "around kernels", str(Path(__file__).parents[3])
+_MODEL, _REPLY, _OUT, _ROOT, _SOURCES = "model.tflite", "reply.json", "counts", "root", "sources"
+_AROUND = "around kernels"
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,11 @@ def _run(path: Path, core: CountedCore, root: Path, library: Library) -> _Reply:
     """
     with TemporaryDirectory(prefix="mobilekit-") as scratch:
         folder = Path(scratch)
-        # Names of one length, whatever the file's: where the memory of small tensors lies depends on it.
-        (folder / _MODEL).symlink_to(path.absolute())
+        # The same names whatever the user's are: see `counting_command`.
+        for name, target in ((_MODEL, path.absolute()), (_ROOT, root), (_SOURCES, Path(__file__).parents[3])):
+            (folder / name).symlink_to(target)
         words = ["-m", "mobilekit.bench.instructions.inside", _MODEL, _REPLY, *map(str, library.stops)]
-        command = setup.counting_command(root, core, folder / _OUT, words, [_SOURCES])
+        command = setup.counting_command(Path(_ROOT), core, Path(_OUT), words, [_SOURCES])
         run_tool(command, f"{path.name} cannot be run on the emulated core", folder, "Convert or export it again.")
         record = parse_record((folder / _OUT).read_text().splitlines())
         reply: dict[str, Any] = json.loads((folder / _REPLY).read_text())

@@ -245,6 +245,7 @@ def test_each_core_sees_its_own_processor_and_the_shared_files(tools: Path) -> N
         assert words[words.index("-L") + 1] == str(prefix)
         assert words[words.index("-cpu") + 1] == core.qemu_cpu
         assert words[words.index("-plugin") + 1].endswith(".so,out=/a,,b")
+        assert words[:2] == ["env", "-i"], "the user's variables move the stack, and with it a count"
 
 
 def test_without_a_compiler_diff_is_ready_and_counting_is_not(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
