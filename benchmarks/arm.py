@@ -41,8 +41,8 @@ def main() -> None:
         ("model", "precision", *(core.model for core in CORES)), rows([Path(name) for name in sys.argv[1:]])
     )
     made = written() or {}
-    versions = f"counted with LiteRT {counted_litert()} under qemu {made.get('qemu')}"
-    write(DOCS / "arm.md", "arm", f"{table}\n\nBy `benchmarks/arm.py` on {ran_on(())[:-1]}, {versions}.")
+    versions = f"Counted with\nLiteRT {counted_litert()} under qemu {made.get('qemu')}."
+    write(DOCS / "arm.md", "arm", f"{table}\n\nBy `benchmarks/arm.py` on {ran_on(['mobilekit'])} {versions}")
 
 
 if __name__ == "__main__":
