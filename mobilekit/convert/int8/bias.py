@@ -45,12 +45,12 @@ def correct_biases(graph: TFLiteGraph, means: Mapping[int, NDArray[np.floating]]
         _add_to_bias(graph, op, _mean_output(graph, op, lost, means[source].astype(np.float64)))
 
 
-def rounded(weights: NDArray[np.float32], channels: int) -> Array:
+def rounded(weights: NDArray[np.float32], channels: int | None) -> Array:
     """Return weights as int8 has them, each channel with a scale of its own.
 
     Args:
         weights: float32, of any shape.
-        channels: The axis of the channels.
+        channels: The axis of the channels; None where all have one scale.
     """
     others = tuple(axis for axis in range(weights.ndim) if axis != channels)
     scale = np.abs(weights).max(others, keepdims=True).astype(np.float64) / _LARGEST

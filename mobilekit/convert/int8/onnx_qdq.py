@@ -237,8 +237,14 @@ def _mean_outputs(
     }
 
 
-def _channels(node: Any) -> int:
-    """Return which axis of a layer's weights has the channels of its output."""
+def _channels(node: Any) -> int | None:
+    """Return which axis of a layer's weights has a scale for each of its places; None where all have one.
+
+    It is the axis of the output's channels. Those of a grouped ConvTranspose lie along two, groups among the input's
+    channels, and QuantizeLinear has one: ONNX Runtime 1.32's quantizer then fails at the bias.
+    """
+    if node.op_type == "ConvTranspose" and any(one.name == "group" and one.i > 1 for one in node.attribute):
+        return None
     if node.op_type == "Gemm":
         return 0 if any(one.name == "transB" and one.i for one in node.attribute) else 1
     return 0 if node.op_type == "Conv" else 1
@@ -260,8 +266,12 @@ def quantized(model: Any, ranges: Mapping[str, Range], kept: Collection[str], pr
 
     is_wide = precision != "int8"
     kind = QuantType.QUInt16 if is_wide else QuantType.QInt8
+    weight = {"quant_type": QuantType.QInt8, "symmetric": True}
     known = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     source = version_converter.convert_version(model, _OPSET_OF_INT16) if is_wide else copy.deepcopy(model)
+    together = {
+        node.input[1]: [weight] for node in model.graph.node if node.op_type in _LAYERS and _channels(node) is None
+    }
     quantizer = QDQQuantizer(
         source,
         True,  # a scale for each channel of the weights
@@ -272,7 +282,12 @@ def quantized(model: Any, ranges: Mapping[str, Range], kept: Collection[str], pr
         [],
         sorted(kept),
         sorted({node.op_type for node in model.graph.node} - {*_INTEGERS}),
-        {"ActivationSymmetric": is_wide, "WeightSymmetric": True, "QDQKeepRemovableActivations": is_wide},
+        {
+            "ActivationSymmetric": is_wide,
+            "WeightSymmetric": True,
+            "QDQKeepRemovableActivations": is_wide,
+            "TensorQuantOverrides": together,
+        },
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()

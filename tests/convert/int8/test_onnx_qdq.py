@@ -122,6 +122,25 @@ def test_corrected_biases_keep_each_layers_mean(path: Path) -> None:
             torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
 
 
+def test_a_grouped_transposed_convolution_has_one_scale_and_a_bias_for_it(tmp_path: Path) -> None:
+    """By torch: values of 16 bits leave what rounding its weights in one scale does, whose mean the bias takes up."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2, groups=4)).eval()
+    write_onnx(trace(net, {"input": torch.zeros(1, *SHAPE)}), {"input": (1, *SHAPE)}, tmp_path / "net.onnx")
+    made = quantizer(tmp_path / "net.onnx", correct_bias=True)
+    held = constants(made.model("int8"))
+    (stored,) = (array for name, array in held.items() if array.dtype == np.int8 and array.shape == (8, 2, 2, 2))
+    (scale,) = (array for name, array in held.items() if name.endswith("2.weight_scale"))
+    weight = net[2].weight.detach().numpy()
+    assert scale.shape == ()
+    assert np.abs(stored * scale - weight).max() <= np.abs(weight).max() / 254 * 1.001
+    with torch.no_grad():
+        exact = net(torch.from_numpy(normal(COUNT, *SHAPE))).numpy()
+    error = run(made.model("int16x8"), "output") - exact
+    assert np.linalg.norm(error) < 0.01 * np.linalg.norm(exact)
+    assert np.abs(error.mean((0, 2, 3))).max() < 1e-4 * np.abs(exact).max()
+
+
 def kept(path: Path, *words: str, modules: tuple[str, ...] = ()) -> set[str]:
     graph = OnnxGraph(onnx.load(path))
     return {graph.nodes[number].op_type for number in nodes_to_keep(graph, words, modules)}
