@@ -26,6 +26,7 @@ BUNDLE_ROOMS = (
     "parity/ranges/*.py",
     "jobs/artifacts.py",
     "jobs/beside.py",
+    "jobs/declared_outputs.py",
     "jobs/export.py",
     "jobs/manifest.py",
     "jobs/given.py",
