@@ -29,8 +29,16 @@ def open_file(file: str) -> Bind:
     delegates = steps.pop(_DELEGATE, 0)
     outside = sum(count for name, count in steps.items() if name not in _NO_WORK)
     print(f"delegates: {delegates}, outside: {outside}")
-    method = Runtime.get().load_program(program.buffer).load_method("forward")
-    return lambda image: lambda: np.asarray(method.execute([torch.from_numpy(image)])[0])
+    content = program.buffer
+    loaded = Runtime.get().load_program(content)
+    method = loaded.load_method("forward")
+    kept = (content, loaded)  # the method reads their memory, and does not keep them
+
+    def run(image: np.ndarray) -> np.ndarray:
+        assert kept
+        return np.array(method.execute([torch.from_numpy(image)])[0])
+
+    return lambda image: lambda: run(image)
 
 
 if __name__ == "__main__":
