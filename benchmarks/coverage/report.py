@@ -50,8 +50,8 @@ def document(rows: Sequence[Row], litert_torch: str | None, limit: float) -> str
             "",
             "## Shares",
             "",
-            f"| way | format | networks | share right | {' | '.join(OUTCOMES)} |",
-            f"|---|---|---|---|{'---|' * len(OUTCOMES)}",
+            f"| way | format | networks | share right | files right | {' | '.join(OUTCOMES)} |",
+            f"|---|---|---|---|---|{'---|' * len(OUTCOMES)}",
             *(line for way in WAYS for line in _shares(way, rows)),
             "",
             *_unmeasured(rows),
@@ -76,9 +76,10 @@ def _shares(way: Way, rows: Sequence[Row]) -> list[str]:
     for precision in way.files:
         found = [row["outcomes"][precision]["outcome"] for row in rows if row["way"] == way.name]
         if found:
-            share = f"{100 * found.count('right') / len(found):.1f} %"
+            right = found.count("right")  # and beside these, files that the tool itself doubts
+            shares = [f"{100 * count / len(found):.1f} %" for count in (right, right + found.count("doubted"))]
             counts = " | ".join(str(found.count(outcome)) for outcome in OUTCOMES)
-            lines.append(f"| {way.tool} | {_FORMATS[precision]} | {len(found)} | {share} | {counts} |")
+            lines.append(f"| {way.tool} | {_FORMATS[precision]} | {len(found)} | {' | '.join(shares)} | {counts} |")
     return lines
 
 

@@ -140,7 +140,7 @@ def test_the_document_has_shares_and_reasons(monkeypatch: pytest.MonkeyPatch) ->
         )
     ]
     text = report.document(rows, None, 300)
-    assert "| mobilekit | TFLite float32 | 2 | 50.0 % | 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
+    assert "| mobilekit | TFLite float32 | 2 | 50.0 % | 50.0 % | 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
     assert "| TFLite float32 | onnx2tf | 1 | 1 | 0 |" in text
     assert "| unet | TFLite float32 | wrong | off by 1 / 2 |" in text
     assert "| yolo | ONNX, TFLite float32 | wrong | off by 1 / 2 |" in text
