@@ -57,6 +57,12 @@ class ToolError(MobilekitError):
     exit_code = 4
 
 
+class InterruptedWork(MobilekitError):  # noqa: N818
+    """Ctrl-C ended work that can go on: the exit code is a shell's, 128 and SIGINT."""
+
+    exit_code = 130
+
+
 class FullDiskError(ToolError):
     """The disk is full, whatever tool met that."""
 

@@ -121,6 +121,10 @@ def choose_engine(device: Device, workspace: Workspace, wanted: str | None, libr
     if libraries:
         if not isinstance(engine, ToolEngine):
             raise UsageError("--push-lib is for benchmark_model.", "Add --benchmark-binary, or leave it out.")
+        if len({file.name for file in libraries}) < len(libraries):
+            raise UsageError(
+                "Two of the libraries of --push-lib have one name.", "Beside the tool there is one of each."
+            )
         for file in libraries:
             binaries.check_abi(file, device.facts.abi, "library")
         workspace.bring_libraries(libraries)

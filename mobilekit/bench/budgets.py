@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -137,6 +137,13 @@ def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[Budget
     ]
 
 
+def gates_nothing(budgets: Sequence[Budget], verdicts: Sequence[BudgetVerdict], device: str) -> list[str]:
+    """Return a note where none of the budgets is for a device: most likely a misspelled pattern."""
+    if verdicts or any(fnmatchcase(device, each.device) for each in budgets):
+        return []
+    return [f"No budget is for {device}: they gate nothing here."]
+
+
 def idle_budgets(budgets: Iterable[Budget], costs: Iterable[FileCost], device: str) -> list[Budget]:
     """Return the budgets meant for this device that cover no artifact: most likely a misspelled pattern."""
     artifacts = list(costs)
@@ -152,7 +159,7 @@ def _check_one(name: LimitName, limit: float, cost: FileCost, device: str, budge
     figure = _figure(name, cost, budget)
     verdict: _Verdict
     if figure is None:
-        verdict, why = "inconclusive", "it was not measured"
+        verdict, why = "inconclusive", _why_unknown(name, cost, budget)
     elif name == "latency_ms" and latency:
         verdict, why = _check_latency(latency, limit)
     else:
@@ -172,6 +179,14 @@ def _figure(name: LimitName, cost: FileCost, budget: Budget) -> float | None:
             return cost.modules.get(budget.module)
     figure: float | None = getattr(cost, name)
     return figure
+
+
+def _why_unknown(name: LimitName, cost: FileCost, budget: Budget) -> str:
+    """Return why a budget has no figure, with what there is where it names a part that is not."""
+    parts = cost.kinds if budget.kind else cost.modules
+    if name != "instructions" or cost.instructions is None or budget.part is None:
+        return "it was not measured"
+    return f"the file has no {budget.part}; it has {', '.join(parts)}"
 
 
 def _check_latency(latency: Latency, limit: float) -> tuple[_Verdict, str]:

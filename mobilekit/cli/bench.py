@@ -15,13 +15,16 @@ import typer
 
 from mobilekit.cli import complete, options
 from mobilekit.cli.count import check_core, count
-from mobilekit.cli.output import err, out, print_json, progress
+from mobilekit.cli.output import check_outputs, err, out, print_json, progress
 from mobilekit.errors import DeviceError, MobilekitError, UsageError
 
 if TYPE_CHECKING:
     from mobilekit.bench.bench import BenchRequest
     from mobilekit.bench.devices.base import Device
     from mobilekit.bench.result import BenchResult
+
+
+_RUNS, _WARMUP_RUNS, _MAX_SECONDS = 20, 3, 5.0
 
 
 class DelegateWord(StrEnum):
@@ -56,9 +59,13 @@ def bench(
     rounds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Rounds, each a run of every file; 12, or 2 where emulated.")
     ] = None,
-    runs: options.Runs = 20,
-    warmup_runs: Annotated[int, typer.Option(min=1, max=1000, help="Inferences before them that do not count.")] = 3,
-    max_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="After this a run starts no inference.")] = 5,
+    runs: options.Runs = _RUNS,
+    warmup_runs: Annotated[
+        int, typer.Option(min=1, max=1000, help="Inferences before them that do not count.")
+    ] = _WARMUP_RUNS,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="After this a run starts no inference.")
+    ] = _MAX_SECONDS,
     seed: options.Seed = 0,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time goes.")] = False,
     plot: options.Plot = None,
@@ -68,7 +75,12 @@ def bench(
     record: Annotated[Path | None, typer.Option(help="Keep the conversation with the device in a new folder.")] = None,
     push_lib: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Bring a shared library beside benchmark_model; may stand several times."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Bring a shared library beside benchmark_model; may stand several times.",
+        ),
     ] = None,
     free_clocks: Annotated[
         bool, typer.Option("--free-clocks", help="Do not set a phone's mode of fixed performance.")
@@ -96,11 +108,19 @@ def bench(
         "--delegate": delegate is not None,
         "--cpus": cpus is not None,
         "--rounds": rounds is not None,
+        "--runs": runs != _RUNS,
+        "--warmup-runs": warmup_runs != _WARMUP_RUNS,
+        "--max-seconds": max_seconds != _MAX_SECONDS,
+        "--seed": seed != 0,
+        "--free-clocks": free_clocks,
+        "--adb-server": adb_server is not None,
         "--plot": plot is not None,
         "--record": record is not None,
         "--push-lib": push_lib is not None,
     }
-    if check_core(core, device, given):
+    is_count = check_core(core, device, given)
+    check_outputs((save_baseline, junit, markdown, sarif, plot, record), (*(files or ()), budgets))
+    if is_count:
         assert core is not None
         count(
             files or [],

@@ -12,7 +12,7 @@ from mobilekit.cli import complete, options
 from mobilekit.cli.bundles import measure_bundle
 from mobilekit.cli.candidates import measure_candidate
 from mobilekit.cli.diff_request import DiffRequest
-from mobilekit.cli.output import out, print_json
+from mobilekit.cli.output import check_outputs, out, print_json
 
 if TYPE_CHECKING:
     from mobilekit.cli.results import DiffResult
@@ -116,11 +116,9 @@ def _check_targets(request: DiffRequest, *reports: Path | None) -> None:
     """See before the work that what comes of it can be written."""
     from mobilekit.cli.render.plots import check_place
     from mobilekit.jobs.bisect import check_free
-    from mobilekit.store.bundle import refuse_inside_bundle
 
-    for place in (*reports, request.bisect, request.plot):
-        if place:
-            refuse_inside_bundle(place)
+    reference = Path(request.reference) if request.reference else None
+    check_outputs((*reports, request.bisect, request.plot), (request.candidate, reference, request.weights))
     if request.bisect:
         check_free(request.bisect)
     if request.plot:

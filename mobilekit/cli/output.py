@@ -7,10 +7,11 @@ Everything is printed as it stands. Paths, names and messages are other people's
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,36 @@ def check_place(path: Path, suffixes: Sequence[str], why: str) -> None:
 
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"{path} does not end in {suffixes[0]}.", why)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Give the path of a file with -o.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {path.absolute().parent}.", "Make it, or choose another place with -o.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"{path.absolute().parent} cannot be written to.", "Choose another place with -o.")
     refuse_inside_bundle(path)
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse to write into a bundle, over a file that is read, or two files to one place.
+
+    Args:
+        outputs: Files to write; None for one that was not asked for.
+        inputs: Files that are read.
+
+    Raises:
+        UsageError: A place is none.
+    """
+    from mobilekit.store.bundle import refuse_inside_bundle
+
+    read = {path.resolve() for path in inputs if path}
+    written: set[Path] = set()
+    for place in filter(None, outputs):
+        refuse_inside_bundle(place)
+        if place.resolve() in read:
+            raise UsageError(f"{place} is read, and would be written over.", "Choose another place.")
+        if place.resolve() in written:
+            raise UsageError(f"Two files would be written to {place}.", "Choose a place for each.")
+        written.add(place.resolve())
 
 
 def fail(message: str, hint: str = "") -> None:

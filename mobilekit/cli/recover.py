@@ -10,6 +10,7 @@ import typer
 
 from mobilekit.cli import options
 from mobilekit.cli.output import check_place, err, out, print_json, working
+from mobilekit.errors import InterruptedWork
 
 
 class TrainingDevice(StrEnum):
@@ -59,8 +60,14 @@ def recover(
     check_place(place, [".safetensors"], "Weights are written as safetensors.")
     source = Source(model, choose_recipe(model, recipe, weights), weights, calibration)
     training = Training(steps, batch_size, learning_rate, seed, device.value)
-    with working(f"reading {model}") as tell:
-        found = run(RecoverRequest(source, pictures, place, int8, training, force), tell)
+    request = RecoverRequest(source, pictures, place, int8, training, force)
+    try:
+        with working(f"reading {model}") as tell:
+            found = run(request, tell)
+    except KeyboardInterrupt:
+        if request.checkpoint.exists():
+            raise InterruptedWork("interrupted.", f"The same command goes on from {request.checkpoint}.") from None
+        raise
     if as_json:
         print_json(found.to_json())
     else:

@@ -58,7 +58,9 @@ def _check_detections(outputs: Mapping[str, torch.Tensor]) -> None:
             for name, tensor in outputs.items()
         )
         raise UsageError(f"`output: {{detections: ...}}` is for other outputs than {found}.", _ASKED)
-    boxes = next(iter(outputs.values()))
+    boxes, classes, scores = list(outputs.values())[:3]
+    if bool((classes != classes.round()).any()) or not 0 <= float(scores.min()) <= float(scores.max()) <= 1:
+        raise UsageError("The second output has no whole numbers of classes, or the third no scores of 0 to 1.", _ASKED)
     if float(boxes.abs().max()) > _LARGEST:
         raise UsageError(
             f"The boxes have sides of up to {float(boxes.max()):.4g}, and no shares of the input's width and height.",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.bench.budgets import Budget, FileCost, check, idle_budgets, load_budgets, parse_budgets
+from mobilekit.bench.budgets import Budget, FileCost, check, gates_nothing, idle_budgets, load_budgets, parse_budgets
 from mobilekit.bench.statistics import summarize
 from mobilekit.errors import UsageError
 
@@ -151,3 +151,13 @@ def test_budgets_that_cover_nothing_are_told() -> None:
         Budget(size_mb=1),
     )
     assert idle_budgets([misspelled, elsewhere, used], [MEASURED], "Pixel 8") == [misspelled]
+    assert gates_nothing([elsewhere], [], "Pixel 8") == ["No budget is for Pixel 8: they gate nothing here."]
+    assert gates_nothing([elsewhere, used], [], "Pixel 8") == []
+
+
+def test_a_part_that_a_file_has_not_is_told_with_those_that_it_has() -> None:
+    counted = FileCost("a/model.int8.tflite", "int8", instructions=9, kinds={"depthwise": 4}, modules={"stem": 5})
+    [verdict] = check([Budget(instructions=10, kind="depthwize")], counted, "Cortex-A76")
+    assert (verdict.verdict, verdict.why) == ("inconclusive", "the file has no kind depthwize; it has depthwise")
+    [verdict] = check([Budget(instructions=10, module="sten")], counted, "Cortex-A76")
+    assert verdict.why == "the file has no module sten; it has stem"

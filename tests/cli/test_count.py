@@ -29,6 +29,8 @@ def file(tmp_path: Path) -> Path:
         (["--device", "adb", "--core", "a76"], "--core is for --device emulated", ""),
         (["--device", "emulated"], "its latencies would mean nothing", "count instructions: --core a76"),
         (["--device", "emulated", "--core", "a76", "--threads", "2"], "--threads has no meaning with --core", "Leave"),
+        (["--device", "emulated", "--core", "a76", "--runs", "7"], "--runs has no meaning with --core", "Leave"),
+        (["--device", "emulated", "--core", "a76", "--free-clocks"], "--free-clocks has no meaning", "Leave"),
         (["--device", "emulated", "--core", "a76", "--cpus", "big"], "--cpus has no meaning with --core", "Leave"),
         (
             ["--device", "emulated", "--core", "a76", "--baseline", "none.json"],

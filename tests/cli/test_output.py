@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from mobilekit.cli import output
-from mobilekit.cli.output import err, fail, out, progress
+from mobilekit.cli.output import check_outputs, err, fail, out, progress
+from mobilekit.errors import UsageError
 
 OTHERS = "[bold]nets[/bold]/:boom:[/nothing].py [red] 1.5 'x' http://a.b"
 
@@ -57,3 +60,17 @@ def test_no_figure_is_cut_on_a_narrow_terminal(
     monkeypatch.setattr(output, "out", Console(width=40))
     output.print_whole(table)
     assert capsys.readouterr().out.count("1,230,080") == 6
+
+
+def test_files_are_written_over_nothing_that_is_read_and_into_no_bundle(tmp_path: Path) -> None:
+    model, bundle = tmp_path / "model.tflite", tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{}")
+    for outputs, said in (
+        ((model,), "is read, and would be written over"),
+        ((tmp_path / "a.json", None, tmp_path / "x" / ".." / "a.json"), "Two files would be written"),
+        ((bundle / "manifest.json",), "lies in the bundle"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            check_outputs(outputs, (model, None))
+    check_outputs((tmp_path / "a.json", tmp_path / "b.json"), (model, bundle))

@@ -27,7 +27,12 @@ class Net(nn.Module):
 
 def detections(x: torch.Tensor, unit: float = 1.0, **changes: torch.Tensor) -> dict[str, torch.Tensor]:
     shape = (len(x), 5)
-    made = {"boxes": unit * x[:, :20].reshape(*shape, 4), "kinds": x[:, :5], "scores": x[:, :5], "count": x[:, 0]}
+    made = {
+        "boxes": unit * x[:, :20].reshape(*shape, 4),
+        "kinds": x[:, :5].round(),
+        "scores": x[:, :5],
+        "count": x[:, 0],
+    }
     return made | changes
 
 
@@ -43,6 +48,8 @@ def test_detections_are_four_tensors() -> None:
         (lambda x: detections(x, kinds=x[:, :5].long()), "kinds 1x5 of int64"),
         (lambda x: detections(x, scores=x[:, :4]), "scores 1x4 of float32"),
         (lambda x: dict(reversed(detections(x).items())), "count 1"),
+        (lambda x: detections(x, kinds=x[:, :5], scores=x[:, :5].round()), "no whole numbers of classes"),
+        (lambda x: detections(x, scores=2 + x[:, :5]), "no scores of 0 to 1"),
         (lambda x: detections(x, unit=640), "and no shares of the input's width and height"),
     ],
 )

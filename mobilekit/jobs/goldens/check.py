@@ -88,10 +88,11 @@ def check_goldens(
         ToolError: The runtime is missing, failed, or runs none of the files.
     """
     goldens = open_goldens(folder)
-    files = _chosen(goldens, ".onnx" if runtime == "onnxruntime" else ".tflite", precisions)
-    if runtime == "onnxruntime" and (other := next((each.file for each in files if each.file.endswith(".tflite")), "")):
-        hint = "Choose onnx-int8 or onnx-int16x8, or leave --precision out."
-        raise UsageError(f"--precision names {other}, and onnxruntime runs .onnx files.", hint)
+    suffix = ".onnx" if runtime == "onnxruntime" else ".tflite"
+    files = _chosen(goldens, suffix, precisions)
+    if runtime in RUNTIMES and (other := next((each.file for each in files if not each.file.endswith(suffix)), "")):
+        hint = "Choose another --precision, or leave it out." if suffix == ".onnx" else "Add --runtime onnxruntime."
+        raise UsageError(f"--precision names {other}, and {runtime} runs {suffix} files.", hint)
     place_of_files = folder / goldens.bundle if bundle is None else bundle
     for file in files if runtime in RUNTIMES else ():  # a program has its own
         _check_file(place_of_files / file.file, file)

@@ -59,7 +59,7 @@ def recover(request: RecoverRequest, progress: Progress = lambda _message: None)
     applied = _applied(changed, request)
     progress("measuring what they cost")
     before = _distances(built, model, parts.kept, request)
-    checkpoint = Checkpoint(request.checkpoint, _digest(request, model, built.calibration, pictures))
+    checkpoint = Checkpoint(request.checkpoint, _digest(request, changed.graph, built.calibration, pictures))
     losses = _train(changed.graph, built, parts.train, request, checkpoint, progress)
     state = state_for(model, changed.graph.cpu(), applied)
     progress("measuring what is left of it")
@@ -157,11 +157,13 @@ def _split(pictures: Arrays, request: RecoverRequest) -> _Parts:
     is_kept = np.array([int.from_bytes(digest[:8]) % KEPT_BACK == 0 for digest in digests], bool)
     parts = _Parts(*({name: array[chosen] for name, array in pictures.items()} for chosen in (~is_kept, is_kept)))
     batch = request.training.batch
+    enough = max(2 * KEPT_BACK * FEWEST_KEPT, 2 * batch)  # one of five is kept by chance
     if _count(parts.train) < batch or _count(parts.kept) < FEWEST_KEPT:
         raise UsageError(
             f"{request.pictures} has too few pictures: {_count(parts.train)} to train on, and {_count(parts.kept)} "
             f"that are kept back to measure on. A step takes {batch}, and at least {FEWEST_KEPT} are kept.",
-            "Give more pictures, without labels, or a smaller --batch-size.",
+            f"Give more pictures, which need no labels: {enough} are enough."
+            + (" A smaller --batch-size takes fewer a step." if _count(parts.train) < batch else ""),
         )
     return parts
 
@@ -204,10 +206,25 @@ def _distances(built: Built, model: nn.Module, kept: Arrays, request: RecoverReq
     )
 
 
-def _digest(request: RecoverRequest, model: nn.Module, calibration: Calibration, pictures: Arrays) -> str:
-    """Return a digest of all that decides what the training gives."""
+def _digest(request: RecoverRequest, graph: GraphModule, calibration: Calibration, pictures: Arrays) -> str:
+    """Return a digest of all that decides what the training gives.
+
+    Args:
+        request: What was asked for.
+        graph: What is trained, with its first weights: its steps are the network's code, which a name does not tell.
+        calibration: What int8 is calibrated on.
+        pictures: What it is trained and measured on.
+    """
     recipe = request.source.recipe.recipe.model_dump(mode="json")
     settings = [request.int8, request.training.to_json(), torch.__version__]
     return sha256_of_json(
-        [request.source.model, weights_digest(model), recipe, calibration.digest, digest_of(pictures), settings]
+        [
+            request.source.model,
+            graph.code,
+            weights_digest(graph),
+            recipe,
+            calibration.digest,
+            digest_of(pictures),
+            settings,
+        ]
     )

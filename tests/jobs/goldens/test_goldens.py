@@ -175,6 +175,7 @@ def test_a_program_is_asked(cli: Cli, goldens: Path, tiny_bundle: Path, tmp_path
         (["--runtime", "a 'b"], 2, "No closing quotation"),
         (["--runtime", ""], 2, "--runtime is empty"),
         (["--runtime", "onnxruntime", "--precision", "int8"], 2, "onnxruntime runs .onnx files"),
+        (["--precision", "onnx-int8"], 2, "They have model"),
         (["--bundle", "/nowhere"], 2, "There is no file /nowhere/model.float32.tflite"),
         (["--runtime", "onnxruntime", "--on", "gpu"], 2, "no tolerances of model.onnx for the gpu"),
     ],

@@ -108,6 +108,21 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, monk
     assert (found.losses, found.after) == (expected.losses, expected.after)
 
 
+def test_a_run_of_other_code_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 20)
+
+    def interrupt(message: str) -> None:
+        if message.startswith("training, step 47 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(request(tmp_path), interrupt)
+    changed = make()
+    changed.forward = lambda x: 2 * type(changed).forward(changed, x)  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="is of another run"):
+        recover(request(tmp_path, model=changed))
+
+
 def test_int8_is_trained_with_the_batch_norms_that_the_model_has(tmp_path: Path) -> None:
     """One channel's weights go to 30, so a step of the gates' values is coarse."""
     model = make()
@@ -137,8 +152,11 @@ def test_what_cannot_be_recovered_is_refused(tmp_path: Path) -> None:
         recover(request(tmp_path, "{name: pool-mode}", nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 3)).eval()))
     few = tmp_path / "few.npz"
     np.savez(few, input=np.ones((12, 3, 16, 16), np.float32))
-    with pytest.raises(UsageError, match=r"too few pictures: (12|0) to train on, and (12|0) that are kept back"):
+    with pytest.raises(
+        UsageError, match=r"too few pictures: (12|0) to train on, and (12|0) that are kept back"
+    ) as caught:
         recover(request(tmp_path, pictures=few))
+    assert caught.value.hint.startswith("Give more pictures, which need no labels: 80 are enough.")
     with pytest.raises(GateError, match="loss of step"):
         recover(request(tmp_path, training=Training(20, 16, 1e30)))
     assert not list(tmp_path.glob("out.*"))
