@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +34,9 @@ _WHERE_KNOWN = {
 }
 _DIGITS = 12  # of a digest, enough to tell two
 _AGAIN = "Make it anew with `mobilekit bench --save-baseline FILE`."
+
+
+_Kept = TypeVar("_Kept", bound=BaseModel)
 
 
 class _Part(BaseModel):
@@ -96,15 +99,7 @@ def load_baseline(path: Path) -> Baseline:
     Raises:
         UsageError: There is none, it is damaged, or it is of another version.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot read the baseline {path}: {error.strerror}.", "`mobilekit bench --save-baseline FILE` makes one."
-        ) from error
-    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
-        raise UsageError(f"{path} is no baseline: it is not JSON.", _AGAIN) from error
+    text, data = read_kept(path, _AGAIN, "`mobilekit bench --save-baseline FILE` makes one.")
     version = data.get("format") if isinstance(data, dict) else None
     if isinstance(data, dict) and data.get("unit") == "instructions":
         raise UsageError(f"{path} is a baseline of instructions.", "Compare it with --device emulated --core CORE.")
@@ -112,12 +107,41 @@ def load_baseline(path: Path) -> Baseline:
         raise UsageError(f"{path} is no baseline: it does not say its format.", _AGAIN)
     if version != FORMAT:
         raise UsageError(f"{path} has the format {version!r:.40}; this mobilekit reads {FORMAT}.", _AGAIN)
+    return checked(Baseline, text, path, _AGAIN)
+
+
+def read_kept(path: Path, again: str, first: str) -> tuple[str, Any]:
+    """Return the text of a baseline, and the JSON in it.
+
+    Args:
+        path: The file.
+        again: How one that is none is made anew.
+        first: How one that is not there is made.
+
+    Raises:
+        UsageError: There is none, or it is not JSON.
+    """
     try:
-        return Baseline.model_validate_json(text)
+        text = path.read_text(encoding="utf-8")
+        return text, json.loads(text)
+    except OSError as error:
+        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}.", first) from error
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
+        raise UsageError(f"{path} is no baseline: it is not JSON.", again) from error
+
+
+def checked(kind: type[_Kept], text: str, path: Path, again: str) -> _Kept:
+    """Return what a baseline's text says.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    try:
+        return kind.model_validate_json(text)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the file"
-        raise UsageError(f"{path} is damaged: {place}: {problem['msg']}.", _AGAIN) from error
+        raise UsageError(f"{path} is damaged: {place}: {problem['msg']}.", again) from error
 
 
 def compare_with_baseline(now: Baseline, then: Baseline, margin: float = MARGIN) -> list[Change]:

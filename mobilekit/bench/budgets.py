@@ -137,11 +137,21 @@ def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[Budget
     ]
 
 
-def gates_nothing(budgets: Sequence[Budget], verdicts: Sequence[BudgetVerdict], device: str) -> list[str]:
-    """Return a note where none of the budgets is for a device: most likely a misspelled pattern."""
-    if verdicts or any(fnmatchcase(device, each.device) for each in budgets):
-        return []
-    return [f"No budget is for {device}: they gate nothing here."]
+def hold(
+    budgets: Sequence[Budget], costs: Sequence[FileCost], device: str
+) -> tuple[tuple[BudgetVerdict, ...], tuple[str, ...]]:
+    """Hold all artifacts to the budgets of a device; return the verdicts, and notes of budgets that gate nothing.
+
+    Args:
+        budgets: All there are.
+        costs: What each artifact costs.
+        device: The device's model.
+    """
+    idle = idle_budgets(budgets, costs, device)
+    notes = [f"The budget for {each.file} ({each.precision}) on {each.device} covers no file." for each in idle]
+    if budgets and not any(fnmatchcase(device, each.device) for each in budgets):
+        notes.append(f"No budget is for {device}: they gate nothing here.")
+    return tuple(verdict for cost in costs for verdict in check(budgets, cost, device)), tuple(notes)
 
 
 def idle_budgets(budgets: Iterable[Budget], costs: Iterable[FileCost], device: str) -> list[Budget]:

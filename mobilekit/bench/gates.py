@@ -86,14 +86,10 @@ def _against_baseline(result: BenchResult, baseline: Baseline) -> BenchResult:
 
 
 def _within_budgets(result: BenchResult, budgets: tuple[Budget, ...]) -> BenchResult:
-    from mobilekit.bench.budgets import check, gates_nothing, idle_budgets
+    from mobilekit.bench.budgets import hold
 
-    model = result.device.model
     costs = [_cost(each, result.device.emulated) for each in result.results]
-    idle = idle_budgets(budgets, costs, model)
-    notes = [f"The budget for {each.file} ({each.precision}) on {each.device} covers no file." for each in idle]
-    verdicts = tuple(verdict for cost in costs for verdict in check(budgets, cost, model))
-    notes += gates_nothing(budgets, verdicts, model)
+    verdicts, notes = hold(budgets, costs, result.device.model)
     return replace(result, budgets=verdicts, notes=(*result.notes, *notes))
 
 

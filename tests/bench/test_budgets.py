@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.bench.budgets import Budget, FileCost, check, gates_nothing, idle_budgets, load_budgets, parse_budgets
+from mobilekit.bench.budgets import Budget, FileCost, check, hold, idle_budgets, load_budgets, parse_budgets
 from mobilekit.bench.statistics import summarize
 from mobilekit.errors import UsageError
 
@@ -151,8 +151,9 @@ def test_budgets_that_cover_nothing_are_told() -> None:
         Budget(size_mb=1),
     )
     assert idle_budgets([misspelled, elsewhere, used], [MEASURED], "Pixel 8") == [misspelled]
-    assert gates_nothing([elsewhere], [], "Pixel 8") == ["No budget is for Pixel 8: they gate nothing here."]
-    assert gates_nothing([elsewhere, used], [], "Pixel 8") == []
+    assert hold([elsewhere], [MEASURED], "Pixel 8") == ((), ("No budget is for Pixel 8: they gate nothing here.",))
+    verdicts, notes = hold([elsewhere, used], [MEASURED], "Pixel 8")
+    assert len(verdicts) == 1 and notes == ()
 
 
 def test_a_part_that_a_file_has_not_is_told_with_those_that_it_has() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,6 @@ ROUNDS = 6
 WORDS = ("a.tflite", "b.tflite", "--rounds", str(ROUNDS), "--json")
 RUN = "--graph="
 IN_ROUND_5 = {"drop_on_command": RUN, "drop_after_commands": 2 * 4, "drop_after_output_bytes": 100}
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
-    with FakeDevice(tmp_path_factory.mktemp("device") / "root") as fake:
-        yield fake
-
-
-@pytest.fixture
-def bench(
-    fake: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
-    bench = Bench(fake, tmp_path, monkeypatch, capsys)
-    yield bench
-    assert bench.left_here() == []
 
 
 def left_on(fake: FakeDevice) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,6 @@ from tests.fake_device import FakeDevice
 LAB = ROOT / "tests" / "data" / "lab_session"
 WORDS = ("a.tflite", "b.tflite", "--rounds", "3", "--json")
 SAME = "the same files and settings, by the same version of mobilekit"
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
-    with FakeDevice(tmp_path_factory.mktemp("device") / "root") as fake:
-        yield fake
-
-
-@pytest.fixture
-def bench(
-    fake: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
-    bench = Bench(fake, tmp_path, monkeypatch, capsys)
-    yield bench
-    assert bench.left_here() == []
 
 
 def without_adb(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,15 +26,6 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
         yield fake
 
 
-@pytest.fixture
-def bench(
-    fake: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
-    bench = Bench(fake, tmp_path, monkeypatch, capsys)
-    yield bench
-    assert bench.left_here() == []
-
-
 def program(fake: FakeDevice, name: str, text: str) -> None:
     path = fake.root / "system/bin" / name
     path.write_text(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,6 @@ from tests.fake_device import FakeDevice, fake_benchmark_model
 
 WORDS = ("a.tflite", "--rounds", "6", "--json")
 LIBRARY = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xb7\x00" + bytes(44)
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
-    with FakeDevice(tmp_path_factory.mktemp("device") / "root") as fake:
-        yield fake
-
-
-@pytest.fixture
-def bench(
-    fake: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
-    bench = Bench(fake, tmp_path, monkeypatch, capsys)
-    yield bench
-    assert bench.left_here() == []
 
 
 @pytest.mark.parametrize(("litert", "kind"), [(False, "TensorFlow Lite"), (True, "LiteRT")])

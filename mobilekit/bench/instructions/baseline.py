@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from mobilekit.bench.baseline import checked, read_kept
 from mobilekit.bench.verdicts import InstructionChange
 from mobilekit.errors import UsageError
 
@@ -61,21 +61,10 @@ def load_count_baseline(path: Path) -> CountBaseline:
     Raises:
         UsageError: There is none, it is damaged, or it is one of latencies.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text)
-    except OSError as error:
-        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}.", _AGAIN) from error
-    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError as well
-        raise UsageError(f"{path} is no baseline: it is not JSON.", _AGAIN) from error
+    text, data = read_kept(path, _AGAIN, _AGAIN)
     if not isinstance(data, dict) or data.get("unit") != "instructions":
         raise UsageError(f"{path} is no baseline of instructions.", _AGAIN)
-    try:
-        return CountBaseline.model_validate_json(text)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "the file"
-        raise UsageError(f"{path} is damaged: {place}: {problem['msg']}.", _AGAIN) from error
+    return checked(CountBaseline, text, path, _AGAIN)
 
 
 def compare_counts(now: CountBaseline, then: CountBaseline) -> list[InstructionChange]:

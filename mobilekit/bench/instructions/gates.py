@@ -99,14 +99,10 @@ def _as_baseline(result: CountResult) -> CountBaseline:
 
 
 def _within_budgets(result: CountResult, budgets: tuple[Budget, ...]) -> CountResult:
-    from mobilekit.bench.budgets import check, gates_nothing, idle_budgets
+    from mobilekit.bench.budgets import hold
 
-    model = result.core.model
     costs = [_cost(each) for each in result.results]
-    idle = idle_budgets(budgets, costs, model)
-    notes = [f"The budget for {each.file} ({each.precision}) on {each.device} covers no file." for each in idle]
-    verdicts = tuple(verdict for cost in costs for verdict in check(budgets, cost, model))
-    notes += gates_nothing(budgets, verdicts, model)
+    verdicts, notes = hold(budgets, costs, result.core.model)
     return replace(result, budgets=verdicts, notes=(*result.notes, *notes))
 
 
