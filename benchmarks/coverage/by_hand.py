@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def onnx(model: str, size: int, prepared: Path) -> None:
     """Write model.onnx by today's exporter, and by the earlier one where that gives up."""
     import torch
 
-    from benchmarks.coverage.networks import network
     from benchmarks.peers.onnx2tf_peer import save_inputs
 
     save_inputs(np.load(prepared / "calibration.npy"))
-    reference, image = network(model), (torch.zeros(1, 3, size, size),)
+    reference, image = _given(model, prepared), (torch.zeros(1, 3, size, size),)
     names = {"input_names": ["input"]}
     try:
         torch.onnx.export(reference, image, "model.onnx", dynamo=True, external_data=False, **names)
@@ -28,14 +31,12 @@ def onnx(model: str, size: int, prepared: Path) -> None:
         torch.onnx.export(reference, image, "model.onnx", dynamo=False, **names)
 
 
-def tflite(model: str, size: int, _prepared: Path) -> None:
+def tflite(model: str, size: int, prepared: Path) -> None:
     """Write model.tflite."""
     import litert_torch  # type: ignore[import-not-found]
     import torch
 
-    from benchmarks.coverage.networks import network
-
-    litert_torch.convert(network(model), (torch.zeros(1, 3, size, size),)).export("model.tflite")
+    litert_torch.convert(_given(model, prepared), (torch.zeros(1, 3, size, size),)).export("model.tflite")
 
 
 def int8(_model: str, _size: int, prepared: Path) -> None:
@@ -43,6 +44,14 @@ def int8(_model: str, _size: int, prepared: Path) -> None:
     from benchmarks.peers.litert_torch_peer import quantize
 
     quantize(np.load(prepared / "calibration.npy"))
+
+
+def _given(model: str, prepared: Path) -> nn.Module:
+    """Return the network that every way is given: of transformers that of the folder, as its outputs are."""
+    from benchmarks.coverage.hub import HUB, load
+    from benchmarks.coverage.networks import network
+
+    return load(model, prepared / "hub") if model in HUB else network(model)
 
 
 if __name__ == "__main__":

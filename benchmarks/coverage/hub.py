@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 _VIT = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96}
@@ -91,3 +92,10 @@ def build(name: str) -> Any:
     import transformers
 
     return getattr(transformers, HUB[name][0])(config_of(name))
+
+
+def load(name: str, folder: Path) -> Any:
+    """Return one with the weights of a folder that was written for `hf:`, in evaluation mode."""
+    import transformers
+
+    return getattr(transformers, HUB[name][0]).from_pretrained(folder).eval()
