@@ -21,12 +21,15 @@ def card(
         str,
         typer.Option("--license", metavar="ID", help="License of the weights, in the Hub's words, such as apache-2.0."),
     ] = "",
-    bench: Annotated[Path | None, typer.Option(help="A section that `mobilekit bench --markdown` wrote.")] = None,
+    bench: Annotated[
+        list[Path] | None,
+        typer.Option(help="A section that `mobilekit bench --markdown` wrote, of times or of counts; may be repeated."),
+    ] = None,
 ) -> None:
     """Write a bundle's model card: Markdown with the front matter of the Hugging Face Hub.
 
-    It has what goes in, the files with their digests, the ledger, latencies where a bench is given, and what nobody
-    measured. Exit code 1 if a file is not what the manifest says; no card is written then.
+    It has what goes in, the files with their digests, the ledger, latencies and counts where a bench is given, and what
+    nobody measured. Exit code 1 if a file is not what the manifest says; no card is written then.
 
     Examples: `mobilekit card artifacts/ghostnetv2 -o README.md` ·
     `mobilekit card artifacts/mine -o README.md --license apache-2.0 --bench bench.md`
@@ -38,14 +41,14 @@ def card(
     from mobilekit.store.files import write_atomic
 
     opened = open_bundle(bundle)
-    latency = _section(bench) if bench else ""
+    costs = [_section(path) for path in bench or ()]
     changes = find_changes(bundle)
     if changes:
         fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
         raise typer.Exit(1)
     sizes = {path.name: path.stat().st_size for path in bundle.iterdir() if path.is_file()}
     called = name or opened.manifest["model"]["name"]
-    text = card_markdown(called, opened.manifest, result_of(ledger_of(opened)), sizes, license_id, latency)
+    text = card_markdown(called, opened.manifest, result_of(ledger_of(opened)), sizes, license_id, costs)
     write_atomic(output, text)
     out.print(f"{output} is written: the card of {bundle}.")
 
@@ -60,6 +63,8 @@ def _section(path: Path) -> str:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "`mobilekit bench --markdown FILE` writes it.") from error
-    if not text.startswith("## Bench on "):
+    from mobilekit.cli.render.card import COUNTS, TIMES
+
+    if not text.startswith((TIMES, COUNTS)):
         raise UsageError(f"{path} is no section of a bench.", "`mobilekit bench --markdown FILE` writes it.")
     return text

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli import options
+from mobilekit.cli.count import DEVICE, check_core
 from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
@@ -26,6 +27,10 @@ def quantize_search(
     inputs: options.InputsOrCount = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of calibration inputs to search on; 4.")] = None,
     reference: options.Reference = None,
+    device: Annotated[
+        str | None, typer.Option(help="`emulated`, with --core: count each file that is made on an ARM core.")
+    ] = None,
+    core: options.Core = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the recipe with them here, YAML.")
     ] = None,
@@ -36,12 +41,20 @@ def quantize_search(
 
     Modules of the model, all modules of a name, and kinds of ops such as sums are tried in float in a simulation of
     int8 on calibration inputs. What takes away the most error for its share of the work is kept, and so on; then int8
-    files are made and measured on evaluation inputs until one holds the limit. Exit code 1 if none does.
+    files are made and measured on evaluation inputs until one holds the limit. With --device emulated --core CORE the
+    instructions of each of them stand beside. Exit code 1 if none holds.
 
     Examples: `mobilekit quantize-search ghostnetv2 -o mixed.yaml` · `mobilekit quantize-search nets/mine.py:make
     --cosine 0.995 --plot trade-off.svg` · `mobilekit quantize-search artifacts/mine_make --calibration photos --inputs
     test --reference nets/mine.py:make`
     """
+    if device not in (None, DEVICE) or (device and not core):
+        raise UsageError(
+            f"--device {device} has no meaning here: files are only counted.",
+            f"--device {DEVICE} --core a76 counts on a Cortex-A76; `mobilekit bench` measures times.",
+        )
+    check_core(core, device or "local", {})
+    from mobilekit.bench.instructions.cores import core_named
     from mobilekit.cli.render.float_search_chart import draw_search
     from mobilekit.cli.render.quantize_search import search_report
     from mobilekit.jobs.export import ExportRequest
@@ -59,7 +72,8 @@ def quantize_search(
     source, note = source_of(model, recipe, weights, calibration, pictures, reference)
     with TemporaryDirectory() as scratch, working(f"searching {model}") as tell:
         request = ExportRequest(source, Path(scratch) / "bundle")
-        found = search(request, cosine, most, searched or 4, Cache.default(), tell)
+        counted = core_named(core) if core else None
+        found = search(request, cosine, most, searched or 4, Cache.default(), tell, counted)
     if output:
         write_atomic(output, as_yaml(found.recipe).encode())
     if plot:

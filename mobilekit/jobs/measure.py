@@ -20,7 +20,7 @@ from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
 from mobilekit.parity.ledger.result import AppRow, ArtifactSummary, GateResult, Ledger
 from mobilekit.parity.ledger.simulation import Simulation, simulate
-from mobilekit.parity.ledger.slower import slower_int8
+from mobilekit.parity.ledger.slower import slower_files
 from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
@@ -126,7 +126,7 @@ def measure_folder(
     notes = (
         *ledger.notes,
         *gates_without_files(recipe),
-        *slower_int8(artifacts, recipe.int8.keep_float),
+        *slower_files(artifacts, recipe.int8.keep_float, folder),
         *unmeasured(stages, device),
         *_of_frames(recipe, stages),
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mobilekit.cli.render.count import count_markdown
+from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.command_line import Cli
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,19 @@ def test_a_card_says_what_nobody_said_and_takes_a_bench(tiny_bundle: Path, cli: 
     assert BENCH.strip() in text and "Nobody measured its latency" not in text
     assert str(Path(__file__).parents[1]) not in text, "no folder of this disk"
     assert "tiny.py:make_tiny" in text
+
+
+def test_a_card_takes_counts_beside_times_and_knows_that_they_are_none(
+    tiny_bundle: Path, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "bench.md").write_text(BENCH)
+    counts = count_markdown(make_result(make_file(make_model())))
+    (tmp_path / "counts.md").write_text(counts)
+    alone = card(cli, tiny_bundle, tmp_path / "README.md", "--bench", tmp_path / "counts.md")
+    assert counts.strip() in alone and "Nobody measured its latency" in alone
+    options = ("--bench", tmp_path / "bench.md", "--bench", tmp_path / "counts.md")
+    both = card(cli, tiny_bundle, tmp_path / "BOTH.md", *options)
+    assert f"{BENCH.strip()}\n\n{counts.strip()}" in both and "Nobody measured its latency" not in both
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ TYPOS = {
     ("diff", "none", "--sarif", "tests"): "tests is a folder.",
     ("bench", "none", "--plot", "a.jpg"): "a.jpg is neither .png nor .svg.",
     ("quantize-search", "ghostnet", "--plot", "a.jpg"): "a.jpg is neither .png nor .svg.",
+    ("quantize-search", "ghostnet", "--device", "adb"): "--device adb has no meaning here: files are only counted.",
+    ("quantize-search", "ghostnet", "--core", "a76"): "--core is for --device emulated",
     ("diff", "--inputs", "none"): "There is no folder none.",
 }
 # Runs one command line after the other, and says how each ended; torch cannot be imported.

@@ -31,6 +31,7 @@ NOT_TIME = "These are instructions, not times: they compare with counts of the s
 _NO_DOT = "this core has no dot products: int8 took .31 of float32's time on such phones where .83 was counted"
 _MODEL, _REPLY, _OUT, _ROOT, _SOURCES = "model.tflite", "reply.json", "counts", "root", "sources"
 _AROUND = "around kernels"
+_QUANTIZED = ("dynamic", "int8", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def count_files(
         progress(f"counting {artifact.name} on {core.model}")
         results.append(_file_count(artifact, core, root, library))
     made = setup.written() or {}
+    comparisons = tuple(_comparisons(artifacts, results, core))
     return CountResult(
         device="emulated",
         unit="instructions",
@@ -69,8 +71,8 @@ def count_files(
         plugin_sha256=plugin.digest(),
         threads=1,
         results=tuple(results),
-        comparisons=tuple(_comparisons(artifacts, results, core)),
-        notes=(NOT_TIME,),
+        comparisons=comparisons,
+        notes=(NOT_TIME, *dearer(results, comparisons)),
     )
 
 
@@ -229,3 +231,12 @@ def _comparisons(
             classes = {bool(each.by_class.keys() & {"smlal", "dot", "mmla"}) for each in (first.count, result.count)}
             warning = _NO_DOT if len(classes) > 1 and not core.has_dot else None
             yield CountComparison(result.file, first.file, ratio, warning)
+
+
+def dearer(results: Sequence[FileCount], comparisons: Sequence[CountComparison]) -> Iterator[str]:
+    """Yield a sentence for each quantized file that takes more instructions than its float32 file."""
+    precisions = {each.file: each.precision for each in results}
+    for each in comparisons:
+        is_quantized = precisions[each.file] in _QUANTIZED and precisions[each.against] == "float32"
+        if is_quantized and each.ratio > 1:
+            yield f"{each.file} is dearer than {each.against} on this core: {each.ratio:.2f} times the instructions."

@@ -6,7 +6,7 @@ Its fields: https://huggingface.co/docs/hub/model-cards#model-card-metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,6 +15,8 @@ from mobilekit.cli.render.ledger_markdown import diff_markdown
 from mobilekit.cli.render.markdown import plain, table
 from mobilekit.cli.results import DiffResult
 
+TIMES, COUNTS = "## Bench on ", "## Instructions of "
+"""How the sections begin that a card takes."""
 _TAGS = ("mobilekit", "tflite", "litert", "onnx")
 _MB = 1e6
 _FOLDERS = re.compile(r"(?<![\w./])(?:/[^\s/|]+)+/(?=[^\s/|])")
@@ -22,7 +24,12 @@ _FOLDERS = re.compile(r"(?<![\w./])(?:/[^\s/|]+)+/(?=[^\s/|])")
 
 
 def card_markdown(
-    name: str, manifest: Mapping[str, Any], result: DiffResult, sizes: Mapping[str, int], license_id: str, latency: str
+    name: str,
+    manifest: Mapping[str, Any],
+    result: DiffResult,
+    sizes: Mapping[str, int],
+    license_id: str,
+    costs: Sequence[str],
 ) -> str:
     """Return the card of a bundle.
 
@@ -32,7 +39,7 @@ def card_markdown(
         result: Its ledger.
         sizes: Bytes of each file by its name.
         license_id: The Hub's word for the weights' license; empty where nobody said it.
-        latency: A section that `mobilekit bench --markdown` wrote; empty without.
+        costs: Sections that `mobilekit bench --markdown` wrote, of times and of counts.
     """
     head = yaml.safe_dump(_front_matter(manifest, license_id), sort_keys=False, allow_unicode=True)
     sections = (
@@ -40,8 +47,8 @@ def card_markdown(
         "## What goes in\n\n" + "\n".join(_input(manifest)),
         "## Files\n\n" + "\n".join(_files(manifest, result, sizes)),
         diff_markdown(result, name),
-        latency,
-        "## What it is not\n\n" + "\n".join(f"- {each}" for each in _limits(manifest, result, license_id, latency)),
+        *costs,
+        "## What it is not\n\n" + "\n".join(f"- {each}" for each in _limits(manifest, result, license_id, costs)),
         "## Made with\n\n" + _tools(manifest),
     )
     body = "\n\n".join(part.strip() for part in sections if part.strip())
@@ -99,7 +106,7 @@ def _tensor(tensor: Mapping[str, Any]) -> str:
     return f"{tensor['name']} {tensor['dtype']} {'x'.join(map(str, tensor['shape']))}"
 
 
-def _limits(manifest: Mapping[str, Any], result: DiffResult, license_id: str, latency: str) -> Iterator[str]:
+def _limits(manifest: Mapping[str, Any], result: DiffResult, license_id: str, costs: Sequence[str]) -> Iterator[str]:
     """Yield what a reader must not take for granted."""
     if not manifest["model"]["weights"]["trained"]:
         yield "The weights were not trained: what it says of a picture means nothing."
@@ -107,7 +114,7 @@ def _limits(manifest: Mapping[str, Any], result: DiffResult, license_id: str, la
         yield "Nobody measured how often it is right: the figures above are differences from PyTorch."
     for failed in result.failed_stages:
         yield plain(f"{failed.stage} could not be made: {failed.reason}")
-    if not latency:
+    if not any(section.startswith(TIMES) for section in costs):
         yield "Nobody measured its latency: `mobilekit bench` does."
     if not license_id:
         yield "Its license is not known here: `mobilekit card --license` says it."

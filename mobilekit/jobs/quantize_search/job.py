@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ import yaml
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.bench.artifacts import find_artifacts
+from mobilekit.bench.devices.emulator_setup import find_count_problem
+from mobilekit.bench.instructions.cores import CountedCore
+from mobilekit.bench.instructions.count import count_files
+from mobilekit.bench.instructions.result import CountResult
 from mobilekit.convert.alignment import align
 from mobilekit.convert.tflite import write_quantized
 from mobilekit.jobs.adjust import adjust
@@ -28,6 +34,7 @@ from mobilekit.recipes.schema import Int8, Limit, Recipe
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
+from mobilekit.store.jsonable import to_json
 from mobilekit.store.stages import Stage
 
 Progress = Callable[[str], None]
@@ -45,10 +52,12 @@ class Int8Result:
     size_bytes: int
     partitions: int
     """Of the XNNPACK delegate."""
+    instructions: int | None = None
+    """Of one inference on the core that was counted on; None where nothing was, or the count was refused."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the file's figures as JSON data."""
-        figures = {name: value for name, value in vars(self).items() if name != "int8"}
+        """Return the file's figures as JSON data, without those that nobody asked for."""
+        figures = {name: value for name, value in vars(self).items() if name != "int8" and value is not None}
         return {"keep_float": list(self.int8.keep_float), "modules": list(self.int8.float_modules), **figures}
 
 
@@ -66,6 +75,8 @@ class SearchResult:
     """Made and run: the recipe's own first, the chosen one last."""
     recipe: Recipe
     """The recipe with the choice in it."""
+    counts: tuple[CountResult, ...] = ()
+    """Of the float32 file and of each int8 file, where instructions were asked for."""
 
     @property
     def holds(self) -> bool:
@@ -87,6 +98,7 @@ class SearchResult:
             "float_modules": list(self.files[-1].int8.float_modules),
             "points": [point.to_json() for point in self.points],
             "files": [file.to_json() for file in self.files],
+            **({"core": to_json(self.counts[0].core), "counts": to_json(self.counts)} if self.counts else {}),
         }
 
 
@@ -97,6 +109,7 @@ def search(
     inputs: int,
     cache: Cache,
     progress: Progress = lambda _message: None,
+    core: CountedCore | None = None,
 ) -> SearchResult:
     """Find what to leave in float, simulated on calibration inputs, and prove it with real files on evaluation inputs.
 
@@ -109,16 +122,19 @@ def search(
         inputs: The number of calibration inputs to simulate on.
         cache: Of the export.
         progress: Is told what goes on.
+        core: Count the instructions of each file that is made on this core; without, nothing is counted.
 
     Raises:
         UsageError: The request cannot be carried out.
-        ToolError: A tool failed.
+        ToolError: A tool failed, or the emulated device that counts is not set up.
     """
+    if core and (problem := find_count_problem()):
+        raise problem
     loaded = adjust(request.source.recipe, precision=("float32", "int8"))
     source = replace(request.source, recipe=loaded)
     made = export(replace(request, source=source, strict=True), cache)
     calibration = read_calibration(loaded.recipe, source.calibration).arrays
-    trial = _FileMaker(made.bundle, source, calibration)
+    trial = _FileMaker(made.bundle, source, calibration, core, progress)
     picked = np.linspace(0, len(calibration["input"]) - 1, inputs).round().astype(int)
     few = {name: array[np.unique(picked)] for name, array in calibration.items()}
     ranges = bundles.calibrated_ranges(made.bundle.path) or {}
@@ -132,7 +148,9 @@ def search(
             progress(f"int8 file with {point.added} and what came before in float")
             files.append(trial.measure(point.int8))
     chosen = _with(request.source.recipe.recipe, files[-1], limit)
-    return SearchResult(source.model, request.source.recipe.name, limit, points, tuple(files), chosen)
+    return SearchResult(
+        source.model, request.source.recipe.name, limit, points, tuple(files), chosen, tuple(trial.counts)
+    )
 
 
 def _with(recipe: Recipe, file: Int8Result, limit: float) -> Recipe:
@@ -154,13 +172,17 @@ def as_yaml(recipe: Recipe) -> str:
 class _FileMaker:
     """Makes int8 files of one float32 file."""
 
-    def __init__(self, bundle: Bundle, source: Source, calibration: Arrays) -> None:
+    def __init__(
+        self, bundle: Bundle, source: Source, calibration: Arrays, core: CountedCore | None, progress: Progress
+    ) -> None:
+        self.core, self.progress, self.counts = core, progress, list[CountResult]()
         self.folder, self.recipe, self.calibration = bundle.path, source.recipe.recipe, calibration
         self.graph = models_of_bundle(bundle, recipe_of_bundle(bundle), source.model)[1].graph
         self.float32 = self.folder / Stage.TFLITE_FLOAT32.file
         self.owners = align(self.graph, self.float32, random_inputs(self.recipe, count=self.recipe.input.batch))
         self.inputs = read_evaluation(self.recipe, source.inputs).inputs
         self.truth = TorchRuntime(self.graph).run(self.inputs)
+        self._count(self.float32)
 
     def measure(self, int8: Int8) -> Int8Result:
         path = self.folder / "trial.tflite"
@@ -175,4 +197,13 @@ class _FileMaker:
             max(one.relative_l2 for one in metrics),
             path.stat().st_size,
             runtime.partitions(),
+            self._count(path),
         )
+
+    def _count(self, path: Path) -> int | None:
+        """Return the instructions of a file, where they are asked for and its count is not refused."""
+        if self.core is None:
+            return None
+        self.counts.append(count_files(find_artifacts([path]), self.core, self.progress))
+        [found] = self.counts[-1].results
+        return found.count.instructions if found.count else None

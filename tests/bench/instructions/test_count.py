@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.bench.devices import emulator_setup
 from mobilekit.bench.instructions.cores import core_named
-from mobilekit.bench.instructions.count import count_files, count_of
+from mobilekit.bench.instructions.count import count_files, count_of, dearer
 from mobilekit.bench.instructions.result import Count
 from mobilekit.bench.instructions.steps import Step, StepKind, Work
 from mobilekit.bench.kinds import Op
+from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.tflite_by_hand import make_tflite
 
 OPS = [
@@ -65,6 +67,22 @@ def test_steps_find_their_ops() -> None:
 
 def test_without_a_bundle_there_are_no_modules() -> None:
     assert count_of(STEPS, [[0, 1], [3]], OPS, has_modules=False).by_module == {}
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions", "words"),
+    [
+        ("dynamic", 1_350_000, ["n/b.tflite is dearer than n/a.tflite on this core: 1.35 times the instructions."]),
+        ("dynamic", 1_000_000, []),
+        ("float16", 1_350_000, []),
+    ],
+)
+def test_a_quantized_file_that_is_dearer_than_its_float32_file_is_told_of(
+    precision: str, instructions: int, words: list[str]
+) -> None:
+    files = make_file(make_model(), "n/a.tflite"), make_file(make_model(instructions - 400_000), "n/b.tflite")
+    result = make_result(files[0], replace(files[1], precision=precision))
+    assert list(dearer(result.results, result.comparisons)) == words
 
 
 # On the emulated device.

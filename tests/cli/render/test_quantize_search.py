@@ -11,6 +11,7 @@ from mobilekit.cli.render.quantize_search import search_report
 from mobilekit.jobs.quantize_search.float_search import Point
 from mobilekit.jobs.quantize_search.job import Int8Result, SearchResult
 from mobilekit.recipes.schema import Int8, Recipe
+from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.conftest import ROOT
 from tests.snapshots import check_snapshot, on_terminal
 
@@ -29,6 +30,20 @@ HALF = Point(Int8(float_modules=("a[b].*.se",)), "a[b].*.se", 1, 0.1, 0.1, 0.125
 def test_snapshot() -> None:
     lost = replace(FOUND, limit=0.999, points=(*FOUND.points[:1], HALF, *FOUND.points[1:]))
     check_snapshot("quantize-search.txt", on_terminal(search_report(FOUND), "", search_report(lost)))
+
+
+COUNTED = replace(
+    FOUND,
+    files=tuple(replace(each, instructions=count) for each, count in zip(FOUND.files, (900_000, None), strict=True)),
+    counts=(make_result(make_file(make_model())), make_result(make_file(None, "trial.tflite", "it does not run"))),
+)
+
+
+def test_counts_stand_beside() -> None:
+    check_snapshot("quantize-search-counted.txt", on_terminal(search_report(COUNTED)))
+    content = COUNTED.to_json()
+    assert [each.get("instructions") for each in content["files"]] == [900_000, None]
+    assert (content["core"]["name"], len(content["counts"])) == ("a76", 2)
 
 
 def test_the_json_is_what_it_was() -> None:

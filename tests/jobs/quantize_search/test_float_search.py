@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.bench.devices.emulator_setup import find_count_problem
 from mobilekit.convert.alignment import Alignment
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
@@ -254,6 +255,19 @@ def test_the_choice_lands_in_the_recipe_and_in_the_file(tmp_path: Path, cli: Cli
     cli("export", f"{tmp_path / 'net.py'}:make", "--recipe", found, "--precision", "int8", "-o", bundle)
     assert _types(bundle / "model.int8.tflite") == {"float32", "int8"}
     assert not (bundle / "model.float32.tflite").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_count_problem() is not None, reason="nothing can be counted here")
+def test_counts_of_the_files_stand_beside(tmp_path: Path, cli: Cli) -> None:
+    options = ("--recipe", tmp_path / "base.yaml", "--cosine", "0", "--device", "emulated", "--core", "a55", "--json")
+    (tmp_path / "base.yaml").write_text("input: {size: 32}\ncalibration: {count: 14}\n")
+    ran = cli("quantize-search", Path(__file__).parents[2] / "tiny.py:make_tiny", *options)
+    assert ran.returncode == 0, ran.stderr
+    content = json.loads(ran.stdout)
+    float32, int8 = (each["results"][0]["count"]["instructions"] for each in content["counts"])
+    assert content["core"]["name"] == "a55"
+    assert content["files"][0]["instructions"] == int8 < float32
 
 
 def _types(path: Path) -> set[str]:
