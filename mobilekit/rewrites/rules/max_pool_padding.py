@@ -1,4 +1,4 @@
-"""The padding of a max pool, and what its windows reach past, as values that change no maximum."""
+"""The padding of a max pool, and what its windows reach past, as the values at its edge."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from mobilekit.rewrites.base import Exactness, Options, Rewrite, Site
 from mobilekit.rewrites.fx.graph import input_node, node_named, path_of, shape_of
 from mobilekit.rewrites.fx.lowered import Lowered
 from mobilekit.rewrites.fx.ops import MAX_POOL, arguments, is_call, pair, replace_by_module
-from mobilekit.rewrites.fx.sign import is_nonnegative
 
 Pair = tuple[int, int]
 
 
 class MaxPoolPadding(Rewrite[Options]):
-    """Exact: zeros where no value is negative, and else the values at the edge, which each such window has anyway.
+    """Exact: the values at the edge, copied outward, which each window that reaches past the edge has anyway.
 
     A max pool is padded with -inf. TFLite does that through PADV2, which XNNPACK leaves, and in int8 the lowest float
     becomes the range of the map: the file cannot be opened. What is concatenated instead stands only on the sides that
-    a window reaches, as it does past the last value in ceil mode. (Converters fold a plain padding with zeros back into
-    the pool.)
+    a window reaches, as it does past the last value in ceil mode. (Zeros behind a ReLU would do as well, but converters
+    fold a plain padding with them back into the pool, and MNN reads no CONCATENATION that begins with a constant.)
     """
 
     name = "max-pool-padding"
     exactness = Exactness.EXACT_WHEN
-    summary = "Padding of max pools, also in ceil mode, by zeros after a ReLU and else by edge values, instead of -inf"
+    summary = "Padding of max pools, also in ceil mode, by the values at the edge instead of -inf"
 
     def find(self, graph: GraphModule) -> list[Site]:
         """Return the max pools that are padded, and those in ceil mode."""
         return [
-            Site(node.name, path_of(node), "zeros" if is_nonnegative(graph, input_node(node)) else "edge values")
+            Site(node.name, path_of(node))
             for node in graph.graph.nodes
             if is_call(graph, node, MAX_POOL) and _reaches_out(arguments(graph, node))
         ]
@@ -39,29 +38,27 @@ class MaxPoolPadding(Rewrite[Options]):
     def why_not(self, graph: GraphModule, site: Site) -> str | None:
         """Refuse windows with gaps, which need not have the edge, and a padding that TFLite has itself."""
         node = node_named(graph, site.node)
-        given = arguments(graph, node)
-        if pair(given["dilation"]) != (1, 1):
+        if pair(arguments(graph, node)["dilation"]) != (1, 1):
             return "its windows have gaps"
-        if not is_nonnegative(graph, input_node(node)) and _is_same(node, _pool_of(graph, node, by_zeros=False)):
+        if _is_same(node, _pool_of(graph, node)):
             return "TFLite's SAME pads as it does, with nothing"
         return None
 
     def apply(self, graph: GraphModule, site: Site) -> None:
         """Put a pool of concatenated values there."""
         node = node_named(graph, site.node)
-        pool = _pool_of(graph, node, is_nonnegative(graph, input_node(node)))
-        replace_by_module(graph, node, pool, input_node(node))
+        replace_by_module(graph, node, _pool_of(graph, node), input_node(node))
 
 
 def _reaches_out(given: dict[str, object]) -> bool:
     return any(pair(given["padding"])) or bool(given["ceil_mode"])
 
 
-def _pool_of(graph: GraphModule, node: Node, by_zeros: bool) -> PaddedMaxPool:
+def _pool_of(graph: GraphModule, node: Node) -> PaddedMaxPool:
     given = arguments(graph, node)
     kernel = pair(given["kernel_size"])
     stride = pair(given["stride"]) if given["stride"] else kernel
-    return PaddedMaxPool(kernel, stride, pair(given["padding"]), bool(given["ceil_mode"]), by_zeros)
+    return PaddedMaxPool(kernel, stride, pair(given["padding"]), bool(given["ceil_mode"]))
 
 
 def _is_same(node: Node, pool: PaddedMaxPool) -> bool:
@@ -79,15 +76,14 @@ def _is_same(node: Node, pool: PaddedMaxPool) -> bool:
 
 
 class PaddedMaxPool(Lowered):
-    """Max pool of (N, C, H, W), padded with zeros or with the values at the edge."""
+    """Max pool of (N, C, H, W), padded with the values at the edge."""
 
-    def __init__(self, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool, by_zeros: bool) -> None:
+    def __init__(self, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> None:
         super().__init__()
         self.kernel = kernel
         self.stride = stride
         self.padding = padding
         self.ceil_mode = ceil_mode
-        self.by_zeros = by_zeros
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the maxima."""
@@ -95,18 +91,12 @@ class PaddedMaxPool(Lowered):
             length = int(x.shape[axis])
             steps = self._steps(length + 2 * padding - kernel, stride, length + padding)
             after = max(0, steps * stride + kernel - length - padding)
-            parts = [*self._beside(x, axis, 0, padding), x, *self._beside(x, axis, length - 1, after)]
-            x = torch.cat(parts, axis) if len(parts) > 1 else x
+            if padding or after:
+                first, last = x.narrow(axis, 0, 1), x.narrow(axis, length - 1, 1)
+                x = torch.cat([first] * padding + [x] + [last] * after, axis)
         return F.max_pool2d(x, self.kernel, self.stride)
 
     def _steps(self, room: int, stride: int, end: int) -> int:
         """Return how many steps the windows take; in ceil mode each still starts at a value or before."""
         steps = -(-room // stride) if self.ceil_mode else room // stride
         return steps - 1 if self.ceil_mode and steps * stride >= end else steps
-
-    def _beside(self, x: torch.Tensor, axis: int, place: int, count: int) -> list[torch.Tensor]:
-        """Return what is padded with: so many zeros, or copies of the value at a place."""
-        if not self.by_zeros:
-            return [x.narrow(axis, place, 1)] * count
-        shape = [count if each == axis else int(length) for each, length in enumerate(x.shape)]
-        return [x.new_zeros(shape)] if count else []
