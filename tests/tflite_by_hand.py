@@ -170,3 +170,13 @@ def make_bytes_through(sides: tuple[int, int]) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def make_grouped(kernel: int, groups: int) -> bytes:
+    """Return a file of one int8 convolution with groups, from (1, 4, 4, 8) to (1, 4, 4, 16)."""
+    random = np.random.default_rng(0)
+    weights = random.integers(-127, 128, (16, kernel, kernel, 8 // groups)).astype(np.int8)
+    taken, made = Int8((1, 4, 4, 8), 0.02, 3), Int8((1, 4, 4, 16), 0.25, 0)
+    bias = Int8((16,), 0.02 * 0.01, 0, random.integers(-500, 501, 16).astype(np.int32))
+    options = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
+    return make_int8_op("CONV_2D", [taken, Int8(weights.shape, 0.01, 0, weights), bias], made, **options)

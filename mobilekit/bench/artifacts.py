@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.store.bundle import MANIFEST, MODULES, open_bundle
+from mobilekit.store.bundle import MANIFEST, MODULES, file_on, open_bundle
 from mobilekit.store.files import sha256_of
 from mobilekit.store.stages import stage_of_file, tflite_stage
 
@@ -48,11 +48,12 @@ class Artifact:
         return content
 
 
-def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
+def find_artifacts(paths: Sequence[Path], target: str = "") -> list[Artifact]:
     """Return the files to time, each once, in the order given.
 
     Args:
         paths: Files and folders of bundles; none means every bundle under artifacts/.
+        target: Whose own files are taken of a bundle, in place of those that they stand for.
 
     Raises:
         UsageError: A path is neither, a file is no TFLite file, or there is nothing to time.
@@ -65,7 +66,7 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
         )
     found: dict[Path, Artifact] = {}
     for path in paths:
-        for artifact in _of_bundle(path) if path.is_dir() else [_of_file(path)]:
+        for artifact in _of_bundle(path, target) if path.is_dir() else [_of_file(path)]:
             found.setdefault(artifact.path.resolve(), artifact)
     times = Counter(artifact.name for artifact in found.values())
     return [each if times[each.name] == 1 else replace(each, name=printable(str(each.path))) for each in found.values()]
@@ -81,7 +82,7 @@ def _default_bundles() -> list[Path]:
     return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{MANIFEST}"))
 
 
-def _of_bundle(folder: Path) -> list[Artifact]:
+def _of_bundle(folder: Path, target: str) -> list[Artifact]:
     bundle = open_bundle(folder)
     precisions = bundle.precisions
     if not precisions:
@@ -90,7 +91,8 @@ def _of_bundle(folder: Path) -> list[Artifact]:
                 f"{folder} has no TFLite file: {failed.stage} was left out: {failed.reason}.", failed.advice
             )
         raise UsageError(f"{folder} has no TFLite file.", "Export it with --precision float32, for example.")
-    return [_artifact(folder / tflite_stage(each).file, str(folder.resolve()), each, folder) for each in precisions]
+    paths = {each: file_on(folder, tflite_stage(each), target) for each in precisions}
+    return [_artifact(path, str(folder.resolve()), each, folder) for each, path in paths.items()]
 
 
 def _of_file(path: Path) -> Artifact:

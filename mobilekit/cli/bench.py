@@ -144,7 +144,13 @@ def bench(
     gates = Gates.load(baseline, budgets, save_baseline)
     settings = RunSettings(threads, runs, warmup_runs, max_seconds, _mask(cpus), delegate.value if delegate else None)
     request = BenchRequest(
-        tuple(find_artifacts(files or [])), settings, rounds, seed, benchmark_binary, cpus == "big", profile
+        tuple(find_artifacts(files or [], delegate or "")),
+        settings,
+        rounds,
+        seed,
+        benchmark_binary,
+        cpus == "big",
+        profile,
     )
     request = replace(request, libraries=tuple(push_lib or ()), fixed_performance=not free_clocks)
     for absent in failed_stages(files or []):

@@ -38,6 +38,7 @@ _GATE_ADVICE = {
     "forbid_ops": "`mobilekit inspect FILE --ops` shows where they are.",
     "max_size_mb": "`mobilekit inspect FILE` shows what it is made of; the formats of 8 bits are smaller.",
     "whole": "`mobilekit inspect FILE --target TARGET` names each op, with the compiler's words and the module.",
+    "same-function": "Please report it, with the model; leave the target out, or take the file that it stands for.",
     "max_top1_drop": "`mobilekit quantize-search` finds what to leave in float; calibrate on pictures like those.",
     "app": "Scale as the recipe does, or let its `resize` do as the app does, and export again: docs/app.md.",
 }
@@ -104,6 +105,8 @@ def gate_words(gate: GateResult) -> str:
         )
     if gate.gate == "whole":
         return f"{gate.target} leaves {count(gate.value, 'op')} or computes them wrongly"
+    if gate.gate == "same-function":
+        return f"relative L2 {figure(gate.value)} to the file that it stands for, at most {figure(gate.limit)}"
     words = (f"{gate.target} partition", "") if gate.target else _GATES[gate.gate]
     return f"{count(gate.value, *words)}, at most {gate.limit:g}"
 

@@ -19,6 +19,7 @@ from mobilekit.convert.pipeline import convert
 from mobilekit.errors import UsageError, nearest
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
 from mobilekit.jobs.measure import file_stages, unmeasured
+from mobilekit.jobs.target_files import write_target_files
 from mobilekit.models.inputs import zeros
 from mobilekit.parity.layers.counterparts import find_counterparts
 from mobilekit.parity.layers.layers import TappedStage, measure_layers, tapped_values
@@ -150,11 +151,14 @@ def artifact_stages(
     inner, outer = bundles.output_layouts(tapped_folder), bundles.output_layouts(folder)
     places = ((tapped_folder, inner), (folder, outer))
     stages = {}
+    if device:
+        write_target_files(tapped_folder, file_stages(recipe), device.place)
     for stage in file_stages(recipe):
         stages[stage] = TappedStage(*(partial(open_artifact, at / stage.file, layouts) for at, layouts in places))
         there = stage_in(device.place, stage) if device else None
         if device and there and there not in device.left:
-            stages[there] = TappedStage(*(partial(device.open, there, at / there.file, each) for at, each in places))
+            files = [(bundles.file_on(at, stage, device.place), layouts) for at, layouts in places]
+            stages[there] = TappedStage(*(partial(device.open, there, *each) for each in files))
     return stages
 
 

@@ -17,8 +17,9 @@ from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.given import assumed, given_of
 from mobilekit.jobs.manifest import calibrated_on, manifest_content
-from mobilekit.jobs.measure import inspect_files, measure_folder
+from mobilekit.jobs.measure import file_stages, inspect_files, measure_folder
 from mobilekit.jobs.source import Opened, Source, open_source
+from mobilekit.jobs.target_files import write_target_files
 from mobilekit.jobs.target_gates import check_named
 from mobilekit.models.build import save_state
 from mobilekit.models.inputs import zeros
@@ -39,7 +40,7 @@ from mobilekit.store.bundle import Bundle, find_changes, open_bundle, refuse_ins
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.store.manifest import FailedStage, Given
-from mobilekit.store.stages import Stage
+from mobilekit.store.stages import PRECISIONS, Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
@@ -162,6 +163,9 @@ def _fill(
     jobs = request.jobs or min(2, os.cpu_count() or 1)
     made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, request.strict, run_models, jobs)
 
+    for target, gate in (recipe.gates.targets or {}).items():
+        held = [each for each in file_stages(recipe, made.failed) if each.precision in (gate.precision or PRECISIONS)]
+        write_target_files(folder, held, target)
     artifacts = inspect_files(folder, recipe, made.failed)
     ledger = measure_folder(
         folder,

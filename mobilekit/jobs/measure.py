@@ -13,6 +13,7 @@ from mobilekit.artifacts.on_device import OnDevice
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
+from mobilekit.jobs.target_files import check_target_files, notes_of_target_files
 from mobilekit.jobs.target_gates import check_targets, gates_without_files
 from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.apps import check_apps, measure_apps
@@ -98,7 +99,8 @@ def measure_folder(
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
         there = stage_in(device.place, stage) if device else None
         if device and there and there not in device.left:
-            stages[there] = lambda there=there: device.open(there, folder / there.file, layouts)  # type: ignore[misc]
+            path = bundles.file_on(folder, stage, device.place)
+            stages[there] = lambda there=there, path=path: device.open(there, path, layouts)  # type: ignore[misc]
 
     def tell(stage: str) -> None:
         progress(f"measuring {stage}")
@@ -118,6 +120,7 @@ def measure_folder(
     }
     gates = [*_check_gates(artifacts, recipe)]
     gates += check_targets(folder, recipe, [stage for stage in stages if not stage.is_on_device], progress)
+    gates += check_target_files(folder, ledger, stages, evaluation)
     if recipe.gates.accuracy:
         gates += check_accuracy(ledger, recipe.gates.accuracy, recipe.tflite_precisions)
     truth = simulation.outputs[Stage.REFERENCE][InputSet.REAL]
@@ -127,6 +130,7 @@ def measure_folder(
         *ledger.notes,
         *gates_without_files(recipe),
         *slower_files(artifacts, recipe.int8.keep_float, folder),
+        *notes_of_target_files(folder, stages),
         *unmeasured(stages, device),
         *_of_frames(recipe, stages),
     )

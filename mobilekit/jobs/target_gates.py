@@ -10,6 +10,7 @@ from mobilekit.parity.ledger.result import GateResult
 from mobilekit.recipes.gates import TargetGate
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import file_on
 from mobilekit.store.stages import FORM_STAGES, PRECISIONS, Stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target
@@ -69,7 +70,7 @@ def check_targets(
     for word, gate in (recipe.gates.targets or {}).items():
         target = find_target(word)
         for stage in stages:
-            path = folder / stage.file
+            path = file_on(folder, stage, word)
             is_held = not gate.precision or stage.precision in gate.precision or stage.file_format == "onnx"
             if is_held and path.parent == folder and target.takes(path):
                 progress(f"asking {word} about {path.name}")

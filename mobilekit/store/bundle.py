@@ -55,6 +55,12 @@ def int8_ranges(folder: Path) -> Int8Ranges | None:
     return ranges
 
 
+def file_on(folder: Path, stage: Stage, target: str) -> Path:
+    """Return the file that a target takes for a stage's: a form of its own, where the export wrote one."""
+    own = folder / stage.own_file(target)
+    return own if own.is_file() else folder / stage.file
+
+
 @dataclass(frozen=True, repr=False)
 class Bundle:
     """An export on the disk."""

@@ -82,6 +82,11 @@ class Stage(StrEnum):
         stage.is_quantized, stage.place, stage._predecessor = is_quantized, place, predecessor
         return stage
 
+    def own_file(self, target: str) -> str:
+        """Return the path of a target's own form of its file, in a bundle's folder: `model.int8.gpu.tflite`."""
+        name, _, suffix = self.file.rpartition(".")
+        return f"{name}.{target}.{suffix}"
+
     @property
     def is_on_device(self) -> bool:
         """Whether it runs elsewhere than on this machine's processor."""

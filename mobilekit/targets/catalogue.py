@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilekit.errors import UsageError, nearest
-from mobilekit.store.bundle import open_bundle
+from mobilekit.store.bundle import file_on, open_bundle
 from mobilekit.store.stages import Stage
 from mobilekit.targets.answer import Target
 from mobilekit.targets.cpu import CPU
@@ -105,16 +105,17 @@ def files_for(target: Target, path: Path) -> Sequence[Path]:
     if not path.is_dir():
         if target.takes(path):
             return [path]
-        right = [each.name for each in _files_of(path.parent) if target.takes(each)]
+        right = [each.name for each in _files_of(path.parent, target) if target.takes(each)]
         instead = f"Name {path.parent / right[0]}." if right else "Name a bundle's folder, and it finds its file."
         raise UsageError(f"The target {target.name} reads {target.reads}, and {path.name} is none.", instead)
-    found = [each for each in _files_of(open_bundle(path).path) if target.takes(each)]
+    found = [each for each in _files_of(open_bundle(path).path, target) if target.takes(each)]
     if not found:
         raise UsageError(f"{path} has no file for the target {target.name}, which reads {target.reads}.")
     return found
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """Return a bundle's artifacts in the order of the conversion."""
-    files = dict.fromkeys(folder / stage.file for stage in Stage if stage.file_format != "pytorch")
+def _files_of(folder: Path, target: Target) -> list[Path]:
+    """Return a bundle's artifacts in the order of the conversion, those of the target's own in place of others."""
+    stages = [stage for stage in Stage if stage.file_format != "pytorch"]
+    files = dict.fromkeys(file_on(folder, stage, target.name) for stage in stages)
     return [path for path in files if path.parent == folder and path.is_file()]

@@ -13,6 +13,7 @@ import pytest
 
 from mobilekit.artifacts.analysis.runtime_faults import faults_in
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.convert.dense import with_dense_pointwise
 from mobilekit.errors import ToolError
 from mobilekit.store.bundle import MODULES
 from mobilekit.store.stages import Stage
@@ -22,7 +23,7 @@ from mobilekit.targets.answer import Refusal
 from mobilekit.targets.gpu import GPU, GPUProcess, on_gpu, read_answer
 from mobilekit.targets.gpu_worker import doubled
 from tests.conftest import Cli
-from tests.tflite_by_hand import Int8, make_int8_op, make_tflite
+from tests.tflite_by_hand import make_grouped, make_tflite
 
 ADAPTER = "I0000 1 environment.cc:532] Selected adapter: SwiftShader Device (Subzero), arch=swiftshader\n"
 FAILED = "ERROR: [./litert/cc/litert_compiled_model.h:1961]\n└ ERROR: [litert/runtime/compiled_model.cc:1036]"
@@ -176,21 +177,29 @@ def test_the_gpu_computes_what_the_processor_does(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (1, 2), (3, 2)])
 def test_a_grouped_convolution_of_8_bits_is_named_where_it_is_wrong(tmp_path: Path, kernel: int, groups: int) -> None:
-    random = np.random.default_rng(0)
-    weights = random.integers(-127, 128, (16, kernel, kernel, 8 // groups)).astype(np.int8)
-    taken, made = Int8((1, 4, 4, 8), 0.02, 3), Int8((1, 4, 4, 16), 0.25, 0)
-    bias = Int8((16,), 0.02 * 0.01, 0, np.zeros(16, np.int32))
-    options = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}
     path = tmp_path / "grouped.tflite"
-    path.write_bytes(make_int8_op("CONV_2D", [taken, Int8(weights.shape, 0.01, 0, weights), bias], made, **options))
+    path.write_bytes(make_grouped(kernel, groups))
+    is_wrong = gpu_is_wrong(path)
+    assert is_wrong == bool(faults_in(path, on_gpu=True)) == (kernel == 1 and groups > 1)
+    assert faults_in(path) == ()
+
+
+@pytest.mark.usefixtures("gpu")
+def test_its_own_form_of_a_grouped_convolution_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "dense.tflite"
+    path.write_bytes(with_dense_pointwise(make_grouped(1, 2))[0])
+    assert not gpu_is_wrong(path)
+    assert GPU("gpu").ask(path).to_json()["whole"] is True
+
+
+def gpu_is_wrong(path: Path) -> bool:
+    """Return whether the GPU computes another function than the processor."""
     runtime = LiteRTRuntime(path)
-    inputs = {runtime.inputs[0].name: random.normal(size=(2, 8, 4, 4)).astype(np.float32)}
+    inputs = {runtime.inputs[0].name: np.random.default_rng(0).normal(size=(2, 8, 4, 4)).astype(np.float32)}
     with GPUProcess() as gpu:
         [found] = gpu.run(path, {}, inputs, float16=False).values()
     [right] = runtime.run(inputs).values()
-    is_wrong = float(np.linalg.norm(found - right) / np.linalg.norm(right)) > 0.1
-    assert is_wrong == bool(faults_in(path, on_gpu=True)) == (kernel == 1 and groups > 1)
-    assert faults_in(path) == ()
+    return float(np.linalg.norm(found - right) / np.linalg.norm(right)) > 0.1
 
 
 @pytest.mark.usefixtures("gpu")

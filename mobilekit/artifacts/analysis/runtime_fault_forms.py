@@ -76,7 +76,7 @@ def _makes_int8(graph: TFLiteGraph, number: int) -> bool:
     return type_of(graph.tensors[graph.results[number][0]]) == "INT8"
 
 
-def _is_grouped_pointwise(graph: TFLiteGraph, number: int) -> bool:
+def is_grouped_pointwise(graph: TFLiteGraph, number: int) -> bool:
     """Return whether a convolution has groups, a kernel of 1 x 1, and weights of 8 bits."""
     taken, weights = (graph.tensors[one] for one in graph.operands[number][:2])
     channels, (_made, height, width, per_group) = numbers(taken.shape)[-1], numbers(weights.shape)
@@ -112,7 +112,7 @@ _TFLITE_FORMS: dict[str, tuple[tuple[str, ...], Callable[[TFLiteGraph, int], boo
     "logistic-scale": (("LOGISTIC",), _has_other_scale),
     "resize-bilinear-step": (("RESIZE_BILINEAR",), _drifts),
     "sqrt-floor": (("SQRT",), _makes_int8),
-    "gpu-grouped-pointwise": (("CONV_2D",), _is_grouped_pointwise),
+    "gpu-grouped-pointwise": (("CONV_2D",), is_grouped_pointwise),
     "gpu-add-output": (("ADD",), _is_output_and_taken),
     "mediatek-per-channel": (_LAYERS, _has_scale_per_channel),
 }

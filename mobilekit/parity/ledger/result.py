@@ -207,14 +207,15 @@ class GateResult(Result):
     """File name."""
     gate: str
     """`max_partitions`, `forbid_ops`, `max_size_mb`, `max_top1_drop`, `whole`: how many ops are left or computed
-    wrongly; or `app-NAME`: the share of pictures that keep their class where that software scales them."""
+    wrongly; `same-function`: how far a target's own file is from the one that it stands for, in relative L2; or
+    `app-NAME`: the share of pictures that keep their class where that software scales them."""
     limit: float
     value: Figure
     verdict: Verdict
     why: str = ""
     """What makes the value, where it is beyond the limit."""
     target: str = ""
-    """Whose compiler was asked; empty for XNNPACK."""
+    """Whose compiler was asked, or whose own file it is; empty for XNNPACK."""
 
 
 @dataclass(frozen=True, kw_only=True)
