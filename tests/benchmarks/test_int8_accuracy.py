@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.int8_accuracy import CROPS, Pictures, crops, figures
+from benchmarks.int8_accuracy.measure import CROPS, Pictures, crops, figures
 
 
 def test_figures_of_outputs_that_are_off_in_one_photo() -> None:

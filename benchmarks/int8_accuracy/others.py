@@ -1,0 +1,149 @@
+"""The int8 files of other quantizers, each made in an environment of its own, and what they give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import venvs
+from benchmarks.peers.environments import variables
+from benchmarks.peers.onnx2tf_peer import SAMPLE_FILE
+from mobilekit.recipes.schema import Recipe
+
+Arrays = NDArray[Any]
+_ONNX2TF = "import sys; from onnx2tf import main; sys.exit(main())"
+_UNCHANGED = ["[[[[0, 0, 0]]]]", "[[[[1, 1, 1]]]]"]
+"""Mean and deviation of inputs that are normalized already."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """A quantizer of others."""
+
+    said: str
+    file: str
+    """What it makes."""
+    packages: tuple[str, ...] = ()
+    """Of its environment; none where ours has it."""
+
+    @property
+    def step(self) -> str:
+        """Of `by_hand`."""
+        return Path(self.file).stem
+
+
+OTHERS = (
+    Other("TensorFlow's converter, by onnx2tf `-oiqt`", "tensorflow.tflite"),
+    Other(
+        "litert-quantizer, `static_wi8_ai8`",
+        "litert.tflite",
+        ("litert-quantizer==0.11.0", "ai-edge-litert==2.3.0", "numpy==2.4.6"),
+    ),
+    Other(
+        "NNCF, scales for each channel of activations, float outputs",
+        "nncf.onnx",
+        ("nncf==3.4.0", "onnx==1.19.1", "onnxruntime==1.23.2"),
+    ),
+    Other("ONNX Runtime, `quantize_static`, per channel", "onnxruntime.onnx"),
+)
+VERSIONS = ", ".join(each.packages[0] for each in OTHERS if each.packages)
+
+
+def outputs(
+    bundle: Path, recipe: Recipe, calibration: Arrays, images: Arrays, weights: Path
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the words for each quantizer with what its file gives, float32 (N, classes).
+
+    Args:
+        bundle: Of the network; files are kept beside it.
+        recipe: Has the normalization.
+        calibration: Bytes of pictures, (N, 3, H, W).
+        images: Those to measure on, uint8 (N, H, W, 3).
+        weights: The network's checkpoint.
+    """
+    folder = bundle.with_name(f"{bundle.name} by others")
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "calibration.npy", _normalized(calibration, recipe))
+    given = _normalized(images.transpose(0, 3, 1, 2), recipe)
+    if not (folder / "float.onnx").exists():
+        _run(Path(sys.executable), ["onnx", str(folder), bundle.name, str(weights)], bundle.parent / "own")
+    for other in OTHERS:
+        path = folder / other.file
+        if not path.exists():
+            _make(other, folder)
+        yield other.said, (_by_litert if path.suffix == ".tflite" else _by_onnxruntime)(path, given)
+
+
+def _make(other: Other, folder: Path) -> None:
+    if other.step == "tensorflow":
+        _by_onnx2tf(folder)
+        return
+    python = (
+        venvs.make(folder.parent / "environments" / other.step, other.packages) if other.packages else sys.executable
+    )
+    _run(Path(python), [other.step, str(folder)])
+
+
+def _by_onnx2tf(folder: Path) -> None:
+    """Write tensorflow.tflite, and float.tflite, which litert-quantizer takes."""
+    np.save(folder / "nhwc.npy", np.load(folder / "calibration.npy").transpose(0, 2, 3, 1))
+    np.save(folder / SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
+    words = ["-i", "float.onnx", "-o", "out", "-n", "-oiqt", "-cind", "input", "nhwc.npy", *_UNCHANGED]
+    subprocess.run([sys.executable, "-c", _ONNX2TF, *words], cwd=folder, env=variables(), check=True)
+    (folder / "out" / "float_float32.tflite").rename(folder / "float.tflite")
+    (folder / "out" / "float_integer_quant.tflite").rename(folder / "tensorflow.tflite")
+
+
+def _run(python: Path, words: Sequence[str], own: Path | None = None) -> None:
+    paths = {"PYTHONPATH": f"{variables()['PYTHONPATH']}:{own}"} if own else {}
+    command = [str(python), "-W", "ignore", "-m", "benchmarks.int8_accuracy.by_hand", *words]
+    subprocess.run(command, env={**variables(), **paths}, check=True)
+
+
+def _normalized(pictures: Arrays, recipe: Recipe) -> Arrays:
+    """Return bytes of pictures, (N, 3, H, W), as the network was trained on them."""
+    mean, std = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (recipe.input.mean, recipe.input.std))
+    normalized: Arrays = (pictures.astype(np.float32) / 255 - mean) / std
+    return normalized
+
+
+def _by_litert(path: Path, given: Arrays) -> Arrays:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    [taken], [made] = interpreter.get_input_details(), interpreter.get_output_details()
+    rows = []
+    for row in given.transpose(0, 2, 3, 1):
+        interpreter.set_tensor(taken["index"], _quantized(row[None], taken))
+        interpreter.invoke()
+        rows.append(_dequantized(interpreter.get_tensor(made["index"])[0], made))
+    return np.stack(rows)
+
+
+def _quantized(values: Arrays, tensor: dict[str, Any]) -> Arrays:
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return values
+    ends = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(values / scale) + zero, ends.min, ends.max).astype(tensor["dtype"])
+
+
+def _dequantized(values: Arrays, tensor: dict[str, Any]) -> Arrays:
+    scale, zero = tensor["quantization"]
+    real: Arrays = (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+    return real
+
+
+def _by_onnxruntime(path: Path, given: Arrays) -> Arrays:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.stack([session.run(None, {"input": row[None]})[0][0] for row in given])
