@@ -60,7 +60,7 @@ format: $(DEVELOPMENT)
 
 setup: $(EXPORT)
 
-$(EXPORT): pyproject.toml $(wildcard constraints/*.txt)
+$(EXPORT): pyproject.toml $(wildcard constraints/python*.txt)
 	@PYTHON="$(PYTHON)" sh .ci/setup $(VENV) export
 	@touch $@
 

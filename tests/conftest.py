@@ -66,6 +66,18 @@ def own_cache(shared_folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def executorch() -> None:
+    """Skip the test where ExecuTorch is not set up."""
+    from mobilekit.artifacts.executorch.environment import versions
+    from mobilekit.errors import ToolError
+
+    try:
+        versions()
+    except ToolError as error:
+        pytest.skip(error.what)
+
+
+@pytest.fixture(scope="session")
 def cli() -> Cli:
     """Run the command line in this process, and return what it said."""
     return run_here

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from mobilekit.store.jsonable import Jsonable
+from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
 _DELEGATE = "DELEGATE"  # as LiteRT names a partition among a graph's nodes
 # Ops for which XNNPACK's delegate has no kernel at all, in LiteRT 2.1 (found by running one-op models), and what does.
@@ -30,6 +30,8 @@ class UndelegatedOp(Jsonable):
     name: str
     """Of its first output."""
     reason: str
+    module: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Of a file for ExecuTorch: path of the module in the PyTorch model, where that is known."""
 
 
 @dataclass(frozen=True)

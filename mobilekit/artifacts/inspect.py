@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
+from mobilekit.artifacts.executorch.delegation import describe_parts
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor
 from mobilekit.artifacts.metadata import Metadata, metadata_in
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.op_list import ListedOp, list_ops
+from mobilekit.artifacts.runtime import TensorInfo
 from mobilekit.errors import UsageError
 from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
@@ -51,7 +54,7 @@ class TFLiteTensor(Tensor):
 class Inspection(Jsonable):
     """What is in an artifact."""
 
-    format: Literal["onnx", "tflite"]
+    format: Literal["onnx", "tflite", "pte"]
     ops: dict[str, int]
     """How many of each kind, the most frequent first."""
     delegate: Delegation | None
@@ -140,7 +143,7 @@ def artifact_summary(found: Inspection) -> Described:
 
 
 def inspect(path: Path, with_ops: bool = False) -> Inspection:
-    """Look into an .onnx or .tflite file.
+    """Look into an .onnx, .tflite or .pte file.
 
     Args:
         path: The file.
@@ -154,9 +157,10 @@ def inspect(path: Path, with_ops: bool = False) -> Inspection:
         raise UsageError(f"{path} is a directory.", "Name a file in it, such as model.int8.tflite of a bundle.")
     if not path.is_file():
         raise UsageError(f"There is no file {path}.", _why_absent(path))
-    if path.suffix not in (".onnx", ".tflite"):
-        raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
-    found = _inspect_onnx(path) if path.suffix == ".onnx" else _inspect_tflite(path)
+    readers = {".onnx": _inspect_onnx, ".tflite": _inspect_tflite, ".pte": _inspect_pte}
+    if path.suffix not in readers:
+        raise UsageError(f"{path.name} is neither .onnx, .tflite nor .pte.")
+    found = readers[path.suffix](path)
     return replace(found, op_list=list_ops(path)) if with_ops else found
 
 
@@ -200,6 +204,22 @@ def _inspect_onnx(path: Path) -> Inspection:
         delegate=None,
         inputs=tuple(tensor(value) for value in graph.input if value.name not in weights),
         outputs=tuple(tensor(value) for value in graph.output),
+        size_bytes=path.stat().st_size,
+    )
+
+
+def _inspect_pte(path: Path) -> Inspection:
+    found = read_pte(path)
+
+    def tensor(info: TensorInfo) -> Tensor:
+        return Tensor(info.name, info.shape, info.dtype, "NCHW" if len(info.shape) == 4 else None)
+
+    return Inspection(
+        format="pte",
+        ops=found.ops,
+        delegate=describe_parts(path, found),
+        inputs=tuple(map(tensor, found.inputs)),
+        outputs=tuple(map(tensor, found.outputs)),
         size_bytes=path.stat().st_size,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import TFLiteGraph, numbers, type_of
 from mobilekit.errors import ToolError
@@ -44,12 +45,22 @@ class ListedOp:
 
 
 def list_ops(path: Path) -> tuple[ListedOp, ...]:
-    """Return the ops of an .onnx or .tflite file in the order in which they run.
+    """Return the ops of an .onnx, .tflite or .pte file in the order in which they run; what a delegate runs is one op.
 
     Modules are known in a TFLite file that lies in a bundle, which says where each tensor is from, and in an ONNX file
     of those nodes that are named after theirs, as in a bundle, or whose weights are.
     """
-    return _onnx_ops(path) if path.suffix == ".onnx" else _tflite_ops(path)
+    readers = {".onnx": _onnx_ops, ".tflite": _tflite_ops, ".pte": _steps}
+    return readers[path.suffix](path)
+
+
+def _steps(path: Path) -> tuple[ListedOp, ...]:
+    """Return the steps of a .pte file, of which neither sizes nor modules are read."""
+    names = (
+        step if isinstance(step, str) else f"{step.backend} ({sum(step.ops.values())} ops)"
+        for step in read_pte(path).steps
+    )
+    return tuple(ListedOp(index, name, (), 0, None) for index, name in enumerate(names))
 
 
 def _tflite_ops(path: Path) -> tuple[ListedOp, ...]:

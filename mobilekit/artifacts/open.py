@@ -10,7 +10,7 @@ from mobilekit.errors import UsageError
 
 
 def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -> Runtime:
-    """Open an .onnx or .tflite file; only the runtime that it needs is imported.
+    """Open an .onnx, .tflite or .pte file; only the runtime that it needs is imported.
 
     Args:
         path: The file.
@@ -28,4 +28,8 @@ def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -
         from mobilekit.artifacts.litert import LiteRTRuntime
 
         return LiteRTRuntime(path, output_layouts)
-    raise UsageError(f"{path.name} is neither .onnx nor .tflite.")
+    if path.suffix == ".pte":
+        from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
+
+        return ExecuTorchRuntime(path)
+    raise UsageError(f"{path.name} is neither .onnx, .tflite nor .pte.")

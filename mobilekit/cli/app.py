@@ -33,6 +33,7 @@ COMMANDS = (
     "tune",
     "recover",
     "doctor",
+    "setup-executorch",
     "inspect",
     "goldens",
     "app",

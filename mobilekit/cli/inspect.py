@@ -13,7 +13,9 @@ from mobilekit.cli.output import out, print_json, progress
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An .onnx or .tflite file; with --target, a bundle's folder as well.")],
+    file: Annotated[
+        Path, typer.Argument(help="An .onnx, .tflite or .pte file; with --target, a bundle's folder as well.")
+    ],
     ops: Annotated[
         bool, typer.Option("--ops", help="List the ops in order: output shapes, sizes of weights, PyTorch modules.")
     ] = False,

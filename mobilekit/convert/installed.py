@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from mobilekit.artifacts.executorch.environment import versions
 from mobilekit.errors import ToolError
-from mobilekit.store.versions import installed_version
+from mobilekit.recipes.schema import Recipe
+from mobilekit.store.versions import installed_version, tool_versions
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 """The versions of Python for which there are converters, the newest last."""
@@ -35,6 +37,15 @@ def check_installed() -> None:
     missing = [name for name in CONVERTERS if installed_version(name) is None]
     if missing:
         raise ToolError(f"The converters are not installed: {', '.join(missing)}.", f"{to_get_them()}.")
+
+
+def tools_of(recipe: Recipe) -> dict[str, str]:
+    """Return the versions of all that makes the files of a recipe.
+
+    Raises:
+        ToolError: It asks for files for ExecuTorch, which is not there.
+    """
+    return tool_versions() | (versions() if recipe.programs else {})
 
 
 def to_get_them() -> str:

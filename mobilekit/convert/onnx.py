@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx import GraphModule, Node
-from torch.fx.node import map_arg
+from torch.fx import GraphModule
 
+from mobilekit.convert.flat import flat
 from mobilekit.convert.onnx_forms import attention, forms
 from mobilekit.convert.process import explain, run_task
 from mobilekit.errors import FullDiskError, ToolError, UsageError, first_line
@@ -21,7 +20,6 @@ from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import named_outputs
 from mobilekit.recipes.schema import Int8, Opset
 from mobilekit.rewrites.fx.capture import quiet
-from mobilekit.rewrites.fx.layers import name_calls
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.files import save_arrays
 from mobilekit.store.stages import Precision
@@ -133,15 +131,11 @@ def _translated(program: torch.export.ExportedProgram, opset: int) -> torch.onnx
 
 
 def _flat(model: GraphModule) -> GraphModule:
-    """Return a graph of the same weights whose outputs are one tensor or a tuple of them, in their order."""
-    graph = GraphModule(model, copy.deepcopy(model.graph))
-    name_calls(graph)
+    """Return the graph as `flat` has it, with attention written as torch.onnx takes it."""
+    graph = flat(model)
     for node in graph.graph.nodes:
         if node.target is aten.scaled_dot_product_attention.default:
             node.target = attention
-    output, found = graph.graph.output_node(), list[Node]()
-    map_arg(output.args, found.append)
-    output.args = (tuple(found),)
     graph.recompile()
     return graph
 

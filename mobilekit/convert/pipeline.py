@@ -1,4 +1,4 @@
-"""From a rewritten model to its ONNX and TFLite files, those that the cache has from there."""
+"""From a rewritten model to its ONNX, TFLite and ExecuTorch files, those that the cache has from there."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.fx import GraphModule
 
 from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.byte_inputs import give_onnx_bytes
+from mobilekit.convert.executorch.write import export_programs, lower_programs
 from mobilekit.convert.installed import check_installed, writes_directly
+from mobilekit.convert.keys import structure, tools
 from mobilekit.convert.onnx import quantize_onnx, simplify, write_onnx
 from mobilekit.convert.tflite import write_quantized, write_tflite
 from mobilekit.errors import FullDiskError, ToolError
-from mobilekit.models.weights import settings_of, weights_digest
+from mobilekit.models.weights import weights_digest
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.fx.graph import path_of
 from mobilekit.store import bundle as bundles
 from mobilekit.store import memory
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 from mobilekit.store.stages import CALIBRATED, FORM_STAGES, Precision, Stage, tflite_stage
-from mobilekit.store.versions import FILE_ROOMS, source_digest, tool_versions
 
 Progress = Callable[[str], None]
 
@@ -38,7 +38,7 @@ class Converted:
     owners: Alignment | None = None
     """Which module each tensor of the float32 file comes from, where the conversion had to know."""
     failed: dict[Stage, ToolError] = field(default_factory=dict)
-    """Why a TFLite file could not be made."""
+    """Why a file could not be made."""
 
     def check(self) -> None:
         """See that all files were made.
@@ -60,7 +60,7 @@ def convert(
     progress: Progress,
     meanwhile: AbstractContextManager[object] | None = None,
 ) -> Converted:
-    """Write the ONNX and TFLite files, those that the cache has from there. A TFLite file that fails leaves the others.
+    """Write all files, those that the cache has from there. One that fails leaves the others, but for the ONNX file.
 
     Args:
         folder: Where to write; its `stages` must exist.
@@ -70,7 +70,7 @@ def convert(
         calibration: For int8; not needed where that is not made.
         cache: Has what was made before.
         progress: Is told what goes on.
-        meanwhile: Entered while the TFLite files are made, which another process does.
+        meanwhile: Entered while the others are made, which another process does.
 
     Raises:
         ToolError: The ONNX file, of which all others are made, cannot be made, the disk is full, or a converter is not
@@ -78,9 +78,11 @@ def convert(
     """
     check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
+    exported = export_programs(folder, graph, recipe, cache, progress)
     with meanwhile or nullcontext():
         converted = _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
         failed = _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)
+        failed |= lower_programs(folder, scratch, exported, cache, progress)
     return replace(converted, failed={**converted.failed, **failed})
 
 
@@ -90,12 +92,12 @@ def _write_onnx(
     key = sha256_of_json(
         {
             "stage": "onnx",
-            **_structure(graph),
+            **structure(graph),
             "weights": weights_digest(graph),
             "shapes": list(recipe.file_shapes.items()),
             "bytes": recipe.bytes,
             "onnx": recipe.onnx.model_dump(mode="json"),
-            **_tools(),
+            **tools(),
         }
     )
     if not cache.take(key, folder):
@@ -117,7 +119,7 @@ def _write_tflite(
     cache: Cache,
     progress: Progress,
 ) -> Converted:
-    onnx, versions = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), _tools()
+    onnx, versions = sha256_of(folder / Stage.ONNX_SIMPLIFIED.file), tools()
     keys: dict[Precision, str] = {}
     for precision in recipe.tflite_precisions:
         shaped = _shapes_int8(graph, recipe, calibration) if precision in CALIBRATED else {}
@@ -125,8 +127,8 @@ def _write_tflite(
     missing = [precision for precision in recipe.tflite_precisions if not cache.take(keys[precision], folder)]
     if not missing:
         return Converted()
-    tools = "onnx2tf's direct writer" if writes_directly() else "onnx2tf and Keras"
-    progress(f"converting to TFLite with {tools} ({', '.join(missing)})")
+    converters = "onnx2tf's direct writer" if writes_directly() else "onnx2tf and Keras"
+    progress(f"converting to TFLite with {converters} ({', '.join(missing)})")
     memory.release()
     files = {precision: folder / tflite_stage(precision).file for precision in missing}
     write = partial(_write_files, folder, scratch, files, graph, recipe, calibration)
@@ -147,7 +149,7 @@ def _write_quantized_onnx(
     """Quantize the ONNX file, where the recipe asks for that; return why a file could not be made."""
     onnx = folder / Stage.ONNX_SIMPLIFIED.file
     stages = [FORM_STAGES[form] for form in recipe.precision if FORM_STAGES[form].file_format == "onnx"]
-    shaped = {"onnx": sha256_of(onnx), **_shapes_int8(None, recipe, calibration), **_tools()} if stages else {}
+    shaped = {"onnx": sha256_of(onnx), **_shapes_int8(None, recipe, calibration), **tools()} if stages else {}
     keys = {stage: sha256_of_json({"stage": stage, **shaped}) for stage in stages}
     missing = [stage for stage in stages if not cache.take(keys[stage], folder)]
     if not missing:
@@ -162,21 +164,12 @@ def _write_quantized_onnx(
     return {stage: failed[stage.precision] for stage in missing if stage.precision in failed}
 
 
-def _structure(graph: GraphModule) -> dict[str, object]:
-    """Return what a graph is but for its weights: its code, its modules with their settings, and whose each step is."""
-    return {
-        "code": graph.code,
-        "modules": settings_of(graph),
-        "places": [path_of(node) for node in graph.graph.nodes],
-    }
-
-
 def _shapes_int8(graph: GraphModule | None, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:
     """Return what shapes an int8 file beside the ONNX file: of the graph the modules, where some stay in float."""
     return {
         "calibration": calibration.digest if calibration else None,
         "int8": recipe.int8.model_dump(mode="json"),
-        "graph": _structure(graph) if graph and recipe.int8.float_modules else None,
+        "graph": structure(graph) if graph and recipe.int8.float_modules else None,
     }
 
 
@@ -225,7 +218,3 @@ def _write_files(
     is_kept = float32.parent == folder
     stages = {tflite_stage(name): error for name, error in failed.items() if name in files}
     return Converted(owners if is_kept else None, stages)
-
-
-def _tools() -> dict[str, object]:
-    return {"tools": tool_versions(), "convert": source_digest(FILE_ROOMS)}

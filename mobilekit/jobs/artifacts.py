@@ -46,7 +46,7 @@ class Made:
     ranges: RangeLint
     """What float16 and int8 will do to the activations."""
     failed: tuple[FailedStage, ...]
-    """TFLite stages that could not be made, opened or run, and those made from them: their files are not there."""
+    """Stages that could not be made, opened or run, and those made from them: their files are not there."""
     simulation: Simulation | None = None
     """What `simulate` gave."""
 
@@ -109,7 +109,7 @@ def _describe(folder: Path, recipe: Recipe) -> None:
         path = folder / stage.file
         if path.exists() and stage.file_format == "onnx":
             say_input(path, recipe.input)
-        elif path.exists():
+        elif path.exists() and stage.file_format == "tflite":
             path.write_bytes(described(path.read_bytes(), recipe, layouts, order))
 
 

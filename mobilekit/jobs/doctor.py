@@ -14,9 +14,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from mobilekit.artifacts.executorch import environment as executorch
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them, writes_directly
-from mobilekit.errors import DeviceError, UsageError, first_line
+from mobilekit.errors import DeviceError, ToolError, UsageError, first_line
 from mobilekit.models.torchvision_ops import misfit
 from mobilekit.store.cache import default_folder
 from mobilekit.store.versions import installed_version
@@ -47,16 +48,22 @@ class Check:
 
 def examine() -> list[Check]:
     """Return all checks."""
-    return [_python(), *_packages(), *_programs(), *_targets(), _adb_server(), *_disks()]
+    return [_python(), *_packages(), *_programs(), *_targets(), _executorch(), _adb_server(), *_disks()]
 
 
 def locked_versions() -> dict[str, str]:
     """Return the version of each package that mobilekit is tested with on this Python; nothing where there is none."""
-    here, name = Path(__file__).parents[1], "python{}.{}.txt".format(*sys.version_info)
-    path = next((path for folder in (here, here.parent) if (path := folder / "constraints" / name).exists()), None)
+    path = constraints("python{}.{}".format(*sys.version_info))
     lines = path.read_text().splitlines() if path else []
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {_plain(name): version for name, version in pairs}
+
+
+def constraints(name: str) -> Path | None:
+    """Return the file of versions of this name; None where there is none."""
+    here = Path(__file__).parents[1]
+    places = (folder / "constraints" / f"{name}.txt" for folder in (here, here.parent))
+    return next((path for path in places if path.exists()), None)
 
 
 def _python() -> Check:
@@ -163,6 +170,15 @@ def _targets() -> Iterator[Check]:
             yield Check(name, "missing", "-", False, cost, problem.hint)
         else:
             yield Check(name, "ok", "-", False)
+
+
+def _executorch() -> Check:
+    """Look for the environment of ExecuTorch."""
+    try:
+        return Check("ExecuTorch", "ok", executorch.versions()[executorch.PACKAGE], False)
+    except ToolError as error:
+        cost = f"no .pte files are made or run: {first_line(error.what)}"
+        return Check("ExecuTorch", "missing", "-", False, cost, error.hint)
 
 
 def _adb_server() -> Check:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from mobilekit.convert.installed import check_installed
+from mobilekit.convert.installed import check_installed, tools_of
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.given import assumed, given_of
@@ -41,7 +41,7 @@ from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.store.manifest import FailedStage, Given
 from mobilekit.store.stages import PRECISIONS, Stage
-from mobilekit.store.versions import BUNDLE_ROOMS, source_digest, tool_versions
+from mobilekit.store.versions import BUNDLE_ROOMS, source_digest
 
 Progress = Callable[[str], None]
 TellGiven = Callable[[tuple[Given, ...]], None]
@@ -215,7 +215,7 @@ def request_digest(request: ExportRequest, opened: Opened | None = None) -> str:
             "inputs_measured_on": digest_of_own(source.inputs) if source.inputs else None,
             "origins": [[each.what, each.origin] for each in given_of(source)],
             "installed_rewrites": sources_of([step.name for step in recipe.rewrites]),
-            "tools": tool_versions(),
+            "tools": tools_of(recipe),
             "source": source_digest(BUNDLE_ROOMS),
         }
     )

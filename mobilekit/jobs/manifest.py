@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mobilekit.artifacts.inspect import Inspection, artifact_entries, extra_input_entries, input_entry
+from mobilekit.convert.installed import tools_of
 from mobilekit.jobs.source import Built
 from mobilekit.models.weights import weights_digest
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.manifest import CalibrationSource, FailedStage, Given
-from mobilekit.store.versions import tool_versions
 
 
 def manifest_content(
@@ -49,7 +49,7 @@ def manifest_content(
         "recipe": {"name": source.recipe.name, "content": recipe.model_dump(mode="json")},
         "precision": list(recipe.precision),
         "calibration": calibrated_on(folder, built).to_json(),
-        "tools": tool_versions(),
+        "tools": tools_of(recipe),
         "input": input_entry(recipe.input),
         **({"extra_inputs": extra_input_entries(recipe)} if recipe.extra_inputs else {}),
         "artifacts": artifact_entries(artifacts, bundles.output_layouts(folder)),

@@ -29,7 +29,7 @@ from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import Rewritten
 from mobilekit.store import bundle as bundles
 from mobilekit.store.manifest import FailedStage
-from mobilekit.store.stages import FORM_STAGES, InputSet, Stage, stage_in, tflite_stage
+from mobilekit.store.stages import FORM_STAGES, InputSet, Stage, stage_in
 
 Progress = Callable[[str], None]
 
@@ -174,7 +174,7 @@ def unmeasured(stages: Container[Stage], device: OnDevice | None) -> Iterator[st
 
 
 def _check_gates(artifacts: Mapping[str, Inspection], recipe: Recipe) -> Iterator[GateResult]:
-    for precision, gate in recipe.gates.files.items():
-        file = tflite_stage(precision).file
+    for form, gate in recipe.gates.files.items():
+        file = FORM_STAGES[form].file
         if file in artifacts:
             yield from check_gate(file, artifacts[file], gate)

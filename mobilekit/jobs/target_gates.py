@@ -11,7 +11,7 @@ from mobilekit.recipes.gates import TargetGate
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import file_on
-from mobilekit.store.stages import FORM_STAGES, PRECISIONS, Stage
+from mobilekit.store.stages import FORM_STAGES, Stage
 from mobilekit.targets.answer import Answer
 from mobilekit.targets.catalogue import find_target
 
@@ -81,7 +81,7 @@ def check_targets(
 def gates_without_files(recipe: Recipe) -> Iterator[str]:
     """Say which gates hold nothing, as their files are not made."""
     named = set(recipe.gates.places.values())
-    if unmade := [name for name in PRECISIONS if name in named and name not in recipe.precision]:
+    if unmade := [name for name in FORM_STAGES if name in named and name not in recipe.precision]:
         yield f"The recipe's gates on {', '.join(unmade)} are not checked: no such file is made."
 
 

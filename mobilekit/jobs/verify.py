@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mobilekit.artifacts.analysis.compare import differences
+from mobilekit.convert.installed import tools_of
 from mobilekit.errors import UsageError
 from mobilekit.jobs.artifacts import make_artifacts
 from mobilekit.jobs.bundle_models import recipe_of_bundle, reference_of_bundle
@@ -22,7 +23,6 @@ from mobilekit.store.cache import NoCache
 from mobilekit.store.files import sha256_of
 from mobilekit.store.manifest import was_own
 from mobilekit.store.stages import Stage
-from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
 
@@ -102,7 +102,7 @@ def rebuild(
         files = tuple(
             _compared(bundle.path, folder, name, digest, reasons.get(name)) for name, digest in expected.items()
         )
-    return Rebuild(files, _changed_tools(bundle))
+    return Rebuild(files, _changed_tools(bundle, loaded.recipe))
 
 
 def _calibration(bundle: Bundle, recipe: Recipe, path: Path | None) -> Calibration:
@@ -118,7 +118,9 @@ def _calibration(bundle: Bundle, recipe: Recipe, path: Path | None) -> Calibrati
         return inputs
     if path:
         raise UsageError(f"{path} holds other inputs than {bundle.path} was calibrated on ({source}).")
-    changed = [name for name in _changed_tools(bundle) if name in ("pillow", "scikit-image", "scikit-learn", "numpy")]
+    changed = [
+        name for name in _changed_tools(bundle, recipe) if name in ("pillow", "scikit-image", "scikit-learn", "numpy")
+    ]
     raise UsageError(
         f"The built-in calibration inputs are no longer those that {bundle.path} was calibrated on.",
         f"Other versions now: {', '.join(changed)}." if changed else "",
@@ -133,7 +135,7 @@ def _compared(bundle: Path, rebuilt: Path, name: str, digest: str, reason: str |
     return RebuiltFile(name, digest, again, () if again == digest else tuple(differences(bundle / name, made)))
 
 
-def _changed_tools(bundle: Bundle) -> dict[str, tuple[str | None, str | None]]:
-    before, now = bundle.manifest.get("tools", {}), tool_versions()
+def _changed_tools(bundle: Bundle, recipe: Recipe) -> dict[str, tuple[str | None, str | None]]:
+    before, now = bundle.manifest.get("tools", {}), tools_of(recipe)
     names = sorted(before.keys() & now.keys())  # another version of mobilekit may note others
     return {name: (before[name], now[name]) for name in names if before[name] != now[name]}

@@ -8,20 +8,25 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from mobilekit.errors import nearest
 from mobilekit.recipes.part import Part
-from mobilekit.store.stages import PRECISIONS, Precision
+from mobilekit.store.stages import FORM_STAGES, PRECISIONS, Form, Precision, Stage
 
 App = Literal["android", "browser", "mediapipe", "opencv", "tf"]
 """Software by which apps scale pictures; `recipes/inputs/apps.py` says how each does."""
 
 
-class Gate(Part):
-    """What a TFLite file must be like, besides giving the right outputs."""
+class FormGate(Part):
+    """What a file must be like, besides giving the right outputs."""
 
     max_partitions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Parts in which XNNPACK runs the graph; 1 is all of it, with nothing left."
     )
-    forbid_ops: tuple[str, ...] = Field((), description="Ops that must not be in it, as TFLite names them.")
     max_size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the file in MB (10^6 bytes).")
+
+
+class Gate(FormGate):
+    """What a TFLite file must be like."""
+
+    forbid_ops: tuple[str, ...] = Field((), description="Ops that must not be in it, as TFLite names them.")
 
     @field_validator("forbid_ops")
     @classmethod
@@ -60,6 +65,14 @@ class TargetGate(Part):
         return self
 
 
+_KEYS = {
+    form: form.replace("-", "_")
+    for form, stage in FORM_STAGES.items()
+    if form in PRECISIONS or stage.file_format == "pte"
+}
+"""The field of `Gates` for each word of a recipe's `precision` that has one."""
+
+
 class AppGate(Part):
     """How much of the reference's classes must stay where an app scales the pictures."""
 
@@ -69,13 +82,14 @@ class AppGate(Part):
 
 
 class Gates(Part):
-    """What each TFLite file must be like, by its precision, on targets and in apps, and what accuracy it may lose."""
+    """What each file must be like, by its precision, on targets and in apps, and what accuracy it may lose."""
 
     float32: Gate | None = None
     float16: Gate | None = None
     dynamic: Gate | None = None
     int8: Gate | None = None
     int16x8: Gate | None = None
+    pte_float32: FormGate | None = Field(None, alias=Stage.PTE_FLOAT32.value)
     accuracy: AccuracyGate | None = None
     targets: dict[str, TargetGate] | None = Field(
         None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."
@@ -86,14 +100,14 @@ class Gates(Part):
     )
 
     @property
-    def files(self) -> dict[Precision, Gate]:
-        """The gates on a file's form, by its precision."""
-        return {name: gate for name in PRECISIONS if (gate := getattr(self, name)) is not None}
+    def files(self) -> dict[Form, FormGate]:
+        """The gates on a file's form, by the word of a recipe's `precision`."""
+        return {word: gate for word, key in _KEYS.items() if (gate := getattr(self, key)) is not None}
 
     @property
-    def places(self) -> dict[tuple[str, ...], Precision]:
+    def places(self) -> dict[tuple[str, ...], Form]:
         """Each precision that they name, by where that stands."""
-        found: dict[tuple[str, ...], Precision] = {(name,): name for name in self.files}
+        found: dict[tuple[str, ...], Form] = {(name,): name for name in self.files}
         lists = {("targets", word): gate.precision for word, gate in (self.targets or {}).items()}
         lists |= {("accuracy", "precision"): self.accuracy.precision} if self.accuracy else {}
         return found | {
@@ -103,4 +117,5 @@ class Gates(Part):
     @model_serializer(mode="wrap")
     def _without_none(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = to_json(self)
-        return {name: gate for name, gate in content.items() if gate is not None}
+        words: dict[str, str] = {key: word for word, key in _KEYS.items()}
+        return {words.get(name, name): gate for name, gate in content.items() if gate is not None}

@@ -200,7 +200,7 @@ class Recipe(Part):
         DEFAULT_PRECISIONS,
         min_length=1,
         description="Artifacts to make: float32, float16, dynamic, int8, and int16x8, with values of 16 bits, in "
-        "TFLite; onnx-int8 and onnx-int16x8 in ONNX.",
+        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 for ExecuTorch.",
     )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)
@@ -252,6 +252,11 @@ class Recipe(Part):
     def tflite_precisions(self) -> tuple[Precision, ...]:
         """Precisions of the TFLite files that are made."""
         return tuple(precision for precision in PRECISIONS if precision in self.precision)
+
+    @property
+    def programs(self) -> tuple[Stage, ...]:
+        """Stages of the files for ExecuTorch that are made."""
+        return tuple(FORM_STAGES[form] for form in self.precision if FORM_STAGES[form].file_format == "pte")
 
     @property
     def pixels(self) -> tuple[str, ...]:

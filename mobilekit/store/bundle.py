@@ -23,6 +23,9 @@ MODULES = "stages/modules.json"
 RANGES = "stages/ranges.json"
 INT8_RANGES = "stages/tflite.int8_ranges.json"
 
+OUTSIDE = "stages/{}.outside.json"
+"""Of a file for ExecuTorch, by its stage: the steps that no delegate runs, in their order, with module and reason."""
+
 _MAKE = "`mobilekit export MODEL` makes one."
 _AGAIN = "It was changed since the export: export the model again."
 

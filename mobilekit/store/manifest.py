@@ -129,7 +129,7 @@ class File(Result):
     """What a file takes and gives."""
 
     format: str
-    """`onnx` or `tflite`."""
+    """`onnx`, `tflite` or `pte`."""
     inputs: list[Tensor]
     outputs: list[Tensor]
 

@@ -19,6 +19,7 @@ BUNDLE_ROOMS = (
     "models/checkpoints/*",
     "rewrites/**/*.py",
     "artifacts/*.py",
+    "artifacts/executorch/*.py",
     "artifacts/analysis/runtime_fault*",
     "convert/**/*.py",
     "parity/ledger/*.py",
@@ -40,6 +41,7 @@ BUNDLE_ROOMS = (
 FILE_ROOMS = (
     "convert/**/*.py",
     "artifacts/*.py",
+    "artifacts/executorch/*.py",
     "recipes/**/*.py",
     "models/*.py",
     "rewrites/fx/*.py",

@@ -209,6 +209,31 @@ def json_worker(
     return Worker(command, environment={**(environment or {}), "PYTHONPATH": python_path()}, **more)
 
 
+# What another Python runs to find this package, and nothing else of this one's.
+_ELSEWHERE = """
+import importlib.util, runpy, sys
+folder, module = sys.argv[1:]
+file, parts = folder + "/__init__.py", [folder]
+found = importlib.util.spec_from_file_location("mobilekit", file, submodule_search_locations=parts)
+sys.modules["mobilekit"] = importlib.util.module_from_spec(found)
+found.loader.exec_module(sys.modules["mobilekit"])
+runpy.run_module(module, run_name="__main__")
+"""
+
+
+def elsewhere(python: str, module: str, *, environment: Mapping[str, str] | None = None, **more: Any) -> Worker:
+    """Return a worker that is a module of ours, run by the Python of another environment; see `Worker` for the rest.
+
+    Args:
+        python: That Python. It must have what the module imports, but for mobilekit itself.
+        module: Serves when it is run as a program.
+        environment: Variables beside those of this process.
+        more: Further arguments of `Worker`.
+    """
+    command = [python, "-W", "ignore", "-c", _ELSEWHERE, str(Path(__file__).parents[1]), module]
+    return Worker(command, environment={**(environment or {}), "PYTHONPATH": ""}, **more)
+
+
 def python_path() -> str:
     """Return a PYTHONPATH by which a worker imports what this process imports, also from a checkout not installed."""
     return os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))

@@ -252,13 +252,14 @@ def test_rewrites_are_listed(run: Run) -> None:
     [
         ("none.tflite", 2, "There is no file"),
         ("empty", 2, "empty is a directory"),
-        ("weights.pth", 2, "neither .onnx nor .tflite"),
+        ("weights.pth", 2, "neither .onnx, .tflite nor .pte"),
         ("broken.onnx", 4, "broken.onnx"),
         ("broken.tflite", 4, "LiteRT cannot open"),
+        ("broken.pte", 4, "broken.pte is not a whole .pte file"),
     ],
 )
 def test_inspect_of_what_is_no_artifact(run: Run, place: Path, name: str, code: int, says: str) -> None:
-    for suffix in ("onnx", "tflite"):
+    for suffix in ("onnx", "tflite", "pte"):
         (place / f"broken.{suffix}").write_bytes(b"garbage" * 20)
     said = run("inspect", place / name)
     assert (said.code, said.out) == (code, "")

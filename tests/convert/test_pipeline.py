@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mobilekit.convert import pipeline
+from mobilekit.convert import keys, pipeline
 from mobilekit.convert.alignment import Alignment
 from mobilekit.convert.pipeline import convert
 from mobilekit.convert.tflite import TFLiteFiles
@@ -194,7 +194,7 @@ def test_all_files_are_known_by_the_tools_and_the_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     before = keys_of(tmp_path / "before", net("part"), Recipe())
-    monkeypatch.setattr(pipeline, changed, lambda *_rooms: "another")
+    monkeypatch.setattr(keys, changed, lambda *_rooms: "another")
     assert changed_files(before, keys_of(tmp_path / "after", net("part"), Recipe())) == {*ONNX_FILES, *TFLITE_FILES}
 
 

@@ -28,7 +28,7 @@ from mobilekit.store.stages import (
 ROOT = Path(mobilekit.__file__).parent
 TABLE = ROOT / "store" / "stages.py"
 NAMED = re.compile(
-    r"(tflite|device|onnx|gpu)-($|[a-z]+[0-9x]*$)|model\.(float32|float16|dynamic|int8|int16x8)\.(tflite|onnx)"
+    r"(tflite|device|onnx|gpu|pte)-($|[a-z]+[0-9x]*$)|model\.(float32|float16|dynamic|int8|int16x8)\.(tflite|onnx|pte)"
 )
 """Names of stages, what they begin with, and the names of their files."""
 NOT_STAGES = {"device-tree"}
@@ -91,9 +91,10 @@ def test_each_precision_has_a_file_here_and_on_a_device() -> None:
 
 
 def test_each_word_of_a_recipe_has_a_file() -> None:
-    assert [*FORM_STAGES] == [*PRECISIONS, "onnx-int8", "onnx-int16x8"] == [*get_args(Form)]
+    assert [*FORM_STAGES] == [*PRECISIONS, "onnx-int8", "onnx-int16x8", "pte-float32"] == [*get_args(Form)]
     assert [FORM_STAGES[name] for name in PRECISIONS] == [*TFLITE_STAGES]
-    assert [stage.file for stage in FORM_STAGES.values()][-2:] == ["model.int8.onnx", "model.int16x8.onnx"]
+    others = [stage.file for stage in FORM_STAGES.values()][len(PRECISIONS) :]
+    assert others == ["model.int8.onnx", "model.int16x8.onnx", "model.float32.pte"]
 
 
 def test_a_predecessor_that_is_not_there_is_passed_over() -> None:

@@ -18,6 +18,10 @@ COUNTS_FOR_NOTHING = {"mobilekit", "mobilekit.errors"}  # versions.py says why
 FOUND_BY_LOOKING = ("mobilekit.models.families.", "mobilekit.rewrites.rules.", "mobilekit.convert.tasks.")
 RUN_BY_NAME = ("mobilekit.store.worker_loop",)
 ASKED_BY_NAME = ("mobilekit.targets.gpu_worker", "mobilekit.targets.qnn_worker")
+PROGRAMS_BY_NAME = (
+    "mobilekit.artifacts.executorch.runtime_worker",
+    "mobilekit.convert.executorch.lower_worker",
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,9 @@ def without_packages(modules: Iterable[str]) -> set[str]:
 
 
 def test_a_bundles_digest_covers_all_that_an_export_reaches_and_nothing_else(imports: grimp.ImportGraph) -> None:
-    reached = reached_from(imports, ["mobilekit.jobs.export", *ASKED_BY_NAME, *by_name(imports, FOUND_BY_LOOKING)])
+    reached = reached_from(
+        imports, ["mobilekit.jobs.export", *ASKED_BY_NAME, *PROGRAMS_BY_NAME, *by_name(imports, FOUND_BY_LOOKING)]
+    )
     assert without_packages(reached) - COUNTS_FOR_NOTHING == modules_in(BUNDLE_ROOMS)
 
 

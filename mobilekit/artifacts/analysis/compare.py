@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.tflite import constant, kinds, unpack
 
 Weights = dict[str, NDArray[Any]]
@@ -53,8 +54,8 @@ def differences(before: Path, after: Path) -> list[str]:
 
 
 def _read(path: Path) -> Contents:
-    readers = {".tflite": _read_tflite, ".onnx": _read_onnx, ".safetensors": _read_safetensors, ".json": _read_json}
-    return readers[path.suffix](path)
+    readers = {".tflite": _read_tflite, ".onnx": _read_onnx, ".pte": _read_program}
+    return (readers | {".safetensors": _read_safetensors, ".json": _read_json})[path.suffix](path)
 
 
 def _read_tflite(path: Path) -> Contents:
@@ -92,6 +93,11 @@ def _read_onnx(path: Path) -> Contents:
     }
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     return Contents(Counter(node.op_type for node in model.graph.node), metadata, weights)
+
+
+def _read_program(path: Path) -> Contents:
+    found = read_pte(path)
+    return Contents(found.ops, {**found.facts, "parts": len(found.parts), "outside": found.outside}, {})
 
 
 def _read_safetensors(path: Path) -> Contents:

@@ -25,7 +25,9 @@ _COLORS: dict[int, str] = {ColorSpace.RGB: "RGB ", ColorSpace.GRAYSCALE: "gray "
 _SIDES = ("left", "top", "right", "bottom")
 _IN: dict[int, str] = {CoordinateType.RATIO: " as shares of width and height", CoordinateType.PIXEL: " in pixels"}
 _SHOWN = 5
-"""Labels that a line has."""
+"""Labels, or modules, that a line has."""
+_RUNTIMES = {"tflite": "LiteRT", "pte": "ExecuTorch"}
+"""Of the formats that have delegates."""
 
 
 def inspect_lines(file: Path, found: Inspection) -> list[str]:
@@ -37,7 +39,7 @@ def inspect_lines(file: Path, found: Inspection) -> list[str]:
         *(f"  output {_tensor(tensor)}" for tensor in found.outputs),
         *(_metadata_lines(found, found.metadata) if found.metadata else ()),
         f"{count(sum(found.ops.values()), 'op')}: {ops}",
-        *(_delegate_lines(found.delegate) if found.delegate else ()),
+        *(_delegate_lines(found.delegate, _RUNTIMES[found.format]) if found.delegate else ()),
         *(op_lines(found.op_list) if found.op_list is not None else ()),
     ]
 
@@ -123,11 +125,19 @@ def _tensor(tensor: Tensor) -> str:
     return f"{tensor.name}: {tensor.dtype} {_shape(tensor.shape)}{layout}{quantized}"
 
 
-def _delegate_lines(delegate: Delegation) -> Iterator[str]:
+def _delegate_lines(delegate: Delegation, runtime: str) -> Iterator[str]:
     if delegate.name is None:
-        yield "No delegate took anything: every op runs on LiteRT's own kernels."
+        yield f"No delegate took anything: every op runs on {runtime}'s own kernels."
     else:
         parts = count(delegate.partitions, "partition")
         yield f"{delegate.name} runs {delegate.delegated} of {delegate.total} ops in {parts}."
     kinds = Counter((each.op, each.reason) for each in delegate.undelegated)
-    yield from (f"  not delegated: {number} {op} ({reason})" for (op, reason), number in kinds.most_common())
+    for (op, reason), number in kinds.most_common():
+        modules = dict.fromkeys(each.module for each in delegate.undelegated if (each.op, each.reason) == (op, reason))
+        yield f"  not delegated: {number} {op} ({reason})" + _modules([each for each in modules if each])
+
+
+def _modules(paths: Sequence[str]) -> str:
+    """Return of which modules ops are, the first ones."""
+    more = ", ..." if len(paths) > _SHOWN else ""
+    return f" in {', '.join(paths[:_SHOWN])}{more}" if paths else ""

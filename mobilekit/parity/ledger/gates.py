@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from mobilekit.artifacts.delegate import UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
 from mobilekit.parity.ledger.result import GateResult
-from mobilekit.recipes.gates import Gate
+from mobilekit.recipes.gates import FormGate, Gate
 
 _REASONS = 3  # why ops are not delegated, in a sentence
 _MEGABYTE = 1e6
 
 
-def check_gate(artifact: str, found: Inspection, gate: Gate) -> tuple[GateResult, ...]:
+def check_gate(artifact: str, found: Inspection, gate: FormGate) -> tuple[GateResult, ...]:
     """Hold an artifact to a gate of the recipe.
 
     Args:
@@ -31,7 +31,7 @@ def check_gate(artifact: str, found: Inspection, gate: Gate) -> tuple[GateResult
         passed = whole and partitions <= gate.max_partitions
         why = _undelegated(delegate.undelegated) if delegate else "no delegate took anything"
         results.append(_result(artifact, "max_partitions", gate.max_partitions, partitions, passed, why))
-    if gate.forbid_ops:
+    if isinstance(gate, Gate) and gate.forbid_ops:
         forbidden = {op: found.ops[op] for op in gate.forbid_ops if op in found.ops}
         why = ", ".join(f"{count} {op}" for op, count in forbidden.items())
         results.append(_result(artifact, "forbid_ops", 0, sum(forbidden.values()), not forbidden, why))

@@ -1,0 +1,60 @@
+"""Writes .pte files: the exported program goes to the Python that has ExecuTorch, and the file comes from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from mobilekit.artifacts.executorch.environment import start
+from mobilekit.errors import ToolError, first_line
+from mobilekit.store.worker import WorkerError
+
+_WORKER = "mobilekit.convert.executorch.lower_worker"
+_PROGRAM = "program.pt2"
+_LONGEST = 300
+"""Letters of ExecuTorch's words that are quoted."""
+_SECONDS = 1800
+
+
+def lower(program: ExportedProgram, file: Path, scratch: Path, facts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Write a program as a .pte file, and return the steps that no delegate runs.
+
+    Args:
+        program: It.
+        file: Where to write.
+        scratch: A folder for the program's own file.
+        facts: What the file says of itself, as JSON data.
+
+    Raises:
+        ToolError: ExecuTorch is not there, or does not lower the program.
+    """
+    handed = scratch / _PROGRAM
+    torch.export.save(program, handed)
+    request = {"program": str(handed.absolute()), "file": str(file.absolute()), "facts": facts}
+    try:
+        with start(_WORKER) as worker:
+            outside: list[dict[str, str]] = worker.ask(request, _SECONDS)["outside"]
+    except WorkerError as error:
+        raise _explained(error) from error
+    finally:
+        handed.unlink(missing_ok=True)
+    return outside
+
+
+def _explained(error: WorkerError) -> ToolError:
+    """Return what a failure is to the user: ExecuTorch's reason, in one line and a second with what to do."""
+    tool = error.tool or "ExecuTorch's process"
+    if error.is_late:
+        said = f"it came to no end in {_SECONDS} s"
+    else:
+        said = first_line(error.words) if error.code is None else f"it {error.ending}: {first_line(error.words)}"
+    told = ToolError(
+        f"{tool} does not lower the model: {said[:_LONGEST]}.",
+        "The other files are whole; `mobilekit --debug export MODEL --strict` shows all of ExecuTorch's output.",
+    )
+    told.add_note(f"Output of ExecuTorch:\n{error.log}")
+    return told

@@ -1,0 +1,87 @@
+"""Lowers exported programs for XNNPACK; it is run by the Python that has ExecuTorch.
+
+A request has `program`, the path of a .pt2 file that mobilekit wrote; `file`, where to write the .pte file; and
+`facts`, what the file says of itself. A reply has `outside`, the steps that no delegate runs, in their order: `op`,
+`module` (a path, or nothing) and `reason`, in ExecuTorch's words (or nothing).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
+    XnnpackPartitioner,
+)
+from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
+from executorch.exir.backend.utils import WhyNoPartition  # type: ignore[import-not-found]
+
+from mobilekit.store.worker_loop import named, serve
+
+FACTS = "mobilekit"
+_NO_STEPS = ("executorch_call_delegate", "getitem", "alloc")
+"""Calls in a lowered graph that run no kernel of ExecuTorch's."""
+
+
+class _Reasons(logging.Handler):
+    """Keeps why the partitioner left a node, by the node's name."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.found: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a reason; the object that is logged is used again for the next one."""
+        if isinstance(record.msg, WhyNoPartition) and record.msg.node is not None:
+            self.found[record.msg.node.name] = str(record.msg.reason)
+
+
+def lower(request: dict[str, Any]) -> dict[str, Any]:
+    """Write a .pte file; of an empty request, only see that all is there."""
+    if not request:
+        return {}
+    program = torch.export.load(request["program"])
+    reasons = _listen()
+    with named("ExecuTorch"):
+        lowered = to_edge_transform_and_lower(
+            program,
+            partitioner=[XnnpackPartitioner()],
+            constant_methods={FACTS: json.dumps(request["facts"])},
+        )
+        made = lowered.to_executorch()
+        Path(request["file"]).write_bytes(made.buffer)
+    return {"outside": [_told(node, reasons) for node in made.exported_program().graph.nodes if _is_step(node)]}
+
+
+def _listen() -> _Reasons:
+    reasons = _Reasons()
+    logger = logging.getLogger("executorch.backends.xnnpack")
+    logger.handlers, logger.propagate = [reasons], False
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(logger.name):
+            logging.getLogger(name).setLevel(logging.DEBUG)
+    return reasons
+
+
+def _is_step(node: torch.fx.Node) -> bool:
+    return node.op == "call_function" and getattr(node.target, "__name__", "") not in _NO_STEPS
+
+
+def _told(node: torch.fx.Node, reasons: _Reasons) -> dict[str, str]:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    schema = getattr(node.target, "_schema", None)
+    name = schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
+    return {
+        "op": name.rpartition("::")[2],
+        "module": str(stack[-1][0]) if stack else "",
+        "reason": reasons.found.get(node.name, ""),
+    }
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    serve(lower)

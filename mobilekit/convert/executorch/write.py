@@ -1,0 +1,114 @@
+"""A rewritten model's files for ExecuTorch, those that the cache has from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from mobilekit.artifacts.executorch.environment import versions
+from mobilekit.artifacts.inspect import input_entry
+from mobilekit.convert.executorch.lower import lower
+from mobilekit.convert.executorch.program import output_names, program_of
+from mobilekit.convert.keys import structure, tools
+from mobilekit.errors import FullDiskError, ToolError
+from mobilekit.models.inputs import input_names
+from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import OUTSIDE
+from mobilekit.store.cache import Cache
+from mobilekit.store.files import sha256_of_json, write_json
+from mobilekit.store.stages import Stage
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is lowered next."""
+
+    program: ExportedProgram | ToolError
+    """The error where there is none."""
+    keys: Mapping[Stage, str]
+    """In the cache, of the files to make."""
+    facts: Mapping[str, Any]
+    """What a file says of itself."""
+
+
+def export_programs(
+    folder: Path, graph: GraphModule, recipe: Recipe, cache: Cache, progress: Progress
+) -> Exported | None:
+    """Export the program of the files for ExecuTorch that a recipe asks for; None where the cache has them all.
+
+    Args:
+        folder: Files from the cache are written here.
+        graph: The rewritten model, float32.
+        recipe: Its precisions are made.
+        cache: Has what was made before.
+        progress: Is told what goes on.
+
+    Raises:
+        ToolError: ExecuTorch is not there.
+    """
+    if not recipe.programs:
+        return None
+    facts = {
+        "inputs": input_names(graph),
+        "outputs": output_names(graph, recipe.file_shapes),
+        "input": input_entry(recipe.input),
+    }
+    shared = {
+        **structure(graph),
+        "weights": weights_digest(graph),
+        "shapes": list(recipe.file_shapes.items()),
+        "bytes": recipe.bytes,
+        "facts": facts,
+        "executorch": versions(),
+        **tools(),
+    }
+    keys = {stage: sha256_of_json({"stage": stage, **shared}) for stage in recipe.programs}
+    missing = {stage: key for stage, key in keys.items() if not cache.take(key, folder)}
+    if not missing:
+        return None
+    progress("exporting the program for ExecuTorch")
+    try:
+        return Exported(program_of(graph, recipe.file_shapes, recipe.bytes), missing, facts)
+    except ToolError as error:
+        return Exported(error, missing, facts)
+
+
+def lower_programs(
+    folder: Path, scratch: Path, exported: Exported | None, cache: Cache, progress: Progress
+) -> dict[Stage, ToolError]:
+    """Write the files for ExecuTorch, and return why one could not be made.
+
+    Args:
+        folder: Where to write; its `stages` must exist.
+        scratch: A folder for the tools' own files.
+        exported: What `export_programs` gave.
+        cache: Takes what is made.
+        progress: Is told what goes on.
+    """
+    failed: dict[Stage, ToolError] = {}
+    if exported is None:
+        return failed
+    for stage, key in exported.keys.items():
+        if isinstance(exported.program, ToolError):
+            failed[stage] = exported.program
+            continue
+        progress(f"lowering to ExecuTorch ({stage.precision})")
+        beside = OUTSIDE.format(stage)
+        try:
+            outside = lower(exported.program, folder / stage.file, scratch, exported.facts)
+        except FullDiskError:
+            raise
+        except ToolError as error:
+            failed[stage] = error
+            continue
+        write_json(folder / beside, outside)
+        cache.put(key, folder, [stage.file, beside])
+    return failed

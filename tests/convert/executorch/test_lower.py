@@ -1,0 +1,73 @@
+"""Lowering: what a failure becomes, and, where ExecuTorch is set up, what comes of small nets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilekit.convert.executorch import lower as lowering
+from mobilekit.convert.executorch.lower import lower
+from mobilekit.convert.executorch.program import program_of
+from mobilekit.errors import ToolError
+from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.files import sha256_of
+from mobilekit.store.worker import Worker, python_path
+from tests.converting import normal
+from tests.programs import Lowered, TwoParts
+
+SHAPE = (1, 3, 8, 8)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    serving = f"from mobilekit.store.worker_loop import named, serve\ndef lower(request):\n    {code}\nserve(lower)\n"
+
+    def start(_module: str) -> Worker:
+        return Worker([sys.executable, "-c", serving], environment={"PYTHONPATH": python_path()})
+
+    monkeypatch.setattr(lowering, "start", start)
+
+
+def lowered(folder: Path) -> None:
+    graph = trace(TwoParts(), {"input": torch.zeros(SHAPE)})
+    lower(program_of(graph, {"input": SHAPE}), folder / "net.pte", folder, {})
+
+
+def test_executorchs_reason_is_told_in_two_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = "with named('ExecuTorch'): raise RuntimeError('Missing out variants: {\\'aten::foo\\'}\\nand much more')"
+    stand_in(monkeypatch, code)
+    with pytest.raises(ToolError) as raised:
+        lowered(tmp_path)
+    first, second = str(raised.value).splitlines()
+    assert first == "ExecuTorch does not lower the model: RuntimeError: Missing out variants: {'aten::foo'}."
+    assert second.startswith("The other files are whole; ")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_in(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(ToolError, match="ExecuTorch's process does not lower the model: it was ended by SIGKILL"):
+        lowered(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_a_small_net_is_lowered_to_the_same_bytes_twice(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made = Lowered(TwoParts(), SHAPE, tmp_path / name)
+        digests.add(sha256_of(made.path))
+    assert len(digests) == 1
+    assert made.distance(normal(3, *SHAPE[1:])) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_pictures_that_come_as_bytes(tmp_path: Path) -> None:
+    made = Lowered(TwoParts(), SHAPE, tmp_path, dtype="uint8")
+    pictures = (normal(2, *SHAPE[1:]) * 40 + 128).clip(0, 255).round()
+    assert made.distance(pictures) < 1e-6
+    assert made.outside[0]["op"] == "_to_dim_order_copy"

@@ -1,0 +1,92 @@
+"""Exports with a file for ExecuTorch: with its own runtime where it is set up, and what is said where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilekit.artifacts.executorch import environment
+from mobilekit.convert.executorch import write
+from mobilekit.errors import ToolError
+from mobilekit.store.bundle import OUTSIDE
+from mobilekit.store.stages import Stage
+from tests.conftest import Cli
+from tests.tiny import TINY, TINY_RECIPE
+
+PTE = Stage.PTE_FLOAT32
+
+
+def export(cli: Cli, folder: Path, *more: str) -> Any:
+    forms = ("--precision", f"float32,{PTE}")
+    return cli("export", TINY, "--recipe", TINY_RECIPE, *forms, "-o", folder, *more)
+
+
+@pytest.fixture
+def without_executorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(environment.VARIABLE, str(tmp_path / "absent"))
+
+
+@pytest.mark.usefixtures("without_executorch")
+def test_a_machine_without_executorch_is_told_before_the_work(cli: Cli, tmp_path: Path) -> None:
+    done = export(cli, tmp_path / "bundle")
+    assert done.returncode == 4
+    assert f"which {environment.VARIABLE} names, has no executorch" in " ".join(done.stderr.split())
+    assert environment.COMMAND in done.stderr
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_gate_on_it_is_read_and_written_back(tmp_path: Path) -> None:
+    from mobilekit.recipes.load import load_recipe
+    from mobilekit.recipes.schema import Recipe
+
+    (tmp_path / "r.yaml").write_text(f"precision: [{PTE}]\ngates:\n  {PTE}: {{max_partitions: 1}}\n")
+    recipe = load_recipe(str(tmp_path / "r.yaml")).recipe
+    assert recipe.programs == (PTE,)
+    assert recipe.gates.files[PTE.value].max_partitions == 1  # type: ignore[index]
+    written = recipe.model_dump(mode="json")
+    assert written["gates"] == {PTE.value: {"max_partitions": 1, "max_size_mb": None}}
+    assert Recipe.model_validate(written) == recipe
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_a_model_that_cannot_be_lowered_keeps_its_other_files(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: Any) -> None:
+        raise ToolError(
+            "ExecuTorch does not lower the model: RuntimeError: Missing out variants.", "All else is there."
+        )
+
+    monkeypatch.setattr(write, "lower", refuse)
+    done = export(cli, tmp_path / "bundle", "--json", "--no-cache")
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    (failed,) = result["ledger"]["failed_stages"]
+    assert (failed["stage"], failed["advice"]) == (PTE, "All else is there.")
+    assert failed["reason"] == "ExecuTorch does not lower the model: RuntimeError: Missing out variants"
+    assert {"model.onnx", "model.float32.tflite"} <= result["files"].keys()
+    assert PTE.file not in result["files"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    done = export(cli, bundle, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    totals = {row["stage"]: row for row in result["ledger"]["stages"] if row["against"] == Stage.REFERENCE}
+    float32, row = totals[Stage.TFLITE_FLOAT32], totals[PTE]
+    assert row["verdict"] == "pass" and 0 < row["relative_l2"] < 1e-6
+    assert [limit["limit"] for limit in row["limits"]] == [limit["limit"] for limit in float32["limits"]]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["tools"]["executorch"] == environment.versions()["executorch"]
+    assert manifest["artifacts"][PTE.file]["format"] == "pte"
+    assert manifest["artifacts"][PTE.file]["outputs"][0]["name"] == "logits"
+    assert OUTSIDE.format(PTE) in manifest["files"]
+    assert result["ledger"]["artifacts"][PTE.file]["partitions"] >= 1
+    assert cli("verify", bundle, "--rebuild", "--reference", TINY).returncode == 0
