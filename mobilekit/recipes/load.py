@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from mobilekit.errors import OldWordWarning, UsageError, first_line, nearest
+from mobilekit.errors import OldWordWarning, UsageError, nearest
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.builtin import builtin_recipes, recipe_models
+from mobilekit.recipes.faults import faults_of, read_document
 from mobilekit.recipes.old_words import Renamed, with_new_words
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.manifest import ASSUMED
@@ -128,7 +127,7 @@ def parse_in_part(text: str, name: str, source: str) -> tuple[LoadedRecipe, list
         try:
             return LoadedRecipe(name, Recipe.model_validate(data), source, lines), faults
         except ValidationError as error:
-            faults += _faults(error, place, (), Recipe)
+            faults += faults_of(error, place.where, Recipe)
             data = _without(data, [problem["loc"] for problem in error.errors()])
 
 
@@ -147,15 +146,7 @@ def _without(data: Any, places: list[yaml_positions.Path]) -> dict[str, Any]:
 
 def _read(text: str, source: str) -> tuple[Any, dict[yaml_positions.Path, int]]:
     """Return what stands in a recipe's text, in today's words, and its lines."""
-    try:
-        data, lines = yaml_positions.load_with_lines(text)
-    except yaml_positions.DuplicateKeyError as error:
-        raise UsageError(f"{source}:{error.line}: {error}.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
+    data, lines = read_document(text, source)
     if data is None:
         raise UsageError(
             f"{source}:1: the recipe is empty.", "`mobilekit recipes show default` prints one to start from."
@@ -191,63 +182,8 @@ def check_options(
 def _explain(
     error: ValidationError, loaded: LoadedRecipe, prefix: yaml_positions.Path, root: type[BaseModel]
 ) -> UsageError:
-    faults = _faults(error, loaded, prefix, root)
+    faults = faults_of(error, loaded.where, root, prefix)
     hint = "`mobilekit recipes schema` prints what a recipe may say."
     if len(faults) > _SHOWN:
         hint = f"`mobilekit recipes check` names all {len(faults)} faults."
     return UsageError("\n".join(faults[:_SHOWN]), hint)
-
-
-def _faults(
-    error: ValidationError, loaded: LoadedRecipe, prefix: yaml_positions.Path, root: type[BaseModel]
-) -> list[str]:
-    """Return what is wrong with each part, with file, line and nearest key."""
-    messages, problems = [], error.errors()
-    places = [problem["loc"] for problem in problems]
-    for problem in problems:
-        if any(len(place) > len(problem["loc"]) and place[: len(problem["loc"])] == problem["loc"] for place in places):
-            continue  # what is inside it is told
-        path = problem["loc"]
-        place = loaded.where((*prefix, *path))
-        name = ".".join(str(word) for word in (*prefix, *path) if word != "[key]") or "the recipe"
-        if problem["type"] == "extra_forbidden":
-            text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), _keys_at(root, path[:-1]))}"
-        else:
-            text = f"{place}: {name}: {_what_to_write(problem)}."
-        messages.append(text)
-    return messages
-
-
-def _what_to_write(problem: ErrorDetails) -> str:
-    """Return what is wrong with a value, in the words of a recipe."""
-    given, path = problem["input"], problem["loc"]
-    is_plain = not isinstance(given, dict | list)
-    if problem["type"] == "tuple_type":
-        return f"it is a list: [{given}]" if is_plain and given is not None else "it is a list, such as [a, b]"
-    if problem["type"] == "too_short" and not given:
-        return "it names nothing; leave the key out, or name one at least"
-    if problem["type"] == "model_type" and path[:-1] == ("rewrites",) and isinstance(given, str):
-        return f"write `- name: {given}`"
-    said = "it takes keys, each with a value" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
-    said = said.removeprefix("Value error, ")
-    return f"{said}{f', not {given!r}' if is_plain else ''}"
-
-
-def _keys_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that the schema of `root` allows at `path`."""
-    schema: dict[str, Any] = root.model_json_schema()
-    node = schema
-    for word in path:
-        node = _resolve(schema, node)
-        if isinstance(word, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(word) or node.get("additionalProperties") or {}
-    return list(_resolve(schema, node).get("properties", {}))
-
-
-def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    forms = node.get("anyOf", ())  # of what may be left out
-    node = next((each for each in forms if "$ref" in each or "additionalProperties" in each), node)
-    reference = node.get("$ref")
-    return schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node

@@ -150,7 +150,7 @@ WRONG = {
     "control character": ("data: photos", "data: \x07", 7, "not valid YAML: unacceptable character"),
     "no such date": ("data: photos", "data: 2020-99-99", 7, "2020-99-99 is not of the type timestamp"),
     "no such number": ("  size: 64", "  size: 0x_", 3, "0x_ is not of the type int"),
-    "alias": ("models: [mine]", "models: &a [*a]", 1, "a recipe has no aliases"),
+    "alias": ("models: [mine]", "models: &a [*a]", 1, "aliases are not taken"),
     "tag of Python": ("data: photos", "data: !!python/name:os.system", 7, "could not determine a constructor"),
     "key is a number": ("data: photos", "7: photos", 7, "Keys should be strings"),
 }
