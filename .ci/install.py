@@ -25,7 +25,7 @@ SIZES = {
     "timm": "about 10 packages more",
     "torchvision": "1 package more",
     "hf": "about 15 packages more",
-    "development": "about 40 packages more",
+    "development": "about 55 packages more",
 }
 
 
@@ -50,7 +50,7 @@ def phases(purpose: str) -> list[tuple[str, list[str]]]:
     if purpose == "hf":
         return [("transformers and torchvision", extras["transformers"])]
     if purpose == "development":
-        return [("timm, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["dev"]])]
+        return [("timm, dask, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["sweep"], *extras["dev"]])]
     wanted = [*project["dependencies"], *extras["convert"]]
     alone = [each for each in wanted if name_of(each) in WITHOUT_DEPENDENCIES]
     apart = (*WITHOUT_DEPENDENCIES, "tensorflow", "torch")

@@ -47,9 +47,9 @@ def ran_on(tools: Iterable[str]) -> str:
 
 def main() -> None:
     """Write all tables that need no measuring."""
-    from benchmarks import commands_table, models_table, rewrites_table
+    from benchmarks import commands_table, models_table, rewrites_table, sweep_table
 
-    for script in (commands_table, models_table, rewrites_table):
+    for script in (commands_table, models_table, rewrites_table, sweep_table):
         script.main()
 
 

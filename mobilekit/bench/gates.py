@@ -69,7 +69,7 @@ class Gates:
             return
         from mobilekit.bench.baseline import save_baseline
 
-        baseline = _as_baseline(result)
+        baseline = as_baseline(result)
         if not baseline.entries:
             raise UsageError("No run was accepted, so there is no baseline to keep.")
         save_baseline(self.save_to, baseline)
@@ -78,7 +78,7 @@ class Gates:
 def _against_baseline(result: BenchResult, baseline: Baseline) -> BenchResult:
     from mobilekit.bench.baseline import compare_with_baseline
 
-    changes = tuple(compare_with_baseline(_as_baseline(result), baseline))
+    changes = tuple(compare_with_baseline(as_baseline(result), baseline))
     notes = result.notes
     if all(change.ratio is None for change in changes):
         notes = (*notes, "No file could be compared with the baseline: it gates nothing here.")
@@ -93,7 +93,8 @@ def _within_budgets(result: BenchResult, budgets: tuple[Budget, ...]) -> BenchRe
     return replace(result, budgets=verdicts, notes=(*result.notes, *notes))
 
 
-def _as_baseline(result: BenchResult) -> Baseline:
+def as_baseline(result: BenchResult) -> Baseline:
+    """Return the figures of one device as a baseline has them: of the files whose runs were accepted."""
     from mobilekit.bench.baseline import Baseline, Entry
 
     entries = [

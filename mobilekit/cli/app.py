@@ -32,6 +32,7 @@ COMMANDS = (
     "devices",
     "tune",
     "recover",
+    "sweep",
     "doctor",
     "setup-executorch",
     "inspect",

@@ -25,6 +25,7 @@ TYPES = {
     "manifest": "mobilekit.store.manifest:Manifest",
     "models": "mobilekit.models.analysis.summary:ModelSummaries",
     "recover": "mobilekit.jobs.recover.result:Recovered",
+    "sweep": "mobilekit.sweep.show:ShownSweep",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import commands_table, models_table, rewrites_table, tables
+from benchmarks import commands_table, models_table, rewrites_table, sweep_table, tables
 from mobilekit.models.registry import model_names
 from tests.conftest import ROOT
 
@@ -22,6 +22,7 @@ TABLES = {
     ("README.md", "commands_table"): commands_table.table,
     ("docs/recipes.md", "rewrites_table"): rewrites_table.full_table,
     ("docs/rewrites.md", "rewrites_table"): rewrites_table.experimental_table,
+    ("docs/sweeps.md", "sweep_table"): sweep_table.table,
 }
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mobilekit.bench.devices.base import Finished
 from mobilekit.bench.devices.connection import Connection
 from mobilekit.bench.devices.identity import BOOT
+from mobilekit.bench.devices.lock import DeviceBusyError
 from mobilekit.bench.devices.names import Names
 from mobilekit.bench.devices.shell import SECONDS, DeviceShell
 from mobilekit.bench.devices.store import ROOT
@@ -87,7 +88,7 @@ class HeldShell(DeviceShell):
                 break
             dead = holder.folder or dead
             super().run(_break(holder.folder))
-        raise DeviceError(
+        raise DeviceBusyError(
             f"{self.serial} is in use by another mobilekit{f' ({holder.who})' if holder.who else ''}.",
             _PATIENCE.format(lock=LOCK),
         )

@@ -16,6 +16,10 @@ from mobilekit.bench.devices.names import unique_safe_name
 from mobilekit.errors import DeviceError
 
 
+class DeviceBusyError(DeviceError):
+    """Another session has the device: once that ends, it can be used."""
+
+
 @contextmanager
 def locked(device: str, key: str | None = None) -> Iterator[None]:
     """Hold a device's lock, which all processes of this user on this machine share, while the block runs.
@@ -27,15 +31,15 @@ def locked(device: str, key: str | None = None) -> Iterator[None]:
         key: What tells it from others, whatever its name; the name without.
 
     Raises:
-        DeviceError: Another process has it.
+        DeviceBusyError: Another process has it.
     """
-    path = _folder() / unique_safe_name(key or device)
+    path = folder_of_locks() / unique_safe_name(key or device)
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     holder = path.with_name(f"{path.name}.holder")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise DeviceError(
+        raise DeviceBusyError(
             f"{device} is in use by {_read(holder)}.", "Wait until that ends, or name another device with --device."
         ) from error
     try:
@@ -51,7 +55,7 @@ def scope_of_locks() -> str:
 
     Two containers with one user, host and image do not see each other's; where nothing can be kept, none does.
     """
-    path = _folder() / "scope"
+    path = folder_of_locks() / "scope"
     word = secrets.token_hex(8)
     try:
         with path.open("x") as file:
@@ -63,7 +67,7 @@ def scope_of_locks() -> str:
     return word
 
 
-def _folder() -> Path:
+def folder_of_locks() -> Path:
     """Return the folder of the locks: the same for each of the user's processes, whatever cache they use."""
     folder = platformdirs.user_state_path("mobilekit") / "locks"
     try:

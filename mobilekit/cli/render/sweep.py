@@ -1,0 +1,98 @@
+"""Sweeps on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mobilekit.cli.render.format import NOTHING, count, figure, megabytes, ms, percent
+from mobilekit.sweep.estimate import Estimate
+from mobilekit.sweep.run import Summary
+from mobilekit.sweep.show import ShownSweep
+
+_HOUR, _MINUTE = 3600, 60
+
+
+def plan_lines(plan: Estimate) -> Iterator[str]:
+    """Yield the cells that a run would run, and about how long it would take."""
+    yield from plan.cells
+    basis = "by the steps that were run" if plan.measured else "if an export takes a minute, as ghostnetv2's does"
+    yield (
+        f"{count(len(plan.cells), 'cell')}, {count(plan.exports, 'export')}, {count(plan.steps, 'step')}: about "
+        f"{duration(plan.seconds)} with {count(plan.workers, 'process', 'processes')}, {basis}"
+    )
+
+
+def summary_lines(summary: Summary, folder: Path) -> Iterator[str]:
+    """Yield how the cells of a run ended, and what is next."""
+    ran = len(summary.done) + len(summary.failed)
+    if not ran:
+        yield f"{folder} is complete: each cell has its rows."
+    else:
+        yield (
+            f"{count(ran, 'cell')} ran, {len(summary.failed)} failed:"
+            if summary.failed
+            else (f"{count(ran, 'cell')} ran, none failed.")
+        )
+    for cell, ended in summary.failed:
+        yield f"  {cell.label}: {ended.step}: {ended.why_not}"
+        if ended.hint:
+            yield f"    {ended.hint}"
+    yield f"Next: mobilekit sweep show {folder}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in two units: `1 h 20 min`, `45 min`, `30 s`."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    hours, rest = divmod(round(seconds / _MINUTE), 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def rows_table(shown: ShownSweep) -> Table:
+    """Return a line for each file; `*` is before those that no other on their device beats."""
+    table = Table(box=None)
+    for column in ("", "model", "input", "precision", "device"):
+        table.add_column(column, no_wrap=True)
+    for column in ("size", "rel L2", "same %", "top-1 %", "parity", "targets", "ms", "95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in shown.rows:
+        latency = row["latency_ms"]
+        table.add_row(
+            "*" if row["pareto"] else "",
+            _model(row),
+            row["input_size"] or NOTHING,
+            row["precision"],
+            _device(row),
+            megabytes(row["size_bytes"]) if row["size_bytes"] is not None else NOTHING,
+            figure(row["relative_l2"]),
+            percent(row["top1_agreement"]),
+            percent(row["top1"]),
+            "failed" if row["status"] == "failed" else row["parity"] or NOTHING,
+            " ".join(map(_answer, row["targets"] or ())) or NOTHING,
+            NOTHING if latency is None else ms(latency),
+            NOTHING if latency is None else f"{ms(row['latency_low_ms'])} to {ms(row['latency_high_ms'])}",
+        )
+    return table
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    options = (f"{name}={value}" for name, value in json.loads(row["model_options"]).items())
+    return " ".join(filter(None, [row["model"], ",".join(options), row["recipe"] and f"by {row['recipe']}"]))
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    if row["device"] is None:
+        return NOTHING
+    return row["device"] if row["threads"] == 1 else f"{row['device']} x{row['threads']}"
+
+
+def _answer(text: str) -> str:
+    """Return what a target takes of a file: `cpu` all of it, `gpu 3/50` a part."""
+    answer = json.loads(text)
+    share = "" if answer["whole"] else f" {answer['taken']}/{answer['total']}"
+    return f"{answer['target']}{share}"

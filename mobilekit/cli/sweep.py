@@ -1,0 +1,122 @@
+"""`mobilekit sweep`: many exports, measured, timed and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilekit.cli import options
+from mobilekit.cli.output import err, out, print_json, print_whole, progress
+from mobilekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from mobilekit.sweep.run import Summary
+
+app = typer.Typer(help="Many exports at once: a matrix of models, sizes, precisions and devices.", no_args_is_help=True)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="What is run: `mobilekit sweep schema`.")]
+
+SweepFolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mobilekit sweep run` made.")]
+
+
+@app.command()
+def run(
+    file: SweepFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sweep, which all workers see.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep that is there.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="With --resume: run what failed once more, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and an estimate, and run none.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="A dask scheduler; without, processes of this machine."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes of this machine; as cores and memory allow without.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run each cell of a sweep: export, diff, inspect for each target, bench; and keep the rows of each as it ends.
+
+    A cell that fails has rows with the reason, and stops no other; exit code 1 if one did. What ended is never lost:
+    --resume runs what is missing.
+
+    Examples: `mobilekit sweep run docs/examples/sweep.yaml -o sweep --dry-run` ·
+    `mobilekit sweep run sweep.yaml -o sweep` · `mobilekit sweep run sweep.yaml -o sweep --resume` ·
+    `mobilekit sweep run sweep.yaml -o /shared/sweep --scheduler tcp://host:8786`
+    """
+    from mobilekit.cli.render.sweep import plan_lines, summary_lines
+    from mobilekit.sweep import job
+
+    if scheduler is not None and workers is not None:
+        raise UsageError("--workers is for processes of this machine.", "Leave it out, or --scheduler.")
+    request = job.SweepRequest(file, output, resume, failed, scheduler, workers)
+    if dry_run:
+        planned = job.plan(request)
+        if as_json:
+            print_json(planned.to_json())
+        for line in () if as_json else plan_lines(planned):
+            out.print(line)
+        return
+    with progress("starting workers") as tell:
+        summary = job.run(request, tell, lambda text: err.print(f"note: {text}"))
+    if as_json:
+        print_json(_content(summary, output))
+    for line in () if as_json else summary_lines(summary, output):
+        out.print(line)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _content(summary: Summary, output: Path) -> dict[str, object]:
+    return {
+        "sweep": str(output),
+        "done": [cell.label for cell in summary.done],
+        "failed": [{"cell": cell.label, **ended.to_json()} for cell, ended in summary.failed],
+    }
+
+
+@app.command()
+def show(
+    sweep: SweepFolderArgument,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Of rows: `precision=int8`, `latency_ms<5`; several all hold."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="What rows are sorted by; --sort=-COLUMN from the largest on.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the rows of a sweep, and mark those that no other beats in size, latency and quality.
+
+    Examples: `mobilekit sweep show sweep` · `mobilekit sweep show sweep --where precision=int8 --where parity=pass
+    --sort latency_ms` · `mobilekit sweep show sweep --json`
+    """
+    from mobilekit.cli.render.sweep import rows_table
+    from mobilekit.sweep.cluster import check_installed
+    from mobilekit.sweep.show import show as read
+
+    check_installed()
+    shown = read(sweep, where or (), sort)
+    if as_json:
+        print_json(shown.to_json())
+        return
+    print_whole(rows_table(shown))
+    for row in shown.rows:
+        if row["status"] == "failed":
+            out.print(f"failed: {row['model']} {row['precision']}: {row['failed_step']}: {row['reason']}")
+    for note in shown.notes:
+        out.print(note)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a sweep, for editors.
+
+    Example: `mobilekit sweep schema > sweep.schema.json`
+    """
+    from mobilekit.sweep.schema import Sweep
+
+    print_json(Sweep.model_json_schema())

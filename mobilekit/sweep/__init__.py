@@ -1,0 +1,1 @@
+"""Many exports at once: a matrix of cells, run on dask, kept as rows, shown and compared."""

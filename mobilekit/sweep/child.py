@@ -1,0 +1,130 @@
+"""What each step of a cell does, in a process of its own: the jobs that the commands of the same names do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mobilekit.errors import FullDiskError, MobilekitError
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
+from mobilekit.store.bundle import Bundle, open_bundle
+from mobilekit.store.worker_loop import serve
+from mobilekit.sweep.cell import BENCH, DIFF, EXPORT, Cell
+from mobilekit.sweep.folder import SweepFolder
+from mobilekit.sweep.load import model_in, recipe_in
+from mobilekit.sweep.machine import alone, beside_others
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A step that is asked for."""
+
+    cell: Cell
+    folder: SweepFolder
+    base: Path
+
+    def path(self, given: str | None) -> Path | None:
+        return None if given is None else self.base / given
+
+    @property
+    def bundle(self) -> Bundle:
+        return open_bundle(self.folder.bundle_of(self.cell))
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a step found; where it fails as tools fail, `why_not` and what to do next."""
+    job = _Job(Cell.from_json(request["cell"]), SweepFolder(Path(request["folder"])), Path(request["base"]))
+    step, _, target = request["step"].partition(":")
+    try:
+        if step == BENCH:
+            return _bench(job)
+        with beside_others():
+            return _export(job) if step == EXPORT else _diff(job) if step == DIFF else _inspect(job, target)
+    except MobilekitError as error:
+        return {"why_not": error.what, "hint": error.hint, "is_disk_full": isinstance(error, FullDiskError)}
+
+
+def _export(job: _Job) -> dict[str, Any]:
+    """Export the bundle of a cell on one core; see `mobilekit export`."""
+    import torch
+
+    from mobilekit.jobs.adjust import adjust
+    from mobilekit.jobs.export import ExportRequest, export
+    from mobilekit.jobs.source import Source, choose_recipe
+    from mobilekit.store.cache import Cache
+
+    torch.set_num_threads(1)
+    cell = job.cell
+    model = model_in(job.base, cell.model)
+    weights = _weights(job)
+    base = choose_recipe(model, None if cell.recipe is None else recipe_in(job.base, cell.recipe), weights)
+    options = {**base.recipe.model_options, **cell.model_options}
+    recipe = replace(base, recipe=base.recipe.model_copy(update={"model_options": options}))
+    loaded = adjust(recipe, cell.input_size, precision=cell.precisions)
+    source = Source(model, loaded, weights, job.path(cell.calibration), job.path(cell.inputs))
+    exported = export(ExportRequest(source, job.folder.bundle_of(cell), jobs=1), Cache.default())
+    return {"from_cache": exported.from_cache, "recipe": loaded.name}
+
+
+def _weights(job: _Job) -> Path | None:
+    words = {str(word): word for word in (NO_WEIGHTS, PRETRAINED)}
+    given = job.cell.weights
+    return job.path(given) if given not in words else words[given]
+
+
+def _diff(job: _Job) -> dict[str, Any]:
+    """Measure the bundle where it lies; see `mobilekit diff`."""
+    import torch
+
+    from mobilekit.jobs.diff import diff
+    from mobilekit.models.names import file_spec
+
+    torch.set_num_threads(1)
+    model = model_in(job.base, job.cell.model)
+    ledger = diff(job.bundle, job.path(job.cell.inputs), reference=model if file_spec(model) else None)
+    return ledger.to_json()
+
+
+def _inspect(job: _Job, target: str) -> dict[str, Any]:
+    """Ask a target about the files; see `mobilekit inspect --target`."""
+    from mobilekit.jobs.ask_targets import ask_targets
+
+    return {"answers": [answer.to_json() for answer in ask_targets(job.bundle.path, target)]}
+
+
+def _bench(job: _Job) -> dict[str, Any]:
+    """Time the files; see `mobilekit bench`. On this machine nothing else of a sweep runs meanwhile."""
+    if job.cell.device == "local":
+        with alone():
+            return _timed(job)
+    return _timed(job)
+
+
+def _timed(job: _Job) -> dict[str, Any]:
+    from mobilekit.bench.artifacts import find_artifacts
+    from mobilekit.bench.bench import BenchRequest, bench
+    from mobilekit.bench.devices.lock import DeviceBusyError
+    from mobilekit.bench.devices.select import find_devices
+    from mobilekit.bench.engine import RunSettings
+    from mobilekit.bench.gates import as_baseline
+
+    cell, timing = job.cell, job.cell.bench
+    kind, _, place = str(cell.device).partition(":")
+    word = f"{kind}:{job.base / place}" if kind == "replay" else str(cell.device)
+    settings = RunSettings(cell.threads, timing["runs"], timing["warmup_runs"], timing["max_seconds"])
+    request = BenchRequest(tuple(find_artifacts([job.bundle.path])), settings, timing["rounds"], timing["seed"])
+    while True:
+        try:
+            [device] = find_devices(word).devices
+            result = bench(device, request)
+            break
+        except DeviceBusyError:  # somebody benches by hand
+            time.sleep(1)
+    return {"bench": result.to_json(), "baseline": as_baseline(result).model_dump(mode="json")}
+
+
+if __name__ == "__main__":
+    serve(_answer)

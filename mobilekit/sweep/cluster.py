@@ -1,0 +1,149 @@
+"""Where a sweep runs: processes of this machine, or a cluster that exists."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from mobilekit.errors import ToolError
+from mobilekit.store.versions import installed_version
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+STEP_BYTES = 2 * 2**30
+"""What a conversion needs: of the models of the zoo, a process of one core stays below it."""
+NEEDED = ("distributed", "pyarrow", "cryptography")
+_SETTINGS = {
+    # Whoever submits decides on another try: dask would count a death against all that its worker was given.
+    "distributed.scheduler.allowed-failures": 0,
+    # A worker that dies twice in this time is otherwise never started again.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+    # A worker's own memory is small, and the child's is not counted.
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    # A busy machine is no fault of the scheduler's.
+    "distributed.admin.tick.limit": "1 hour",
+}
+
+
+def check_installed() -> None:
+    """See that what sweeps need is installed.
+
+    Raises:
+        ToolError: It is not.
+    """
+    missing = [name for name in NEEDED if installed_version(name) is None]
+    if missing:
+        raise ToolError(
+            f"Sweeps need {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.",
+            "In mobilekit's folder: pip install '.[sweep]'",
+        )
+
+
+def workers_here() -> int:
+    """Return how many steps may run at once on this machine: as cores and memory allow, and one at least."""
+    import psutil
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    return max(1, min(int(CPU_COUNT), int(free) // STEP_BYTES))
+
+
+@dataclass
+class Cluster:
+    """A client of a scheduler, and the processes that were started for it."""
+
+    client: Client
+    own: LocalCluster | None
+    wanted: int
+    """How many processes of its own it has."""
+
+    @property
+    def width(self) -> int:
+        """How many steps run at once."""
+        if self.own is not None:
+            return self.wanted
+        return max(1, sum(map(int, self.client.nthreads().values())))
+
+    def check(self) -> None:
+        """See that the cluster lives, and start processes anew that were lost for good.
+
+        Raises:
+            ToolError: The scheduler is gone.
+        """
+        if self.client.status not in ("running", "connecting", "newly-created"):
+            raise ToolError(
+                f"The scheduler {self._address} is gone.", "Nothing that was done is lost: go on with --resume."
+            )
+        if self.own is not None and len(self.own.workers) < self.wanted:
+            self.own.scale(self.wanted)
+
+    @property
+    def _address(self) -> str:
+        return str(getattr(self.client, "_start_arg", "") or "of the sweep")
+
+
+@contextmanager
+def open_cluster(scheduler: str | None = None, workers: int | None = None, **more: Any) -> Iterator[Cluster]:
+    """Start processes on this machine, or connect to a scheduler, while the block lasts.
+
+    The processes of this machine talk over TLS with keys that are made for the one sweep: a scheduler runs what it is
+    sent, and other users of the machine could send it something.
+
+    Args:
+        scheduler: Address of a scheduler, such as `tcp://host:8786`; None starts processes here.
+        workers: How many; as cores and memory allow without.
+        more: Settings of dask over those that a sweep has.
+
+    Raises:
+        ToolError: A package is missing, or there is no scheduler.
+    """
+    check_installed()
+    import dask
+    from distributed import Client, LocalCluster
+
+    for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.core", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with dask.config.set({**_SETTINGS, **more}):
+        if scheduler is not None:
+            try:
+                client = Client(scheduler, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ToolError(
+                    f"There is no scheduler {scheduler}: {error}.", "`dask scheduler` starts one."
+                ) from error
+            with client:
+                _wait_for_workers(client, scheduler)
+                yield Cluster(client, None, 0)
+            return
+        count = workers or workers_here()
+        with TemporaryDirectory(prefix="mobilekit-sweep-", ignore_cleanup_errors=True) as scratch:
+            own = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                security=True,
+                memory_limit=0,
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+            )
+            with own, Client(own, set_as_default=False) as client:
+                yield Cluster(client, own, count)
+
+
+def _wait_for_workers(client: Client, scheduler: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not client.nthreads():
+        if time.monotonic() > deadline:
+            raise ToolError(f"{scheduler} has no workers.", f"Start some: dask worker {scheduler} --nthreads 1")
+        time.sleep(0.2)

@@ -1,0 +1,166 @@
+"""Find, read and check the file of a sweep: all that is wrong with it is named at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mobilekit.errors import UsageError, nearest
+from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, check_name, file_spec, is_registered
+from mobilekit.recipes import yaml_positions
+from mobilekit.recipes.faults import faults_of, read_document
+from mobilekit.recipes.load import load_recipe
+from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.matrix import excluded_by, expand, with_axes_of
+from mobilekit.sweep.schema import Axes, Sweep
+from mobilekit.targets.catalogue import find_target
+
+_HINT = "`mobilekit sweep schema` prints what a sweep may say."
+Where = Callable[[yaml_positions.Path], str]
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """A checked sweep and its cells."""
+
+    sweep: Sweep
+    base: Path
+    """The folder of its file, from which the paths in it go."""
+    cells: tuple[Cell, ...]
+
+
+def load_sweep(path: Path) -> LoadedSweep:
+    """Read a sweep.
+
+    Raises:
+        UsageError: There is none, or it is wrong; the message has a line for each fault, with file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}.", "A sweep is a YAML file in UTF-8.") from error
+    data, lines = read_document(text, str(path))
+    if data is None:
+        raise UsageError(f"{path}:1: the sweep is empty.", _HINT)
+
+    def where(place: yaml_positions.Path) -> str:
+        return f"{path}:{yaml_positions.line_of(lines, place)}"
+
+    try:
+        sweep = Sweep.model_validate(data)
+    except ValidationError as error:
+        raise UsageError("\n".join(faults_of(error, where, Sweep, whole="the sweep")), _HINT) from error
+    base = path.absolute().parent
+    faults = dict.fromkeys(_faults(sweep, base, where))
+    if faults:
+        raise UsageError("\n".join(sorted(faults, key=_line_in)), _HINT)
+    cells = expand(sweep)
+    if not cells:
+        raise UsageError(f"{where(('exclude',))}: the exclusions leave no cell.", "Take one of them away.")
+    return LoadedSweep(sweep, base, cells)
+
+
+def _faults(sweep: Sweep, base: Path, where: Where) -> Iterator[str]:
+    """Yield what is wrong with the values of a sweep whose keys and types are right."""
+    yield from _of_axes(sweep.matrix, ("matrix",), base, where)
+    for name in ("exclude", "include"):
+        for index, entry in enumerate(getattr(sweep, name)):
+            if not entry.model_fields_set:
+                yield f"{where((name, index))}: the entry names no axis."
+            yield from _of_axes(entry, (name, index), base, where)
+    for index, entry in enumerate(sweep.exclude):
+        if entry.precisions and entry.targets:
+            yield f"{where(('exclude', index))}: it names precisions and targets; write one exclusion for each."
+        elif entry.model_fields_set and not excluded_by(entry, sweep):
+            yield f"{where(('exclude', index))}: it excludes nothing of the matrix."
+    for axes, place in _named_axes(sweep):
+        yield from _of_options(axes, with_axes_of(axes, sweep.matrix), place, where)
+    models = {model for axes in _all_axes(sweep) for model in axes.models or ()}
+    for model, weights in sweep.weights.items():
+        if model not in models:
+            yield f"{where(('weights', model))}: the sweep has no model {model}. {nearest(model, models)}"
+        if Path(weights) not in (NO_WEIGHTS, PRETRAINED) and not (base / weights).is_file():
+            yield f"{where(('weights', model))}: there is no weights file {base / weights}."
+    for name in ("calibration", "inputs"):
+        given = getattr(sweep, name)
+        if given is not None and not (base / given).exists():
+            yield f"{where((name,))}: there is no file or folder {base / given}."
+
+
+def _line_in(fault: str) -> int:
+    """Return the line that a fault names first."""
+    found = re.search(r":(\d+): ", fault)
+    return int(found[1]) if found else 0
+
+
+def _all_axes(sweep: Sweep) -> Iterator[Axes]:
+    yield sweep.matrix
+    yield from (with_axes_of(entry, sweep.matrix) for entry in sweep.include)
+
+
+def _of_axes(axes: Axes, place: yaml_positions.Path, base: Path, where: Where) -> Iterator[str]:
+    checks: dict[str, Callable[[Any], object]] = {
+        "models": lambda model: check_name(model_in(base, model)),
+        "recipes": lambda recipe: load_recipe(recipe_in(base, recipe)),
+        "targets": find_target,
+        "devices": _check_device,
+    }
+    for name in axes.model_fields_set:
+        values: tuple[Any, ...] = getattr(axes, name) or ()
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield f"{where((*place, name, index))}: {value} stands twice."
+            try:
+                checks.get(name, lambda _value: None)(value)
+            except UsageError as error:
+                hint = error.hint if error.hint.startswith(("Did you mean", "Known:")) else ""
+                yield f"{where((*place, name, index))}: {error.what} {hint}".rstrip()
+
+
+def _named_axes(sweep: Sweep) -> Iterator[tuple[Axes, yaml_positions.Path]]:
+    yield sweep.matrix, ("matrix",)
+    yield from ((axes, ("include", index)) for index, axes in enumerate(sweep.include))
+
+
+def _of_options(axes: Axes, whole: Axes, place: yaml_positions.Path, where: Where) -> Iterator[str]:
+    """Yield which options a reference model does not take; other models are known to their libraries alone."""
+    if not axes.model_options:
+        return
+    from mobilekit.models.registry import find_model  # builds nets of torch
+
+    for model in filter(is_registered, whole.models or ()):
+        for index, options in enumerate(axes.model_options):
+            try:
+                find_model(model).create(**options)
+            except UsageError as error:
+                yield f"{where((*place, 'model_options', index))}: {error.what} {error.hint}".rstrip()
+
+
+def _check_device(word: str) -> None:
+    """Refuse what names no device, or more than one.
+
+    Raises:
+        UsageError: It is such a word.
+    """
+    kinds = ("local", "adb", "replay")
+    name, colon, rest = word.partition(":")
+    if name not in kinds or bool(colon) != bool(rest) or (name == "local" and rest) or (name == "replay" and not rest):
+        raise UsageError(f"There is no device {word!r} for a sweep.", f"Known: {', '.join(kinds)}.")
+    if rest == "all":
+        raise UsageError(f"{word} is several devices.", "Name each: adb:SERIAL.")
+
+
+def model_in(base: Path, model: str) -> str:
+    """Return a model's name with the path of its FILE.py from a folder on."""
+    code = file_spec(model)
+    return f"{base / code[0]}:{code[1]}" if code else model
+
+
+def recipe_in(base: Path, recipe: str) -> str:
+    """Return a recipe's name, or the path of its file from a folder on."""
+    return str(base / recipe) if recipe.endswith((".yaml", ".yml")) else recipe

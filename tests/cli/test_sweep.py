@@ -1,0 +1,134 @@
+"""`mobilekit sweep`: from the file to the rows, with the tools as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilekit.sweep import cluster
+from mobilekit.sweep.load import load_sweep
+from mobilekit.sweep.rows import read_rows
+from tests.cli.test_schema import check_closely
+from tests.conftest import Cli
+from tests.sweep.rows_by_hand import row, sweep_of
+from tests.tiny import TINY, TINY_RECIPE
+
+FAULTY = """
+def make():
+    raise ValueError("no such width")
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep of a net that exports, in all formats, and of one that does not."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"""
+matrix:
+  models: ['{TINY}', 'faulty.py:make']
+  recipes: ['{TINY_RECIPE}']
+  targets: [cpu]
+  devices: [local]
+bench: {{rounds: 6, runs: 5, warmup_runs: 1, max_seconds: 0.1}}
+""")
+    return file
+
+
+def test_without_its_packages_a_sweep_says_what_to_install(
+    cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "installed_version", lambda name: None if name == "pyarrow" else "1")
+    for words in (("run", sweep, "-o", sweep.parent / "o"), ("show", sweep.parent)):
+        done = cli("sweep", *words)
+        assert done.returncode == 4
+        assert "Sweeps need pyarrow, which is not installed." in done.stderr
+        assert "pip install '.[sweep]'" in done.stderr
+
+
+def test_a_schema_for_editors(cli: Cli) -> None:
+    schema = json.loads(cli("sweep", "schema").stdout)
+    assert set(schema["properties"]) >= {"matrix", "exclude", "include"}
+
+
+class TestWithDask:
+    """What needs the packages of the extra."""
+
+    @pytest.fixture(autouse=True)
+    def packages(self) -> None:
+        pytest.importorskip("distributed")
+        pytest.importorskip("pyarrow")
+
+    def test_a_dry_run_prints_the_cells_and_changes_nothing(self, cli: Cli, sweep: Path) -> None:
+        done = cli("sweep", "run", sweep, "-o", sweep.parent / "o", "--dry-run", "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        cells = done.stdout.splitlines()[:2]
+        assert [line.endswith(f"by {TINY_RECIPE} on local") for line in cells] == [True, True]
+        # Of both an export of a minute, a diff of 20 s and an answer of 5 s, on two cores, and two benches of 6 rounds
+        # of 4 files of 1.1 s.
+        assert "2 cells, 2 exports, 8 steps: about 2 min with 2 processes" in done.stdout
+        assert not (sweep.parent / "o").exists()
+        planned = json.loads(cli("sweep", "run", sweep, "-o", "o", "--dry-run", "--workers", "2", "--json").stdout)
+        assert planned["seconds"] == pytest.approx(85 + 2 * 6 * 4 * 1.1)
+
+    def test_what_cannot_be_meant_is_refused(self, cli: Cli, sweep: Path) -> None:
+        done = cli("sweep", "run", sweep, "-o", "o", "--workers", "2", "--scheduler", "tcp://localhost:1")
+        assert (done.returncode, "--workers is for processes of this machine." in done.stderr) == (2, True)
+        done = cli("sweep", "run", sweep, "-o", sweep.parent)
+        assert (done.returncode, "exists and is not a sweep." in done.stderr) == (2, True)
+        done = cli("sweep", "run", sweep, "-o", sweep.parent / "o", "--failed", "--dry-run")
+        assert (done.returncode, "Add --resume." in done.stderr) == (2, True)
+        there = sweep_of(sweep.parent / "o", [row()])
+        done = cli("sweep", "run", sweep, "-o", there)
+        assert (done.returncode, "holds a sweep." in done.stderr) == (2, True)
+
+    def test_show_prints_a_line_a_file_and_its_json_is_as_published(self, cli: Cli, tmp_path: Path) -> None:
+        rows = [row("a", raw_ms=[5.0, 6.0]), row("b", status="failed", failed_step="export", reason="why")]
+        folder = sweep_of(tmp_path / "s", rows)
+        done = cli("sweep", "show", folder)
+        assert done.returncode == 0
+        assert "failed: b float32: export: why" in done.stdout
+        line = next(line for line in done.stdout.splitlines() if line.startswith(" *"))
+        assert line.split()[1:6] == ["a", "224x224", "float32", "local", "1000"]
+        content = json.loads(cli("sweep", "show", folder, "--json", "--where", "model=b").stdout)
+        check_closely("sweep", {**content, "rows": []})
+        assert [(each["model"], each["pareto"]) for each in content["rows"]] == [("b", False)]
+
+    @pytest.mark.slow
+    def test_a_sweep_of_a_tiny_net_says_what_the_bundle_says(
+        self, cli: Cli, cli_apart: Cli, sweep: Path, tiny_bundle: Path
+    ) -> None:
+        out = sweep.parent / "o"
+        done = cli_apart("sweep", "run", sweep, "-o", out, "--workers", "2")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "2 cells ran, 1 failed:" in done.stdout
+        told = done.stderr.splitlines()
+        assert sum(": bench, " in line for line in told) == 1
+        assert sum("faulty.py:make" in line and "export failed" in line for line in told) == 1
+        rows = read_rows(out / "rows")
+        failed = [each for each in rows if each["model"] == "faulty.py:make"]
+        assert {(each["status"], each["failed_step"], each["file"]) for each in failed} == {("failed", "export", None)}
+        assert all("no such width" in each["reason"] for each in failed)
+
+        good = {each["precision"]: each for each in rows if each["status"] == "ok"}
+        assert set(good) == {"float32", "float16", "dynamic", "int8"}
+        ledger = json.loads((tiny_bundle / "ledger.json").read_text())
+        for each in ledger["stages"]:
+            precision = each["stage"].removeprefix("tflite-")
+            if precision in good and each["against"] == "reference":
+                there = good[precision]
+                assert there["relative_l2"] == pytest.approx(each["relative_l2"])
+                assert there["parity"] == each["verdict"]
+        for precision, there in good.items():
+            file = tiny_bundle / f"model.{precision}.tflite"
+            assert there["size_bytes"] == file.stat().st_size
+            assert len(there["raw_ms"]) == 6
+            assert there["latency_low_ms"] <= there["latency_ms"] <= there["latency_high_ms"]
+            assert [json.loads(answer)["target"] for answer in there["targets"]] == ["cpu"]
+            assert there["input_size"] == "24x24"
+
+        done = cli("sweep", "run", sweep, "-o", out, "--resume")
+        assert (done.returncode, "is complete: each cell has its rows." in done.stdout) == (0, True)
+        assert load_sweep(sweep).cells[0].key in {each["cell"] for each in rows}

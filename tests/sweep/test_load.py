@@ -1,0 +1,96 @@
+"""The file of a sweep: what is wrong with it is named at once, with the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mobilekit.errors import UsageError
+from mobilekit.sweep.load import LoadedSweep, load_sweep
+from tests.conftest import ROOT
+
+
+def load(folder: Path, text: str) -> LoadedSweep:
+    (folder / "s.yaml").write_text(text)
+    return load_sweep(folder / "s.yaml")
+
+
+def test_the_example_of_the_docs_is_four_cells() -> None:
+    cells = load_sweep(ROOT / "docs" / "examples" / "sweep.yaml").cells
+    assert [cell.label for cell in cells] == [
+        "ghostnetv2 160 on local",
+        "ghostnetv2 224 on local",
+        "shufflenet 160 on local",
+        "shufflenet 224 on local",
+    ]
+    assert {cell.precisions for cell in cells} == {("float32", "int8")}
+
+
+WRONG = {
+    "unknown key": ("matrix: {model: [ghostnet]}", "s.yaml:1: unknown key model. Did you mean models"),
+    "model": ("matrix:\n  models:\n    - ghostnett", "s.yaml:3: There is no model ghostnett. Did you mean ghostnet"),
+    "twice": ("matrix:\n  models: [ghostnet]\n  threads: [1,\n   1]", "s.yaml:4: 1 stands twice."),
+    "precision": ("matrix: {models: [ghostnet], precisions: [float8]}", "matrix.precisions.0: Input should be"),
+    "size": ("matrix: {models: [ghostnet], input_sizes: [4]}", "s.yaml:1: matrix.input_sizes"),
+    "target": (
+        "matrix: {models: [ghostnet], targets: [cpuu]}",
+        "s.yaml:1: There is no target 'cpuu'. Did you mean cpu",
+    ),
+    "device": (
+        "matrix: {models: [ghostnet], devices: [locl]}",
+        "s.yaml:1: There is no device 'locl' for a sweep. Known:",
+    ),
+    "devices": ("matrix: {models: [ghostnet], devices: ['adb:all']}", "adb:all is several devices."),
+    "recipe": ("matrix: {models: [ghostnet], recipes: [defualt]}", "There is no recipe defualt. Did you mean default"),
+    "idle exclusion": (
+        "matrix: {models: [ghostnet]}\nexclude:\n  - {models: [ghostnetv2]}",
+        "s.yaml:3: it excludes nothing of the matrix.",
+    ),
+    "empty entry": ("matrix: {models: [ghostnet]}\ninclude:\n  - {}", "s.yaml:3: the entry names no axis."),
+    "two of one": (
+        "matrix: {models: [ghostnet]}\nexclude:\n  - {precisions: [int8], targets: [cpu]}",
+        "s.yaml:3: it names precisions and targets; write one exclusion for each.",
+    ),
+    "nothing left": ("matrix: {models: [ghostnet]}\nexclude: [{models: [ghostnet]}]", "the exclusions leave no cell."),
+    "weights": (
+        "matrix: {models: [ghostnet]}\nweights: {ghostnet: w.pt}",
+        "s.yaml:2: there is no weights file",
+    ),
+    "weights of another": (
+        "matrix: {models: [ghostnet]}\nweights: {ghostnetv2: none}",
+        "the sweep has no model ghostnetv2.",
+    ),
+    "calibration": ("matrix: {models: [ghostnet]}\ncalibration: photos", "s.yaml:2: there is no file or folder"),
+    "empty": ("", "s.yaml:1: the sweep is empty."),
+    "no YAML": ("matrix: [", "s.yaml:1: not valid YAML"),
+    "options": (
+        "matrix: {models: [ghostnet], model_options: [{widht: 2}]}",
+        "s.yaml:1: ghostnet has no option widht",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_with_its_line(case: str, tmp_path: Path) -> None:
+    text, said = WRONG[case]
+    with pytest.raises(UsageError) as raised:
+        load(tmp_path, text)
+    assert said in raised.value.what
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    text = "matrix:\n  models: [ghostnett]\n  targets: [cpuu]\n  devices: [locl]\ninputs: nowhere\n"
+    with pytest.raises(UsageError) as raised:
+        load(tmp_path, text)
+    lines = raised.value.what.splitlines()
+    assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["2", "3", "4", "5"]
+
+
+def test_paths_go_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    (tmp_path / "net.py").write_text("")
+    (tmp_path / "mine.yaml").write_text("input: {size: 24}\n")
+    loaded = load(tmp_path, "matrix: {models: ['net.py:make'], recipes: [mine.yaml]}")
+    assert [(cell.model, cell.recipe) for cell in loaded.cells] == [("net.py:make", "mine.yaml")]
+    assert loaded.base == tmp_path
