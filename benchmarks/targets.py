@@ -27,6 +27,7 @@ from mobilekit.artifacts.runtime import Arrays
 from mobilekit.errors import ToolError
 from mobilekit.jobs.ask_targets import ask_targets
 from mobilekit.jobs.bundle_models import recipe_of_bundle
+from mobilekit.jobs.target_files import OWN_FORMS
 from mobilekit.recipes.inputs.builtin import evaluation_inputs
 from mobilekit.store.bundle import open_bundle, output_layouts
 from mobilekit.store.files import write_json
@@ -133,7 +134,7 @@ def table(measured: list[dict[str, object]]) -> str:
         f"| file | {' | '.join(str(number) for number in range(1, len(columns) + 1))} |",
         f"|---|{'---|' * len(columns)}",
     ]
-    order = [stage.file for stage in TFLITE_STAGES]
+    order = [name for stage in TFLITE_STAGES for name in (stage.file, *map(stage.own_file, OWN_FORMS))]
     files = sorted(
         {(row.model, row.file) for row in rows},
         key=lambda one: (one[0], order.index(one[1]) if one[1] in order else -1),

@@ -7,8 +7,9 @@ Each consumer has an environment of its own below the folder, which is made with
 there, and each file a process of its own. What has a row is not done again, unless `--again` asks for it, so that a run
 goes on where it was stopped. `--write` puts the tables into docs/consumers.md.
 
-Outputs are compared with LiteRT's of the same file, and those of an ONNX file or of a PyTorch program with LiteRT's of
-the float32 file, on four of the recipe's evaluation inputs.
+Outputs are compared with LiteRT's of the same file, those of a quantized ONNX file with ONNX Runtime's of it without
+its rewrites, and those of another ONNX file or of a PyTorch program with LiteRT's of the float32 file, on four of the
+recipe's evaluation inputs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from benchmarks.consumers.programs import PROGRAMS, program_of
 from benchmarks.consumers.report import document
 from benchmarks.coverage.outcomes import last_words
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.open import open_artifact
 from mobilekit.jobs.bundle_models import recipe_of_bundle
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.inputs.builtin import evaluation_inputs
@@ -98,12 +100,13 @@ def _prepared(bundle: Path, path: Path) -> tuple[Array, Array, LiteRTRuntime | N
     """Return the inputs as a file takes them, what should come of them, and LiteRT, which can decode outputs."""
     recipe = recipe_of_bundle(open_bundle(bundle)).recipe
     inputs = {name: array[:INPUTS] for name, array in evaluation_inputs(recipe).inputs.items()}
-    own = path if path.suffix == ".tflite" else bundle / Stage.TFLITE_FLOAT32.file
-    runtime = LiteRTRuntime(own)
-    [reference] = runtime.run(inputs).values()
-    if path != own:
-        [given] = inputs.values()
+    if path.suffix != ".tflite":
+        is_quantized = path.name in (Stage.ONNX_INT8.file, Stage.ONNX_INT16X8.file)
+        near = path if is_quantized else bundle / Stage.TFLITE_FLOAT32.file
+        [given], [reference] = inputs.values(), open_artifact(near, {}).run(inputs).values()
         return given, reference, None
+    runtime = LiteRTRuntime(path)
+    [reference] = runtime.run(inputs).values()
     return np.concatenate([one for [one] in runtime.encoded(inputs)]), reference, runtime
 
 

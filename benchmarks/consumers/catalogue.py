@@ -50,7 +50,7 @@ def _tflite(*precisions: str) -> tuple[str, ...]:
 
 
 _ALL = _tflite("float32", "float16", "dynamic", "int8")
-_ONNX = ("model.onnx",)
+_ONNX = ("model.onnx", "model.int8.onnx", "model.int16x8.onnx")
 _NUMPY = "numpy==2.4.6"
 _RKNN = (  # what it asks for, but a torch for processors alone, newer than it names, and not CUDA's 5 GB
     *(

@@ -13,6 +13,8 @@ from benchmarks.tables import markdown
 Row = dict[str, Any]
 FILES = {
     "model.onnx": "ONNX",
+    "model.int8.onnx": "ONNX int8",
+    "model.int16x8.onnx": "ONNX int16x8",
     "model.float32.tflite": "TFLite float32",
     "model.float16.tflite": "TFLite float16",
     "model.dynamic.tflite": "TFLite dynamic",
