@@ -120,7 +120,7 @@ def _put_in_place(part: Path, target: Path, replace: bool) -> None:
             part.rename(target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise FileExistsError(str(target)) from error
+                raise FileExistsError(errno.EEXIST, "something else made it in the meantime", str(target)) from error
             raise
         return
     old = part.with_name(f"{part.name}-old")
