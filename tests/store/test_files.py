@@ -86,7 +86,8 @@ def test_what_exists_is_kept(tmp_path: Path, kind: str) -> None:
         _fill(target, "old")
     else:
         target.write_text("old")
-    with pytest.raises(FileExistsError, match="something else made it in the meantime: .*bundle"), whole_folder(target) as folder:
+    said = r"something else made it in the meantime: .*bundle"
+    with pytest.raises(FileExistsError, match=said), whole_folder(target) as folder:
         _fill(folder, "new")
     kept = target / "below" / "a.txt" if kind == "folder" else target
     assert kept.read_text() == "old"
