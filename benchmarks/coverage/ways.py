@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.coverage.hub import HUB
 from benchmarks.coverage.networks import size_of, spec_of
+from mobilekit.store.versions import installed_version
 
 Command = list[str]
 _ONNX2TF = "import sys; from onnx2tf import main; sys.exit(main())"
@@ -79,7 +80,9 @@ def _unless(job: Job, file: str, command: Command) -> list[Command]:
     return [] if (job.folder / file).exists() else [command]
 
 
-_QUANTIZED = ("-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *_UNCHANGED)
+_TENSORFLOW = ("-tb", "tf_converter") if (installed_version("onnx2tf") or "1") >= "2" else ()
+"""From version 2 on the default is a writer of its own, which ends in int8 with "fast path failed"."""
+_QUANTIZED = (*_TENSORFLOW, "-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *_UNCHANGED)
 OURS, ONNX2TF, LITERT_TORCH = "mobilekit", "onnx2tf", "litert-torch"
 WAYS = (
     Way(
