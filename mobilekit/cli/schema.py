@@ -26,6 +26,7 @@ TYPES = {
     "models": "mobilekit.models.analysis.summary:ModelSummaries",
     "recover": "mobilekit.jobs.recover.result:Recovered",
     "sweep": "mobilekit.sweep.show:ShownSweep",
+    "sweep-compare": "mobilekit.sweep.compare:ComparedSweeps",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -112,6 +112,39 @@ def show(
 
 
 @app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Folder of the earlier sweep.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of the later one.")],
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Change of a latency or size that counts as none, as a share; 0.03 is 3 %."),
+    ] = 0.03,
+    as_json: options.Json = False,
+) -> None:
+    """Compare each file of a sweep with the same one of an earlier sweep: better, worse or inconclusive.
+
+    Exit code 1 where one is worse beyond doubt: it fails, left its limits, grew, or its latency's whole 95 % interval
+    lies above the margin.
+
+    Examples: `mobilekit sweep compare sweep-0.2 sweep-0.3` · `mobilekit sweep compare old new --margin 0.05`
+    """
+    from mobilekit.cli.render.sweep import compared_lines, compared_table
+    from mobilekit.sweep.cluster import check_installed
+    from mobilekit.sweep.compare import compare as run_compare
+
+    check_installed()
+    compared = run_compare(old, new, margin)
+    if as_json:
+        print_json(compared.to_json())
+    else:
+        print_whole(compared_table(compared))
+        for line in compared_lines(compared):
+            out.print(line)
+    if compared.is_worse:
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a sweep, for editors.
 

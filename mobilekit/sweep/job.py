@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilekit.errors import UsageError
+from mobilekit.errors import InterruptedWork, UsageError
 from mobilekit.sweep.cell import EXPORT, INSPECT, Cell
 from mobilekit.sweep.cluster import check_installed, open_cluster, workers_here
 from mobilekit.sweep.estimate import Estimate, estimate
@@ -62,6 +62,7 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
 
     Raises:
         FullDiskError: The disk is full.
+        InterruptedWork: Ctrl-C.
         ToolError: What sweeps need is not installed, or the scheduler is gone.
         UsageError: The sweep's file is wrong, or something else is in the folder.
     """
@@ -76,7 +77,12 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
         return Summary()
     with open_cluster(request.scheduler, request.workers) as cluster:
         progress(f"running {len(cells)} of {len(loaded.cells)} cells, {cluster.width} at once")
-        return run_cells(cells, folder, str(loaded.base), cluster, progress)
+        try:
+            return run_cells(cells, folder, str(loaded.base), cluster, progress)
+        except KeyboardInterrupt as error:
+            raise InterruptedWork(
+                "Interrupted; the rows of all cells that ended are there.", "Go on with --resume."
+            ) from error
 
 
 def _content(loaded: LoadedSweep) -> object:

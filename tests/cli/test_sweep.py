@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mobilekit.sweep import cluster
 from mobilekit.sweep.load import load_sweep
 from mobilekit.sweep.rows import read_rows
 from tests.cli.test_schema import check_closely
-from tests.conftest import Cli
+from tests.command_line import heed_interrupts
+from tests.conftest import ROOT, Cli
 from tests.sweep.rows_by_hand import row, sweep_of
 from tests.tiny import TINY, TINY_RECIPE
 
@@ -132,3 +140,52 @@ class TestWithDask:
         done = cli("sweep", "run", sweep, "-o", out, "--resume")
         assert (done.returncode, "is complete: each cell has its rows." in done.stdout) == (0, True)
         assert load_sweep(sweep).cells[0].key in {each["cell"] for each in rows}
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+    def test_a_run_that_is_ended_leaves_no_process_and_goes_on(
+        self, cli_apart: Cli, sweep: Path, tiny_bundle: Path, number: signal.Signals, code: int
+    ) -> None:
+        """SIGKILL of the command alone; Ctrl-C, which a terminal sends to all its processes."""
+        out = sweep.parent / "o"
+        command = [sys.executable, "-m", "mobilekit", "sweep", "run", str(sweep), "-o", str(out), "--workers", "2"]
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(out)},
+            preexec_fn=heed_interrupts,
+            start_new_session=True,
+        ) as process:
+            while not (here := processes_of(out, "mobilekit.sweep.child")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            assert here
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            said = process.communicate()[1]
+        assert process.returncode == code
+        assert "Traceback" not in said
+        assert ("Go on with --resume." in said) == (number == signal.SIGINT)
+        deadline = time.monotonic() + 60
+        while alive := processes_of(out):
+            assert time.monotonic() < deadline, alive
+            time.sleep(0.1)
+        done = cli_apart("sweep", "run", sweep, "-o", out, "--resume", "--workers", "2")
+        assert done.returncode == 1, done.stderr
+        assert {(each["precision"], each["status"]) for each in read_rows(out / "rows") if each["model"] == TINY} == {
+            (precision, "ok") for precision in ("float32", "float16", "dynamic", "int8")
+        }
+        assert not [*(out / "bundles").glob(".*")]
+
+
+MARK = "MOBILEKIT_SWEEP_OF_A_TEST"
+
+
+def processes_of(folder: Path, word: str = "") -> list[list[str]]:
+    """Return the command lines, with a word in them, of the processes that a test has started, and those of theirs."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == str(folder) and any(word in each for each in process.cmdline()):
+                found.append(process.cmdline())
+    return found

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,30 @@ def test_a_worker_that_is_killed_twice_loses_nothing(cluster: Cluster, folder: S
         cluster.check()
         time.sleep(0.1)
     assert len(cluster.client.scheduler_info()["workers"]) == 2
+
+
+def test_a_worker_that_is_stopped_and_comes_back_does_no_step_twice(folder: SweepFolder) -> None:
+    """After worker-ttl the step is given to another worker, which waits for the lock that the stopped one holds."""
+    with open_cluster(workers=2, **{"distributed.scheduler.worker-ttl": "2 s"}) as two:
+        place = folder.place_of(cells("gate-a")[0], "bench")
+
+        def go_on() -> None:
+            (folder.path / "open").touch()
+            with suppress(ProcessLookupError):  # its nanny may have ended it
+                os.kill(starts(folder, "gate-a")[0], signal.SIGCONT)
+
+        stopped = when(
+            lambda: len(starts(folder, "gate-a")) == 1,
+            lambda: os.kill(starts(folder, "gate-a")[0], signal.SIGSTOP),
+        )
+        back = when(lambda: place.starts == 2, go_on)
+        summary = run(two, folder, cells("gate-a", "b"))
+        stopped.join(10)
+        back.join(10)
+    assert summary.failed == []
+    assert place.starts == 2
+    assert status(folder) == dict.fromkeys(["gate-a", "b"], "ok")
+    assert ended(folder) == {(name, model): 1 for model in ("gate-a", "b") for name in ("export", "bench")}
 
 
 def test_what_ended_before_is_not_run_again(cluster: Cluster, folder: SweepFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from mobilekit.cli.render.format import NOTHING, count, figure, megabytes, ms, percent
+from mobilekit.sweep.compare import Aspect, ComparedFile, ComparedSweeps
 from mobilekit.sweep.estimate import Estimate
 from mobilekit.sweep.run import Summary
 from mobilekit.sweep.show import ShownSweep
@@ -96,3 +98,47 @@ def _answer(text: str) -> str:
     answer = json.loads(text)
     share = "" if answer["whole"] else f" {answer['taken']}/{answer['total']}"
     return f"{answer['target']}{share}"
+
+
+def compared_table(compared: ComparedSweeps) -> Table:
+    """Return a line for each file, with the ratio of what was measured."""
+    table = Table(box=None)
+    for column in ("verdict", "model", "input", "precision", "device"):
+        table.add_column(column, no_wrap=True)
+    for column in ("size", "latency", "95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for file in compared.files:
+        by_name = {aspect.what: aspect for aspect in file.aspects}
+        latency = by_name.get("latency")
+        row = vars(file)
+        table.add_row(
+            file.verdict,
+            _model(row),
+            file.input_size or NOTHING,
+            file.precision,
+            _device(row),
+            _ratio(by_name.get("size")),
+            _ratio(latency),
+            NOTHING if latency is None or latency.low is None else f"{latency.low:.3f} to {latency.high:.3f}",
+        )
+    return table
+
+
+def compared_lines(compared: ComparedSweeps) -> Iterator[str]:
+    """Yield why files are worse, better or left open, and how many are."""
+    for file in compared.files:
+        for aspect in file.aspects:
+            if aspect.verdict != "same":
+                yield f"{aspect.verdict}: {_named(file)}: {aspect.what}: {aspect.why}"
+    counts = Counter(file.verdict for file in compared.files)
+    yield ", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "Neither sweep has rows."
+
+
+def _named(file: ComparedFile) -> str:
+    row = vars(file)
+    place = f" on {_device(row)}" if file.device else ""
+    return f"{_model(row)} {file.input_size or ''} {file.precision}{place}".replace("  ", " ")
+
+
+def _ratio(aspect: Aspect | None) -> str:
+    return NOTHING if aspect is None or aspect.ratio is None else f"{aspect.ratio:.3f}"
