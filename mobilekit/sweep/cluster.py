@@ -29,6 +29,8 @@ _SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
+    # Where the only worker that has a phone is gone, its benches are given back, to fail with the reason.
+    "distributed.scheduler.no-workers-timeout": "5 min",
     # A busy machine is no fault of the scheduler's.
     "distributed.admin.tick.limit": "1 hour",
 }
@@ -67,12 +69,14 @@ class Cluster:
     wanted: int
     """How many processes of its own it has."""
 
-    @property
     def width(self) -> int:
-        """How many steps run at once."""
+        """Return how many steps run at once; 0 where no worker is there, or the scheduler does not answer."""
         if self.own is not None:
             return self.wanted
-        return max(1, sum(map(int, self.client.nthreads().values())))
+        try:
+            return sum(map(int, self.client.nthreads().values()))
+        except Exception:  # what dask raises of a lost scheduler, which `check` tells
+            return 0
 
     def check(self) -> None:
         """See that the cluster lives, and start processes anew that were lost for good.

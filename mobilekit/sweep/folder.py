@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from filelock import FileLock
 from mobilekit.errors import UsageError
 from mobilekit.store.files import write_json
 from mobilekit.store.versions import tool_versions
-from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.cell import EXPORT, Cell
 
 FORMAT = 1
 _STARTS = "*/*.starts"
@@ -51,6 +52,13 @@ class SweepFolder:
     def place_of(self, cell: Cell, step: str) -> StepPlace:
         """Return where a step of a cell notes what it does."""
         return StepPlace(self.path / "steps" / cell.key_of(step), step.replace(":", "-"))
+
+    def forget(self, cell: Cell, step: str) -> None:
+        """Let a step of a cell and those after it be done anew; with the export, its bundle is made anew."""
+        for each in cell.steps[cell.steps.index(step) :]:
+            self.place_of(cell, each).result.unlink(missing_ok=True)
+        if step == EXPORT:
+            shutil.rmtree(self.bundle_of(cell), ignore_errors=True)
 
     def begin(self, content: Any, resume: bool) -> list[str]:
         """Make the folder, or take up what is there.

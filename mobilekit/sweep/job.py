@@ -72,11 +72,15 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
         _check_tools(loaded.cells)
     for each in folder.begin(_content(loaded), request.resume):
         note(each)
-    cells = missing(loaded.cells, folder, _again(request))
+    again = _again(request)
+    for cell in loaded.cells:
+        for step in sorted(again.get(cell.key, ())):
+            folder.forget(cell, step)
+    cells = missing(loaded.cells, folder, again)
     if not cells:
         return Summary()
     with open_cluster(request.scheduler, request.workers) as cluster:
-        progress(f"running {len(cells)} of {len(loaded.cells)} cells, {cluster.width} at once")
+        progress(f"running {len(cells)} of {len(loaded.cells)} cells, {cluster.width()} at once")
         try:
             return run_cells(cells, folder, str(loaded.base), cluster, progress)
         except KeyboardInterrupt as error:
@@ -89,13 +93,17 @@ def _content(loaded: LoadedSweep) -> object:
     return loaded.sweep.model_dump(mode="json", exclude_defaults=True)
 
 
-def _again(request: SweepRequest) -> set[str]:
-    """Return the keys of the cells that failed, where these are to be run again."""
+def _again(request: SweepRequest) -> dict[str, set[str]]:
+    """Return the steps that failed by the keys of their cells, where these are to be run again."""
     if not request.failed:
-        return set()
+        return {}
     if not request.resume:
         raise UsageError("--failed is for a sweep that is there.", "Add --resume.")
-    return {row["cell"] for row in read_rows(request.sweep_folder.rows) if row["status"] == "failed"}
+    found: dict[str, set[str]] = {}
+    for row in read_rows(request.sweep_folder.rows):
+        if row["status"] == "failed":
+            found.setdefault(row["cell"], set()).add(row["failed_step"])
+    return found
 
 
 def _check_tools(cells: Sequence[Cell]) -> None:

@@ -136,11 +136,11 @@ def _latency(stage: Stage, found: Mapping[str, Any], shared: Mapping[str, Any]) 
         return {}
     entries: Sequence[Any] = [each for each in baseline["entries"] if each["file"] == result["file"]]
     latency, engine = result["latency_ms"] or {}, bench["engine"]
-    refused = (
-        {"status": "failed", "failed_step": BENCH, "reason": result["why_not"] or "no round counts", "hint": None}
-        if shared["status"] == "ok" and not result["accepted"]
-        else {}
-    )
+    why_not = None if result["accepted"] else result["why_not"] or "no round counts"
+    why_not = why_not or bench.get("partial")
+    refused = {}
+    if shared["status"] == "ok" and why_not:
+        refused = {"status": "failed", "failed_step": BENCH, "reason": why_not, "hint": None}
     return {
         "latency_ms": latency.get("median"),
         "latency_low_ms": latency.get("low"),

@@ -88,12 +88,14 @@ class _Run:
         self._told: set[str] = set()
 
     def all(self, cells: Iterable[Cell]) -> Summary:
-        waiting, chains = deque(cells), list[_Chain]()
+        waiting, chains, width = deque(cells), list[_Chain](), self._cluster.width()
         while waiting or chains:
-            while waiting and len(chains) < WINDOW * self._cluster.width:
+            while waiting and len(chains) < WINDOW * max(1, width):
                 chains.append(self._submit(waiting.popleft()))
-            self._wait(chains)
+            is_idle = not self._wait(chains)
             self._cluster.check()
+            if is_idle and not (width := self._cluster.width()):
+                self._progress("no worker is there; waiting for one")
             chains = [left for chain in chains if (left := self._look_at(chain))]
         return self._summary
 
@@ -123,8 +125,8 @@ class _Run:
         name = f"{step}-{cell.key_of(step)}"
         return f"{name}-{self._tries.get(name, 0)}"
 
-    def _wait(self, chains: Sequence[_Chain]) -> None:
-        """Wait until any step has ended, or it is time to look after the cluster."""
+    def _wait(self, chains: Sequence[_Chain]) -> bool:
+        """Wait until any step has ended, or it is time to look after the cluster; return whether one has."""
         from distributed import wait
 
         at_work = [chain.futures[chain.told] for chain in chains if chain.told < len(chain.futures)]
@@ -134,6 +136,8 @@ class _Run:
         except Exception as error:  # nothing has ended, or the scheduler is lost
             if not _is_dasks(error):
                 raise
+            return False
+        return True
 
     def _look_at(self, chain: _Chain) -> _Chain | None:
         """Return a chain that is still at work; of one that has ended, write the rows."""
