@@ -27,11 +27,18 @@ def onnx(folder: Path) -> None:
 
 def _network(name: str) -> Any:
     import torch
-    import torchvision
-    from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
 
-    is_mobilenet = name == "MobileNetV2"
-    network = torchvision.models.mobilenet_v2() if is_mobilenet else EfficientNet.from_name("efficientnet-lite1")
+    from mobilekit.models.torchvision_ops import make_importable
+
+    make_importable()
+    if name == "MobileNetV2":
+        from torchvision.models import mobilenet_v2
+
+        network = mobilenet_v2()
+    else:
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+
+        network = EfficientNet.from_name("efficientnet-lite1")
     network.load_state_dict(torch.load(sys.argv[4], weights_only=True))
     return network
 
