@@ -18,7 +18,8 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.inputs.bilinear import Box, scale_bilinear
 from mobilekit.recipes.picture import LARGEST_SIDE, LEAST_SIDE, Input
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Of pictures; one that the installed Pillow cannot read is refused by name, and never passed over."""
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,

@@ -127,6 +127,7 @@ BROKEN = {
     "empty.png": b"",
     "text.png": b"not a picture at all\n",
     "text.webp": b"RIFF____WEBPxxxx",
+    "phone.heic": b"\0\0\0\x18ftypheic",
 }
 
 
@@ -158,12 +159,14 @@ def test_no_folder_no_pictures(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_read_in_order_of_names_up_to_a_count(tmp_path: Path) -> None:
-    for name, value in (("b.PNG", 102), ("a.bmp", 51), ("c.webp", 204)):
+    for name, value in (("b.PNG", 102), ("a.bmp", 51), ("c.webp", 204), ("d.gif", 255), ("e.tiff", 0)):
         Image.new("RGB", (8, 8), (value, value, value)).save(tmp_path / name, name.split(".")[1].lower())
     (tmp_path / "readme.txt").write_text("not read")
     array = load_folder(tmp_path, PLAIN, count=2)
     np.testing.assert_allclose(array[:, 0, 0, 0], [0.2, 0.4], atol=1e-6)
-    assert load_folder(tmp_path, PLAIN).shape == (3, 3, 8, 8)
+    array = load_folder(tmp_path, PLAIN)
+    assert array.shape == (5, 3, 8, 8)
+    np.testing.assert_allclose(array[3:, 0, 0, 0], [1, 0], atol=1e-6)
 
 
 def test_calibration_and_evaluation_share_no_photo() -> None:
