@@ -30,7 +30,7 @@ _SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     # Where the only worker that has a phone is gone, its benches are given back, to fail with the reason.
-    "distributed.scheduler.no-workers-timeout": "5 min",
+    "distributed.scheduler.no-workers-timeout": "5 minutes",
     # A busy machine is no fault of the scheduler's.
     "distributed.admin.tick.limit": "1 hour",
 }
