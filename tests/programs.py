@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.export import ExportedProgram
 
+from mobilekit.artifacts.executorch.environment import start
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 from mobilekit.convert.executorch.lower import lower
 from mobilekit.convert.executorch.program import output_names, program_of
 from mobilekit.rewrites.fx.graph import trace
+from mobilekit.store.worker import Worker
 
 TWO_PARTS = Path(__file__).parent / "data" / "two_parts.pte"
 """What ExecuTorch 1.5.1 makes of `TwoParts` without our forms: 5 KB."""
@@ -32,6 +34,27 @@ class TwoParts(nn.Module):
         return self.last(self.up(self.first(x)))
 
 
+class Kept(Worker):
+    """A worker of ExecuTorch's Python that several tests share: a `with` block neither starts nor ends it."""
+
+    def __init__(self, module: str) -> None:
+        self._own = start(module)
+        self._own.__enter__()
+        self.folder = self._own.folder
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def ask(self, request: Any, seconds: float | None = None) -> Any:
+        return self._own.ask(request, seconds)
+
+    def end(self) -> None:
+        self._own.__exit__(None, None, None)
+
+
 class Lowered:
     """A net of one input as a .pte file.
 
@@ -40,23 +63,45 @@ class Lowered:
         shape: Of the input, with the batch.
         folder: Where to write.
         dtype: Of the input, as the file takes it.
+        in_forms: Whether steps are written as XNNPACK takes them.
+        worker: Runs the file; a process of its own without.
     """
 
-    def __init__(self, model: nn.Module, shape: tuple[int, ...], folder: Path, dtype: str = "float32") -> None:
-        self.model, self.path, shapes = model.eval(), folder / "net.pte", {"input": shape}
-        graph = trace(self.model, {"input": torch.zeros(shape)})
-        program = program_of(graph, shapes, ("input",) if dtype == "uint8" else ())
-        facts = {"inputs": ["input"], "outputs": output_names(graph, shapes)}
-        self.outside = lower(program, self.path, folder, facts)
+    def __init__(
+        self,
+        model: nn.Module,
+        shape: tuple[int, ...],
+        folder: Path,
+        dtype: str = "float32",
+        in_forms: bool = True,
+        worker: Worker | None = None,
+    ) -> None:
+        self.model, self.path, self.worker = model.eval(), folder / "net.pte", worker
+        program, names = program_in_forms(model, shape, dtype) if in_forms else (plain(model, shape), ["output"])
+        self.outside = lower(program, self.path, folder, {"inputs": ["input"], "outputs": names})
 
-    def run(self, inputs: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        """Return what the file gives."""
-        return ExecuTorchRuntime(self.path).run({"input": inputs})
+    def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what the file gives, of one output."""
+        (given,) = ExecuTorchRuntime(self.path, self.worker).run({"input": inputs}).values()
+        return given
 
     def distance(self, inputs: NDArray[Any]) -> float:
-        """Return the largest distance of the file's outputs from the net's in float64, over the largest output."""
+        """Return the largest distance of the file's output from the net's in float64, over the largest output."""
         with torch.no_grad():
             exact = self.model.double()(torch.from_numpy(inputs).double()).numpy()
         self.model.float()
-        (given,) = self.run(inputs).values()
-        return float(np.abs(given - exact).max() / np.abs(exact).max())
+        return float(np.abs(self.run(inputs) - exact).max() / np.abs(exact).max())
+
+
+def program_in_forms(
+    model: nn.Module, shape: tuple[int, ...], dtype: str = "float32"
+) -> tuple[ExportedProgram, list[str]]:
+    """Return a net's program as an export writes it, and the names of its outputs."""
+    graph, shapes = trace(model.eval(), {"input": torch.zeros(shape)}), {"input": shape}
+    return program_of(graph, shapes, ("input",) if dtype == "uint8" else ()), output_names(graph, shapes)
+
+
+def plain(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
+    """Return a net's program as torch writes it."""
+    with torch.no_grad():
+        return torch.export.export(model.eval(), (torch.zeros(shape),))

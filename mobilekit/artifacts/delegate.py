@@ -32,6 +32,8 @@ class UndelegatedOp(Jsonable):
     reason: str
     module: str | None = field(default=None, metadata=ABSENT_IF_NONE)
     """Of a file for ExecuTorch: path of the module in the PyTorch model, where that is known."""
+    help: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Of a file for ExecuTorch: what lets XNNPACK take it, where something is known."""
 
 
 @dataclass(frozen=True)

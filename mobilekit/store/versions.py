@@ -33,6 +33,7 @@ BUNDLE_ROOMS = (
     "jobs/given.py",
     "jobs/measure.py",
     "jobs/source.py",
+    "jobs/target_files.py",
     "jobs/target_gates.py",
 )
 # The same for one ONNX or TFLite file of a given graph: the conversion, and the code of the modules that are in a graph

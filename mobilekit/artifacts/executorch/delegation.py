@@ -12,6 +12,24 @@ from mobilekit.errors import ToolError
 from mobilekit.store.bundle import OUTSIDE
 from mobilekit.store.stages import stage_of_file
 
+_FORMED = frozenset(
+    (
+        *("alias_copy", "as_strided_copy", "avg_pool2d", "cat", "clone", "constant_pad_nd", "expand_copy", "full"),
+        *("mean", "native_layer_norm", "select_copy", "slice_copy", "_softmax", "split_copy", "split_with_sizes_copy"),
+        *("squeeze_copy", "sum", "unsqueeze_copy", "upsample_nearest2d"),
+    )
+)
+"""Ops, as ExecuTorch names them, that an export of mobilekit writes in other forms wherever it can."""
+_BY_EXPORT = "an export by mobilekit, --precision pte-float32, writes it in a form that is taken"
+_HELP = {
+    "_to_dim_order_copy": "with `input: {dtype: float32}` in the recipe the file takes numbers",
+    "avg_pool2d": "with ceil_mode=False no window reaches past the padding",
+    "max_pool2d_with_indices": "a stride that is no longer than the window, and no indices, are taken",
+    "native_group_norm": "a batch norm is folded into the convolution before it",
+    "slice_copy": "a step of 1 is taken",
+    "upsample_nearest2d": "a whole factor is taken",
+}
+"""What lets XNNPACK take the ops that our forms leave."""
 _AGAIN = "Export the bundle again, or inspect a copy of the file."
 
 
@@ -37,15 +55,15 @@ def describe_parts(path: Path, found: PTE) -> Delegation:
         partitions=len(found.parts),
         delegated=inside,
         total=inside + len(found.outside),
-        undelegated=tuple(_undelegated(number, each) for number, each in enumerate(told)),
+        undelegated=tuple(_undelegated(number, each, bool(found.facts)) for number, each in enumerate(told)),
     )
 
 
-def _undelegated(number: int, told: dict[str, str]) -> UndelegatedOp:
+def _undelegated(number: int, told: dict[str, str], is_ours: bool) -> UndelegatedOp:
     op, module, reason = told["op"], told.get("module") or None, told.get("reason", "")
-    return UndelegatedOp(
-        op, f"step {number}", reason or f"XNNPACK's partitioner of ExecuTorch takes no {op}", module=module
-    )
+    told_reason = reason or f"XNNPACK's partitioner of ExecuTorch takes no {op}"
+    help_text = _HELP.get(op) if is_ours or op not in _FORMED else _BY_EXPORT
+    return UndelegatedOp(op, f"step {number}", told_reason, module, help_text)
 
 
 def _told(path: Path) -> list[dict[str, str]]:

@@ -133,11 +133,13 @@ def _delegate_lines(delegate: Delegation, runtime: str) -> Iterator[str]:
         yield f"{delegate.name} runs {delegate.delegated} of {delegate.total} ops in {parts}."
     kinds = Counter((each.op, each.reason) for each in delegate.undelegated)
     for (op, reason), number in kinds.most_common():
-        modules = dict.fromkeys(each.module for each in delegate.undelegated if (each.op, each.reason) == (op, reason))
-        yield f"  not delegated: {number} {op} ({reason})" + _modules([each for each in modules if each])
+        same = [each for each in delegate.undelegated if (each.op, each.reason) == (op, reason)]
+        modules = dict.fromkeys(each.module for each in same if each.module)
+        help_text = f"; {same[0].help}" if same[0].help else ""
+        yield f"  not delegated: {number} {op} ({reason}){_modules([*modules])}{help_text}"
 
 
-def _modules(paths: Sequence[str]) -> str:
+def _modules(paths: list[str]) -> str:
     """Return of which modules ops are, the first ones."""
     more = ", ..." if len(paths) > _SHOWN else ""
     return f" in {', '.join(paths[:_SHOWN])}{more}" if paths else ""

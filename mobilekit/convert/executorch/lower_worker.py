@@ -33,11 +33,19 @@ class _Reasons(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.found: dict[str, str] = {}
+        self.of_kind: dict[str, set[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note a reason; the object that is logged is used again for the next one."""
         if isinstance(record.msg, WhyNoPartition) and record.msg.node is not None:
-            self.found[record.msg.node.name] = str(record.msg.reason)
+            node, reason = record.msg.node, str(record.msg.reason)
+            self.found[node.name] = reason
+            self.of_kind.setdefault(_kind(node), set()).add(reason)
+
+    def of(self, node: torch.fx.Node) -> str:
+        """Return why a node was left; of one that was renamed since, the one reason that nodes of its kind have."""
+        known = self.of_kind.get(_kind(node), set())
+        return self.found.get(node.name) or (next(iter(known)) if len(known) == 1 else "")
 
 
 def lower(request: dict[str, Any]) -> dict[str, Any]:
@@ -73,13 +81,14 @@ def _is_step(node: torch.fx.Node) -> bool:
 
 def _told(node: torch.fx.Node, reasons: _Reasons) -> dict[str, str]:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return {"op": _kind(node), "module": str(stack[-1][0]) if stack else "", "reason": reasons.of(node)}
+
+
+def _kind(node: torch.fx.Node) -> str:
+    """Return the name of a node's operator, such as `cat`."""
     schema = getattr(node.target, "_schema", None)
     name = schema.name if schema is not None else getattr(node.target, "__name__", str(node.target))
-    return {
-        "op": name.rpartition("::")[2],
-        "module": str(stack[-1][0]) if stack else "",
-        "reason": reasons.found.get(node.name, ""),
-    }
+    return str(name).rpartition("::")[2]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
+from mobilekit.convert.executorch.forms import in_forms
 from mobilekit.convert.flat import flat
 from mobilekit.errors import ToolError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
@@ -18,7 +19,7 @@ aten = torch.ops.aten
 
 
 def program_of(model: GraphModule, shapes: Shapes, bytes_of: Collection[str] = ()) -> ExportedProgram:
-    """Return the program of a graph.
+    """Return the program of a graph, in the forms that XNNPACK takes.
 
     Args:
         model: float32, in evaluation mode.
@@ -34,7 +35,10 @@ def program_of(model: GraphModule, shapes: Shapes, bytes_of: Collection[str] = (
     given = tuple(examples[name].to(torch.uint8) if name in bytes_of else examples[name] for name in names)
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(graph, given, strict=False)
+            program = torch.export.export(graph, given, strict=False)
+        return in_forms(program, given)
+    except ToolError:
+        raise
     except Exception as error:  # anything may go wrong in the exporter
         raise ToolError(f"torch.export failed: {first_line(error)}.") from error
 

@@ -48,7 +48,7 @@ def test_a_bundle_says_module_and_reason(path: Path, cli: Cli) -> None:
     assert [(each.module, each.reason) for each in delegate.undelegated] == [("up", "it has no kernel")]
     done = cli("inspect", path, "--ops")
     assert "XNNPACK runs 6 of 7 ops in 2 partitions." in done.stdout
-    assert "  not delegated: 1 upsample_nearest2d (it has no kernel) in up\n" in done.stdout
+    assert "  not delegated: 1 upsample_nearest2d (it has no kernel) in up; a whole factor is taken\n" in done.stdout
     assert [line.split()[1] for line in done.stdout.splitlines()[-3:]] == [
         "XnnpackBackend",
         TOLD["op"],
@@ -56,6 +56,16 @@ def test_a_bundle_says_module_and_reason(path: Path, cli: Cli) -> None:
     ]
     (told,) = json.loads(cli("inspect", path, "--json").stdout)["delegate"]["undelegated"]
     assert told["module"] == "up"
+
+
+def test_of_a_file_from_elsewhere_an_export_is_advised(tmp_path: Path) -> None:
+    path = tmp_path / "net.pte"
+    path.write_bytes(TWO_PARTS.read_bytes().replace(b'{"inputs": ["input"], "outputs": ["map"]}', b"{}" + b" " * 39))
+    delegate = inspect(path).delegate
+    assert delegate
+    assert [each.help for each in delegate.undelegated] == [
+        "an export by mobilekit, --precision pte-float32, writes it in a form that is taken"
+    ]
 
 
 def test_what_a_bundle_says_of_another_file_is_left_aside(path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Forms of steps that sum, multiply and bound."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from mobilekit.convert.executorch.graph import Writer, given, is_float, shape_of
+
+aten = torch.ops.aten
+CLAMPS = (aten.relu.default, aten.relu6.default, aten.hardtanh.default, aten.clamp.default)
+_CUBIC = 0.044715
+"""Of GELU's tanh form: arXiv 1606.08415, equation 2."""
+
+
+def sum_of(writer: Writer, node: Node) -> Node | None:
+    """Return a sum as a linear map by ones."""
+    return _summed(writer, node, 1.0)
+
+
+def mean(writer: Writer, node: Node) -> Node | None:
+    """Return a mean over a map's height and width with these axes kept, as XNNPACK has it, and others as sums."""
+    arguments = given(node)
+    source, axes = arguments["self"], _axes(node)
+    if arguments["dtype"] is not None or not is_float(node):
+        return None
+    if len(shape_of(source)) == 4 and axes == [2, 3]:
+        if arguments["keepdim"]:
+            return None
+        return writer.view(writer.call(aten.mean.dim, source, [2, 3], True), *shape_of(node))
+    return _summed(writer, node, 1 / math.prod(shape_of(source)[axis] for axis in axes))
+
+
+def _axes(node: Node) -> list[int]:
+    arguments = given(node)
+    rank = len(shape_of(arguments["self"]))
+    return sorted(axis % rank for axis in arguments["dim"] or range(rank))
+
+
+def _summed(writer: Writer, node: Node, weight: float) -> Node | None:
+    arguments = given(node)
+    source = arguments["self"]
+    if arguments["dtype"] is not None or not is_float(node) or not is_float(source):
+        return None
+    axes, shape = _axes(node), shape_of(source)
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    if [*kept, *axes] != [*range(len(shape))]:
+        source = writer.call(aten.permute.default, source, [*kept, *axes])
+    count = math.prod(shape[axis] for axis in axes)
+    rows = writer.view(source, math.prod(shape) // count, count)
+    return writer.view(_weighted(writer, rows, weight), *shape_of(node))
+
+
+def _weighted(writer: Writer, rows: Node, weight: float) -> Node:
+    """Return the sum of each row, (rows, 1), times a weight."""
+    ones = writer.constant(torch.ones(1, shape_of(rows)[1]))
+    total = writer.call(aten.linear.default, rows, ones)
+    return total if weight == 1 else writer.call(aten.mul.Tensor, total, weight)
+
+
+def matmul(writer: Writer, node: Node) -> Node | None:
+    """Return a product of two stacks of matrices without the broadcasts that PyTorch puts before it."""
+    left, right = node.args
+    assert isinstance(left, Node)
+    assert isinstance(right, Node)
+    one, other = shape_of(left), shape_of(right)
+    if len(one) < 4 or len(one) != len(other) or one[:-2] != other[:-2]:
+        return None
+    count = math.prod(one[:-2])
+    flat = writer.view(left, count, *one[-2:]), writer.view(right, count, *other[-2:])
+    return writer.view(writer.call(aten.bmm.default, *flat), *shape_of(node))
+
+
+def layer_norm(writer: Writer, node: Node) -> Node | None:
+    """Return a layer norm as its formula, with means as linear maps."""
+    arguments = given(node)
+    source, sizes = arguments["input"], arguments["normalized_shape"]
+    shape, count = shape_of(source), math.prod(sizes)
+    rows = writer.view(source, math.prod(shape) // count, count)
+    centered = writer.call(aten.sub.Tensor, rows, _weighted(writer, rows, 1 / count))
+    variance = _weighted(writer, writer.call(aten.mul.Tensor, centered, centered), 1 / count)
+    scale = writer.call(aten.rsqrt.default, writer.call(aten.add.Tensor, variance, arguments["eps"]))
+    made = writer.view(writer.call(aten.mul.Tensor, centered, scale), *shape)
+    if arguments["weight"] is not None:
+        made = writer.call(aten.mul.Tensor, made, arguments["weight"])
+    return made if arguments["bias"] is None else writer.call(aten.add.Tensor, made, arguments["bias"])
+
+
+def softmax(writer: Writer, node: Node) -> Node | None:
+    """Return a softmax as one over the rows of a matrix.
+
+    XNNPACK's is over the last axis, and ExecuTorch 1.5 gives it maps with the channels last: it sums over them then.
+    """
+    source, axis = node.args[:2]
+    assert isinstance(source, Node)
+    assert isinstance(axis, int)
+    shape = shape_of(source)
+    rank, axis = len(shape), axis % len(shape)
+    if (rank < 3 and axis == rank - 1) or given(node)["dtype"] is not None:
+        return None
+    order = [*range(rank)]
+    order[axis], order[-1] = order[-1], order[axis]
+    moved = source if axis == rank - 1 else writer.call(aten.permute.default, source, order)
+    rows = writer.view(moved, math.prod(shape) // shape[axis], shape[axis])
+    made = writer.view(writer.call(aten.softmax.int, rows, -1), *(shape[each] for each in order))
+    return made if axis == rank - 1 else writer.call(aten.permute.default, made, order)
+
+
+def float_number(writer: Writer, node: Node) -> Node | None:
+    """Return arithmetic with a whole number as one with a float, and a sum with a factor as a product and a sum.
+
+    ExecuTorch makes a tensor of integers of a whole number, and converts it in each run.
+    """
+    arguments = given(node)
+    left, right, alpha = arguments["self"], arguments["other"], arguments.get("alpha", 1)
+    is_whole = isinstance(right, int)
+    if not is_float(node) or (alpha == 1 and not is_whole):
+        return None
+    if isinstance(right, Node):
+        return writer.call(node.target, left, writer.call(aten.mul.Tensor, right, float(alpha)))
+    return writer.call(node.target, left, float(right) * alpha)
+
+
+def gelu(writer: Writer, node: Node) -> Node | None:
+    """Return GELU's tanh form as its formula: ExecuTorch 1.5 computes GELU itself in its place."""
+    x = node.args[0]
+    if given(node)["approximate"] != "tanh":
+        return None
+    cube = writer.call(aten.mul.Tensor, writer.call(aten.mul.Tensor, writer.call(aten.mul.Tensor, x, x), x), _CUBIC)
+    inner = writer.call(aten.mul.Tensor, writer.call(aten.add.Tensor, x, cube), math.sqrt(2 / math.pi))
+    bounded = writer.call(aten.add.Tensor, writer.call(aten.tanh.default, inner), 1.0)
+    return writer.call(aten.mul.Tensor, writer.call(aten.mul.Tensor, x, 0.5), bounded)
+
+
+def one_clamp(writer: Writer, node: Node) -> Node | None:
+    """Return two clamps one after another as one.
+
+    ExecuTorch 1.5 fuses both into the step before them, and forgets the first. Clamps rise: the two together are a
+    clamp between what they make of minus and plus infinity.
+    """
+    first = node.args[0]
+    if not isinstance(first, Node) or first.target not in CLAMPS or len(first.users) > 1 or not is_float(node):
+        return None
+    (low, high), bounds = _bounds(first), _bounds(node)
+    together = [min(max(end, bounds[0]), bounds[1]) for end in (low, high)]
+    if together == [0.0, math.inf]:
+        return writer.call(aten.relu.default, first.args[0])
+    if math.inf in together or -math.inf in together:
+        return writer.call(
+            aten.clamp.default, first.args[0], *(each if math.isfinite(each) else None for each in together)
+        )
+    return writer.call(aten.hardtanh.default, first.args[0], *together)
+
+
+def _bounds(node: Node) -> tuple[float, float]:
+    arguments: dict[str, Any] = given(node)
+    if node.target is aten.hardtanh.default:
+        return float(arguments["min_val"]), float(arguments["max_val"])
+    if node.target is aten.clamp.default:
+        low, high = arguments["min"], arguments["max"]
+        return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    return 0.0, math.inf if node.target is aten.relu.default else 6.0
