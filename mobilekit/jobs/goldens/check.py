@@ -109,7 +109,14 @@ def check_goldens(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         hint = "`--runtime litert` runs all .tflite files, and `--runtime onnxruntime` all .onnx."
         raise ToolError(f"{runtime} runs none of the files: {reasons}.", hint)
+    if precisions is None:
+        skipped |= {file.file: _elsewhere(suffix) for file in goldens.files if file not in files}
     return Replayed(runtime, place, tuple(rows), skipped)
+
+
+def _elsewhere(suffix: str) -> str:
+    """Return what replays the files that a runtime of files with this suffix does not."""
+    return f"it is run by `--runtime {'litert' if suffix == '.onnx' else 'onnxruntime'}`"
 
 
 def _chosen(goldens: Goldens, suffix: str, precisions: Sequence[str] | None) -> list[GoldenFile]:

@@ -137,6 +137,9 @@ def test_a_replay_is_right(cli: Cli, goldens: Path, runtime: str) -> None:
     check("goldens-check", content)
     assert len(content["rows"]) == 3 * (4 if runtime == "litert" else 1)
     assert {row["largest"] for row in content["rows"]} == {0}
+    other = "onnxruntime" if runtime == "litert" else "litert"
+    assert set(content["skipped"].values()) == {f"it is run by `--runtime {other}`"}
+    assert ("model.onnx" in content["skipped"]) == (runtime == "litert")
 
 
 @pytest.mark.parametrize("file", ["model.float32.tflite", "model.int8.tflite"])
