@@ -33,6 +33,7 @@ COMMANDS = (
     "tune",
     "recover",
     "sweep",
+    "worker",
     "doctor",
     "setup-executorch",
     "inspect",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilekit.errors import FullDiskError, MobilekitError
+from mobilekit.errors import DeviceError, FullDiskError, MobilekitError
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 from mobilekit.store.bundle import Bundle, open_bundle
 from mobilekit.store.worker_loop import serve
@@ -16,6 +17,10 @@ from mobilekit.sweep.cell import BENCH, DIFF, EXPORT, Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import model_in, recipe_in
 from mobilekit.sweep.machine import alone, beside_others
+
+if TYPE_CHECKING:
+    from mobilekit.bench.devices.base import Device
+    from mobilekit.bench.result import BenchResult
 
 
 @dataclass(frozen=True)
@@ -106,24 +111,54 @@ def _bench(job: _Job) -> dict[str, Any]:
 def _timed(job: _Job) -> dict[str, Any]:
     from mobilekit.bench.artifacts import find_artifacts
     from mobilekit.bench.bench import BenchRequest, bench
-    from mobilekit.bench.devices.lock import DeviceBusyError
-    from mobilekit.bench.devices.select import find_devices
     from mobilekit.bench.engine import RunSettings
     from mobilekit.bench.gates import as_baseline
 
     cell, timing = job.cell, job.cell.bench
-    kind, _, place = str(cell.device).partition(":")
-    word = f"{kind}:{job.base / place}" if kind == "replay" else str(cell.device)
     settings = RunSettings(cell.threads, timing["runs"], timing["warmup_runs"], timing["max_seconds"])
-    request = BenchRequest(tuple(find_artifacts([job.bundle.path])), settings, timing["rounds"], timing["seed"])
-    while True:
-        try:
-            [device] = find_devices(word).devices
-            result = bench(device, request)
-            break
-        except DeviceBusyError:  # somebody benches by hand
-            time.sleep(1)
+    artifacts = tuple(find_artifacts([job.bundle.path]))
+    binary = _binary(timing.get("benchmark_binary"), job.base)
+    request = BenchRequest(artifacts, settings, timing["rounds"], timing["seed"], binary)
+    result = _first_free(_words_of(str(cell.device), job.base), lambda word: bench(_device(word), request))
     return {"bench": result.to_json(), "baseline": as_baseline(result).model_dump(mode="json")}
+
+
+def _binary(given: str | None, base: Path) -> str | None:
+    """Return a benchmark_model as `bench --benchmark-binary` takes it: a file beside the sweep's, or a version."""
+    return str(base / given) if given and (base / given).is_file() else given
+
+
+def _words_of(device: str, base: Path) -> list[str]:
+    """Return the words of `bench --device` that a cell's device stands for: a model's is each phone of it."""
+    kind, _, place = device.partition(":")
+    if kind == "replay":
+        return [f"replay:{base / place}"]
+    if kind != "phone":
+        return [device]
+    from mobilekit.sweep.worker import find_phones
+
+    phones = [f"adb:{phone.serial}" for phone in find_phones("all") if phone.model == place]
+    if not phones:
+        raise DeviceError(f"adb sees no phone that calls itself {place}.", "`mobilekit devices` lists what it sees.")
+    return phones
+
+
+def _device(word: str) -> Device:
+    from mobilekit.bench.devices.select import find_devices
+
+    [device] = find_devices(word).devices
+    return device
+
+
+def _first_free(words: Sequence[str], run: Callable[[str], BenchResult]) -> BenchResult:
+    """Return what runs on the first device that nobody else uses, and wait until there is one."""
+    from mobilekit.bench.devices.lock import DeviceBusyError
+
+    while True:
+        for word in words:
+            with suppress(DeviceBusyError):
+                return run(word)
+        time.sleep(1)
 
 
 if __name__ == "__main__":

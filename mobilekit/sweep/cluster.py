@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 STEP_BYTES = 2 * 2**30
 """What a conversion needs: of the models of the zoo, a process of one core stays below it."""
+STEP = "step"
+"""What of a worker a step takes that works on its cores, where the worker announces any."""
+PHONE = "phone:"
+"""Before the serial number or model of a phone: what of a worker a bench on that takes."""
 NEEDED = ("distributed", "pyarrow", "cryptography")
 _SETTINGS = {
     # Whoever submits decides on another try: dask would count a death against all that its worker was given.
@@ -50,6 +54,14 @@ def check_installed() -> None:
         )
 
 
+def be_quiet() -> None:
+    """Keep dask from telling what it does: a worker that dies is told in a line of ours."""
+    import distributed
+
+    for name in (distributed.__name__, "distributed.nanny", "distributed.scheduler", "distributed.core", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def workers_here() -> int:
     """Return how many steps may run at once on this machine: as cores and memory allow, and one at least."""
     import psutil
@@ -69,14 +81,19 @@ class Cluster:
     wanted: int
     """How many processes of its own it has."""
 
+    resources: frozenset[str] = frozenset()
+    """What its workers announced when they were last looked at."""
+
     def width(self) -> int:
         """Return how many steps run at once; 0 where no worker is there, or the scheduler does not answer."""
         if self.own is not None:
             return self.wanted
         try:
-            return sum(map(int, self.client.nthreads().values()))
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         except Exception:  # what dask raises of a lost scheduler, which `check` tells
             return 0
+        self.resources = frozenset(name for worker in workers for name, room in worker["resources"].items() if room)
+        return sum(int(worker["nthreads"]) for worker in workers)
 
     def check(self) -> None:
         """See that the cluster lives, and start processes anew that were lost for good.
@@ -115,8 +132,7 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
     import dask
     from distributed import Client, LocalCluster
 
-    for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.core", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    be_quiet()
     with dask.config.set({**_SETTINGS, **more}):
         if scheduler is not None:
             try:

@@ -147,9 +147,11 @@ def _check_device(word: str) -> None:
     Raises:
         UsageError: It is such a word.
     """
-    kinds = ("local", "adb", "replay")
+    kinds = ("local", "adb", "phone:MODEL", "replay:DIR")
     name, colon, rest = word.partition(":")
-    if name not in kinds or bool(colon) != bool(rest) or (name == "local" and rest) or (name == "replay" and not rest):
+    if (name not in ("local", "adb", "phone", "replay") or bool(colon) != bool(rest)) or (
+        (name == "local" and rest) or (name in ("phone", "replay") and not rest)
+    ):
         raise UsageError(f"There is no device {word!r} for a sweep.", f"Known: {', '.join(kinds)}.")
     if rest == "all":
         raise UsageError(f"{word} is several devices.", "Name each: adb:SERIAL.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.sweep.cell import BENCH, Cell
-from mobilekit.sweep.cluster import Cluster
+from mobilekit.sweep.cluster import PHONE, STEP, Cluster
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.results import rows_of
 from mobilekit.sweep.rows import write_rows
@@ -25,6 +25,8 @@ WINDOW = 4
 need no more memory than tens."""
 _LOOK_SECONDS = 2.0
 """How often the cluster is looked after while nothing ends."""
+_FETCH_SECONDS = 10.0
+"""A result that takes longer to fetch lies on a worker that died: its step is submitted again, and is done by then."""
 
 
 @dataclass
@@ -113,12 +115,19 @@ class _Run:
                     key=self._key(cell, step),
                     pure=False,
                     retries=0,
+                    resources=self._resources(cell, step),
                     # Cells that were begun come to their end first. But a local bench keeps the whole machine waiting:
                     # it comes when nothing else of the cells at work is to be done.
                     priority=-1 if step == BENCH and cell.device == "local" else place,
                 )
             )
         return _Chain(cell, futures)
+
+    def _resources(self, cell: Cell, step: str) -> dict[str, float] | None:
+        """Return what a step needs of its worker, where workers announce such things; see `sweep.worker`."""
+        phone = PHONE + str(cell.device).partition(":")[2] if step == BENCH else ""
+        wanted = phone if phone in self._cluster.resources else STEP
+        return {wanted: 1} if wanted in self._cluster.resources else None
 
     def _key(self, cell: Cell, step: str) -> str:
         """Return the name of a step's task: the same for cells that share the step, and another at each try."""
@@ -162,7 +171,7 @@ class _Run:
     def _result(self, future: Future) -> Ended | None:
         """Return what a step gave; None where its worker died before it could be fetched."""
         try:
-            ended: Ended = future.result(timeout=60)
+            ended: Ended = future.result(timeout=_FETCH_SECONDS)
         except Exception as error:  # whatever dask makes of a lost worker
             self._cluster.check()
             if _is_dasks(error):
@@ -175,7 +184,7 @@ class _Run:
         self._cluster.check()
         cell, future = chain.cell, chain.futures[chain.told]
         step = cell.steps[chain.told]
-        error = future.exception(timeout=60) if future.status == "error" else None
+        error = future.exception(timeout=_FETCH_SECONDS) if future.status == "error" else None
         if error is not None and not _is_dasks(error):
             ended = Ended(step, f"{type(error).__name__}: {error}", "This is a fault of mobilekit: report it.")
             self._close(cell, ended)

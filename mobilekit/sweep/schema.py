@@ -35,7 +35,9 @@ class Axes(Part):
         None, description="Whose compilers are asked about each file, such as cpu and gpu; nobody's without."
     )
     devices: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description="Where each file is timed: local, adb:SERIAL or replay:DIR; nowhere without."
+        None,
+        description="Where each file is timed: local, adb:SERIAL, phone:MODEL for any that calls itself so, or "
+        "replay:DIR; nowhere without.",
     )
     threads: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1)] | None = Field(
         None, description="Threads of the runtime where files are timed; 1 without."
@@ -57,6 +59,9 @@ class Timing(Part):
     runs: Annotated[int, Field(ge=1, le=10000)] = Field(20, description="Inferences of a run.")
     warmup_runs: Annotated[int, Field(ge=0, le=10000)] = Field(3, description="Inferences before those that count.")
     max_seconds: Annotated[float, Field(gt=0, le=600)] = Field(5, description="Of a run.")
+    benchmark_binary: str | None = Field(
+        None, description="A benchmark_model beside the sweep's file, or the version of one to download."
+    )
     seed: int = Field(0, description="Of the order in which files run.")
 
 

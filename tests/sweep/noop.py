@@ -42,6 +42,8 @@ def step(task: Task) -> dict[str, Any]:
         if model.startswith("gate-"):
             while not (Path(task.folder) / "open").exists():
                 time.sleep(0.02)
+        if model.startswith("slow-"):
+            time.sleep(0.2)
         if model == "fails":
             raise StepError("the phone is on fire", "Put it out.")
         if model == "raises":

@@ -1,0 +1,127 @@
+"""A worker of a cluster, and the phones at its machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilekit.errors import DeviceError
+from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.folder import SweepFolder
+from mobilekit.sweep.schema import Timing
+from mobilekit.sweep.worker import Phone, find_phones, resources_of
+from tests.cli.test_schema import OLD_BUNDLE
+from tests.conftest import ROOT
+from tests.fake_device import FakeDevice, fake_benchmark_model
+
+pytest.importorskip("distributed")
+pytest.importorskip("pyarrow")
+
+from mobilekit.sweep.cluster import Cluster, open_cluster
+from mobilekit.sweep.rows import read_rows
+from mobilekit.sweep.run import run_cells
+from mobilekit.sweep.steps import in_child
+from tests.sweep.noop import lines, step
+
+pytestmark = pytest.mark.slow  # processes are started
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
+    with FakeDevice(tmp_path_factory.mktemp("device") / "root") as fake, pytest.MonkeyPatch.context() as patch:
+        for name, value in fake.environment.items():
+            patch.setenv(name, value)
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield fake
+
+
+@contextmanager
+def work_for(address: str) -> Iterator[str]:
+    """Start the command, and give what it announces."""
+    command = [sys.executable, "-m", "mobilekit", "worker", address, "--phones", "all", "--steps", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr
+        try:
+            yield process.stderr.readline().strip()
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(phone: FakeDevice) -> Iterator[Cluster]:
+    """A scheduler, and one machine with a phone."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, dashboard_address=":0") as scheduler:
+        address = scheduler.scheduler_address
+        with work_for(address) as said:
+            assert said == f"at work for {address}: step 1, phone:{phone.serial} 1, phone:Pinecone 8 1"
+            with open_cluster(address) as found:
+                yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    made = SweepFolder(tmp_path / "sweep")
+    made.begin({}, resume=False)
+    return made
+
+
+def test_phones_by_their_serials(phone: FakeDevice) -> None:
+    assert find_phones("") == []
+    assert find_phones("all") == find_phones(phone.serial) == [Phone(phone.serial, "Pinecone 8")]
+    with pytest.raises(DeviceError, match="adb sees no device XYZ"):
+        find_phones(f"{phone.serial},XYZ")
+
+
+def test_phones_of_one_model_are_counted() -> None:
+    phones = [Phone("A", "Pixel 6"), Phone("B", "Pixel 6"), Phone("C", "")]
+    assert resources_of(phones, 2) == {"step": 2, "phone:A": 1, "phone:B": 1, "phone:C": 1, "phone:Pixel 6": 2}
+
+
+def test_a_phone_runs_one_bench_at_a_time_and_benches_wait_for_no_core(
+    cluster: Cluster, folder: SweepFolder, phone: FakeDevice
+) -> None:
+    cells = [Cell(f"slow-{name}", precisions=("float32",), device=f"adb:{phone.serial}", diff=False) for name in "abcd"]
+    assert len(run_cells(cells, folder, "/", cluster, work=step).done) == 4
+    assert cluster.width() == 2
+    benches = [words[0] for words in lines(folder) if words[1] == "bench"]
+    assert benches == ["start", "end"] * 4
+    others = [(place, words[2]) for place, words in enumerate(lines(folder)) if words[:2] == ["end", "export"]]
+    last_bench = max(place for place, words in enumerate(lines(folder)) if words[1] == "bench")
+    assert max(place for place, _model in others) < last_bench - 2  # exports went on beside the first benches
+
+
+def exported(folder: SweepFolder, cell: Cell) -> Cell:
+    """Put a bundle where a cell's export would make it."""
+    shutil.copytree(OLD_BUNDLE, folder.bundle_of(cell))
+    place = folder.place_of(cell, "export")
+    place.folder.mkdir(parents=True)
+    place.write({"found": {}, "host": "here", "seconds": 1.0})
+    return cell
+
+
+def test_a_bench_on_a_phone_becomes_rows(cluster: Cluster, folder: SweepFolder, phone: FakeDevice) -> None:
+    precisions = tuple(json.loads((OLD_BUNDLE / "manifest.json").read_text())["precision"])
+    timing: dict[str, Any] = Timing(rounds=2, benchmark_binary=str(fake_benchmark_model())).model_dump()
+    first = Cell("ghostnet", precisions=precisions, device=f"adb:{phone.serial}", diff=False, bench=timing)
+    cells = [exported(folder, first), replace(first, device="phone:Pinecone 8"), replace(first, device="adb:XYZ")]
+    summary = run_cells(cells, folder, "/", cluster, work=in_child)
+    assert [(cell.device, ended.step) for cell, ended in summary.failed] == [("adb:XYZ", "bench")]
+    assert "adb sees no device XYZ" in str(summary.failed[0][1].why_not)
+    rows = read_rows(folder.rows)
+    good = [row for row in rows if row["status"] == "ok"]
+    assert {row["device"] for row in good} == {f"adb:{phone.serial}", "phone:Pinecone 8"}
+    assert {(row["device_model"], len(row["raw_ms"])) for row in good} == {("Pinecone 8", 2)}
+    assert {row["device"] for row in rows if row["status"] == "failed"} == {"adb:XYZ"}
