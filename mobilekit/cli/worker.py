@@ -14,9 +14,9 @@ def worker(
     phones: Annotated[
         str, typer.Option(metavar="SERIALS|all", help="Phones at this machine that run benches, separated by commas.")
     ] = "",
-    steps: Annotated[
+    slots: Annotated[
         int | None,
-        typer.Option(min=0, max=1024, help="Steps on the cores at once; as cores and memory allow without."),
+        typer.Option(min=0, max=1024, help="Steps that work on the cores at once; as cores and memory allow without."),
     ] = None,
 ) -> None:
     """Work for the sweeps of a dask cluster, with this machine's cores and the phones that are plugged in here.
@@ -24,10 +24,10 @@ def worker(
     A phone runs one bench at a time, and benches wait for a phone and not for a core. It ends with the scheduler. Who
     reaches the scheduler can run code here.
 
-    Examples: `mobilekit worker tcp://host:8786` · `mobilekit worker tcp://host:8786 --phones all --steps 0`
+    Examples: `mobilekit worker tcp://host:8786` · `mobilekit worker tcp://host:8786 --phones all --slots 0`
     """
     from mobilekit.sweep.cluster import check_installed
     from mobilekit.sweep.worker import find_phones, serve
 
     check_installed()
-    serve(address, find_phones(phones), steps, lambda announced: err.print(f"at work for {address}: {announced}"))
+    serve(address, find_phones(phones), slots, lambda announced: err.print(f"at work for {address}: {announced}"))

@@ -48,7 +48,7 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
 @contextmanager
 def work_for(address: str) -> Iterator[str]:
     """Start the command, and give what it announces."""
-    command = [sys.executable, "-m", "mobilekit", "worker", address, "--phones", "all", "--steps", "1"]
+    command = [sys.executable, "-m", "mobilekit", "worker", address, "--phones", "all", "--slots", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr
