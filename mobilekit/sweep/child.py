@@ -70,7 +70,11 @@ def _export(job: _Job) -> dict[str, Any]:
     recipe = replace(base, recipe=base.recipe.model_copy(update={"model_options": options}))
     loaded = adjust(recipe, cell.input_size, precision=cell.precisions)
     source = Source(model, loaded, weights, job.path(cell.calibration), job.path(cell.inputs))
-    exported = export(ExportRequest(source, job.folder.bundle_of(cell), jobs=1), Cache.default())
+    request = ExportRequest(source, job.folder.bundle_of(cell), jobs=1)
+    try:
+        exported = export(request, Cache.default())
+    except FileExistsError:  # the child of a worker that died came to its end all the same
+        exported = export(request, Cache.default())
     return {"from_cache": exported.from_cache, "recipe": loaded.name}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from mobilekit.errors import UsageError
+from mobilekit.store.bundle import refuse_inside_bundle
 from mobilekit.store.files import write_json
 from mobilekit.store.versions import tool_versions
 from mobilekit.sweep.cell import EXPORT, Cell
@@ -73,6 +74,7 @@ class SweepFolder:
         Raises:
             UsageError: Something else is there, or a sweep that nobody asked to go on with.
         """
+        refuse_inside_bundle(self.path)
         note = self.path / "sweep.json"
         versions = tool_versions()
         if not note.is_file():

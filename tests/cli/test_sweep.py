@@ -113,7 +113,7 @@ class TestWithDask:
         assert done.returncode == 1, done.stdout + done.stderr
         assert "2 cells ran, 1 failed:" in done.stdout
         told = done.stderr.splitlines()
-        assert sum(": bench, " in line for line in told) == 1
+        assert sum(": bench took " in line for line in told) == 1
         assert sum("faulty.py:make" in line and "export failed" in line for line in told) == 1
         rows = read_rows(out / "rows")
         failed = [each for each in rows if each["model"] == "faulty.py:make"]
