@@ -15,8 +15,8 @@ from benchmarks.peers.conversions import Cost, run
 from mobilekit.models.analysis.macs import count_macs, count_params
 from mobilekit.models.registry import find_model
 from mobilekit.recipes.load import recipe_for
-from mobilekit.store.bundle import REFERENCE
 from mobilekit.store.files import sha256_of_json, write_json
+from mobilekit.store.stages import Stage
 from mobilekit.store.versions import source_digest, tool_versions
 
 WORK = environments.FOLDER / "growth"
@@ -90,7 +90,7 @@ def convert(point: Point) -> None:
     np.save(point.folder / "calibration.npy", np.zeros((1, 3, 1, 1), np.float32))  # float32 needs none
     network = {
         "model": point.model,
-        "weights": str(point.folder / "bundle" / REFERENCE),
+        "weights": str(point.folder / "bundle" / Stage.REFERENCE.file),
         "size": point.size,
         "calibration": str(point.folder / "calibration.npy"),
     }

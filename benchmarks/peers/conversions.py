@@ -101,7 +101,7 @@ def convert_all(models: tuple[str, ...], again: bool) -> None:
         for tool in PEERS:
             for precision in PRECISIONS:
                 job = Job(model, precision, shared_folder(model))
-                convert(tool, job, _key(tool, job))
+                convert(tool, job, key_of(tool, job))
 
 
 def pointwise() -> Path:
@@ -129,7 +129,7 @@ def _convert(tool: Tool, job: Job, key: str, folder: Path) -> None:
     _renew(folder)
     cost = run(tool.commands(job), folder)
     if tool is OURS and job.precision == "float32":
-        _prepare(folder / "bundle", job)
+        prepare(folder / "bundle", job)
     file = folder / tool.files[job.precision]
     record: dict[str, Any] = {"key": key, "tool": tool.name, "model": job.model, "precision": job.precision}
     record |= {
@@ -145,7 +145,8 @@ def _convert(tool: Tool, job: Job, key: str, folder: Path) -> None:
     print(f"  {record.get('why_not') or record['metrics']}", flush=True)
 
 
-def _prepare(bundle: Path, job: Job) -> None:
+def prepare(bundle: Path, job: Job) -> None:
+    """Write what all tools take of a bundle of our own."""
     _renew(job.shared)
     _must(run([tools.request("prepare", environments.OWN, "convert", {"bundle": str(bundle)})], job.shared))
 
@@ -195,7 +196,7 @@ def _our_key(model: str, precision: str) -> str:
     )
 
 
-def _key(tool: Tool, job: Job) -> str:
+def key_of(tool: Tool, job: Job) -> str:
     """Return the digest of all that decides what a peer makes."""
     taken = ["weights.safetensors", "inputs.npy", *(["calibration.npy"] if job.precision == "int8" else [])]
     shared = {name: sha256_of(job.shared / name) for name in taken}

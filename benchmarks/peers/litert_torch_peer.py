@@ -17,8 +17,18 @@ def convert(model: str, weights: str, size: int, calibration: str, precision: st
     network = litert_torch.to_channel_last_io(load(model, weights), args=[0])
     converted = litert_torch.convert(network.eval(), (torch.zeros(1, size, size, 3),))
     converted.export("model.tflite")
+    if precision == "dynamic":
+        round_weights()
     if precision == "int8":
         quantize(np.load(calibration).transpose(0, 2, 3, 1))
+
+
+def round_weights() -> None:
+    """Write model.dynamic.tflite beside model.tflite."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    content = quantizer.Quantizer("model.tflite", recipe.dynamic_wi8_afp32()).quantize().quantized_model
+    Path("model.dynamic.tflite").write_bytes(content)
 
 
 def quantize(inputs: np.ndarray) -> None:

@@ -18,7 +18,8 @@ from mobilekit.models.registry import find_model
 from mobilekit.parity.ledger.limits import QUANTIZED_COSINE
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.bundle import REFERENCE, open_bundle
+from mobilekit.store.bundle import open_bundle
+from mobilekit.store.stages import Stage
 
 
 def convert(bundle: str) -> None:
@@ -29,7 +30,7 @@ def convert(bundle: str) -> None:
     opened = open_bundle(Path(bundle))
     recipe = Recipe.model_validate(opened.manifest["recipe"]["content"])
     model = opened.manifest["model"]["name"]
-    Path("weights.safetensors").write_bytes((opened.path / REFERENCE).read_bytes())
+    Path("weights.safetensors").write_bytes((opened.path / Stage.REFERENCE.file).read_bytes())
     inputs = evaluation_inputs(recipe).inputs["input"]
     np.save("inputs.npy", inputs)
     np.save("calibration.npy", calibration_inputs(recipe)["input"])

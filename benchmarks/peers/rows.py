@@ -75,7 +75,7 @@ def problem_of(record: Json, result: Json | None, facts: Json, float32: Json | N
         return f"wrong: max abs above {facts['max_abs']:.1e}"
     if float32 and "metrics" in float32 and float32["metrics"]["max_abs"] > facts["max_abs"]:
         return "wrong: so is its float32 file"
-    if record["precision"] == "int8" and metrics["cosine"] < facts["cosine"]:
+    if record["precision"] != "float32" and metrics["cosine"] < facts["cosine"]:
         return f"of no use: cosine below {facts['cosine']}"
     if result is None:
         return "not timed"

@@ -12,6 +12,7 @@ from benchmarks.peers.environments import OWN, python
 
 MODELS = ("ghostnetv2", "ghostnet", "efficientvit_b1", "shufflenet")
 PRECISIONS = ("float32", "int8")
+"""That are timed; `benchmarks/arm.py` counts `dynamic` as well, of those that have it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _onnx(job: Job) -> Command:
 
 def _onnx2tf(job: Job) -> list[Command]:
     command = [str(python(OWN).parent / "onnx2tf"), "-i", "model.onnx", "-o", "out", "-n"]
+    if job.precision == "dynamic":
+        command += ["-odrqt"]
     if job.precision == "int8":
         # The inputs are preprocessed already: a mean of 0 and a deviation of 1.
         unchanged = ["[[[[0, 0, 0]]]]", "[[[[1, 1, 1]]]]"]
@@ -109,7 +112,11 @@ PEERS = (
         OWN,
         "litert_peer",
         _onnx2tf,
-        {"float32": "out/model_float32.tflite", "int8": "out/model_full_integer_quant.tflite"},
+        {
+            "float32": "out/model_float32.tflite",
+            "dynamic": "out/model_dynamic_range_quant.tflite",
+            "int8": "out/model_full_integer_quant.tflite",
+        },
         ("onnx2tf", "torch"),
         ("onnx2tf_peer",),
     ),
@@ -118,7 +125,7 @@ PEERS = (
         "litert-torch",
         "litert_peer",
         _litert_torch,
-        {"float32": "model.tflite", "int8": "model.int8.tflite"},
+        {"float32": "model.tflite", "dynamic": "model.dynamic.tflite", "int8": "model.int8.tflite"},
         ("litert-torch", "ai-edge-quantizer", "torch"),
         ("litert_torch_peer",),
     ),
