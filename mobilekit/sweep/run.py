@@ -159,7 +159,7 @@ class _Run:
                 return chain
             if future.status != "finished":  # its worker died, or the scheduler lost it
                 return self._again(chain)
-            ended = self._result(future)
+            ended = self._result(chain.cell, chain.cell.steps[chain.told], future)
             if ended is None:
                 return self._again(chain)
             self._tell(chain.cell, ended)
@@ -171,8 +171,14 @@ class _Run:
                 return None
         return None
 
-    def _result(self, future: Future) -> Ended | None:
-        """Return what a step gave; None where its worker died before it could be fetched."""
+    def _result(self, cell: Cell, step: str, future: Future) -> Ended | None:
+        """Return how a step ended; None where its worker died before that could be fetched.
+
+        What was found lies on the disk, and need not be fetched: only why a step failed does.
+        """
+        found = self._folder.place_of(cell, step).read()
+        if found is not None:
+            return Ended(step, seconds=found["seconds"])
         try:
             ended: Ended = future.result(timeout=_FETCH_SECONDS)
         except Exception as error:  # whatever dask makes of a lost worker

@@ -37,7 +37,7 @@ class Ended(Jsonable):
     is_disk_full: bool = False
     """Nothing is wrong with the cell then."""
     seconds: float = 0.0
-    """What it took; 0 where it was done before."""
+    """What it took."""
 
 
 @dataclass(frozen=True)
