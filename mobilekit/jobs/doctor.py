@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -83,9 +83,7 @@ def _packages() -> Iterator[Check]:
         yield Check("mobilekit", "missing", "not installed", True, cost, "pip install . in its folder")
         return
     own = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
-    convert = [
-        each for each in wanted if each not in own and each.marker and each.marker.evaluate({"extra": "convert"})
-    ]
+    convert, sweep = (_of_extra(name, wanted, own) for name in ("convert", "sweep"))
     locked = locked_versions()
     yield from (_package(each, locked) for each in own)
     yield from _torchvision()
@@ -94,6 +92,19 @@ def _packages() -> Iterator[Check]:
         yield from _writer()
     else:
         yield Check("converters", "missing", "-", False, "nothing can be exported", to_get_them())
+    if all(installed_version(each.name) for each in sweep):
+        yield from (_package(each, locked) for each in sweep)
+    else:
+        cost, fix = (
+            "`mobilekit sweep` and `mobilekit worker` do not run",
+            "pip install '.[sweep]' in mobilekit's folder",
+        )
+        yield Check("sweeps", "missing", "-", False, cost, fix)
+
+
+def _of_extra(extra: str, wanted: Iterable[Requirement], own: Container[Requirement]) -> list[Requirement]:
+    """Return what an extra of the package asks for, beside what the package itself does."""
+    return [each for each in wanted if each not in own and each.marker and each.marker.evaluate({"extra": extra})]
 
 
 def _package(wanted: Requirement, locked: dict[str, str]) -> Check:

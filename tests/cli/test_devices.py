@@ -213,6 +213,16 @@ def test_doctor_without_converters(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert "numpy" in checks and "onnx2tf" not in checks
 
 
+def test_doctor_without_what_sweeps_need(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "requires", lambda _name: ["numpy>=1", "no-such-dask; extra == 'sweep'"])
+    said, checks = examine(bench)
+    assert said.code == 0, "all but sweeps can be used"
+    assert (checks["sweeps"]["state"], checks["sweeps"]["needed"]) == ("missing", False)
+    assert checks["sweeps"]["fix"] == "pip install '.[sweep]' in mobilekit's folder"
+    monkeypatch.setattr(metadata, "requires", lambda _name: ["numpy>=1", "filelock>=3; extra == 'sweep'"])
+    assert "sweeps" not in examine(bench)[1] and examine(bench)[1]["filelock"]["state"] == "ok"
+
+
 def test_doctor_where_mobilekit_is_not_installed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def requires(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
