@@ -78,7 +78,7 @@ def convert(
     """
     check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
-    exported = export_programs(folder, graph, recipe, cache, progress)
+    exported = export_programs(folder, graph, recipe, calibration, cache, progress)
     with meanwhile or nullcontext():
         converted = _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
         failed = _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)

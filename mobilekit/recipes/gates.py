@@ -90,6 +90,7 @@ class Gates(Part):
     int8: Gate | None = None
     int16x8: Gate | None = None
     pte_float32: FormGate | None = Field(None, alias=Stage.PTE_FLOAT32.value)
+    pte_int8: FormGate | None = Field(None, alias=Stage.PTE_INT8.value)
     accuracy: AccuracyGate | None = None
     targets: dict[str, TargetGate] | None = Field(
         None, description="By target, such as `gpu` or `qnn:SM8650`: `mobilekit inspect --target` asks the same."

@@ -200,7 +200,7 @@ class Recipe(Part):
         DEFAULT_PRECISIONS,
         min_length=1,
         description="Artifacts to make: float32, float16, dynamic, int8, and int16x8, with values of 16 bits, in "
-        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 for ExecuTorch.",
+        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 and pte-int8 for ExecuTorch.",
     )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)

@@ -9,7 +9,9 @@ from typing import Literal
 from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
-Form = Literal["float32", "float16", "dynamic", "int8", "int16x8", "onnx-int8", "onnx-int16x8", "pte-float32"]
+Form = Literal[
+    "float32", "float16", "dynamic", "int8", "int16x8", "onnx-int8", "onnx-int16x8", "pte-float32", "pte-int8"
+]
 """A file that a recipe may ask for: a TFLite file by its precision, one of another format by its stage."""
 FileFormat = Literal["pytorch", "onnx", "tflite", "pte"]
 Place = Literal["here", "device", "gpu", "npu"]
@@ -54,6 +56,7 @@ class Stage(StrEnum):
     ONNX_INT8 = "onnx-int8", "model.int8.onnx", "onnx-simplified", "onnx", "int8", True, "here"
     ONNX_INT16X8 = "onnx-int16x8", "model.int16x8.onnx", "onnx-simplified", "onnx", "int16x8", True, "here"
     PTE_FLOAT32 = "pte-float32", "model.float32.pte", "rewritten", "pte", "float32", False, "here"
+    PTE_INT8 = "pte-int8", "model.int8.pte", "pte-float32", "pte", "int8", True, "here"
     DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
     DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "device"
     DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "device"
@@ -135,6 +138,7 @@ FORM_STAGES: dict[Form, Stage] = {
     "onnx-int8": Stage.ONNX_INT8,
     "onnx-int16x8": Stage.ONNX_INT16X8,
     "pte-float32": Stage.PTE_FLOAT32,
+    "pte-int8": Stage.PTE_INT8,
 }
 """The stage of each file that a recipe may ask for."""
 DEFAULT_PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")

@@ -16,7 +16,7 @@ from mobilekit.store.stages import Stage
 from tests.conftest import Cli
 from tests.tiny import TINY, TINY_RECIPE
 
-PTE = Stage.PTE_FLOAT32
+PTE, INT8 = Stage.PTE_FLOAT32, Stage.PTE_INT8
 
 
 def export(cli: Cli, folder: Path, *more: str) -> Any:
@@ -76,17 +76,22 @@ def test_a_model_that_cannot_be_lowered_keeps_its_other_files(
 @pytest.mark.usefixtures("executorch")
 def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
-    done = export(cli, bundle, "--json")
+    forms = ("--precision", f"float32,{PTE},{INT8}")
+    done = cli("export", TINY, "--recipe", TINY_RECIPE, *forms, "-o", bundle, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     totals = {row["stage"]: row for row in result["ledger"]["stages"] if row["against"] == Stage.REFERENCE}
     float32, row = totals[Stage.TFLITE_FLOAT32], totals[PTE]
     assert row["verdict"] == "pass" and 0 < row["relative_l2"] < 1e-6
     assert [limit["limit"] for limit in row["limits"]] == [limit["limit"] for limit in float32["limits"]]
+    quantized = totals[INT8]
+    assert quantized["verdict"] == "pass" and 1e-3 < quantized["relative_l2"] < 0.05
+    assert {limit["metric"] for limit in quantized["limits"]} >= {"relative_l2"}
+    assert {row["against"] for row in result["ledger"]["stages"] if row["stage"] == INT8} == {Stage.REFERENCE, PTE}
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["tools"]["executorch"] == environment.versions()["executorch"]
     assert manifest["artifacts"][PTE.file]["format"] == "pte"
     assert manifest["artifacts"][PTE.file]["outputs"][0]["name"] == "logits"
     assert OUTSIDE.format(PTE) in manifest["files"]
-    assert result["ledger"]["artifacts"][PTE.file]["partitions"] == 1
+    assert [result["ledger"]["artifacts"][each.file]["partitions"] for each in (PTE, INT8)] == [1, 1]
     assert cli("verify", bundle, "--rebuild", "--reference", TINY).returncode == 0

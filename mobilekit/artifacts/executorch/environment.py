@@ -26,6 +26,8 @@ _VERSIONS = (PACKAGE, "torch", "torchao")
 """Of packages that decide what a file holds."""
 _ASKED = f"import json; from importlib.metadata import version; print(json.dumps([*map(version, {_VERSIONS!r})]))"
 _SECONDS = 60
+_VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+"""Of its processes: sums and sets in the same order in each make the same bytes."""
 
 
 def folder() -> Path:
@@ -89,4 +91,4 @@ def start(module: str, program: str | None = None) -> Worker:
     """
     if program is None:
         versions()
-    return elsewhere(program or python(), module)
+    return elsewhere(program or python(), module, environment=_VARIABLES)

@@ -78,6 +78,7 @@ def layer_norm(writer: Writer, node: Node) -> Node | None:
     """Return a layer norm as its formula, with means as linear maps."""
     arguments = given(node)
     source, sizes = arguments["input"], arguments["normalized_shape"]
+    writer.as_formula_of("LayerNorm")
     shape, count = shape_of(source), math.prod(sizes)
     rows = writer.view(source, math.prod(shape) // count, count)
     centered = writer.call(aten.sub.Tensor, rows, _weighted(writer, rows, 1 / count))
@@ -129,6 +130,7 @@ def gelu(writer: Writer, node: Node) -> Node | None:
     x = node.args[0]
     if given(node)["approximate"] != "tanh":
         return None
+    writer.as_formula_of("GELU")
     cube = writer.call(aten.mul.Tensor, writer.call(aten.mul.Tensor, writer.call(aten.mul.Tensor, x, x), x), _CUBIC)
     inner = writer.call(aten.mul.Tensor, writer.call(aten.add.Tensor, x, cube), math.sqrt(2 / math.pi))
     bounded = writer.call(aten.add.Tensor, writer.call(aten.tanh.default, inner), 1.0)

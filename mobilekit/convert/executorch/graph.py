@@ -20,13 +20,23 @@ class Writer:
     """
 
     def __init__(self, graph: GraphModule, node: Node) -> None:
-        self.graph, self.node = graph, node
+        self.graph, self.node, self._stack = graph, node, dict(node.meta.get("nn_module_stack") or {})
+
+    def as_formula_of(self, layer: str) -> None:
+        """Let the steps to come say that they are the formula of a layer, in whichever module it stands.
+
+        Args:
+            layer: Name of the layer's class.
+        """
+        path = [*self._stack.values()][-1][0] if self._stack else ""
+        self._stack[f"{layer}@{self.node.name}"] = (path, layer)
 
     def call(self, target: Any, *args: Any) -> Node:
         """Add a call of an operator, with the module of the step that it will stand for."""
         with self.graph.graph.inserting_before(self.node):
             made = self.graph.graph.call_function(target, args)
-        made.meta = {**self.node.meta, "val": target(*map_arg(args, lambda each: each.meta["val"]))}
+        value = target(*map_arg(args, lambda each: each.meta["val"]))
+        made.meta = {**self.node.meta, "nn_module_stack": dict(self._stack), "val": value}
         return made
 
     def constant(self, value: torch.Tensor) -> Node:

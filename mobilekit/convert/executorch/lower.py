@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from mobilekit.artifacts.executorch.environment import start
 from mobilekit.errors import ToolError, first_line
+from mobilekit.store.files import save_arrays
 from mobilekit.store.worker import WorkerError
 
 _WORKER = "mobilekit.convert.executorch.lower_worker"
-_PROGRAM = "program.pt2"
+_PROGRAM, _ARRAYS = "program.pt2", "calibration.npz"
 _LONGEST = 300
 """Letters of ExecuTorch's words that are quoted."""
 _SECONDS = 1800
 
 
-def lower(program: ExportedProgram, file: Path, scratch: Path, facts: Mapping[str, Any]) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Quantization:
+    """What a file of int8 is quantized by."""
+
+    arrays: Sequence[NDArray[Any]]
+    """Inputs (N, ...), in the order of the program's."""
+    float_steps: Sequence[str]
+    """Names of the steps that stay in float."""
+
+
+def lower(
+    program: ExportedProgram,
+    file: Path,
+    scratch: Path,
+    facts: Mapping[str, Any],
+    quantization: Quantization | None = None,
+) -> list[dict[str, str]]:
     """Write a program as a .pte file, and return the steps that no delegate runs.
 
     Args:
@@ -28,20 +47,25 @@ def lower(program: ExportedProgram, file: Path, scratch: Path, facts: Mapping[st
         file: Where to write.
         scratch: A folder for the program's own file.
         facts: What the file says of itself, as JSON data.
+        quantization: For a file of int8.
 
     Raises:
         ToolError: ExecuTorch is not there, or does not lower the program.
     """
-    handed = scratch / _PROGRAM
+    handed, arrays = scratch / _PROGRAM, scratch / _ARRAYS
     torch.export.save(program, handed)
     request = {"program": str(handed.absolute()), "file": str(file.absolute()), "facts": facts}
+    if quantization:
+        save_arrays(arrays, {str(place): array for place, array in enumerate(quantization.arrays)})
+        request["calibration"] = {"arrays": str(arrays.absolute()), "float_steps": [*quantization.float_steps]}
     try:
         with start(_WORKER) as worker:
             outside: list[dict[str, str]] = worker.ask(request, _SECONDS)["outside"]
     except WorkerError as error:
         raise _explained(error) from error
     finally:
-        handed.unlink(missing_ok=True)
+        for each in (handed, arrays):
+            each.unlink(missing_ok=True)
     return outside
 
 

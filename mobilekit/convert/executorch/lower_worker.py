@@ -1,8 +1,10 @@
 """Lowers exported programs for XNNPACK; it is run by the Python that has ExecuTorch.
 
 A request has `program`, the path of a .pt2 file that mobilekit wrote; `file`, where to write the .pte file; and
-`facts`, what the file says of itself. A reply has `outside`, the steps that no delegate runs, in their order: `op`,
-`module` (a path, or nothing) and `reason`, in ExecuTorch's words (or nothing).
+`facts`, what the file says of itself. For a file of int8 it has `calibration`: `arrays`, the path of an .npz file with
+inputs (N, ...) by their places, and `float_steps`, names of those that stay in float. A reply has `outside`, the steps
+that no delegate runs, in their order: `op`, `module` (a path, or nothing) and `reason`, in ExecuTorch's words (or
+nothing).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
     XnnpackPartitioner,
@@ -55,6 +58,8 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     program = torch.export.load(request["program"])
     reasons = _listen()
     with named("ExecuTorch"):
+        if request.get("calibration"):
+            program = _quantized(program, **request["calibration"])
         lowered = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
@@ -63,6 +68,32 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
         made = lowered.to_executorch()
         Path(request["file"]).write_bytes(made.buffer)
     return {"outside": [_told(node, reasons) for node in made.exported_program().graph.nodes if _is_step(node)]}
+
+
+def _quantized(
+    program: torch.export.ExportedProgram, arrays: str, float_steps: list[str]
+) -> torch.export.ExportedProgram:
+    """Return a program whose steps compute in int8, with ranges of the calibration inputs and a scale a channel."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore[import-not-found]
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-not-found]
+        convert_pt2e,
+        prepare_pt2e,
+    )
+
+    examples, kept = program.example_inputs[0], {*float_steps}
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    quantizer.set_filter_function(lambda node: node.name not in kept)
+    prepared = prepare_pt2e(program.module(check_guards=False), quantizer)
+    with np.load(arrays) as inputs:
+        values = [torch.from_numpy(inputs[str(place)]).to(each.dtype) for place, each in enumerate(examples)]
+    size = len(examples[0])
+    with torch.no_grad():
+        for start in range(0, len(values[0]) - size + 1, size):
+            prepared(*(each[start : start + size] for each in values))
+        return torch.export.export(convert_pt2e(prepared), examples)
 
 
 def _listen() -> _Reasons:

@@ -12,12 +12,14 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.executorch.environment import versions
 from mobilekit.artifacts.inspect import input_entry
-from mobilekit.convert.executorch.lower import lower
+from mobilekit.convert.executorch.float_steps import float_steps
+from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.executorch.program import output_names, program_of
 from mobilekit.convert.keys import structure, tools
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.models.inputs import input_names
 from mobilekit.models.weights import weights_digest
+from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import OUTSIDE
 from mobilekit.store.cache import Cache
@@ -37,10 +39,17 @@ class Exported:
     """In the cache, of the files to make."""
     facts: Mapping[str, Any]
     """What a file says of itself."""
+    quantization: Quantization | None = None
+    """For int8, where that is made."""
 
 
 def export_programs(
-    folder: Path, graph: GraphModule, recipe: Recipe, cache: Cache, progress: Progress
+    folder: Path,
+    graph: GraphModule,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    cache: Cache,
+    progress: Progress,
 ) -> Exported | None:
     """Export the program of the files for ExecuTorch that a recipe asks for; None where the cache has them all.
 
@@ -48,6 +57,7 @@ def export_programs(
         folder: Files from the cache are written here.
         graph: The rewritten model, float32.
         recipe: Its precisions are made.
+        calibration: For int8; not needed where that is not made.
         cache: Has what was made before.
         progress: Is told what goes on.
 
@@ -70,15 +80,28 @@ def export_programs(
         "executorch": versions(),
         **tools(),
     }
-    keys = {stage: sha256_of_json({"stage": stage, **shared}) for stage in recipe.programs}
+    int8 = {
+        "calibration": calibration.digest if calibration else None,
+        "int8": recipe.int8.model_dump(mode="json"),
+    }
+    keys = {
+        stage: sha256_of_json({"stage": stage, **shared, **(int8 if stage.is_calibrated else {})})
+        for stage in recipe.programs
+    }
     missing = {stage: key for stage, key in keys.items() if not cache.take(key, folder)}
     if not missing:
         return None
     progress("exporting the program for ExecuTorch")
     try:
-        return Exported(program_of(graph, recipe.file_shapes, recipe.bytes), missing, facts)
+        program = program_of(graph, recipe.file_shapes, recipe.bytes)
     except ToolError as error:
         return Exported(error, missing, facts)
+    quantization = None
+    if any(stage.is_calibrated for stage in missing):
+        assert calibration is not None
+        arrays = [calibration.arrays[name] for name in facts["inputs"]]
+        quantization = Quantization(arrays, float_steps(program, recipe.int8))
+    return Exported(program, missing, facts, quantization)
 
 
 def lower_programs(
@@ -103,7 +126,8 @@ def lower_programs(
         progress(f"lowering to ExecuTorch ({stage.precision})")
         beside = OUTSIDE.format(stage)
         try:
-            outside = lower(exported.program, folder / stage.file, scratch, exported.facts)
+            quantization = exported.quantization if stage.is_calibrated else None
+            outside = lower(exported.program, folder / stage.file, scratch, exported.facts, quantization)
         except FullDiskError:
             raise
         except ToolError as error:
