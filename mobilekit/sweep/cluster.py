@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -126,7 +126,7 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
         more: Settings of dask over those that a sweep has.
 
     Raises:
-        ToolError: A package is missing, or there is no scheduler.
+        ToolError: A package is missing, there is no scheduler, or its workers have another mobilekit.
     """
     check_installed()
     import dask
@@ -143,6 +143,7 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
                 ) from error
             with client:
                 _wait_for_workers(client, scheduler)
+                check_versions(client.run(version_here, on_error="return"))
                 yield Cluster(client, None, 0)
             return
         count = workers or workers_here()
@@ -159,6 +160,30 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
             )
             with own, Client(own, set_as_default=False) as client:
                 yield Cluster(client, own, count)
+
+
+def version_here() -> str:
+    """Return mobilekit's version where this runs: on a worker."""
+    from mobilekit import __version__
+
+    return __version__
+
+
+def check_versions(found: Mapping[str, object]) -> None:
+    """Refuse workers that have another mobilekit than this process, or none: their steps would be others.
+
+    Args:
+        found: What `version_here` gave, or raised, by the address of a worker.
+
+    Raises:
+        ToolError: There is such a worker.
+    """
+    for address, version in found.items():
+        if version != version_here():
+            has = "no mobilekit that can be imported" if isinstance(version, Exception) else f"mobilekit {version}"
+            raise ToolError(
+                f"The worker {address} has {has}, and this is {version_here()}.", "Install the same version there."
+            )
 
 
 def _wait_for_workers(client: Client, scheduler: str, seconds: float = 30) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mobilekit.errors import DeviceError
+from mobilekit.errors import DeviceError, ToolError
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.schema import Timing
@@ -27,7 +27,7 @@ from tests.fake_device import FakeDevice, fake_benchmark_model
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
-from mobilekit.sweep.cluster import Cluster, open_cluster
+from mobilekit.sweep.cluster import Cluster, check_versions, open_cluster
 from mobilekit.sweep.rows import read_rows
 from mobilekit.sweep.run import run_cells
 from mobilekit.sweep.steps import in_child
@@ -101,6 +101,15 @@ def test_a_phone_runs_one_bench_at_a_time_and_benches_wait_for_no_core(
     others = [(place, words[2]) for place, words in enumerate(lines(folder)) if words[:2] == ["end", "export"]]
     last_bench = max(place for place, words in enumerate(lines(folder)) if words[1] == "bench")
     assert max(place for place, _model in others) < last_bench - 2  # exports went on beside the first benches
+
+
+def test_workers_with_another_mobilekit_are_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilekit.__version__", "99.0")
+    address = cluster.client.scheduler.address
+    with pytest.raises(ToolError, match=r"has mobilekit 0\..*, and this is 99\.0"), open_cluster(address):
+        pass
+    with pytest.raises(ToolError, match=r"tcp://a:1 has no mobilekit that can be imported"):
+        check_versions({"tcp://a:1": ModuleNotFoundError("No module named 'mobilekit'")})
 
 
 def exported(folder: SweepFolder, cell: Cell) -> Cell:
