@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.store.bundle import MANIFEST, MODULES, file_on, open_bundle
 from mobilekit.store.files import sha256_of
@@ -16,11 +17,13 @@ from mobilekit.store.stages import stage_of_file, tflite_stage
 
 DEFAULT_FOLDER = Path("artifacts")
 _IDENTIFIER = b"TFL3"  # of the FlatBuffers schema
+PROGRAM = ".pte"
+"""The suffix of files for ExecuTorch."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A .tflite file that is timed."""
+    """A .tflite or .pte file that is timed."""
 
     path: Path
     name: str
@@ -56,7 +59,9 @@ def find_artifacts(paths: Sequence[Path], target: str = "") -> list[Artifact]:
         target: Whose own files are taken of a bundle, in place of those that they stand for.
 
     Raises:
-        UsageError: A path is neither, a file is no TFLite file, or there is nothing to time.
+        ToolError: A .pte file is damaged, or of another version.
+        UsageError: A path is neither, a file is no TFLite file, there is nothing to time, or there are files of two
+            runtimes.
     """
     paths = paths or _default_bundles()
     if not paths:
@@ -69,6 +74,11 @@ def find_artifacts(paths: Sequence[Path], target: str = "") -> list[Artifact]:
         for artifact in _of_bundle(path, target) if path.is_dir() else [_of_file(path)]:
             found.setdefault(artifact.path.resolve(), artifact)
     times = Counter(artifact.name for artifact in found.values())
+    if len({artifact.path.suffix == PROGRAM for artifact in found.values()}) > 1:
+        raise UsageError(
+            "These are files of two runtimes, and figures of two are not compared.",
+            "Bench .tflite and .pte files apart; docs/executorch.md has both in one run.",
+        )
     return [each if times[each.name] == 1 else replace(each, name=printable(str(each.path))) for each in found.values()]
 
 
@@ -97,9 +107,9 @@ def _of_bundle(folder: Path, target: str) -> list[Artifact]:
 
 def _of_file(path: Path) -> Artifact:
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.", "Give bundles or .tflite files.")
-    if path.suffix != ".tflite":
-        raise UsageError(f"{path} is not a .tflite file, and benchmark_model runs no others.")
+        raise UsageError(f"There is no file {path}.", "Give bundles, .tflite or .pte files.")
+    if path.suffix not in (".tflite", PROGRAM):
+        raise UsageError(f"{path} is neither a .tflite file, which benchmark_model runs, nor a .pte file.")
     stage = stage_of_file(path.name)
     if stage is not None and (path.parent / MANIFEST).is_file():
         return _artifact(path, "files", stage.precision, path.parent)
@@ -109,7 +119,9 @@ def _of_file(path: Path) -> Artifact:
 def _artifact(path: Path, group: str, precision: str, bundle: Path | None) -> Artifact:
     with path.open("rb") as file:
         head = file.read(8)
-    if head[4:] != _IDENTIFIER:  # LiteRT would crash on it
+    if path.suffix == PROGRAM:
+        read_pte(path)
+    elif head[4:] != _IDENTIFIER:  # LiteRT would crash on it
         raise UsageError(f"{path} is not a TFLite file: it does not begin as one.", "Convert or export it again.")
     name = f"{bundle.resolve().name}/{path.name}" if bundle else path.name
     return Artifact(path, printable(name), group, precision, sha256_of(path), bundle)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mobilekit.bench import binary as binaries
-from mobilekit.bench.artifacts import Artifact
+from mobilekit.bench.artifacts import PROGRAM, Artifact
 from mobilekit.bench.cores import mask_of, notes_on
 from mobilekit.bench.devices.base import Device, Workspace
 from mobilekit.bench.engine import Engine, RunSettings
+from mobilekit.bench.executorch_engine import ExecuTorchEngine
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import Profile, profile_with
 from mobilekit.bench.result import BenchResult, result_of
@@ -68,7 +69,12 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
     )
     with device.open_workspace() as workspace, _fixed(workspace, request) as fixed:
         progress("looking for benchmark_model")
-        engine = choose_engine(device, workspace, request.binary, request.libraries)
+        is_program = any(artifact.path.suffix == PROGRAM for artifact in request.artifacts)
+        engine = (
+            _for_programs(device, request)
+            if is_program
+            else choose_engine(device, workspace, request.binary, request.libraries)
+        )
         facts = engine.describe()
         outcome = run_rounds(device, engine, plan, progress, workspace.recover)
         result = result_of(device.facts, facts, request.artifacts, plan, outcome, fixed)
@@ -78,6 +84,21 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
             profiles, notes = _profiles(engine, workspace, ran, plan.settings, progress)
             result = replace(result, profiles=profiles, notes=(*result.notes, *notes))
     return result
+
+
+def _for_programs(device: Device, request: BenchRequest) -> Engine:
+    """Return what times .pte files.
+
+    Raises:
+        ToolError: ExecuTorch is not there.
+        UsageError: The request asks for another device, tool or a profile.
+    """
+    if device.facts.name != "local" or request.binary or request.libraries or request.profile:
+        raise UsageError(
+            ".pte files are timed by ExecuTorch's own runtime on this machine, without profiles.",
+            "Leave out --device, --benchmark-binary, --push-lib and --profile.",
+        )
+    return ExecuTorchEngine()
 
 
 @contextmanager

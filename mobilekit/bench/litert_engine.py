@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.store.worker import WorkerError, run_json_worker
 
-_SLACK = 60  # seconds for starting, opening the file and the last inference
+SLACK = 60  # seconds for starting, opening the file and the last inference
 
 
 class LiteRTEngine(Engine):
@@ -43,7 +44,7 @@ class LiteRTEngine(Engine):
             "warmup_runs": settings.warmup_runs,
             "max_seconds": settings.max_seconds,
         }
-        seconds = 2 * settings.max_seconds + _SLACK
+        seconds = 2 * settings.max_seconds + SLACK
         try:
             reply = run_worker("mobilekit.bench.litert_worker", request, settings.cpu_mask, seconds)
         except WorkerError as error:
@@ -78,9 +79,19 @@ def why_ended(error: WorkerError) -> str:
 def _read(reply: dict[str, Any], delegate: str | None) -> Run:
     if delegate == "xnnpack" and not reply["partitions"]:
         return Run(None, "XNNPACK took no op of this file")
-    times = reply["raw_ms"]
     partitions = f"{reply['partitions']} partition{'' if reply['partitions'] == 1 else 's'}"
     taken = f"XNNPACK: {reply['delegated']} of {reply['total']} ops in {partitions}"
+    return read_times(reply, taken)
+
+
+def read_times(reply: Mapping[str, Any], taken: str) -> Run:
+    """Return what a process says of its inferences.
+
+    Args:
+        reply: `raw_ms`, `warmup_ms`, `init_ms` and `memory_mb`.
+        taken: What a delegate runs, as a sentence.
+    """
+    times = reply["raw_ms"]
     return Run(
         latency_ms=statistics.median(times),
         count=len(times),

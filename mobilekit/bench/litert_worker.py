@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,21 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     from mobilekit.artifacts.delegate import describe_delegate
 
-    before = _resident_mb()
+    before = resident_mb()
     start = time.perf_counter()
     interpreter = Interpreter(request["file"], num_threads=request["threads"])
     interpreter.allocate_tensors()
     init_ms = 1e3 * (time.perf_counter() - start)
     fill_inputs(interpreter)
-    warmup_ms = _repeat(interpreter, request["warmup_runs"], request["max_seconds"])
-    raw_ms = _repeat(interpreter, request["runs"], request["max_seconds"])
+    warmup_ms = repeat(interpreter.invoke, request["warmup_runs"], request["max_seconds"])
+    raw_ms = repeat(interpreter.invoke, request["runs"], request["max_seconds"])
     delegate = describe_delegate(interpreter)
     return {
         "version": ai_edge_litert.__version__,
         "init_ms": init_ms,
         "warmup_ms": warmup_ms,
         "raw_ms": raw_ms,
-        "memory_mb": _resident_mb() - before,
+        "memory_mb": resident_mb() - before,
         "partitions": delegate.partitions,
         "delegated": delegate.delegated,
         "total": delegate.total,
@@ -57,21 +58,22 @@ def fill_inputs(interpreter: Any) -> None:
     """
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], _random(detail["shape"], detail["dtype"], generator))
+        interpreter.set_tensor(detail["index"], random_values(detail["shape"], detail["dtype"], generator))
 
 
-def _repeat(interpreter: Any, runs: int, max_seconds: float) -> list[float]:
-    """Invoke `runs` times, or until the time is up; return the ms of each."""
+def repeat(invoke: Callable[[], object], runs: int, max_seconds: float) -> list[float]:
+    """Run a model `runs` times, or until the time is up; return the ms of each."""
     end = time.perf_counter() + max_seconds
     times: list[float] = []
     while len(times) < runs and (not times or time.perf_counter() < end):
         start = time.perf_counter()
-        interpreter.invoke()
+        invoke()
         times.append(1e3 * (time.perf_counter() - start))
     return times
 
 
-def _random(shape: NDArray[np.int32], dtype: Any, generator: np.random.Generator) -> NDArray[Any]:
+def random_values(shape: NDArray[Any], dtype: Any, generator: np.random.Generator) -> NDArray[Any]:
+    """Return random values for an input of this shape and number format; see `fill_inputs`."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         low, high = (limits.min, limits.max) if limits.bits <= 16 else (0, 99)
@@ -79,7 +81,7 @@ def _random(shape: NDArray[np.int32], dtype: Any, generator: np.random.Generator
     return generator.standard_normal(shape).astype(dtype)
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
     """Return the process's resident memory; its peak where the system tells no more."""
     status = Path("/proc/self/statm")
     if status.exists():

@@ -38,7 +38,8 @@ class DelegateWord(StrEnum):
 
 def bench(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Bundles and .tflite files; without, every bundle under artifacts/.")
+        list[Path] | None,
+        typer.Argument(help="Bundles, .tflite or .pte files; without, every bundle under artifacts/."),
     ] = None,
     device: Annotated[
         str,
@@ -91,7 +92,7 @@ def bench(
     sarif: options.Sarif = None,
     as_json: options.Json = False,
 ) -> None:
-    """Time .tflite files on a device, in rounds of random order, and say what the figures support.
+    """Time .tflite files on a device, or .pte files here, in rounds of random order, and say what the figures support.
 
     With --device emulated --core CORE it counts the instructions of one inference instead, without a phone.
 

@@ -125,7 +125,7 @@ def test_what_litert_would_crash_on_is_refused(tmp_path: Path, content: bytes) -
 
 def test_other_paths_are_refused(tmp_path: Path) -> None:
     assert "There is no file" in refusal(tmp_path / "gone.tflite").what
-    assert "is not a .tflite file" in refusal(write_file(tmp_path / "model.onnx")).what
+    assert "is neither a .tflite file" in refusal(write_file(tmp_path / "model.onnx")).what
     assert "has no manifest.json" in refusal(tmp_path).what
     assert "There is no file" in refusal(Path("/dev/null")).what
 

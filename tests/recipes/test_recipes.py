@@ -129,7 +129,7 @@ WRONG = {
     "an empty list": ("precision: [int8, float32]", "precision: []", 15, "precision: it names nothing; leave the key"),
     "rewrite as a word": ("  - name: noop-slice", "  - noop-slice", 14, "rewrites.1: write `- name: noop-slice`."),
     "unknown stage's key": ("  tflite-int8:", "  tflite-int4:", 19, "19: limits.tflite-int4: Input should be"),
-    "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'onnx-int16x8', not 'tflite-int4'"),
+    "unknown stage": ("  tflite-int8:", "  tflite-int4:", 19, "'pte-int8', not 'tflite-int4'"),
     "unknown precision": ("precision: [int8, float32]", "precision: [int8, fp32]", 15, "precision.1"),
     "mean too short": ("  mean: [0.1, 0.2, 0.3]", "  mean: [0.1]", 2, "mean needs 3 values for color bgr"),
     "std too long": ("  std: [1, 2, 3]", "  std: [1, 2, 3, 4]", 2, "std needs 3 values for color bgr"),
