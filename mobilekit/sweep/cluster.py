@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.errors import ToolError
+from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.store.versions import installed_version
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ STEP = "step"
 PHONE = "phone:"
 """Before the serial number or model of a phone: what of a worker a bench on that takes."""
 NEEDED = ("distributed", "pyarrow", "cryptography")
+_CONNECT_SECONDS = 10.0
 _SETTINGS = {
     # Whoever submits decides on another try: dask would count a death against all that its worker was given.
     "distributed.scheduler.allowed-failures": 0,
@@ -135,13 +138,8 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
     be_quiet()
     with dask.config.set({**_SETTINGS, **more}):
         if scheduler is not None:
-            try:
-                client = Client(scheduler, set_as_default=False)
-            except (OSError, ValueError) as error:
-                raise ToolError(
-                    f"There is no scheduler {scheduler}: {error}.", "`dask scheduler` starts one."
-                ) from error
-            with client:
+            check_address(scheduler)
+            with Client(scheduler, set_as_default=False) as client:
                 _wait_for_workers(client, scheduler)
                 check_versions(client.run(version_here, on_error="return"))
                 yield Cluster(client, None, 0)
@@ -160,6 +158,24 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
             )
             with own, Client(own, set_as_default=False) as client:
                 yield Cluster(client, own, count)
+
+
+def check_address(scheduler: str) -> None:
+    """See that something listens where a scheduler is said to be: dask itself would try for long, and tell much.
+
+    Raises:
+        ToolError: Nothing does.
+        UsageError: It is no address.
+    """
+    found = re.fullmatch(r"(?:tcp|tls)://(\[.+\]|[^:/]+):(\d{1,5})", scheduler)
+    if found is None:
+        raise UsageError(f"{scheduler} is no address of a scheduler.", "Write tcp://HOST:PORT, or tls://HOST:PORT.")
+    try:
+        with socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_CONNECT_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+        raise ToolError(f"There is no scheduler at {scheduler}: {why}.", "`dask scheduler` starts one.") from error
 
 
 def version_here() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mobilekit.errors import InterruptedWork, UsageError
 from mobilekit.sweep.cell import EXPORT, INSPECT, Cell
-from mobilekit.sweep.cluster import check_installed, open_cluster, workers_here
+from mobilekit.sweep.cluster import check_address, check_installed, open_cluster, workers_here
 from mobilekit.sweep.estimate import Estimate, estimate
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import LoadedSweep, load_sweep
@@ -70,6 +70,8 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
     loaded, folder = load_sweep(request.file), request.sweep_folder
     if request.scheduler is None:
         _check_tools(loaded.cells)
+    else:
+        check_address(request.scheduler)
     for each in folder.begin(_content(loaded), request.resume):
         note(each)
     again = _again(request)

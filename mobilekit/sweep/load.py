@@ -40,6 +40,8 @@ def load_sweep(path: Path) -> LoadedSweep:
     Raises:
         UsageError: There is none, or it is wrong; the message has a line for each fault, with file and line.
     """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "docs/examples/sweep.yaml is one to start from.")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.errors import ToolError, first_line
-from mobilekit.sweep.cluster import PHONE, STEP, be_quiet, check_installed, workers_here
+from mobilekit.sweep.cluster import PHONE, STEP, be_quiet, check_address, check_installed, workers_here
 
 ALL = "all"
 _CONNECT_SECONDS = 30
@@ -70,8 +70,10 @@ def serve(scheduler: str, phones: Sequence[Phone], steps: int | None, ready: Cal
 
     Raises:
         ToolError: A package is missing, or there is no scheduler.
+        UsageError: It is no address.
     """
     check_installed()
+    check_address(scheduler)
     be_quiet()
     room = workers_here() if steps is None else steps
     with TemporaryDirectory(prefix="mobilekit-worker-", ignore_cleanup_errors=True) as scratch:
@@ -95,9 +97,9 @@ async def _serve(
             ),
             _CONNECT_SECONDS,
         )
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, TimeoutError) as error:
         why = first_line(error, "it did not answer in time")
-        raise ToolError(f"There is no scheduler {scheduler}: {why}.", "`dask scheduler` starts one.") from error
+        raise ToolError(f"The scheduler {scheduler} does not take this worker: {why}.", "See its log.") from error
     async with nanny:
         ready(", ".join(f"{name} {number:g}" for name, number in resources.items()))
         await nanny.finished()

@@ -92,6 +92,20 @@ class TestWithDask:
         done = cli("sweep", "run", sweep, "-o", there)
         assert (done.returncode, "holds a sweep." in done.stderr) == (2, True)
 
+    def test_where_no_scheduler_is_nothing_is_begun(self, cli: Cli, sweep: Path) -> None:
+        out = sweep.parent / "o"
+        for address, code, said in (
+            ("nonsense", 2, "nonsense is no address of a scheduler."),
+            ("tcp://127.0.0.1:9", 4, "There is no scheduler at tcp://127.0.0.1:9: Connection refused."),
+        ):
+            done = cli("sweep", "run", sweep, "-o", out, "--scheduler", address)
+            assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+            done = cli("worker", address)
+            assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+        assert not out.exists()
+        done = cli("sweep", "run", sweep.parent / "none.yaml", "-o", out)
+        assert (done.returncode, "There is no file" in done.stderr) == (2, True)
+
     def test_show_prints_a_line_a_file_and_its_json_is_as_published(self, cli: Cli, tmp_path: Path) -> None:
         rows = [row("a", raw_ms=[5.0, 6.0]), row("b", status="failed", failed_step="export", reason="why")]
         folder = sweep_of(tmp_path / "s", rows)
