@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import FullDiskError, ToolError
@@ -23,6 +24,8 @@ Progress = Callable[[str], None]
 WINDOW = 4
 """Cells at work for each step that can run at once: enough that no worker waits, and few enough that thousands of cells
 need no more memory than tens."""
+GONE_SECONDS = 300.0
+"""How long a bench waits for a phone whose worker is gone."""
 _LOOK_SECONDS = 2.0
 """How often the cluster is looked after while nothing ends."""
 _IS_IT_THERE = "Each worker needs the same version of mobilekit; if all have it, this is a fault of it: report it."
@@ -44,6 +47,8 @@ class _Chain:
 
     cell: Cell
     futures: list[Future]
+    phone: str = ""
+    """What of a worker its bench waits for, where a worker announces that."""
     told: int = 0
     """How many of its steps were told of."""
 
@@ -89,6 +94,7 @@ class _Run:
         self._tries: dict[str, int] = {}
         self._summary = Summary()
         self._told: set[str] = set()
+        self._gone: dict[str, float] = {}
         self._count = 0
 
     def all(self, cells: Iterable[Cell]) -> Summary:
@@ -101,7 +107,7 @@ class _Run:
             self._cluster.check()
             if is_idle and not (width := self._cluster.width()):
                 self._progress("no worker is there; waiting for one")
-            chains = [left for chain in chains if (left := self._look_at(chain))]
+            chains = [left for chain in chains if (left := self._look_at(self._without_phone(chain)))]
         return self._summary
 
     def _submit(self, cell: Cell) -> _Chain:
@@ -124,13 +130,29 @@ class _Run:
                     priority=-1 if step == BENCH and cell.device == "local" else place,
                 )
             )
-        return _Chain(cell, futures)
+        phone = _phone(cell)
+        return _Chain(cell, futures, phone if phone in self._cluster.resources else "")
 
     def _resources(self, cell: Cell, step: str) -> dict[str, float] | None:
         """Return what a step needs of its worker, where workers announce such things; see `sweep.worker`."""
-        phone = PHONE + str(cell.device).partition(":")[2] if step == BENCH else ""
+        phone = _phone(cell) if step == BENCH else ""
         wanted = phone if phone in self._cluster.resources else STEP
         return {wanted: 1} if wanted in self._cluster.resources else None
+
+    def _without_phone(self, chain: _Chain) -> _Chain:
+        """Return a chain; one whose bench waits for a phone whose worker is gone for long, submitted without it.
+
+        Dask would let it wait for ever. Without, it is tried anywhere, and fails with the reason.
+        """
+        if not chain.phone or chain.phone in self._cluster.resources:
+            self._gone.pop(chain.phone, None)
+            return chain
+        since = self._gone.setdefault(chain.phone, time.monotonic())
+        if time.monotonic() - since < GONE_SECONDS or chain.futures[-1].status != "pending":
+            return chain
+        self._cluster.client.cancel(chain.futures[-1:])
+        self._count_try(chain)
+        return replace(self._submit(chain.cell), told=chain.told)
 
     def _key(self, cell: Cell, step: str) -> str:
         """Return the name of a step's task: the same for cells that share the step, and another at each try."""
@@ -198,14 +220,19 @@ class _Run:
             ended = Ended(step, f"{type(error).__name__}: {error}", _IS_IT_THERE)
             self._close(cell, ended)
             return None
-        for each, lost in zip(cell.steps[chain.told :], chain.futures[chain.told :], strict=True):
-            if lost.key == self._key(cell, each):  # else another cell with this export has submitted it already
-                name = f"{each}-{cell.key_of(each)}"
-                self._tries[name] = self._tries.get(name, 0) + 1
+        self._count_try(chain)
         starts = self._folder.place_of(cell, step).starts
         if starts:
             self._progress(f"{cell.label_of(step)}: the worker of {step} died; start {min(starts + 1, MOST_STARTS)}")
         return self._submit(cell)
+
+    def _count_try(self, chain: _Chain) -> None:
+        """Let the steps of a chain that are not done be submitted under new keys."""
+        cell = chain.cell
+        for each, lost in zip(cell.steps[chain.told :], chain.futures[chain.told :], strict=True):
+            if lost.key == self._key(cell, each):  # else another cell with this export has submitted it already
+                name = f"{each}-{cell.key_of(each)}"
+                self._tries[name] = self._tries.get(name, 0) + 1
 
     def _tell(self, cell: Cell, ended: Ended) -> None:
         step = f"{cell.label_of(ended.step)}: {ended.step}"
@@ -236,6 +263,11 @@ class _Run:
             f"The disk of {self._folder.path} is full; the rows of all cells that ended are there.",
             "Make room, and go on with --resume.",
         )
+
+
+def _phone(cell: Cell) -> str:
+    """Return what a worker announces that has a cell's phone."""
+    return PHONE + str(cell.device).partition(":")[2]
 
 
 def _is_dasks(error: BaseException) -> bool:

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.fake_device import FakeDevice, fake_benchmark_model
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
+from mobilekit.sweep import run
 from mobilekit.sweep.cluster import Cluster, check_versions, open_cluster
 from mobilekit.sweep.rows import read_rows
 from mobilekit.sweep.run import run_cells
@@ -46,9 +49,9 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
 
 
 @contextmanager
-def work_for(address: str) -> Iterator[str]:
+def work_for(address: str, phones: str = "all") -> Iterator[str]:
     """Start the command, and give what it announces."""
-    command = [sys.executable, "-m", "mobilekit", "worker", address, "--phones", "all", "--slots", "1"]
+    command = [sys.executable, "-m", "mobilekit", "worker", address, "--phones", phones, "--slots", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr
@@ -110,6 +113,45 @@ def test_workers_with_another_mobilekit_are_refused(cluster: Cluster, monkeypatc
         pass
     with pytest.raises(ToolError, match=r"tcp://a:1 has no mobilekit that can be imported"):
         check_versions({"tcp://a:1": ModuleNotFoundError("No module named 'mobilekit'")})
+
+
+def test_a_bench_whose_phones_worker_is_gone_for_long_does_not_wait_for_ever(
+    cluster: Cluster, folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another phone's worker begins its bench, and ends; the one that is left is then to try it."""
+    monkeypatch.setattr(run, "GONE_SECONDS", 0.5)
+    cell = Cell("gate-a", precisions=("float32",), device="adb:B", diff=False)
+    begun = folder.place_of(cell, "bench")
+    with work_for_phone_b(cluster) as worker:
+        thread = threading.Thread(target=lambda: _kill_when(lambda: begun.starts == 1, worker, folder.path / "open"))
+        thread.start()
+        summary = run_cells([cell], folder, "/", cluster, work=step)
+        thread.join(10)
+    assert len(summary.done) == 1
+    assert [words[0] for words in lines(folder) if words[1] == "bench"] == ["start", "start", "end"]
+
+
+@contextmanager
+def work_for_phone_b(cluster: Cluster) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a plain worker that announces a phone B, and wait until it is there."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.client.scheduler.address]
+    command += ["--nthreads", "2", "--no-nanny", "--no-dashboard", "--resources", "step=1,phone:B=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            while "phone:B" not in (cluster.width() and cluster.resources):
+                assert process.poll() is None
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+def _kill_when(condition: Callable[[], bool], process: subprocess.Popen[bytes], opened: Path) -> None:
+    while not condition():
+        time.sleep(0.02)
+    process.kill()
+    opened.touch()
 
 
 def exported(folder: SweepFolder, cell: Cell) -> Cell:
