@@ -151,7 +151,7 @@ def test_a_file_named_twice_counts_once(run: Run, two: tuple[Path, Path]) -> Non
         ("gone.tflite", "There is no file gone.tflite."),
         ("", "There is no bundle under artifacts/."),
         ("folder", "folder is not a bundle: it has no manifest.json."),
-        ("model.onnx", "model.onnx is not a .tflite file, and benchmark_model runs no others."),
+        ("model.onnx", "model.onnx is neither a .tflite file, which benchmark_model runs, nor a .pte file."),
         ("garbage.tflite", "garbage.tflite is not a TFLite file: it does not begin as one."),
         ("A.tflite --cpus zz", "--cpus zz is not a hexadecimal mask."),
         ("A.tflite --cpus 0", "--cpus 0 is not a hexadecimal mask."),

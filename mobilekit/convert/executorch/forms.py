@@ -89,15 +89,14 @@ def in_forms(program: ExportedProgram, inputs: tuple[torch.Tensor, ...]) -> Expo
     Raises:
         ToolError: A form is another function, or torch cannot export the program again.
     """
-    before = program.module(check_guards=False)
-    graph = copy.deepcopy(before)
-    _rewrite(graph)
-    if graph.code == before.code:
-        return program
-    _prove(before, graph, inputs)
-    graph.float()
     with quiet(), torch.no_grad():
-        return torch.export.export(graph, inputs, strict=False)
+        before = program.module(check_guards=False)
+        graph = copy.deepcopy(before)
+        _rewrite(graph)
+        if graph.code == before.code:
+            return program
+        _prove(before, graph, inputs)
+        return torch.export.export(graph.float(), inputs, strict=False)
 
 
 def _rewrite(graph: GraphModule) -> None:
@@ -125,11 +124,12 @@ def _prove(before: GraphModule, after: GraphModule, inputs: tuple[torch.Tensor, 
         else torch.randint(0, 256, each.shape, generator=generator).to(each.dtype)
         for each in inputs
     )
-    with torch.no_grad():
-        old, new = (compute_in(copy.deepcopy(graph), torch.float64)(*given) for graph in (before, after))
+    old, new = (compute_in(copy.deepcopy(graph), torch.float64)(*given) for graph in (before, after))
     for one, other in zip(old, new, strict=True):
-        distance = float((one.double() - other.double()).abs().max())
-        scale = float(one.double().abs().max())
+        one, other = one.double(), other.double()
+        same = (one == other) | (one.isnan() & other.isnan())
+        distance = float((one - other).masked_fill(same, 0.0).abs().max())
+        scale = float(one.nan_to_num(0.0, 0.0, 0.0).abs().max())
         if not distance <= _AGREES * max(scale, 1.0):
             raise ToolError(
                 f"A form for ExecuTorch is another function: {distance:.2g} in float64, of {scale:.2g}.",

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from mobilekit.artifacts.executorch.environment import start
 from mobilekit.errors import ToolError, first_line
+from mobilekit.rewrites.fx.capture import quiet
 from mobilekit.store.files import save_arrays
 from mobilekit.store.worker import WorkerError
 
@@ -53,7 +54,8 @@ def lower(
         ToolError: ExecuTorch is not there, or does not lower the program.
     """
     handed, arrays = scratch / _PROGRAM, scratch / _ARRAYS
-    torch.export.save(program, handed)
+    with quiet():
+        torch.export.save(program, handed)
     request = {"program": str(handed.absolute()), "file": str(file.absolute()), "facts": facts}
     if quantization:
         save_arrays(arrays, {str(place): array for place, array in enumerate(quantization.arrays)})

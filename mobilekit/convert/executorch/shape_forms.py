@@ -103,7 +103,7 @@ def negative_pad(writer: Writer, node: Node) -> Node | None:
 
 def constant(writer: Writer, node: Node) -> Node | None:
     """Return what is made of numbers alone as a tensor that the program holds."""
-    if node.all_input_nodes or not is_float(node):
+    if node.all_input_nodes or node.meta["val"].dtype is not torch.float32:
         return None
     target = node.target
-    return writer.constant(target(*node.args, **node.kwargs).to(torch.float32))  # type: ignore[operator]
+    return writer.constant(target(*node.args, **node.kwargs))  # type: ignore[operator]

@@ -179,6 +179,11 @@ def test_a_form_that_is_another_function_is_refused(monkeypatch: pytest.MonkeyPa
         in_forms(plain(Between(torch.sigmoid), MAP), (torch.zeros(MAP),))
 
 
+def test_what_is_no_number_before_and_after_is_the_same() -> None:
+    net = Between(lambda x: x.mean((2, 3)).log())
+    assert in_forms(plain(net, MAP), (torch.zeros(MAP),)) is not None
+
+
 def test_a_bound_merged_of_two_is_what_both_leave() -> None:
     values = torch.linspace(-9, 9, 181).reshape(1, 1, 1, -1)
     for first in (F.relu, F.relu6, lambda x: F.hardtanh(x, -3, 2), lambda x: x.clamp(max=4)):
