@@ -31,7 +31,7 @@ from mobilekit.jobs.target_files import OWN_FORMS
 from mobilekit.recipes.inputs.builtin import evaluation_inputs
 from mobilekit.store.bundle import open_bundle, output_layouts
 from mobilekit.store.files import write_json
-from mobilekit.store.stages import TFLITE_STAGES
+from mobilekit.store.stages import TFLITE_STAGES, Stage
 from mobilekit.targets.gpu import GPUProcess
 
 WRONG = 0.25
@@ -134,11 +134,9 @@ def table(measured: list[dict[str, object]]) -> str:
         f"| file | {' | '.join(str(number) for number in range(1, len(columns) + 1))} |",
         f"|---|{'---|' * len(columns)}",
     ]
-    order = [name for stage in TFLITE_STAGES for name in (stage.file, *map(stage.own_file, OWN_FORMS))]
-    files = sorted(
-        {(row.model, row.file) for row in rows},
-        key=lambda one: (one[0], order.index(one[1]) if one[1] in order else -1),
-    )
+    stages = [Stage.ONNX_SIMPLIFIED, Stage.ONNX_INT8, Stage.ONNX_INT16X8, *TFLITE_STAGES]
+    order = [name for stage in stages for name in (stage.file, *map(stage.own_file, OWN_FORMS))]
+    files = sorted({(row.model, row.file) for row in rows}, key=lambda one: (one[0], order.index(one[1])))
     by_place = {(row.model, row.file, row.target, row.asked): row for row in rows}
     for model, file in files:
         cells = [_cell(by_place.get((model, file, *column))) for column in columns]
