@@ -144,6 +144,8 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
 
 LIBRARIES = ("timm", "torchvision", "transformers", "huggingface-hub", "mediapipe")
 SWEEPS = ("dask", "distributed", "psutil", "pyarrow")
+ELSEWHERE = ("executorch", "torchao")
+"""In a Python of their own, whose code lies here as well."""
 
 
 def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
@@ -155,7 +157,7 @@ def test_what_mobilekit_imports_is_a_dependency_of_its_own() -> None:
     tops = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"mobilekit"}
     names = {packages.get(top, [top])[0].lower().replace("_", "-") for top in tops}
     needed = {name.removesuffix("-cpu") for name in names}  # TensorFlow's build for processors alone is TensorFlow
-    assert needed - here(asked_for()) <= {*LIBRARIES, *SWEEPS, "pydantic-core", "protobuf"}
+    assert needed - here(asked_for()) <= {*LIBRARIES, *SWEEPS, *ELSEWHERE, "pydantic-core", "protobuf"}
 
 
 def program(path: Path, answers: str) -> None:
