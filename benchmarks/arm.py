@@ -29,10 +29,13 @@ def count(path: Path, core: CountedCore) -> int | None:
     key = f"{artifact.sha256[:16]}-{core.name}-{counted_litert()}-{plugin_build.digest()[:12]}"
     kept = default_folder() / "arm" / f"{key}.json"
     if not kept.exists():
+        result = count_files([artifact], core, print)
+        if not result.results[0].accepted:
+            print(f"refused: {path}: {result.results[0].why_not}")
+            return None
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, count_files([artifact], core, print).to_json())
-    found = json.loads(kept.read_text())["results"][0]["count"]
-    return int(found["instructions"]) if found else None
+        write_json(kept, result.to_json())
+    return int(json.loads(kept.read_text())["results"][0]["count"]["instructions"])
 
 
 def files_of(bundles: Sequence[Path]) -> list[Artifact]:

@@ -1,11 +1,12 @@
 """Instructions of bundles on ARM cores beside other converters' files of the same weights: a table of docs/arm.md.
 
     .venv/bin/python -m benchmarks.arm_beside artifacts/ghostnetv2 artifacts/shufflenet
-    .venv/bin/python -m benchmarks.arm_beside artifacts/* --earlier fb7daf7 elsewhere/artifacts
+    .venv/bin/python -m benchmarks.arm_beside artifacts/* --earlier fb7daf7 elsewhere/artifacts --made-only
 
 It needs `mobilekit devices setup-emulated` and the environment of litert-torch that `benchmarks.peers set-up` makes.
 `--earlier` names the bundles of an earlier version: a folder that has one of the same name for each. Conversions and
-counts are kept in mobilekit's cache folder, so that the next call goes on where the last one was left.
+counts are kept in mobilekit's cache folder, so that the next call goes on where the last one was left; `--made-only`
+converts nothing, and shows what is there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arm import count, counted_with, files_of, millions
-from benchmarks.peers import conversions, environments, rows
+from benchmarks.peers import conversions, environments
+from benchmarks.peers.rows import problem_of
 from benchmarks.peers.tools import PEERS, Job, Tool
 from benchmarks.tables import DOCS, markdown, ran_on, write
 from mobilekit.bench.artifacts import Artifact
@@ -43,24 +45,27 @@ class PeerFile:
         return count(self.path, core) if self.path else None
 
 
-def peer_file(tool: Tool, artifact: Artifact) -> PeerFile:
+def peer_file(tool: Tool, artifact: Artifact, made_only: bool) -> PeerFile:
     """Return a converter's file of a bundle's weights in the precision of one of the bundle's files.
 
     Args:
         tool: The converter.
         artifact: The bundle's file.
+        made_only: Convert nothing.
     """
     bundle = open_bundle(artifact.path.parent)
     model = str(bundle.manifest["model"]["name"])
     job = Job(model, artifact.precision, conversions.shared_folder(model))
     weights = job.shared / "weights.safetensors"
+    if made_only and not weights.exists():
+        return PeerFile(None, "not converted")
     if not weights.exists() or weights.read_bytes() != (bundle.path / Stage.REFERENCE.file).read_bytes():
         conversions.prepare(bundle.path.absolute(), job)
     float32 = Job(model, "float32", job.shared)
-    for each in dict.fromkeys((float32, job)):
+    for each in () if made_only else dict.fromkeys((float32, job)):
         conversions.convert(tool, each, conversions.key_of(tool, each))
     made, whole = (_record(tool, each) for each in (job, float32))
-    problem = rows.problem_of(made, {"accepted": True}, job.facts, whole)
+    problem = problem_of(made, {"accepted": True}, job.facts, whole)
     return PeerFile(Path(made["file"]) if "file" in made else None, problem)
 
 
@@ -68,17 +73,20 @@ def _record(tool: Tool, job: Job) -> dict[str, Any]:
     return conversions.record_of(tool, job.model, job.precision) or {"why_not": "not converted"}
 
 
-def _rows(bundles: Sequence[Path], earlier: Path | None, notes: list[str]) -> Iterator[list[str]]:
+def _rows(
+    bundles: Sequence[Path], earlier: Path | None, notes: list[str], made_only: bool = False
+) -> Iterator[list[str]]:
     """Yield a row for each bundle, precision and core: ours, each converter's, the earlier version's, and ratios.
 
     Args:
         bundles: Ours.
         earlier: Folder of the earlier version's.
         notes: Is given what is wrong with the others' files.
+        made_only: Convert nothing.
     """
     for artifact in files_of(bundles):
         model, precision = Path(artifact.name).parent.name, artifact.precision
-        files = [peer_file(tool, artifact) for tool in CONVERTERS]
+        files = [peer_file(tool, artifact, made_only) for tool in CONVERTERS]
         for tool, file in zip(CONVERTERS, files, strict=True):
             notes += [f"{tool.name}, {model}, {precision}: {file.problem}"] if file.problem else []
         for core in map(core_named, CORES):
@@ -108,11 +116,13 @@ def main() -> None:
     )
     parser.add_argument("bundles", nargs="+", type=Path)
     parser.add_argument("--earlier", nargs=2, metavar=("NAME", "FOLDER"), help="an earlier version's bundles")
+    parser.add_argument("--made-only", action="store_true", help="convert nothing")
     options = parser.parse_args()
     name, folder = (options.earlier[0], Path(options.earlier[1])) if options.earlier else ("", None)
     head = ["model", "precision", "core", "mobilekit", *(tool.name for tool in CONVERTERS), "ours / best right one"]
     notes: list[str] = []
-    table = markdown([*head, *([name, f"ours / {name}"] if name else [])], _rows(options.bundles, folder, notes))
+    rows = _rows(options.bundles, folder, notes, options.made_only)
+    table = markdown([*head, *([name, f"ours / {name}"] if name else [])], rows)
     listed = "\n".join(f"- {note}." for note in notes)
     versions = environments.versions("litert-torch", ("litert-torch", "ai-edge-quantizer"))
     others = ", ".join(f"{tool} {version}" for tool, version in versions.items())

@@ -36,8 +36,9 @@ def file_of(network: str) -> Path:
     if not path.exists():
         import tensorflow as tf
 
+        picture = tf.keras.Input(batch_shape=(1, 224, 224, 3))  # of a free batch, shapes would be computed in the file
         options = {"include_preprocessing": False} if "V3" in network else {}
-        made = getattr(tf.keras.applications, network)(input_shape=(224, 224, 3), weights=None, **options)
+        made = getattr(tf.keras.applications, network)(input_tensor=picture, weights=None, **options)
         write_atomic(path, tf.lite.TFLiteConverter.from_keras_model(made).convert())
     return path
 

@@ -1,4 +1,4 @@
-"""The table of counts beside other converters' files: which of them a ratio is taken to, and what is marked."""
+"""Counts beside other converters: which file a ratio is taken to, and what is marked; and the fit to phones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import arm_beside
 from benchmarks.arm_beside import PeerFile
+from benchmarks.arm_fit import fit
 from mobilekit.bench.artifacts import Artifact
 
 OURS = Artifact(
@@ -22,7 +23,7 @@ def test_a_ratio_is_to_the_best_right_file(monkeypatch: pytest.MonkeyPatch) -> N
         "litert-torch": PeerFile(Path("wrong/a"), "wrong: so is its float"),
     }
     monkeypatch.setattr(arm_beside, "files_of", lambda _bundles: [OURS])
-    monkeypatch.setattr(arm_beside, "peer_file", lambda tool, _artifact: files[tool.name])
+    monkeypatch.setattr(arm_beside, "peer_file", lambda tool, _artifact, _made_only: files[tool.name])
     monkeypatch.setattr("benchmarks.arm_beside.count", lambda path, _core: 10**6 * COUNTS[str(path.parent)])
     notes: list[str] = []
     rows = list(arm_beside._rows([], Path("old"), notes))
@@ -35,6 +36,12 @@ def test_a_ratio_is_to_the_best_right_file(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_a_right_file_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arm_beside, "files_of", lambda _bundles: [OURS])
-    monkeypatch.setattr(arm_beside, "peer_file", lambda _tool, _artifact: PeerFile(None, "exit code 1"))
+    monkeypatch.setattr(arm_beside, "peer_file", lambda _tool, _artifact, _made_only: PeerFile(None, "exit code 1"))
     monkeypatch.setattr("benchmarks.arm_beside.count", lambda path, _core: 10**6 * COUNTS[str(path.parent)])
     assert next(arm_beside._rows([], None, []))[3:] == ["90.00", "-", "-", "-"]
+
+
+def test_a_fit_leaves_as_much_above_as_below() -> None:
+    factor, left = fit({"a": 20.0, "b": 80.0, "c": 40.0}, {"a": 10.0, "b": 10.0, "c": 10.0})
+    assert factor == pytest.approx(4)
+    assert left == pytest.approx({"a": 0.5, "b": 2.0, "c": 1.0})
