@@ -226,6 +226,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
 
     Raises:
         GateError: The rewritten model itself is wrong, which no conversion made.
+        UsageError: A file for ExecuTorch alone failed.
     """
     stages = [Stage(row.stage) for row in ledger.rows if row.verdict == "fail"]
     failed = [stage for stage in stages if not stage.is_on_device]
@@ -236,6 +237,13 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
             "The stage that failed is the rewritten model, before any conversion.",
             "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself.",
         )
+    seen = [stage for stage in failed if stage.file_format != "pte"]
+    if not seen:
+        raise UsageError(
+            f"{failed[0]} failed, and ExecuTorch does not show the values inside a part, where a bisection looks.",
+            f"`mobilekit inspect {bundle.path / failed[0].file}` names the steps outside; export float32 as well.",
+        )
+    failed = seen
     path = bundle.path / failed[0].file
     loaded = recipe_of_bundle(bundle)
     _model, rewritten = models_of_bundle(bundle, loaded, reference)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mobilekit.artifacts.executorch import environment
 from mobilekit.convert.executorch import write
-from mobilekit.errors import ToolError
-from mobilekit.store.bundle import OUTSIDE
+from mobilekit.errors import ToolError, UsageError
+from mobilekit.jobs.compare import pair_of_bundle
+from mobilekit.store.bundle import OUTSIDE, Bundle
 from mobilekit.store.stages import Stage
 from tests.conftest import Cli
 from tests.tiny import TINY, TINY_RECIPE
@@ -49,6 +51,12 @@ def test_a_gate_on_it_is_read_and_written_back(tmp_path: Path) -> None:
     written = recipe.model_dump(mode="json")
     assert written["gates"] == {PTE.value: {"max_partitions": 1, "max_size_mb": None}}
     assert Recipe.model_validate(written) == recipe
+
+
+def test_a_file_for_executorch_alone_is_not_bisected(tmp_path: Path) -> None:
+    rows = [SimpleNamespace(stage=PTE, verdict="fail")]
+    with pytest.raises(UsageError, match="pte-float32 failed, and ExecuTorch does not show the values inside a part"):
+        pair_of_bundle(Bundle(tmp_path, {}), SimpleNamespace(rows=rows), None, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
