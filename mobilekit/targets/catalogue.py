@@ -108,7 +108,12 @@ def files_for(target: Target, path: Path) -> Sequence[Path]:
         right = [each.name for each in _files_of(path.parent, target) if target.takes(each)]
         instead = f"Name {path.parent / right[0]}." if right else "Name a bundle's folder, and it finds its file."
         raise UsageError(f"The target {target.name} reads {target.reads}, and {path.name} is none.", instead)
-    found = [each for each in _files_of(open_bundle(path).path, target) if target.takes(each)]
+    bundle = open_bundle(path)
+    if lost := [
+        name for name in bundle.manifest["files"] if f".{target.name}." in name and not (path / name).is_file()
+    ]:
+        raise UsageError(f"{path / lost[0]} is gone, which the export wrote for {target.name}.", "Export it again.")
+    found = [each for each in _files_of(bundle.path, target) if target.takes(each)]
     if not found:
         raise UsageError(f"{path} has no file for the target {target.name}, which reads {target.reads}.")
     return found

@@ -9,6 +9,7 @@ import pytest
 
 from mobilekit.bench.artifacts import find_artifacts
 from mobilekit.cli.findings import gate_words
+from mobilekit.errors import UsageError
 from mobilekit.jobs.target_files import check_target_files, notes_of_target_files, write_target_files
 from mobilekit.parity.ledger.result import Ledger, MeasuredOn
 from mobilekit.recipes.inputs.builtin import Evaluation
@@ -65,3 +66,12 @@ def test_that_file_is_asked_about_and_timed(folder: Path) -> None:
     }
     assert [each.name for each in find_artifacts([folder], "gpu")] == ["net/model.float32.tflite", f"net/{OWN}"]
     assert [each.name for each in find_artifacts([folder])] == ["net/model.float32.tflite", "net/model.int8.tflite"]
+
+
+def test_a_bundle_that_lost_that_file_is_refused(folder: Path) -> None:
+    write_target_files(folder, STAGES, "gpu")
+    write_manifest(folder, manifest_of(precision=["float32", "int8"]))
+    (folder / OWN).unlink()
+    with pytest.raises(UsageError, match=r"model\.int8\.gpu\.tflite is gone, which the export wrote for gpu"):
+        files_for(find_target("gpu"), folder)
+    assert len(files_for(find_target("cpu"), folder)) == 2
