@@ -11,7 +11,9 @@ from mobilekit.store.files import sha256_of_json
 from mobilekit.store.stages import FORM_STAGES, Form
 
 EXPORT, DIFF, INSPECT, BENCH = "export", "diff", "inspect", "bench"
-_OF_EXPORT = ("model", "model_options", "input_size", "recipe", "weights", "calibration", "inputs", "precisions")
+_OF_EXPORT = (
+    "model", "model_options", "input_size", "recipe", "weights", "calibration", "inputs", "content", "precisions",
+)  # fmt: skip
 _DIGITS = 12
 """Of a digest: 2^48 of them, so that two of 10,000 cells are the same in one sweep of 5 million."""
 
@@ -34,6 +36,8 @@ class Cell:
     weights: str | None = None
     calibration: str | None = None
     inputs: str | None = None
+    content: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what lies behind its paths, by what names them; see `content.with_content`."""
     diff: bool = True
     """Whether the bundle is measured once more."""
     bench: Mapping[str, Any] = field(default_factory=dict)

@@ -10,12 +10,11 @@ from typing import Literal
 from mobilekit.bench.baseline import MARGIN, Baseline, compare_with_baseline
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.sweep.folder import SweepFolder, read_sweep_note
-from mobilekit.sweep.query import Row
+from mobilekit.sweep.query import IDENTITY, Row, latest
 from mobilekit.sweep.rows import read_rows
 
 Verdict = Literal["worse", "better", "inconclusive", "same", "new", "missing"]
 _OF_LATENCY: Mapping[str, Verdict] = {"regressed": "worse", "improved": "better", "same": "same"}
-_IDENTITY = ("model", "model_options", "input_size", "recipe", "precision", "device", "threads")
 _WORST_FIRST: tuple[Verdict, ...] = ("worse", "inconclusive", "better", "same")
 
 
@@ -86,7 +85,7 @@ def compare(old: Path, new: Path, margin: float = MARGIN) -> ComparedSweeps:
 
 def _rows(folder: Path) -> dict[tuple[object, ...], Row]:
     read_sweep_note(folder)
-    return {tuple(row[name] for name in _IDENTITY): row for row in read_rows(SweepFolder(folder).rows)}
+    return {tuple(row[name] for name in IDENTITY): row for row in latest(read_rows(SweepFolder(folder).rows))}
 
 
 def _compared(now: Row, then: Row | None, margin: float) -> ComparedFile:
@@ -101,7 +100,7 @@ def _worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _file(row: Row, verdict: Verdict, aspects: tuple[Aspect, ...]) -> ComparedFile:
-    return ComparedFile(**{name: row[name] for name in _IDENTITY}, verdict=verdict, aspects=aspects)
+    return ComparedFile(**{name: row[name] for name in IDENTITY}, verdict=verdict, aspects=aspects)
 
 
 def _aspects(now: Row, then: Row, margin: float) -> Iterator[Aspect]:

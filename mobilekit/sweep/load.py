@@ -16,6 +16,7 @@ from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.faults import faults_of, read_document
 from mobilekit.recipes.load import load_recipe
 from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.content import with_content
 from mobilekit.sweep.matrix import excluded_by, expand, with_axes_of
 from mobilekit.sweep.schema import Axes, Sweep
 from mobilekit.targets.catalogue import find_target
@@ -26,7 +27,7 @@ Where = Callable[[yaml_positions.Path], str]
 
 @dataclass(frozen=True)
 class LoadedSweep:
-    """A checked sweep and its cells."""
+    """A checked sweep and its cells, with the content of the files that they name."""
 
     sweep: Sweep
     base: Path
@@ -64,7 +65,10 @@ def load_sweep(path: Path) -> LoadedSweep:
     cells = expand(sweep)
     if not cells:
         raise UsageError(f"{where(('exclude',))}: the exclusions leave no cell.", "Take one of them away.")
-    return LoadedSweep(sweep, base, cells)
+    try:
+        return LoadedSweep(sweep, base, with_content(cells, base))
+    except OSError as error:
+        raise UsageError(f"{path} names {error.filename}, which cannot be read: {error.strerror}.") from error
 
 
 def _faults(sweep: Sweep, base: Path, where: Where) -> Iterator[str]:

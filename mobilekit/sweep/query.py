@@ -11,6 +11,8 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.sweep.rows import COLUMNS, Column
 
 Row = Mapping[str, Any]
+IDENTITY = ("model", "model_options", "input_size", "recipe", "precision", "device", "threads")
+"""What says which file a row is about, and where that was timed."""
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -21,6 +23,16 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
 _KINDS = ("string", "int64", "double", "bool")
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """Return the row that ended last of each file: a cell whose files or settings changed leaves its earlier rows."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        key = tuple(row[name] for name in IDENTITY)
+        if key not in found or row["ended"] > found[key]["ended"]:
+            found[key] = row
+    return list(found.values())
 
 
 def where(rows: Iterable[Row], conditions: Sequence[str]) -> list[Row]:

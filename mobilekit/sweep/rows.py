@@ -35,7 +35,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("cell", "string", "key of the cell: a digest of all it does"),
+    Column("cell", "string", "key of the cell: a digest of all it does, and of the files that it is made of"),
     Column("status", "string", "ok, or failed: the last step that the file was to take part in has no result"),
     Column("failed_step", "string", "export, diff, inspect:TARGET or bench, where it failed"),
     Column("reason", "string", "why it failed"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.sweep.folder import SweepFolder, read_sweep_note
-from mobilekit.sweep.query import Row, sort, where
+from mobilekit.sweep.query import Row, latest, sort, where
 from mobilekit.sweep.rows import read_rows
 
 _OWN_REFERENCE = (
@@ -38,12 +38,16 @@ def show(folder: Path, conditions: Sequence[str] = (), order: str | None = None)
         UsageError: The folder is no sweep, or a condition is none.
     """
     read_sweep_note(folder)
-    rows = where(read_rows(SweepFolder(folder).rows), conditions)
+    kept = read_rows(SweepFolder(folder).rows)
+    last = latest(kept)
+    rows = where(last, conditions)
     best = {id(row) for group in _by_device(rows) for row in pareto(group)}
     shown = [{**row, "ended": row["ended"].isoformat(), "pareto": id(row) in best} for row in rows]
     good = [row for row in rows if row["status"] == "ok"]
     notes = [_OWN_REFERENCE] if any(row["top1"] is None for row in good) else []
     notes += [_UNTRAINED] if any(row["trained"] is False for row in good) else []
+    earlier = len(kept) - len(last)
+    notes += [f"{earlier} earlier rows of files that were run again are in {folder}/rows alone."] if earlier else []
     return ShownSweep(str(folder), tuple(sort(shown, order)), tuple(notes))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilekit.errors import UsageError
+from mobilekit.sweep import content
 from mobilekit.sweep.load import LoadedSweep, load_sweep
 from tests.conftest import ROOT
 
@@ -94,3 +95,37 @@ def test_paths_go_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytes
     loaded = load(tmp_path, "matrix: {models: ['net.py:make'], recipes: [mine.yaml]}")
     assert [(cell.model, cell.recipe) for cell in loaded.cells] == [("net.py:make", "mine.yaml")]
     assert loaded.base == tmp_path
+
+
+NAMED = ("net.py", "mine.yaml", "net.pt", "calibration/a/1.png", "inputs.npz")
+
+
+@pytest.mark.parametrize("changed", NAMED)
+def test_a_cell_whose_files_changed_is_another_cell(changed: str, tmp_path: Path) -> None:
+    """So `--resume` runs it, though its paths are the same; a cell that is not made of the file stays as it is."""
+    for name in NAMED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("input: {size: 24}\n")
+    own = "calibration: calibration\ninputs: inputs.npz\n" if changed.startswith(("calib", "inputs")) else ""
+    text = f"matrix: {{models: ['net.py:make'], recipes: [mine.yaml]}}\nweights: {{'net.py:make': net.pt}}\n{own}"
+    text += "include: [{models: [ghostnet], recipes: [default]}]"
+    first, other = load(tmp_path, text).cells
+    assert load(tmp_path, text).cells == (first, other)
+    (tmp_path / changed).write_text("input: {size: 32}\n")
+    now, other_now = load(tmp_path, text).cells
+    assert (now.key == first.key, now.export_key == first.export_key) == (False, False)
+    assert (other_now.key == other.key) == (not own)
+
+
+def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(content, "sha256_of", lambda path: str(read.append(path)))
+    (tmp_path / "net.py").write_text("")
+    assert len(load(tmp_path, "matrix: {models: ['net.py:make', 'net.py:other'], threads: [1, 2, 4]}").cells) == 6
+    assert read == [tmp_path / "net.py"]
+
+
+def test_a_folder_without_pictures_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UsageError, match="photos"):
+        load(tmp_path, "matrix: {models: [ghostnet]}\ncalibration: photos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.errors import UsageError
+from mobilekit.sweep.compare import compare
 from mobilekit.sweep.query import sort, where
 from mobilekit.sweep.show import pareto, show
 from tests.sweep.rows_by_hand import row, sweep_of
@@ -108,6 +110,17 @@ def test_what_means_little_is_said(tmp_path: Path) -> None:
     notes = " ".join(show(sweep_of(tmp_path / "s", [row("a", trained=False)])).notes)
     assert "own reference" in notes and "random ones" in notes
     assert show(sweep_of(tmp_path / "t", [row("a", trained=True, top1=0.9)])).notes == ()
+
+
+def test_of_a_file_that_was_run_again_the_last_row_is_shown(tmp_path: Path) -> None:
+    """As after a change of the model's code: the sweep has the rows of the cell before it, too."""
+    later = datetime(2026, 1, 2, tzinfo=UTC)
+    rows = [row("a", raw_ms=[1.0], cell="0"), row("a", raw_ms=[2.0], cell="1", ended=later), row("a", cell="2")]
+    shown = show(sweep_of(tmp_path / "s", rows))
+    assert [(each["device"], each["latency_ms"]) for each in shown.rows] == [(None, None), ("local", 2.0)]
+    assert any(note.startswith("1 earlier row") for note in shown.notes)
+    compared = compare(sweep_of(tmp_path / "t", rows[:1]), tmp_path / "s").files
+    assert [(each.device, len(each.aspects)) for each in compared if each.verdict != "new"] == [("local", 2)]
 
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
