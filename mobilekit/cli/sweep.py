@@ -124,7 +124,7 @@ def compare(
     """Compare each file of a sweep with the same one of an earlier sweep: better, worse or inconclusive.
 
     Exit code 1 where one is worse beyond doubt: it fails, left its limits, grew, or its latency's whole 95 % interval
-    lies above the margin.
+    lies above the margin; and where one is missing that the earlier sweep has.
 
     Examples: `mobilekit sweep compare sweep-0.2 sweep-0.3` · `mobilekit sweep compare old new --margin 0.05`
     """

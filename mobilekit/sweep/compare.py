@@ -57,8 +57,8 @@ class ComparedSweeps(Jsonable):
 
     @property
     def is_worse(self) -> bool:
-        """Whether any file is worse."""
-        return any(file.verdict == "worse" for file in self.files)
+        """Whether any file is worse, or missing: what is not made any more is no better."""
+        return any(file.verdict in ("worse", "missing") for file in self.files)
 
 
 def compare(old: Path, new: Path, margin: float = MARGIN) -> ComparedSweeps:

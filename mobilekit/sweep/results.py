@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from mobilekit.bench.statistics import CONFIDENCE
 from mobilekit.errors import MobilekitError
 from mobilekit.store.bundle import Bundle, open_bundle
 from mobilekit.store.stages import FORM_STAGES, Form, Stage
@@ -136,6 +137,7 @@ def _latency(stage: Stage, found: Mapping[str, Any], shared: Mapping[str, Any]) 
         return {}
     entries: Sequence[Any] = [each for each in baseline["entries"] if each["file"] == result["file"]]
     latency, engine = result["latency_ms"] or {}, bench["engine"]
+    has_interval = bool(latency) and latency["confidence"] >= CONFIDENCE
     why_not = None if result["accepted"] else result["why_not"] or "no round counts"
     why_not = why_not or bench.get("partial")
     refused = {}
@@ -143,8 +145,8 @@ def _latency(stage: Stage, found: Mapping[str, Any], shared: Mapping[str, Any]) 
         refused = {"status": "failed", "failed_step": BENCH, "reason": why_not, "hint": None}
     return {
         "latency_ms": latency.get("median"),
-        "latency_low_ms": latency.get("low"),
-        "latency_high_ms": latency.get("high"),
+        "latency_low_ms": latency["low"] if has_interval else None,
+        "latency_high_ms": latency["high"] if has_interval else None,
         "raw_ms": result["raw_ms"],
         "statistic": result["statistic"],
         "memory_mb": result["memory_mb"],

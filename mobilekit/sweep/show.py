@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,10 @@ def pareto(rows: Sequence[Row]) -> list[Row]:
 
     What counts is the size, the latency where files were timed, and the quality: top-1 where all have it, or else the
     relative L2 distance from the reference. Of two latencies one is better where its whole interval lies below the
-    other's. A file that failed, or is outside its limits, is no candidate.
+    other's; with too few rounds for an interval, it is neither better nor worse than any. A file that failed, is
+    outside its limits, or is computed wrongly by a target that was asked, is no candidate.
     """
-    good = [row for row in rows if row["status"] == "ok" and row["parity"] != "fail" and row["size_bytes"] is not None]
+    good = [row for row in rows if _is_good(row)]
     labeled = all(row["top1"] is not None for row in good)
     timed = any(row["latency_ms"] is not None for row in good)
     candidates = [row for row in good if not timed or row["latency_ms"] is not None]
@@ -76,15 +78,21 @@ def pareto(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def _is_good(row: Row) -> bool:
+    is_whole = row["status"] == "ok" and row["parity"] != "fail" and row["size_bytes"] is not None
+    return is_whole and not any(json.loads(answer).get("wrong") for answer in row["targets"] or ())
+
+
 Span = tuple[float, float]
 
 
 def _point(row: Row, labeled: bool) -> tuple[Span, ...]:
     """Return where a row lies on each axis, from a lower to an upper end; less is better."""
-    worst = float("inf")
-    quality = -row["top1"] if labeled else row["relative_l2"] if row["relative_l2"] is not None else worst
+    most = float("inf")
+    quality = -row["top1"] if labeled else row["relative_l2"] if row["relative_l2"] is not None else most
     size = float(row["size_bytes"])
-    latency = (row["latency_low_ms"], row["latency_high_ms"]) if row["latency_ms"] is not None else (0.0, 0.0)
+    low, high = row["latency_low_ms"], row["latency_high_ms"]
+    latency = (-most, most) if low is None else (low, high)  # of which none is better or worse
     return (quality, quality), (size, size), latency
 
 

@@ -118,6 +118,16 @@ class TestWithDask:
         check_closely("sweep", {**content, "rows": []})
         assert [(each["model"], each["pareto"]) for each in content["rows"]] == [("b", False)]
 
+    def test_show_says_what_is_wrong_and_no_interval_of_few_rounds(self, cli: Cli, tmp_path: Path) -> None:
+        wrong = [{"op": "ADD", "count": 30}, {"op": "MUL", "count": 1}]
+        answer = {"target": "gpu", "taken": 127, "total": 127, "whole": False, "wrong": wrong}
+        one = row("a", raw_ms=[5.0], latency_low_ms=None, latency_high_ms=None, targets=[json.dumps(answer)])
+        done = cli("sweep", "show", sweep_of(tmp_path / "s", [one]))
+        assert done.returncode == 0, done.stderr
+        line = next(line for line in done.stdout.splitlines() if " a " in line)
+        assert line.split("gpu")[1].split() == ["127/127,", "31", "wrong", "5.00", "-"]
+        assert "*" not in line
+
     @pytest.mark.slow
     def test_a_sweep_of_a_tiny_net_says_what_the_bundle_says(
         self, cli: Cli, cli_apart: Cli, sweep: Path, tiny_bundle: Path

@@ -81,7 +81,12 @@ def test_only_the_same_file_is_compared(tmp_path: Path) -> None:
     assert sorted((file.model, file.threads, file.verdict) for file in found.files) == [
         ("a", 1, "same"), ("a", 2, "new"), ("a", 4, "missing"), ("gone", 1, "missing"),
     ]  # fmt: skip
-    assert not found.is_worse
+    assert found.is_worse
+
+
+@pytest.mark.parametrize(("kept", "worse"), [(["a", "b"], False), (["a"], True), (["a", "b", "c"], False)])
+def test_a_file_that_is_missing_is_no_success_and_a_new_one_is(kept: list[str], worse: bool, tmp_path: Path) -> None:
+    assert compared(tmp_path, [row("a"), row("b")], [row(model) for model in kept]).is_worse == worse
 
 
 def test_figures_of_another_device_are_not_compared(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mobilekit.sweep.steps import Ended
 from tests.cli.test_schema import OLD_BUNDLE
 from tests.sweep.rows_by_hand import DEVICE
 
-LATENCY = {"median": 2.0, "low": 1.0, "high": 3.0}
+LATENCY = {"median": 2.0, "low": 1.0, "high": 3.0, "confidence": 0.96}
 
 
 @pytest.fixture
@@ -79,6 +79,17 @@ def test_all_rounds_of_the_file_are_kept_those_that_do_not_count_too(cell: Cell,
     [one] = json.loads(row["rounds"])
     assert one["rejected"] == "it is hot"
     assert [name.rpartition("/")[2] for name in one["runs"]] == [row["file"]]
+
+
+@pytest.mark.parametrize(("confidence", "ends"), [(0.96875, (1.0, 3.0)), (0.9375, (None, None)), (0.0, (None, None))])
+def test_rounds_too_few_for_an_interval_have_none(
+    confidence: float, ends: tuple[float | None, float | None], cell: Cell, folder: SweepFolder
+) -> None:
+    """Of 6, of 5 and of 1."""
+    latency = {**LATENCY, "confidence": confidence}
+    done(folder, cell, "bench", bench(cell, folder, result={"latency_ms": latency}))
+    row = first_row(cell, folder, Ended("bench"))
+    assert (row["latency_ms"], row["latency_low_ms"], row["latency_high_ms"]) == (2.0, *ends)
 
 
 def test_a_phone_that_was_lost_leaves_its_figures_and_a_failed_row(cell: Cell, folder: SweepFolder) -> None:

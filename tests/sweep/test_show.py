@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,6 +73,22 @@ def test_a_latency_beats_another_only_where_the_intervals_are_apart() -> None:
     fast, slower = row("a", raw_ms=[1.0, 2.0]), row("b", raw_ms=[1.9, 3.0])
     assert pareto([fast, slower]) == [fast, slower]
     assert pareto([fast, row("b", raw_ms=[2.1, 3.0])]) == [fast]
+
+
+def test_a_latency_without_an_interval_is_neither_better_nor_worse() -> None:
+    none: dict[str, Any] = {"latency_low_ms": None, "latency_high_ms": None}
+    fast, slow, unsure = row("a", raw_ms=[1.0, 2.0]), row("b", raw_ms=[8.0, 9.0]), row("c", raw_ms=[5.0], **none)
+    assert pareto([fast, unsure]) == [fast, unsure]
+    assert pareto([slow, unsure]) == [slow, unsure]
+    assert pareto([row("a", raw_ms=[1.0], size_bytes=999, **none), unsure])[0]["model"] == "a"
+    assert unsure not in pareto([row("a", raw_ms=[9.0], size_bytes=999, **none), unsure])
+
+
+def test_a_file_that_a_target_computes_wrongly_is_no_candidate() -> None:
+    answer = {"target": "gpu", "taken": 127, "total": 127, "whole": False}
+    wrong = {**answer, "wrong": [{"op": "ADD", "count": 31, "words": "w"}]}
+    bad, good = row("a", size_bytes=1, targets=[json.dumps(wrong)]), row("b", targets=[json.dumps(answer)])
+    assert pareto([bad, good]) == [good]
 
 
 def test_a_file_outside_its_limits_is_no_candidate() -> None:

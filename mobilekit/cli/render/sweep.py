@@ -77,7 +77,9 @@ def rows_table(shown: ShownSweep) -> Table:
             "failed" if row["status"] == "failed" else row["parity"] or NOTHING,
             " ".join(map(_answer, row["targets"] or ())) or NOTHING,
             NOTHING if latency is None else ms(latency),
-            NOTHING if latency is None else f"{ms(row['latency_low_ms'])} to {ms(row['latency_high_ms'])}",
+            NOTHING
+            if row["latency_low_ms"] is None
+            else f"{ms(row['latency_low_ms'])} to {ms(row['latency_high_ms'])}",
         )
     return table
 
@@ -94,10 +96,11 @@ def _device(row: Mapping[str, Any]) -> str:
 
 
 def _answer(text: str) -> str:
-    """Return what a target takes of a file: `cpu` all of it, `gpu 3/50` a part."""
+    """Return what a target takes of a file: `cpu` all of it, `gpu 3/50` a part, `gpu 127/127, 31 wrong` falsely."""
     answer = json.loads(text)
     share = "" if answer["whole"] else f" {answer['taken']}/{answer['total']}"
-    return f"{answer['target']}{share}"
+    wrong = sum(each["count"] for each in answer.get("wrong", ()))
+    return f"{answer['target']}{share}{f', {wrong} wrong' if wrong else ''}"
 
 
 def compared_table(compared: ComparedSweeps) -> Table:
