@@ -9,6 +9,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 _CONSTANT = "constant_{}"
+_SOURCES = ("source_fn_stack", "torch_fn")
+"""Of a step's meta: the function of PyTorch's that it comes from."""
 
 
 class Writer:
@@ -21,6 +23,9 @@ class Writer:
 
     def __init__(self, graph: GraphModule, node: Node) -> None:
         self.graph, self.node, self._stack = graph, node, dict(node.meta.get("nn_module_stack") or {})
+        if self._stack:
+            path, kind = [*self._stack.values()][-1]
+            self._stack[f"form@{node.name}"] = (path, f"form of {kind}")
 
     def as_formula_of(self, layer: str) -> None:
         """Let the steps to come say that they are the formula of a layer, in whichever module it stands.
@@ -32,11 +37,15 @@ class Writer:
         self._stack[f"{layer}@{self.node.name}"] = (path, layer)
 
     def call(self, target: Any, *args: Any) -> Node:
-        """Add a call of an operator, with the module of the step that it will stand for."""
+        """Add a call of an operator, with the path of the module of the step that it will stand for.
+
+        It has neither that step's function nor its layer's class: by these XNNPACKQuantizer takes a step for another.
+        """
         with self.graph.graph.inserting_before(self.node):
             made = self.graph.graph.call_function(target, args)
         value = target(*map_arg(args, lambda each: each.meta["val"]))
-        made.meta = {**self.node.meta, "nn_module_stack": dict(self._stack), "val": value}
+        kept = {key: known for key, known in self.node.meta.items() if key not in _SOURCES}
+        made.meta = {**kept, "nn_module_stack": dict(self._stack), "val": value}
         return made
 
     def constant(self, value: torch.Tensor) -> Node:

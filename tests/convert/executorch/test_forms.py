@@ -12,10 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.artifacts.executorch.pte import read_pte
+from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 from mobilekit.convert.executorch import forms
 from mobilekit.convert.executorch import lower as lowering
+from mobilekit.convert.executorch.float_steps import float_steps
 from mobilekit.convert.executorch.forms import in_forms
 from mobilekit.errors import ToolError
+from mobilekit.recipes.schema import Int8
 from tests.converting import normal
 from tests.programs import Kept, Lowered, plain, program_in_forms
 
@@ -92,6 +95,18 @@ STEPS: dict[str, tuple[Step, set[object], int]] = {
     "linear attention": (Attention(), {aten.matmul.default, aten.sum.dim_IntList, aten.chunk.default}, 4),
     "a layer norm": (Norm(), {aten.layer_norm.default}, 4),
 }
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "a pool to one value": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Upsample((6, 8))),
+    "a pool to sizes that divide": lambda: nn.AdaptiveAvgPool2d((3, 2)),
+    "nearest upsampling": lambda: nn.Upsample(scale_factor=2),
+    "bilinear upsampling": lambda: nn.UpsamplingBilinear2d(scale_factor=2),
+    "a softmax": lambda: nn.Softmax(1),
+    "a dropout": lambda: nn.Dropout(0.5),
+    "two clamps": lambda: nn.Sequential(nn.ReLU(), nn.Hardtanh(-1, 2)),
+    "a padding": lambda: nn.ZeroPad2d((-1, 2, 1, -2)),
+    "an axis dropped": lambda: nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (6, 8))),
+}
+"""Steps as layers, which XNNPACKQuantizer finds by their classes too."""
 FAULTS = ("two clamps", "a bilinear factor that is no ratio", "GELU's tanh form", "a softmax over the width")
 """Steps that ExecuTorch 1.5.1 computes wrongly, and says nothing."""
 
@@ -134,6 +149,30 @@ def test_a_form_is_taken_whole_and_right(name: str, lowered: Callable[[nn.Module
     assert made.outside == []
     assert len(read_pte(made.path).parts) == 1
     assert made.distance(normal(2, *MAP[1:])) < 2e-6
+
+
+def test_the_steps_of_a_form_are_not_of_the_layers_class() -> None:
+    program, _names = program_in_forms(Between(nn.AdaptiveAvgPool2d(1)), MAP)
+    (mean,) = (node for node in program.graph.nodes if node.target is aten.mean.dim)
+    path, kind = [*mean.meta["nn_module_stack"].values()][-1]
+    assert (path, kind) == ("step", "form of torch.nn.modules.pooling.AdaptiveAvgPool2d")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_quantized(
+    name: str, processes: tuple[Kept, Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lowering, "start", lambda _module: processes[0])
+    net, images = Between(LAYERS[name]()).eval(), normal(16, *MAP[1:])
+    program, names = program_in_forms(net, MAP)
+    settings = lowering.Quantization([images], float_steps(program, Int8()))
+    path = tmp_path / "net.pte"
+    lowering.lower(program, path, tmp_path, {"inputs": ["input"], "outputs": names}, settings)
+    (given,) = ExecuTorchRuntime(path, processes[1]).run({"input": images}).values()
+    with torch.no_grad():
+        exact = net(torch.from_numpy(images)).numpy()
+    assert 1e-4 < np.abs(given - exact).max() / np.abs(exact).max() < 0.05
 
 
 @pytest.mark.slow
