@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mobilekit.bench.result import BenchResult
 
 
+_ANEW = "`mobilekit sweep run` with --resume --failed removes it, and makes it anew."
+
+
 @dataclass(frozen=True)
 class _Job:
     """A step that is asked for."""
@@ -49,7 +52,8 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         with beside_others():
             return _export(job) if step == EXPORT else _diff(job) if step == DIFF else _inspect(job, target)
     except MobilekitError as error:
-        return {"why_not": error.what, "hint": error.hint, "is_disk_full": isinstance(error, FullDiskError)}
+        hint = _ANEW if "--force" in error.hint else error.hint  # which `mobilekit export` has, and a sweep has not
+        return {"why_not": error.what, "hint": hint, "is_disk_full": isinstance(error, FullDiskError)}
 
 
 def _export(job: _Job) -> dict[str, Any]:

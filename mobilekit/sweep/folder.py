@@ -61,6 +61,11 @@ class SweepFolder:
         if step == EXPORT:
             shutil.rmtree(self.bundle_of(cell), ignore_errors=True)
 
+    def forget_lost(self, cell: Cell) -> None:
+        """Let a cell's export be done anew where it was done, and somebody has removed its bundle since."""
+        if self.place_of(cell, EXPORT).result.is_file() and not self.bundle_of(cell).is_dir():
+            self.forget(cell, EXPORT)
+
     def begin(self, content: Any, resume: bool) -> list[str]:
         """Make the folder, or take up what is there.
 

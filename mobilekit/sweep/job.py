@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilekit.errors import InterruptedWork, UsageError
+from mobilekit.store.stages import FORM_STAGES
 from mobilekit.sweep.cell import EXPORT, INSPECT, Cell
 from mobilekit.sweep.cluster import check_address, check_installed, open_cluster, workers_here
 from mobilekit.sweep.estimate import Estimate, estimate
@@ -79,6 +80,8 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
         for step in sorted(again.get(cell.key, ())):
             folder.forget(cell, step)
     cells = missing(loaded.cells, folder, again)
+    for cell in cells:
+        folder.forget_lost(cell)
     if not cells:
         return Summary()
     with open_cluster(request.scheduler, request.workers) as cluster:
@@ -109,16 +112,19 @@ def _again(request: SweepRequest) -> dict[str, set[str]]:
 
 
 def _check_tools(cells: Sequence[Cell]) -> None:
-    """See before the work that this machine has the converters, and the compilers of the targets.
+    """See before the work that this machine has the converters, ExecuTorch, and the compilers of the targets.
 
     Raises:
         MobilekitError: One is missing; the message says how to get it.
     """
+    from mobilekit.artifacts.executorch import environment as executorch
     from mobilekit.convert.installed import check_installed as check_converters
     from mobilekit.targets.catalogue import find_target
 
     if any(EXPORT in cell.steps for cell in cells):
         check_converters()
+    if any(FORM_STAGES[form].file_format == "pte" for cell in cells for form in cell.precisions):
+        executorch.versions()
     steps = dict.fromkeys(step for cell in cells for step in cell.steps if step.startswith(f"{INSPECT}:"))
     for step in steps:
         if problem := find_target(step.partition(":")[2]).why_not():

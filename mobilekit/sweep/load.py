@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, check_name, file_spec
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.faults import faults_of, read_document
 from mobilekit.recipes.load import load_recipe
+from mobilekit.store.stages import FORM_STAGES
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.content import with_content
 from mobilekit.sweep.matrix import excluded_by, expand, with_axes_of
@@ -65,6 +66,10 @@ def load_sweep(path: Path) -> LoadedSweep:
     cells = expand(sweep)
     if not cells:
         raise UsageError(f"{where(('exclude',))}: the exclusions leave no cell.", "Take one of them away.")
+    if faults := dict.fromkeys(_of_programs(sweep, cells, where)):
+        raise UsageError(
+            "\n".join(faults), "Make .pte files in a sweep of their own, and time them by `mobilekit bench`."
+        )
     try:
         return LoadedSweep(sweep, base, with_content(cells, base))
     except OSError as error:
@@ -96,6 +101,21 @@ def _faults(sweep: Sweep, base: Path, where: Where) -> Iterator[str]:
         given = getattr(sweep, name)
         if given is not None and not (base / given).exists():
             yield f"{where((name,))}: there is no file or folder {base / given}."
+
+
+def _of_programs(sweep: Sweep, cells: Iterable[Cell], where: Where) -> Iterator[str]:
+    """Yield what a sweep cannot do with the .pte files of its cells: it times none, and no target reads one."""
+    formats = {form: stage.file_format for form, stage in FORM_STAGES.items()}
+    for cell in cells:
+        programs = [form for form in cell.precisions if formats[form] == "pte"]
+        if not programs:
+            continue
+        named = (place for axes, place in _named_axes(sweep) if {*programs} & {*(axes.precisions or ())})
+        place = where((*next(named, ()), "precisions"))
+        if cell.device:
+            yield f"{place}: {', '.join(programs)}: a sweep does not time .pte files, and the device is {cell.device}."
+        if cell.targets and len(programs) == len(cell.precisions):
+            yield f"{place}: {', '.join(programs)}: no target reads .pte files, and {', '.join(cell.targets)} is asked."
 
 
 def _line_in(fault: str) -> int:

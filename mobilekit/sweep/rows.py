@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.store.files import sync
+from mobilekit.store.stages import FORM_STAGES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,7 @@ COLUMNS = (
     Column("model_options", "string", "as JSON"),
     Column("input_size", "string", "HEIGHTxWIDTH of the picture that the file takes", "pixels"),
     Column("recipe", "string", "name or file; null: the model's own"),
-    Column("precision", "string", "float32, float16, dynamic, int8, int16x8, onnx-int8 or onnx-int16x8"),
+    Column("precision", "string", f"one of {', '.join(FORM_STAGES)}"),
     Column("device", "string", "as the sweep's file has it; null: not timed"),
     Column("threads", "int64", "of the runtime"),
     Column("bundle", "string", "folder, from the sweep's on"),

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from mobilekit.sweep import cluster
+from mobilekit.sweep import cluster, job
+from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import load_sweep
 from mobilekit.sweep.rows import read_rows
+from mobilekit.sweep.run import Summary
 from tests.cli.test_schema import check_closely
 from tests.command_line import heed_interrupts
 from tests.conftest import ROOT, Cli
@@ -105,6 +108,32 @@ class TestWithDask:
         assert not out.exists()
         done = cli("sweep", "run", sweep.parent / "none.yaml", "-o", out)
         assert (done.returncode, "There is no file" in done.stderr) == (2, True)
+
+    def test_without_executorch_a_sweep_of_its_files_is_not_begun(
+        self, cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MOBILEKIT_EXECUTORCH", "/nowhere/python")
+        sweep.write_text("matrix: {models: [ghostnet], precisions: [float32, pte-float32]}")
+        done = cli("sweep", "run", sweep, "-o", sweep.parent / "o")
+        assert (done.returncode, "has no executorch." in done.stderr) == (4, True), done.stderr
+        assert not (sweep.parent / "o").exists()
+
+    def test_a_missing_cell_whose_bundle_was_removed_is_exported_anew(
+        self, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The cell is new, and shares the export of one that has rows."""
+        file = tmp_path / "sweep.yaml"
+        file.write_text("matrix: {models: [ghostnet], precisions: [float32]}")
+        [cell] = load_sweep(file).cells
+        folder = SweepFolder(sweep_of(tmp_path / "s", []))
+        place = folder.place_of(cell, "export")
+        place.folder.mkdir(parents=True)
+        place.write({"found": {}, "host": "here", "seconds": 1.0})
+        left: list[object] = []
+        monkeypatch.setattr(job, "open_cluster", lambda *_words: nullcontext(SimpleNamespace(width=lambda: 1)))
+        monkeypatch.setattr(job, "run_cells", lambda *_words: left.append(place.read()) or Summary())
+        done = cli("sweep", "run", file, "-o", folder.path, "--resume")
+        assert (done.returncode, left) == (0, [None]), done.stderr
 
     def test_show_prints_a_line_a_file_and_its_json_is_as_published(self, cli: Cli, tmp_path: Path) -> None:
         rows = [row("a", raw_ms=[5.0, 6.0]), row("b", status="failed", failed_step="export", reason="why")]

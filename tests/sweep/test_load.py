@@ -63,6 +63,15 @@ WRONG = {
         "the sweep has no model ghostnetv2.",
     ),
     "calibration": ("matrix: {models: [ghostnet]}\ncalibration: photos", "s.yaml:2: there is no file or folder"),
+    "programs on a device": (
+        "matrix:\n  models: [ghostnet]\n  precisions: [float32, pte-int8]\n  devices: [local]",
+        "s.yaml:3: pte-int8: a sweep does not time .pte files, and the device is local.",
+    ),
+    "programs for a target": (
+        "matrix:\n  models: [ghostnet]\n  targets: [cpu, gpu]\ninclude:\n  - precisions: [pte-float32, pte-int8]\n"
+        "    models: [shufflenet]",
+        "s.yaml:5: pte-float32, pte-int8: no target reads .pte files, and cpu, gpu is asked.",
+    ),
     "empty": ("", "s.yaml:1: the sweep is empty."),
     "no YAML": ("matrix: [", "s.yaml:1: not valid YAML"),
     "options": (
@@ -78,6 +87,11 @@ def test_what_is_wrong_is_said_with_its_line(case: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load(tmp_path, text)
     assert said in raised.value.what
+
+
+def test_programs_beside_other_files_have_targets(tmp_path: Path) -> None:
+    text = "matrix: {models: [ghostnet], precisions: [float32, pte-float32], targets: [cpu]}"
+    assert load(tmp_path, text).cells[0].precisions == ("float32", "pte-float32")
 
 
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:

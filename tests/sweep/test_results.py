@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mobilekit.sweep import child
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.results import rows_of
@@ -113,6 +114,22 @@ def test_a_step_that_failed_leaves_what_was_found_before(cell: Cell, folder: Swe
         ("failed", "bench", "why", "what to do")
     }
     assert all(row["sha256"] for row in rows)
+
+
+def test_an_export_whose_bundle_was_removed_is_done_anew(cell: Cell, folder: SweepFolder) -> None:
+    done(folder, cell, "bench", bench(cell, folder))
+    folder.forget_lost(cell)
+    assert folder.place_of(cell, "export").read() is not None
+    shutil.rmtree(folder.bundle_of(cell))
+    folder.forget_lost(cell)
+    assert [folder.place_of(cell, step).read() for step in cell.steps] == [None, None]
+
+
+def test_another_bundle_in_the_place_of_an_export_says_what_a_sweep_can_do(cell: Cell, folder: SweepFolder) -> None:
+    request = {"step": "export", "cell": cell.to_json(), "folder": str(folder.path), "base": "/"}
+    found = child._answer(request)
+    assert "holds another export" in found["why_not"]
+    assert found["hint"] == "`mobilekit sweep run` with --resume --failed removes it, and makes it anew."
 
 
 def test_forgetting_a_step_forgets_those_after_it(cell: Cell, folder: SweepFolder) -> None:
