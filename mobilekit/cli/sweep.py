@@ -100,6 +100,8 @@ def show(
 
     check_installed()
     shown = read(sweep, where or (), sort)
+    if not shown.rows:
+        err.print(f"note: no row of {sweep} meets {' and '.join(where)}" if where else f"note: {sweep} has no rows yet")
     if as_json:
         print_json(shown.to_json())
         return

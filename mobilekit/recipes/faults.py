@@ -71,7 +71,7 @@ def _what_to_write(problem: ErrorDetails) -> str:
     given, path = problem["input"], problem["loc"]
     is_plain = not isinstance(given, dict | list)
     if problem["type"] == "tuple_type":
-        return f"it is a list: [{given}]" if is_plain and given is not None else "it is a list, such as [a, b]"
+        return f"write it as a list{f': [{given}]' if is_plain and given is not None else ', such as [a, b]'}"
     if problem["type"] == "too_short" and not given:
         return "it names nothing; leave the key out, or name one at least"
     if problem["type"] == "model_type" and path[:-1] == ("rewrites",) and isinstance(given, str):

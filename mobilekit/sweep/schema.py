@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from mobilekit.recipes.part import Part
 from mobilekit.store.stages import DEFAULT_PRECISIONS, Form
 
 Side = Annotated[int, Field(ge=8, le=4096)]
-Size = Side | tuple[Side, Side]
+
+
+def _size(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Return a size; `256x192` is [256, 192].
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return check(given.split("x") if isinstance(given, str) and "x" in given else given)
+    except ValidationError as error:
+        words = "write a size as 224, or height and width as [256, 192] or 256x192, of 8 to 4096 pixels each"
+        raise ValueError(words) from error
+
+
+Size = Annotated[Side | tuple[Side, Side], WrapValidator(_size, json_schema_input_type=Side | tuple[Side, Side] | str)]
 
 
 class Axes(Part):
@@ -23,7 +38,8 @@ class Axes(Part):
         None, description="Options of the model, such as `{width: 1.3}`, over those of the recipe; none without."
     )
     input_sizes: Annotated[tuple[Size, ...], Field(min_length=1)] | None = Field(
-        None, description="Height and width in pixels, one number for both or [height, width]; the recipe's without."
+        None,
+        description="Height and width in pixels: one number for both, [256, 192] or 256x192; the recipe's without.",
     )
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="Names or files of recipes; the model's own without."

@@ -147,6 +147,15 @@ class TestWithDask:
         check_closely("sweep", {**content, "rows": []})
         assert [(each["model"], each["pareto"]) for each in content["rows"]] == [("b", False)]
 
+    def test_show_says_that_there_is_nothing_to_show(self, cli: Cli, tmp_path: Path) -> None:
+        done = cli("sweep", "show", sweep_of(tmp_path / "none", []))
+        assert (done.returncode, done.stderr) == (0, f"note: {tmp_path / 'none'} has no rows yet\n")
+        some = sweep_of(tmp_path / "some", [row("a")])
+        done = cli("sweep", "show", some, "--where", "model=b", "--where", "precision=int8", "--json")
+        assert (done.returncode, json.loads(done.stdout)["rows"]) == (0, [])
+        assert done.stderr == f"note: no row of {some} meets model=b and precision=int8\n"
+        assert cli("sweep", "show", some, "--where", "model=a").stderr == ""
+
     def test_show_says_what_is_wrong_and_no_interval_of_few_rounds(self, cli: Cli, tmp_path: Path) -> None:
         wrong = [{"op": "ADD", "count": 30}, {"op": "MUL", "count": 1}]
         answer = {"target": "gpu", "taken": 127, "total": 127, "whole": False, "wrong": wrong}

@@ -125,7 +125,12 @@ WRONG = {
     "out of range": ("  size: 64", "  size: 4", 3, "greater than or equal to 8, not 4"),
     "not a choice": ("data: photos", "data: fotos", 7, "'photos' or 'digits', not 'fotos'"),
     "an old opset": ("data: photos", "onnx: {opset: 17}", 7, "onnx.opset: Input should be 18 or 20, not 17"),
-    "a word for a list": ("precision: [int8, float32]", "precision: int8", 15, "precision: it is a list: [int8]."),
+    "a word for a list": (
+        "precision: [int8, float32]",
+        "precision: int8",
+        15,
+        "precision: write it as a list: [int8].",
+    ),
     "an empty list": ("precision: [int8, float32]", "precision: []", 15, "precision: it names nothing; leave the key"),
     "rewrite as a word": ("  - name: noop-slice", "  - noop-slice", 14, "rewrites.1: write `- name: noop-slice`."),
     "unknown stage's key": ("  tflite-int8:", "  tflite-int4:", 19, "19: limits.tflite-int4: Input should be"),

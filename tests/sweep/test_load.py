@@ -34,6 +34,12 @@ WRONG = {
     "twice": ("matrix:\n  models: [ghostnet]\n  threads: [1,\n   1]", "s.yaml:4: 1 stands twice."),
     "precision": ("matrix: {models: [ghostnet], precisions: [float8]}", "matrix.precisions.0: Input should be"),
     "size": ("matrix: {models: [ghostnet], input_sizes: [4]}", "s.yaml:1: matrix.input_sizes"),
+    "sides": (
+        "matrix:\n  models: [ghostnet]\n  input_sizes: [224, 32x4]",
+        "s.yaml:3: matrix.input_sizes.1: write a size as 224, or height and width as [256, 192] or 256x192, of 8 to "
+        "4096 pixels each, not '32x4'.",
+    ),
+    "no list": ("matrix: {models: shufflenet}", "s.yaml:1: matrix.models: write it as a list: [shufflenet]."),
     "target": (
         "matrix: {models: [ghostnet], targets: [cpuu]}",
         "s.yaml:1: There is no target 'cpuu'. Did you mean cpu",
@@ -87,6 +93,20 @@ def test_what_is_wrong_is_said_with_its_line(case: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load(tmp_path, text)
     assert said in raised.value.what
+
+
+@pytest.mark.parametrize("written", ["32x64", "[32, 64]"])
+def test_a_size_of_two_sides_is_height_and_width(written: str, tmp_path: Path) -> None:
+    [cell] = load(tmp_path, f"matrix: {{models: [ghostnet], input_sizes: [{written}]}}").cells
+    assert (cell.input_size, cell.size_word) == ((32, 64), "32x64")
+
+
+@pytest.mark.parametrize(
+    "written", ["4", "32x", "x", "32x64x96", "[32]", "[32, 64, 96]", "big", "1.5", "null", "{a: 1}"]
+)
+def test_what_is_no_size_is_told_in_plain_words(written: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="write a size as 224"):
+        load(tmp_path, f"matrix: {{models: [ghostnet], input_sizes: [{written}]}}")
 
 
 def test_programs_beside_other_files_have_targets(tmp_path: Path) -> None:
