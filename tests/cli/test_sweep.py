@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -97,14 +98,16 @@ class TestWithDask:
 
     def test_where_no_scheduler_is_nothing_is_begun(self, cli: Cli, sweep: Path) -> None:
         out = sweep.parent / "o"
-        for address, code, said in (
-            ("nonsense", 2, "nonsense is no address of a scheduler."),
-            ("tcp://127.0.0.1:9", 4, "There is no scheduler at tcp://127.0.0.1:9: Connection refused."),
-        ):
-            done = cli("sweep", "run", sweep, "-o", out, "--scheduler", address)
-            assert (done.returncode, said in done.stderr) == (code, True), done.stderr
-            done = cli("worker", address)
-            assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+        with socket.socket() as silent:  # it has its port, and does not listen there
+            silent.bind(("127.0.0.1", 0))
+            there = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+            for address, code, said in (
+                ("nonsense", 2, "nonsense is no address of a scheduler."),
+                (there, 4, f"There is no scheduler at {there}: Connection refused."),
+            ):
+                for words in (("sweep", "run", sweep, "-o", out, "--scheduler", address), ("worker", address)):
+                    done = cli(*words)
+                    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
         assert not out.exists()
         done = cli("sweep", "run", sweep.parent / "none.yaml", "-o", out)
         assert (done.returncode, "There is no file" in done.stderr) == (2, True)
