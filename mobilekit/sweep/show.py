@@ -48,7 +48,9 @@ def show(folder: Path, conditions: Sequence[str] = (), order: str | None = None)
     notes = [_OWN_REFERENCE] if any(row["top1"] is None for row in good) else []
     notes += [_UNTRAINED] if any(row["trained"] is False for row in good) else []
     earlier = len(kept) - len(last)
-    notes += [f"{earlier} earlier rows of files that were run again are in {folder}/rows alone."] if earlier else []
+    notes += (
+        [f"Of files that were run again the last rows are shown; {folder}/rows has {earlier} more."] if earlier else []
+    )
     return ShownSweep(str(folder), tuple(sort(shown, order)), tuple(notes))
 
 

@@ -136,7 +136,7 @@ def test_of_a_file_that_was_run_again_the_last_row_is_shown(tmp_path: Path) -> N
     rows = [row("a", raw_ms=[1.0], cell="0"), row("a", raw_ms=[2.0], cell="1", ended=later), row("a", cell="2")]
     shown = show(sweep_of(tmp_path / "s", rows))
     assert [(each["device"], each["latency_ms"]) for each in shown.rows] == [(None, None), ("local", 2.0)]
-    assert any(note.startswith("1 earlier row") for note in shown.notes)
+    assert any(note.endswith("s/rows has 1 more.") for note in shown.notes)
     compared = compare(sweep_of(tmp_path / "t", rows[:1]), tmp_path / "s").files
     assert [(each.device, len(each.aspects)) for each in compared if each.verdict != "new"] == [("local", 2)]
 
