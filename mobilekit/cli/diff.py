@@ -28,7 +28,9 @@ def diff(
             "model, timm:NAME, FILE.py:FACTORY, or an .onnx file."
         ),
     ] = None,
-    candidate: Annotated[Path | None, typer.Option(help="An .onnx or .tflite file that was made elsewhere.")] = None,
+    candidate: Annotated[
+        Path | None, typer.Option(help="An .onnx, .tflite or .pte file that was made elsewhere.")
+    ] = None,
     weights: options.CandidateWeights = None,
     recipe: options.CandidateRecipe = None,
     bisect: Annotated[

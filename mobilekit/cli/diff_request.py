@@ -96,6 +96,8 @@ class DiffRequest:
         for path in (self.candidate, *([Path(self.reference)] if self.reference.endswith(".onnx") else [])):
             if not path.is_file():
                 raise UsageError(f"There is no file {path}.")
+        if self.candidate.suffix == ".pte":
+            refuse("looks into a file op by op, which ExecuTorch does not show", "Leave it out.", bisect=self.bisect)
         if not self.reference.endswith(".onnx"):
             check_name(self.reference)
 

@@ -73,7 +73,7 @@ def open_pair(reference: Source | Path, candidate: Path, inputs: Path | None) ->
 
     Args:
         reference: What a PyTorch model is built of, or an .onnx file.
-        candidate: An .onnx or .tflite file.
+        candidate: An .onnx, .tflite or .pte file.
         inputs: A folder of pictures, or an .npz with arrays by the names of the inputs.
 
     Raises:

@@ -26,6 +26,7 @@ from mobilekit.parity.bisect.pairing import pair_inputs, pair_outputs
 from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import ROOT
 from tests.faulty_nets import SIZE, make
+from tests.programs import TWO_PARTS
 from tests.tflite_by_hand import make_tflite
 
 FACTORY = f"{ROOT / 'tests' / 'faulty_nets.py'}:make"
@@ -136,6 +137,7 @@ def net_of_classes(count: int) -> nn.Module:
         (["--reference", FACTORY, "--candidate", "CLASSES"], "gives logits of 1x7, and the reference logits of 1x10"),
         (["--reference", "ghostnetv2_digits", "--candidate", "CLASSES"], "the reference input of 1x1x24x24"),
         (["--reference", FACTORY, "--candidate", "CLASSES", "--bisect", "FULL"], "is not empty"),
+        (["--reference", FACTORY, "--candidate", str(TWO_PARTS), "--bisect", "x"], "which ExecuTorch does not show"),
     ],
 )
 def test_wrong_requests_are_explained(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_the_format_is_read_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     path.write_bytes(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"]))
     assert LiteRTRuntime(path).inputs[0].shape == (1, 4)
-    assert precision_of(path) == "float32"
+    assert precision_of(path) == precision_of(TWO_PARTS) == "float32"
     model = onnx.load(write(tmp_path / "net.onnx"))
     assert precision_of(tmp_path / "net.onnx") == "float32"
     model.graph.node[0].op_type = "QLinearConv"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.executorch import environment
 from mobilekit.convert.executorch import write
 from mobilekit.errors import ToolError, UsageError
@@ -103,3 +104,11 @@ def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path)
     assert OUTSIDE.format(PTE) in manifest["files"]
     assert [result["ledger"]["artifacts"][each.file]["partitions"] for each in (PTE, INT8)] == [1, 1]
     assert cli("verify", bundle, "--rebuild", "--reference", TINY).returncode == 0
+    for stage, precision in ((PTE, "float32"), (INT8, "int8")):
+        file = bundle / stage.file
+        assert precision_of(file) == precision
+        compared = cli("diff", "--reference", TINY, "--recipe", TINY_RECIPE, "--candidate", file, "--json")
+        assert compared.returncode == 0, compared.stderr
+        (measured,) = json.loads(compared.stdout)["stages"]
+        assert (measured["stage"], measured["verdict"]) == (stage.file, "pass")
+        assert measured["relative_l2"] == pytest.approx(totals[stage]["relative_l2"], rel=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import TFLiteGraph, type_of
 from mobilekit.store.stages import Precision
@@ -11,14 +12,18 @@ from mobilekit.store.stages import Precision
 _INT8_NODES = {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}
 _INTEGERS = {"INT4", "INT8", "UINT8", "INT16"}
 _DYNAMIC_NODES = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
+_CONVERTS = {"convert", "quantize_per_tensor"}
+"""What turns floats into integers in a .pte file: XNNPACK's step, and ExecuTorch's own."""
 
 
 def precision_of(path: Path) -> Precision:
     """Return `float32`, `float16` (weights), `dynamic` (integer weights), `int8` or `int16x8` (activations as well).
 
     Args:
-        path: An .onnx or .tflite file that a runtime has opened.
+        path: An .onnx, .tflite or .pte file that a runtime has opened.
     """
+    if path.suffix == ".pte":
+        return "int8" if _CONVERTS & read_pte(path).ops.keys() else "float32"
     return _of_onnx(path) if path.suffix == ".onnx" else _of_tflite(path)
 
 
