@@ -20,7 +20,7 @@ class MaxPoolPadding(Rewrite[Options]):
     A max pool is padded with -inf. TFLite does that through PADV2, which XNNPACK leaves, and in int8 the lowest float
     becomes the range of the map: the file cannot be opened. What is concatenated instead stands only on the sides that
     a window reaches, as it does past the last value in ceil mode. (Zeros behind a ReLU would do as well, but converters
-    fold a plain padding with them back into the pool, and MNN reads no CONCATENATION that begins with a constant.)
+    fold a plain padding with them back into the pool, and MNN leaves constants out of a CONCATENATION.)
     """
 
     name = "max-pool-padding"
