@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -21,6 +23,10 @@ _WORKER = "mobilekit.convert.executorch.lower_worker"
 _PROGRAM, _ARRAYS = "program.pt2", "calibration.npz"
 _LONGEST = 300
 """Letters of ExecuTorch's words that are quoted."""
+_LINES = 5
+"""Of a list in them that names no operators."""
+_OPERATOR = re.compile(r"Operator: (?:<\w+: )?([\w.:]+)")
+"""A line of its verifier's, before the schema: `Operator: <EdgeOpOverload: aten.add.Tensor>: schema = ...`."""
 _SECONDS = 1800
 
 
@@ -77,10 +83,20 @@ def _explained(error: WorkerError) -> ToolError:
     if error.is_late:
         said = f"it came to no end in {_SECONDS} s"
     else:
-        said = first_line(error.words) if error.code is None else f"it {error.ending}: {first_line(error.words)}"
+        said = _reason(error.words) if error.code is None else f"it {error.ending}: {_reason(error.words)}"
     told = ToolError(
-        f"{tool} does not lower the model: {said[:_LONGEST]}.",
+        f"{tool} does not lower the model: {said}.",
         "The other files are whole; `mobilekit --debug export MODEL --strict` shows all of ExecuTorch's output.",
     )
     told.add_note(f"Output of ExecuTorch:\n{error.log}")
     return told
+
+
+def _reason(words: str) -> str:
+    """Return the first line of what ExecuTorch said, and of one that ends in a colon what is listed below: its ops."""
+    said = first_line(words)
+    if said.endswith(":"):
+        below = [line.strip() for line in words.strip().splitlines()[1:] if line.strip()]
+        ops = [found[1] for line in below if (found := _OPERATOR.match(line))]
+        said = f"{said} {', '.join(dict.fromkeys(ops or below[:_LINES]))}"
+    return shorten(said, _LONGEST, placeholder=" ...").rstrip(".: ")

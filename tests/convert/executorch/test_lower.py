@@ -46,6 +46,32 @@ def test_executorchs_reason_is_told_in_two_lines(monkeypatch: pytest.MonkeyPatch
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize(
+    ("below", "listed"),
+    [
+        (
+            "\n\nOperator: <EdgeOpOverload: aten.add.Tensor>: schema = aten::add.Tensor(Tensor x) with args: (1, 2)"
+            "\nstack trace: File net.py\n\nOperator: <EdgeOpOverload: aten.mul.Tensor>: schema = more\nPlease.",
+            ": aten.add.Tensor, aten.mul.Tensor.",
+        ),
+        ("\n  one\n\n  two\n", ": one, two."),
+        ("\n" + "\n".join(["a"] * 400 + ["b"]), ": a."),
+        ("\n" + "word " * 200, "word."),
+        ("", "mismatched dtypes."),
+    ],
+)
+def test_a_reason_that_lists_ops_names_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str, listed: str
+) -> None:
+    words = f"These operators take mismatched dtypes:{below}"
+    stand_in(monkeypatch, f"with named('ExecuTorch'): raise ValueError({words!r})")
+    with pytest.raises(ToolError) as raised:
+        lowered(tmp_path)
+    assert raised.value.what.startswith("ExecuTorch does not lower the model: ValueError: These operators take ")
+    assert raised.value.what.endswith(listed)
+    assert len(raised.value.what) < 350
+
+
 def test_a_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(ToolError, match="ExecuTorch's process does not lower the model: it was ended by SIGKILL"):
