@@ -77,7 +77,7 @@ def find_artifacts(paths: Sequence[Path], target: str = "") -> list[Artifact]:
     if len({artifact.path.suffix == PROGRAM for artifact in found.values()}) > 1:
         raise UsageError(
             "These are files of two runtimes, and figures of two are not compared.",
-            "Bench .tflite and .pte files apart; docs/executorch.md has both in one run.",
+            "Bench .tflite and .pte files in runs of their own.",
         )
     return [each if times[each.name] == 1 else replace(each, name=printable(str(each.path))) for each in found.values()]
 

@@ -77,8 +77,9 @@ def test_the_command_times_files_for_executorch(cli: Cli, tmp_path: Path) -> Non
 def test_files_of_two_runtimes_are_not_benched_together(tmp_path: Path) -> None:
     shutil.copy(TWO_PARTS, tmp_path / "net.pte")
     (tmp_path / "net.tflite").write_bytes(b"\0\0\0\0TFL3")
-    with pytest.raises(UsageError, match="files of two runtimes"):
+    with pytest.raises(UsageError, match="files of two runtimes") as raised:
         find_artifacts([tmp_path / "net.pte", tmp_path / "net.tflite"])
+    assert raised.value.hint == "Bench .tflite and .pte files in runs of their own."
 
 
 def test_a_damaged_file_is_refused_before_the_rounds(tmp_path: Path) -> None:

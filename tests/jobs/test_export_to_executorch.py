@@ -36,7 +36,7 @@ def without_executorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_machine_without_executorch_is_told_before_the_work(cli: Cli, tmp_path: Path) -> None:
     done = export(cli, tmp_path / "bundle")
     assert done.returncode == 4
-    assert f"which {environment.VARIABLE} names, has no executorch" in " ".join(done.stderr.split())
+    assert f"which {environment.VARIABLE} names, is no Python" in " ".join(done.stderr.split())
     assert environment.COMMAND in done.stderr
     assert [*tmp_path.iterdir()] == []
 

@@ -57,8 +57,9 @@ def versions() -> dict[str, str]:
     named = os.environ.get(VARIABLE)
     found = _versions_in(python())
     if found is None:
+        lacks = f"has no {PACKAGE}" if named and _is_python(named) else "is no Python"
         raise ToolError(
-            f"{named}, which {VARIABLE} names, has no {PACKAGE}." if named else "ExecuTorch is not set up.",
+            f"{named}, which {VARIABLE} names, {lacks}." if named else "ExecuTorch is not set up.",
             f"`{COMMAND}` sets it up once, in 1.5 GB with its torch; or name in {VARIABLE} a Python that has it.",
         )
     return found
@@ -77,6 +78,16 @@ def _versions_in(program: str) -> dict[str, str] | None:
     return {PACKAGE: executorch} | {
         f"{PACKAGE}/{name}": version for name, version in zip(_VERSIONS[1:], others, strict=True)
     }
+
+
+def _is_python(program: str) -> bool:
+    """Return whether a program runs what Python does."""
+    asked = [program, "-I", "-c", f"print({PACKAGE!r})"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return False
+    return done.stdout.strip() == PACKAGE
 
 
 def start(module: str, program: str | None = None) -> Worker:

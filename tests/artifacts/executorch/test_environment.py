@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,18 @@ def test_one_that_is_named_goes_before(place: Path, monkeypatch: pytest.MonkeyPa
     assert versions()["executorch"] == "1.6.0"
 
 
-@pytest.mark.parametrize("says", ["", "PackageNotFoundError: executorch"])
-def test_a_named_one_without_executorch_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
+@pytest.mark.parametrize(
+    ("says", "lacks"), [("executorch", "has no executorch"), ("", "is no Python"), ("anything", "is no Python")]
+)
+def test_a_named_one_without_executorch_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, says: str, lacks: str
+) -> None:
     named = script(place / f"named{len(says)}", says)
     monkeypatch.setenv(VARIABLE, str(named))
-    with pytest.raises(ToolError, match=f"{named}, which {VARIABLE} names, has no executorch"):
+    with pytest.raises(ToolError, match=f"{named}, which {VARIABLE} names, {lacks}"):
         versions()
+
+
+def test_python_is_told_from_what_is_none(place: Path) -> None:
+    assert environment._is_python(sys.executable)
+    assert not environment._is_python(str(place / "absent"))
