@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from mobilekit.artifacts.executorch.pte import read_pte
@@ -96,6 +97,8 @@ def _of_bundle(folder: Path, target: str) -> list[Artifact]:
     bundle = open_bundle(folder)
     precisions = bundle.precisions
     if not precisions:
+        if program := next((quote(str(path)) for path in sorted(folder.glob(f"*{PROGRAM}"))), ""):
+            raise UsageError(f"{folder} has no TFLite file.", f"`mobilekit bench {program}` times its .pte file.")
         for failed in bundle.failed_stages:
             raise UsageError(
                 f"{folder} has no TFLite file: {failed.stage} was left out: {failed.reason}.", failed.advice

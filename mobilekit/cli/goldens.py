@@ -44,7 +44,8 @@ def make(
     out.print(f"{output} holds {plural(len(made.cases), 'case')} of {made.model} for {names}.")
     for note in made.notes:
         err.print(f"note: {note}")
-    out.print(f"Next: mobilekit goldens check {output}")
+    is_onnx = not any(file.file.endswith(".tflite") for file in made.files)
+    out.print(f"Next: mobilekit goldens check {output}{' --runtime onnxruntime' if is_onnx else ''}")
 
 
 @app.command("check")

@@ -142,6 +142,14 @@ def test_a_bundle_of_onnx_alone_has_nothing_to_time(tmp_path: Path) -> None:
     assert "has no TFLite file" in refusal(folder).what
 
 
+def test_of_a_bundle_for_executorch_alone_a_file_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    write_bundle(folder)
+    for name in ("model.int8.pte", "model.float32.pte"):
+        (folder / name).write_bytes(WHOLE)
+    assert refusal(folder).hint == f"`mobilekit bench {folder / 'model.float32.pte'}` times its .pte file."
+
+
 def test_a_damaged_alignment_is_an_error_of_its_own(tmp_path: Path) -> None:
     (found,) = find_artifacts([write_bundle(tmp_path / "net", "int8")])
     (tmp_path / "net" / MODULES).write_text("{")

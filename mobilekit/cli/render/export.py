@@ -94,10 +94,12 @@ def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
     """Return the command to run next."""
     errors = [finding for finding in result.findings if finding.level == "error"]
     bundle, name = quote(str(result.bundle)), quote(str(manifest["model"]["name"]))
+    timed = _timed(result)
+    report = f"mobilekit report {bundle} -o report.html"
     if not errors:
-        return f"mobilekit bench {bundle} (how fast it is), mobilekit report {bundle} -o report.html"
+        return f"mobilekit bench {timed} (how fast it is), {report}" if timed else report
     if errors[0].rule == "stage":
-        return f"mobilekit bench {bundle} (how fast the files are that could be made)"
+        return f"mobilekit bench {timed} (how fast the files are that could be made)" if timed else report
     if errors[0].rule == "gate":
         file = f"{result.bundle}/{errors[0].file}"
         return f"mobilekit inspect {quote(file)}"
@@ -105,6 +107,14 @@ def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
         return f"mobilekit rewrites explain {name}"
     code = f" --reference {name}" if file_spec(str(manifest["model"]["name"])) else ""
     return f"mobilekit diff {bundle}{code} --bisect fault (which module is at fault)"
+
+
+def _timed(result: ExportResult) -> str:
+    """Return what of a bundle a bench is asked for: the bundle for its TFLite files, or a .pte file; or nothing."""
+    if any(name.endswith(".tflite") for name in result.files):
+        return quote(str(result.bundle))
+    programs = (name for name in result.files if name.endswith(".pte"))
+    return next((quote(f"{result.bundle}/{name}") for name in programs), "")
 
 
 def _input(manifest: Mapping[str, Any]) -> str:

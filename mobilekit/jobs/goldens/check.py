@@ -93,6 +93,10 @@ def check_goldens(
     if runtime in RUNTIMES and (other := next((each.file for each in files if not each.file.endswith(suffix)), "")):
         hint = "Choose another --precision, or leave it out." if suffix == ".onnx" else "Add --runtime onnxruntime."
         raise UsageError(f"--precision names {other}, and {runtime} runs {suffix} files.", hint)
+    if not files:
+        there = ", ".join(file.file for file in goldens.files)
+        hint = "Add --runtime onnxruntime." if suffix == ".tflite" else "Leave --runtime out."
+        raise UsageError(f"{runtime} runs {suffix} files, and the goldens are of {there}.", hint)
     place_of_files = folder / goldens.bundle if bundle is None else bundle
     for file in files if runtime in RUNTIMES else ():  # a program has its own
         _check_file(place_of_files / file.file, file)

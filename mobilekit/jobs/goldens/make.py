@@ -76,18 +76,22 @@ def make_goldens(
         files: Of the bundle's, those to run; all without.
 
     Raises:
-        UsageError: The bundle was changed, the inputs cannot be used, or something else is in the way.
+        UsageError: The bundle was changed or has no file that goldens are made of, the inputs cannot be used, or
+            something else is in the way.
         ToolError: A file cannot be run.
     """
     refuse_inside_bundle(output)
     _check_place(output, force)
     if changes := find_changes(bundle.path):
         raise UsageError(f"{bundle.path} is not as it was exported: {changes[0]}.", "Export it again.")
+    _check_replayed(bundle)
     recipe = recipe_of_bundle(bundle).recipe
     evaluation = read_evaluation(recipe, inputs)
     some = {name: array[:count] for name, array in evaluation.inputs.items()}
     errors, notes = _format_errors(bundle, some, reference, progress)
     run = _files(bundle, errors, files, on_gpu=not notes)
+    programs = _programs(bundle) if files is None else ()
+    notes += (f"Without {', '.join(programs)}: goldens are of .tflite and .onnx files.",) if programs else ()
     _check_labels(evaluation, run[-1])
     with whole_folder(output, replace=force) as folder:
         cases = tuple(_cases(folder, bundle.path, run, recipe, evaluation, some, progress))
@@ -116,6 +120,20 @@ def _files(
         digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
         made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors, on_gpu)))
     return tuple(made)
+
+
+def _programs(bundle: Bundle) -> tuple[str, ...]:
+    """Return the names of a bundle's files for ExecuTorch, which no goldens are made of."""
+    return tuple(file for file in bundle.manifest["artifacts"] if file.endswith(".pte"))
+
+
+def _check_replayed(bundle: Bundle) -> None:
+    if not bundle.precisions and not bundle.onnx_stages:
+        without = f", without {', '.join(programs)}" if (programs := _programs(bundle)) else ""
+        raise UsageError(
+            f"{bundle.path} has nothing to replay: goldens are of .tflite and .onnx files{without}.",
+            "Export it with --precision float32, for example.",
+        )
 
 
 def _check_labels(evaluation: Evaluation, file: GoldenFile) -> None:

@@ -16,7 +16,7 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from mobilekit import __version__
 from mobilekit.cli.findings import findings_of
 from mobilekit.cli.render.diff import diff_report
-from mobilekit.cli.render.export import export_report
+from mobilekit.cli.render.export import export_report, next_command
 from mobilekit.cli.render.html import bundle_html
 from mobilekit.cli.render.ledger_junit import diff_junit
 from mobilekit.cli.render.ledger_markdown import diff_markdown
@@ -289,6 +289,22 @@ def test_junit_has_a_test_for_each_verdict(case: str) -> None:
     compared = result.baseline.stages if result.baseline else ()
     assert root.attrib["tests"] == str(len(result.gates) + len(result.rows) + len(compared) + len(result.failed_stages))
     assert (root.attrib["failures"] == "0") == result.is_good
+
+
+@pytest.mark.parametrize(
+    ("files", "timed"),
+    [
+        (["model.float32.pte", "model.int8.pte", "model.onnx"], "artifacts/net/model.float32.pte"),
+        (["model.float32.pte", "model.int8.tflite"], "artifacts/net"),
+        (["model.onnx"], None),
+    ],
+)
+def test_what_is_next_is_a_bench_of_what_can_be_timed(files: list[str], timed: str | None) -> None:
+    result = replace(exported(CASES["random"]), files=dict.fromkeys(files, 9), findings=())
+    report = "mobilekit report artifacts/net -o report.html"
+    assert next_command(result, MANIFEST) == (
+        f"mobilekit bench {timed} (how fast it is), {report}" if timed else report
+    )
 
 
 def test_the_advice_is_that_of_the_first_stage_that_failed() -> None:

@@ -17,11 +17,14 @@ from PIL import Image
 from mobilekit.jobs.goldens import make
 from mobilekit.jobs.goldens.check import check_goldens
 from mobilekit.jobs.goldens.result import GOLDENS
-from mobilekit.store.bundle import Bundle, open_bundle
+from mobilekit.store.bundle import MANIFEST, Bundle, open_bundle, write_manifest
+from mobilekit.store.stages import Stage
 from tests.cli.test_schema import check, check_closely
 from tests.conftest import Cli
+from tests.programs import TWO_PARTS
 from tests.tiny import TINY, make_tiny
 
+PTE = Stage.PTE_FLOAT32
 PROGRAM = """
 import os, sys
 import numpy as np
@@ -282,6 +285,34 @@ def test_goldens_that_lack_a_part_are_told(cli: Cli, copy: Path, place: tuple[An
     (copy / GOLDENS).write_text(json.dumps(content))
     done = cli("goldens", "check", copy)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def test_files_for_executorch_are_left_out_with_a_word(cli: Cli, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    del manifest["self_sha256"]
+    entries = manifest["artifacts"]
+    entries[PTE.file] = entries["model.onnx"]
+    shutil.copy(TWO_PARTS, bundle / PTE.file)
+
+    def make_without(suffix: str) -> Any:
+        for path in bundle.glob(f"*{suffix}"):
+            path.unlink()
+            del entries[path.name]
+        write_manifest(bundle, manifest)
+        return cli("goldens", "make", bundle, "-o", tmp_path / "goldens", "--count", "1", "--force")
+
+    done = make_without(".tflite")
+    assert (done.returncode, f"note: Without {PTE.file}: goldens are of" in done.stderr) == (0, True), done.stderr
+    assert f"Next: mobilekit goldens check {tmp_path / 'goldens'} --runtime onnxruntime" in " ".join(
+        done.stdout.split()
+    )
+    assert cli("goldens", "check", tmp_path / "goldens", "--runtime", "onnxruntime").returncode == 0
+    refused = cli("goldens", "check", tmp_path / "goldens")
+    assert (refused.returncode, "the goldens are of model.onnx" in " ".join(refused.stderr.split())) == (2, True)
+    refused = make_without(".onnx")
+    said = f"has nothing to replay: goldens are of .tflite and .onnx files, without {PTE.file}."
+    assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True), refused.stderr
 
 
 def test_what_is_there_is_kept(cli: Cli, copy: Path, tiny_bundle: Path, tmp_path: Path) -> None:
