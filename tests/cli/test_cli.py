@@ -100,7 +100,7 @@ REFUSED = {
     "weights": ([*SMALL, "--weights", "{}/none.pth"], "There is no weights file", "none.pth"),
     "weights are none": ([*SMALL, "--weights", "{}/weights.pth"], "weights.pth", "checkpoint"),
     "no folder": ([*SMALL, "--calibration", "{}/none"], "There is no folder", "none"),
-    "no pictures": ([*SMALL, "--calibration", "{}/empty"], "There is no picture in", "Pictures end in .bmp"),
+    "no pictures": ([*SMALL, "--calibration", "{}/empty"], "There is no picture in", "Pictures end in .avif, .bmp"),
     "corrupt picture": ([*SMALL, "--calibration", "{}/corrupt"], "corrupt/b.png is not a picture", "Replace or remove"),
     "gray picture": ([*SMALL, "--calibration", "{}/mixed"], "mixed/gray.png is a gray picture", "rgb color"),
     "no recipe": (["ghostnetv2", "--recipe", "ghostnetv"], "There is no recipe ghostnetv", "Did you mean ghostnet"),

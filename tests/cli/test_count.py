@@ -45,12 +45,19 @@ def test_options_that_do_not_fit(arguments: list[str], told: str, hint: str, fil
     assert told in done.stderr and hint in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "content"), [("net.onnx", b"onnx"), ("net.tflite", b"rubbish"), ("net.txt", b"")])
-def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path, cli: Cli) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("net.onnx", b"onnx", "is neither a .tflite file"),
+        ("net.tflite", b"rubbish", "is not a TFLite file"),
+        ("net.txt", b"", "is neither a .tflite file"),
+    ],
+)
+def test_other_files_are_refused(name: str, content: bytes, said: str, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / name).write_bytes(content)
     done = cli("bench", tmp_path / name, "--device", "emulated", "--core", "a76")
     assert done.returncode == 2
-    assert f"{name} is not a" in done.stderr
+    assert f"{name} {said}" in done.stderr
 
 
 def test_without_the_set_up_it_says_what_to_run(file: Path, tmp_path: Path, cli: Cli) -> None:

@@ -26,6 +26,7 @@ from mobilekit.store.bundle import open_bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.stages import Stage, tflite_stage
 from tests.conftest import Cli
+from tests.tflite_by_hand import make_grouped
 
 MODULE = "blocks.3.0.shortcut.0"
 
@@ -159,6 +160,9 @@ def test_each_file_has_a_stage_on_a_device_behind_it(tmp_path: Path) -> None:
         opened.append((stage, path))
 
     recipe = Recipe(precision=("float32", "float16"))
+    (tmp_path / "tapped").mkdir()
+    for stage in (Stage.TFLITE_FLOAT32, Stage.TFLITE_FLOAT16):
+        (tmp_path / "tapped" / stage.file).write_bytes(make_grouped(3, 2))
     gpu = OnDevice(note, "gpu", {Stage.GPU_FLOAT16: "it has none"})
     stages = artifact_stages(tmp_path / "tapped", tmp_path / "plain", recipe, gpu)
     floats = [Stage.TFLITE_FLOAT32, Stage.GPU_FLOAT32, Stage.TFLITE_FLOAT16]
@@ -170,6 +174,14 @@ def test_each_file_has_a_stage_on_a_device_behind_it(tmp_path: Path) -> None:
     assert list(unmeasured(stages, gpu)) == ["gpu-float16 is not measured: it has none."]
     npu = OnDevice(note, "npu")
     assert Stage.HTP_FLOAT16 in artifact_stages(tmp_path, tmp_path, recipe, npu)
+
+
+def test_tapped_files_have_the_targets_own_form(tmp_path: Path) -> None:
+    (tmp_path / Stage.TFLITE_INT8.file).write_bytes(make_grouped(1, 2))
+    opened: list[Path] = []
+    gpu = OnDevice(lambda _stage, path, _layouts: opened.append(path), "gpu")  # type: ignore[arg-type,func-returns-value]
+    artifact_stages(tmp_path, tmp_path, Recipe(precision=("int8",)), gpu)[Stage.GPU_INT8].tapped()
+    assert opened == [tmp_path / "model.int8.gpu.tflite"]
 
 
 def test_a_device_is_not_bisected(cli: Cli, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -119,6 +119,10 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
         ("onnx-int8", "onnx-simplified"),
         ("onnx-int16x8", "reference"),
         ("onnx-int16x8", "onnx-simplified"),
+        ("pte-float32", "reference"),
+        ("pte-float32", "rewritten"),
+        ("pte-int8", "reference"),
+        ("pte-int8", "pte-float32"),
     ]
     assert ledger.verdict == "pass"
     assert {row.max_abs for row in ledger.rows} == {0.0}
@@ -306,7 +310,8 @@ def test_float32_is_held_to_an_ulp_budget_against_float64() -> None:
     got = logits_of(TorchRuntime(_model()), _inputs(REAL, 1))
     ulps = float(np.abs(got.astype(np.float64) - exact).max() / (np.abs(exact).max() * 2.0**-24))
     for row in ledger.rows:
-        is_held = row.against == "reference" and row.stage in ("rewritten", "onnx", "onnx-simplified", "tflite-float32")
+        floats = ("rewritten", "onnx", "onnx-simplified", "tflite-float32", "pte-float32")
+        is_held = row.against == "reference" and row.stage in floats
         assert (row.max_error_eps is not None) == is_held
         budget = [bound.limit for bound in row.limits if bound.metric == "max_error_eps"]
         assert budget == ([pytest.approx(max(6 * ulps, 4))] if is_held else [])
