@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -146,18 +147,29 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
             return
         count = workers or workers_here()
         with TemporaryDirectory(prefix="mobilekit-sweep-", ignore_cleanup_errors=True) as scratch:
-            own = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                security=True,
-                memory_limit=0,
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,
-            )
+            with _without_ctrl_c():
+                own = LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    security=True,
+                    memory_limit=0,
+                    local_directory=scratch,
+                    silence_logs=logging.CRITICAL,
+                )
             with own, Client(own, set_as_default=False) as client:
                 yield Cluster(client, own, count)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let processes that are started in the block ignore Ctrl-C, which is this one's: they end with it, in silence."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def check_address(scheduler: str) -> None:
