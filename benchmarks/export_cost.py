@@ -21,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import psutil
 
+from benchmarks.onnx2tf_command import BY_TENSORFLOW, UNCHANGED
 from mobilekit.jobs.source import recipe_of_model
 from mobilekit.recipes.inputs.builtin import evaluation_inputs
 from mobilekit.store.versions import installed_version
@@ -53,8 +53,6 @@ assert agrees
 onnx.save(simplified, "model.onnx")
 """
 EARLIER = "earlier version"
-# onnx2tf's own int8 and dynamic files of version 2 are refused or wrong, but for those that it makes by TensorFlow.
-KERAS = ["-tb", "tf_converter"] if int(metadata.version("onnx2tf").partition(".")[0]) >= 2 else []
 TOOLS = ("torch", "onnx", "onnxsim", "onnx2tf", "tensorflow", "ai-edge-litert")
 
 
@@ -110,10 +108,10 @@ def run_round(folder: Path, earlier: Path | None) -> dict[str, Cost]:
     (folder / "chain.py").write_text(CHAIN)
     words = ["-m", "mobilekit", "export", "ghostnetv2"]
     export = [sys.executable, *words]
-    calibration = ["-cind", "input", "calibration.npy", "[[[[0,0,0]]]]", "[[[[1,1,1]]]]"]
+    calibration = ["-cind", "input", "calibration.npy", *UNCHANGED]
     first = measure([sys.executable, "-W", "ignore", "chain.py"], folder)
     second = measure(
-        [str(BIN / "onnx2tf"), "-i", "model.onnx", "-o", "chain", "-n", *KERAS, "-oiqt", *calibration], folder
+        [str(BIN / "onnx2tf"), "-i", "model.onnx", "-o", "chain", "-n", *BY_TENSORFLOW, "-oiqt", *calibration], folder
     )
     found = {
         "chain, all four": Cost(first[0] + second[0], first[1] + second[1], max(first[2], second[2])),

@@ -9,12 +9,9 @@ from pathlib import Path
 
 from benchmarks.coverage.hub import HUB
 from benchmarks.coverage.networks import size_of, spec_of
-from mobilekit.store.versions import installed_version
+from benchmarks.onnx2tf_command import BY_TENSORFLOW, PROGRAM, UNCHANGED
 
 Command = list[str]
-_ONNX2TF = "import sys; from onnx2tf import main; sys.exit(main())"
-_UNCHANGED = ["[[[[0, 0, 0]]]]", "[[[[1, 1, 1]]]]"]
-"""Mean and deviation of inputs that are normalized already."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def _mobilekit(precision: str) -> Callable[[Job, str], list[Command]]:
 
 def _onnx2tf(*options: str) -> Callable[[Job, str], list[Command]]:
     def commands(job: Job, python: str) -> list[Command]:
-        convert = [python, "-W", "ignore", "-c", _ONNX2TF, "-i", "model.onnx", "-o", "out", "-n", *options]
+        convert = [python, "-W", "ignore", "-c", PROGRAM, "-i", "model.onnx", "-o", "out", "-n", *options]
         return [*_unless(job, "model.onnx", _by_hand("onnx", job, python)), convert]
 
     return commands
@@ -80,9 +77,7 @@ def _unless(job: Job, file: str, command: Command) -> list[Command]:
     return [] if (job.folder / file).exists() else [command]
 
 
-_TENSORFLOW = ("-tb", "tf_converter") if (installed_version("onnx2tf") or "1") >= "2" else ()
-"""From version 2 on the default is a writer of its own, which ends in int8 with "fast path failed"."""
-_QUANTIZED = (*_TENSORFLOW, "-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *_UNCHANGED)
+_QUANTIZED = (*BY_TENSORFLOW, "-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *UNCHANGED)
 OURS, ONNX2TF, LITERT_TORCH = "mobilekit", "onnx2tf", "litert-torch"
 WAYS = (
     Way(

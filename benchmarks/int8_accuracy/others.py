@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import venvs
+from benchmarks.onnx2tf_command import BY_TENSORFLOW, PROGRAM, UNCHANGED
 from benchmarks.peers.environments import variables
 from benchmarks.peers.onnx2tf_peer import SAMPLE_FILE
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.recipes.schema import Recipe
 
 Arrays = NDArray[Any]
-_ONNX2TF = "import sys; from onnx2tf import main; sys.exit(main())"
-_UNCHANGED = ["[[[[0, 0, 0]]]]", "[[[[1, 1, 1]]]]"]
-"""Mean and deviation of inputs that are normalized already."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def _by_onnx2tf(folder: Path) -> None:
     """Write tensorflow.tflite, and float.tflite, which litert-quantizer takes."""
     np.save(folder / "nhwc.npy", np.load(folder / "calibration.npy").transpose(0, 2, 3, 1))
     np.save(folder / SAMPLE_FILE, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
-    words = ["-i", "float.onnx", "-o", "out", "-n", "-oiqt", "-cind", "input", "nhwc.npy", *_UNCHANGED]
-    subprocess.run([sys.executable, "-c", _ONNX2TF, *words], cwd=folder, env=variables(), check=True)
+    words = ["-i", "float.onnx", "-o", "out", "-n", *BY_TENSORFLOW, "-oiqt", "-cind", "input", "nhwc.npy", *UNCHANGED]
+    subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=folder, env=variables(), check=True)
     (folder / "out" / "float_float32.tflite").rename(folder / "float.tflite")
     (folder / "out" / "float_integer_quant.tflite").rename(folder / "tensorflow.tflite")
 
@@ -115,31 +114,9 @@ def _normalized(pictures: Arrays, recipe: Recipe) -> Arrays:
 
 
 def _by_litert(path: Path, given: Arrays) -> Arrays:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    [taken], [made] = interpreter.get_input_details(), interpreter.get_output_details()
-    rows = []
-    for row in given.transpose(0, 2, 3, 1):
-        interpreter.set_tensor(taken["index"], _quantized(row[None], taken))
-        interpreter.invoke()
-        rows.append(_dequantized(interpreter.get_tensor(made["index"])[0], made))
-    return np.stack(rows)
-
-
-def _quantized(values: Arrays, tensor: dict[str, Any]) -> Arrays:
-    scale, zero = tensor["quantization"]
-    if not scale:
-        return values
-    ends = np.iinfo(tensor["dtype"])
-    return np.clip(np.round(values / scale) + zero, ends.min, ends.max).astype(tensor["dtype"])
-
-
-def _dequantized(values: Arrays, tensor: dict[str, Any]) -> Arrays:
-    scale, zero = tensor["quantization"]
-    real: Arrays = (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
-    return real
+    runtime = LiteRTRuntime(path)
+    [made] = runtime.run({runtime.inputs[0].name: given}).values()
+    return made
 
 
 def _by_onnxruntime(path: Path, given: Arrays) -> Arrays:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.onnx2tf_command import BY_TENSORFLOW, UNCHANGED
 from benchmarks.peers.environments import OWN, python
 
 MODELS = ("ghostnetv2", "ghostnet", "efficientvit_b1", "shufflenet")
@@ -81,9 +82,7 @@ def _onnx2tf(job: Job) -> list[Command]:
     if job.precision == "dynamic":
         command += ["-odrqt"]
     if job.precision == "int8":
-        # The inputs are preprocessed already: a mean of 0 and a deviation of 1.
-        unchanged = ["[[[[0, 0, 0]]]]", "[[[[1, 1, 1]]]]"]
-        command += ["-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *unchanged]
+        command += [*BY_TENSORFLOW, "-oiqt", "-qt", "per-channel", "-cind", "input", "calibration.npy", *UNCHANGED]
     return [_onnx(job), command]
 
 
