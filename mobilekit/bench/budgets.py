@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekit.bench.statistics import CONFIDENCE, Latency
 from mobilekit.bench.verdicts import BudgetVerdict
-from mobilekit.errors import UsageError, first_line, nearest
+from mobilekit.errors import UsageError, nearest
 from mobilekit.recipes import yaml_positions
+from mobilekit.recipes.faults import read_document
 
 LimitName = Literal["latency_ms", "memory_mb", "size_mb", "instructions"]
 LIMITS: tuple[LimitName, ...] = get_args(LimitName)
@@ -101,15 +101,7 @@ def load_budgets(path: Path) -> tuple[Budget, ...]:
 
 def parse_budgets(text: str, source: str) -> tuple[Budget, ...]:
     """Check the text of a file of budgets; errors name `source`, the line and the nearest key."""
-    try:
-        data, lines = yaml_positions.load_with_lines(text)
-    except yaml_positions.DuplicateKeyError as error:
-        raise UsageError(f"{source}:{error.line}: {error}.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise UsageError(f"{source}:{line}: not valid YAML: {problem}.") from error
+    data, lines = read_document(text, source)
     try:
         return Budgets.model_validate(data).budgets
     except ValidationError as error:

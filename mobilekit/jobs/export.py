@@ -40,7 +40,7 @@ from mobilekit.store.bundle import Bundle, find_changes, open_bundle, refuse_ins
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_json
 from mobilekit.store.manifest import FailedStage, Given
-from mobilekit.store.stages import PRECISIONS, Stage
+from mobilekit.store.stages import Stage
 from mobilekit.store.versions import BUNDLE_ROOMS, source_digest
 
 Progress = Callable[[str], None]
@@ -164,8 +164,7 @@ def _fill(
     made = make_artifacts(folder, rewritten, recipe, calibration, cache, progress, request.strict, run_models, jobs)
 
     for target, gate in (recipe.gates.targets or {}).items():
-        held = [each for each in file_stages(recipe, made.failed) if each.precision in (gate.precision or PRECISIONS)]
-        write_target_files(folder, held, target)
+        write_target_files(folder, filter(gate.holds, file_stages(recipe, made.failed)), target)
     artifacts = inspect_files(folder, recipe, made.failed)
     ledger = measure_folder(
         folder,

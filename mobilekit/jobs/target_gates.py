@@ -71,8 +71,7 @@ def check_targets(
         target = find_target(word)
         for stage in stages:
             path = file_on(folder, stage, word)
-            is_held = not gate.precision or stage.precision in gate.precision or stage.file_format == "onnx"
-            if is_held and path.parent == folder and target.takes(path):
+            if gate.holds(stage) and path.parent == folder and target.takes(path):
                 progress(f"asking {word} about {path.name}")
                 results += _results(target.ask(path), gate)
     return results

@@ -58,6 +58,10 @@ class TargetGate(Part):
         None, description="Parts in which it runs the graph; the processor may run others."
     )
 
+    def holds(self, stage: Stage) -> bool:
+        """Return whether the file of a stage is held to it: an ONNX file always, as precisions name TFLite files."""
+        return not self.precision or stage.precision in self.precision or stage.file_format == "onnx"
+
     @model_validator(mode="after")
     def _asks_for_something(self) -> TargetGate:
         if not self.whole and self.max_partitions is None:
