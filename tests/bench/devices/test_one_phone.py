@@ -13,20 +13,11 @@ from tests.bench_cli import Bench
 from tests.fake_device import FakeDevice
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
-    with FakeDevice(tmp_path_factory.mktemp("device") / "root") as fake:
-        yield fake
-
-
 @pytest.fixture
-def bench(
-    shared: FakeDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Bench]:
-    bench = Bench(shared, tmp_path, monkeypatch, capsys)
+def bench(bench: Bench) -> Iterator[Bench]:
+    """A bench that has to leave nothing on the phone either."""
     yield bench
-    assert bench.left_here() == []
-    assert {Path(name).name for name in shared.files() if name.count("/") == 4} <= {"mobilekit-store"}
+    assert {Path(name).name for name in bench.fake.files() if name.count("/") == 4} <= {"mobilekit-store"}
 
 
 @pytest.fixture
