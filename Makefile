@@ -7,6 +7,7 @@ VENV := .venv
 EXPORT := $(VENV)/.for-export
 LIBRARY = $(firstword $(subst :, ,$(MODEL)))
 LIBRARIES := timm torchvision hf
+DOCS := $(VENV)/.for-docs
 DEVELOPMENT := $(VENV)/.for-development
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -22,7 +23,7 @@ ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
 endif
 endif
 
-.PHONY: help export test test-fast test-zoo check format setup clean
+.PHONY: help export test test-fast test-zoo check format docs setup clean
 
 help:
 	@echo "make export MODEL=ghostnetv2   export a model to artifacts/ (ARGS=--force replaces one)"
@@ -31,6 +32,7 @@ help:
 	@echo "make test-zoo ZOO=ghostnet     run the tests of whole models (without ZOO, of each family)"
 	@echo "make check                     run lint, types and layer contracts"
 	@echo "make format                    format the code, as make check wants it"
+	@echo "make docs                      build the documentation as a site: site/index.html"
 	@echo "make setup                     make .venv with what an export needs; the others do it themselves"
 	@echo "PYTHON=python3.12              with any of them: the Python to take, else the newest that fits"
 
@@ -58,13 +60,17 @@ format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html is written; \`$(BIN)/python -m http.server -d site\` shows it with its search."
+
 setup: $(EXPORT)
 
 $(EXPORT): pyproject.toml $(wildcard constraints/python*.txt)
 	@PYTHON="$(PYTHON)" sh .ci/setup $(VENV) export
 	@touch $@
 
-$(addprefix $(VENV)/.for-,$(LIBRARIES)): $(EXPORT)
+$(addprefix $(VENV)/.for-,$(LIBRARIES) docs): $(EXPORT)
 	@sh .ci/setup $(VENV) $(@:$(VENV)/.for-%=%)
 	@touch $@
 
@@ -73,4 +79,4 @@ $(DEVELOPMENT): $(EXPORT)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) artifacts dist
+	rm -rf $(VENV) artifacts dist site

@@ -1,7 +1,7 @@
 """Install mobilekit's packages, in the exact versions of constraints/, into the environment that runs this.
 
-The argument says what for: `export`, `timm`, `torchvision` or `hf` (models of that library besides), or `development`
-(tests and checks besides).
+The argument says what for: `export`, `timm`, `torchvision` or `hf` (models of that library besides), `docs` (the
+documentation's site besides), or `development` (tests and checks besides).
 `export` leaves out what onnx2tf asks for and mobilekit's use of it never imports: some 40 packages, and the CUDA build
 of TensorFlow where there is one for processors alone, which makes the same files.
 """
@@ -25,7 +25,8 @@ SIZES = {
     "timm": "about 10 packages more",
     "torchvision": "1 package more",
     "hf": "about 15 packages more",
-    "development": "about 55 packages more",
+    "docs": "about 20 packages more",
+    "development": "about 75 packages more",
 }
 
 
@@ -49,8 +50,11 @@ def phases(purpose: str) -> list[tuple[str, list[str]]]:
         return [("torchvision", extras["torchvision"])]
     if purpose == "hf":
         return [("transformers and torchvision", extras["transformers"])]
+    if purpose == "docs":
+        return [("MkDocs", extras["docs"])]
     if purpose == "development":
-        return [("timm, dask, pytest, ruff, mypy and the rest", [*extras["timm"], *extras["sweep"], *extras["dev"]])]
+        names = ("timm", "sweep", "docs", "dev")
+        return [("timm, dask, pytest, ruff, mypy and the rest", [each for name in names for each in extras[name]])]
     wanted = [*project["dependencies"], *extras["convert"]]
     alone = [each for each in wanted if name_of(each) in WITHOUT_DEPENDENCIES]
     apart = (*WITHOUT_DEPENDENCIES, "tensorflow", "torch")

@@ -1,4 +1,4 @@
-"""Write the table of commands into README.md, from the commands themselves.
+"""Write the table of commands into docs/commands.md, from the commands themselves.
 
 .venv/bin/python -m benchmarks.commands_table
 """
@@ -12,7 +12,7 @@ from typing import Any
 from typer.core import TyperArgument
 from typer.main import get_command
 
-from benchmarks.tables import README, markdown, write
+from benchmarks.tables import DOCS, markdown, write
 from mobilekit.cli.app import COMMANDS, application
 
 
@@ -40,7 +40,7 @@ def table() -> str:
 
 def main() -> None:
     """Write the table."""
-    write(README, "commands_table", table())
+    write(DOCS / "commands.md", "commands_table", table())
 
 
 if __name__ == "__main__":

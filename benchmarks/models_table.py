@@ -1,4 +1,4 @@
-"""Write the tables of reference models into README.md and docs/models.md, measured beside published.
+"""Write the table of reference models into docs/models.md, measured beside published.
 
 .venv/bin/python -m benchmarks.models_table
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.tables import DOCS, README, markdown, write
+from benchmarks.tables import DOCS, markdown, write
 
 Entry = dict[str, Any]
 
@@ -24,26 +24,8 @@ def list_models() -> list[Entry]:
     return entries
 
 
-def short_table(models: list[Entry]) -> str:
-    """Return the README's table as Markdown."""
-    head = ["model", "params", "off by", "MACs", "off by", "top-1, %", "phone, ms"]
-    rows = [
-        [
-            entry["name"],
-            f"{entry['params'] / 1e6:.2f}M",
-            _percent(entry["deviation"]["params"]),
-            f"{entry['macs'] / 1e6:.1f}M",
-            _percent(entry["deviation"]["macs"]),
-            _known(entry["published"]["top1"]),
-            _known(entry["published"]["phone_latency_ms"]),
-        ]
-        for entry in models
-    ]
-    return markdown(head, rows)
-
-
-def long_table(models: list[Entry]) -> str:
-    """Return the table of docs/models.md, and which phones the latencies are of."""
+def table(models: list[Entry]) -> str:
+    """Return the table as Markdown, and which phones the latencies are of."""
     head = ["model", "input", "params", "published", "off by", "MACs", "published", "off by", "top-1, %", "phone, ms"]
     rows = [
         [
@@ -92,10 +74,8 @@ def _known(figure: float | None) -> str:
 
 
 def main() -> None:
-    """Write both tables."""
-    models = list_models()
-    write(README, "models_table", short_table(models))
-    write(DOCS / "models.md", "models_table", long_table(models))
+    """Write the table."""
+    write(DOCS / "models.md", "models_table", table(list_models()))
 
 
 if __name__ == "__main__":

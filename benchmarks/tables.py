@@ -14,7 +14,6 @@ from pathlib import Path
 from mobilekit.store.versions import installed_version
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 _END = "<!-- end -->"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command_blocks import command_blocks
 from benchmarks.tables import DOCS, ROOT, markdown, ran_on, write
 from mobilekit.artifacts.open import open_artifact
 from mobilekit.jobs.bundle_models import recipe_of_bundle
@@ -34,10 +34,8 @@ TOOLS = ("torch", "onnx2tf", "ai-edge-litert", "onnxruntime")
 
 
 def commands() -> list[list[str]]:
-    """Return the words of each command in the page's blocks of `bash`, in their order."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines if line]
+    """Return the words of each command of the page, in their order."""
+    return [words for block in command_blocks(PAGE) for words in block.commands]
 
 
 def prepare(folder: Path) -> dict[str, str]:

@@ -56,10 +56,11 @@ def load_model(
     Raises:
         UsageError: There is no such model, option or checkpoint, or they do not fit.
 
-    >>> import torch, mobilekit
-    >>> model = mobilekit.load_model("ghostnetv2_digits")
-    >>> model(torch.zeros(1, 1, 32, 32)).shape
-    torch.Size([1, 10])
+    Examples:
+        >>> import torch, mobilekit
+        >>> model = mobilekit.load_model("ghostnetv2_digits")
+        >>> model(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 10])
     """
     loaded = choose_recipe(name, recipe, _path(weights))
     changed = loaded.recipe.model_copy(update={"model_options": {**loaded.recipe.model_options, **options}})
@@ -73,9 +74,10 @@ def load_recipe(name: PathLike) -> LoadedRecipe:
     Raises:
         UsageError: There is none, or it is wrong; the message names file, line and nearest key.
 
-    >>> import mobilekit
-    >>> [step.name for step in mobilekit.load_recipe("ghostnetv2").recipe.rewrites][:3]
-    ['dfc-shared', 'gate-before-upsample', 'fold-batch-norm']
+    Examples:
+        >>> import mobilekit
+        >>> [step.name for step in mobilekit.load_recipe("ghostnetv2").recipe.rewrites][:3]
+        ['dfc-shared', 'gate-before-upsample', 'fold-batch-norm']
     """
     return recipes.load_recipe(str(name))
 
@@ -209,14 +211,15 @@ def rewrite(
         GateError: A proof failed, or a drift is above its limit.
         UsageError: The recipe or the model cannot be used.
 
-    >>> import torch, mobilekit
-    >>> model = mobilekit.load_model("ghostnetv2_digits")
-    >>> rewritten = mobilekit.rewrite(model, "ghostnetv2_digits").train()
-    >>> [sum(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules()) for net in (model, rewritten)]
-    [122, 0]
-    >>> rewritten(torch.zeros(2, 1, 32, 32)).sum().backward()
-    >>> all(parameter.grad is not None for parameter in rewritten.parameters())
-    True
+    Examples:
+        >>> import torch, mobilekit
+        >>> model = mobilekit.load_model("ghostnetv2_digits")
+        >>> rewritten = mobilekit.rewrite(model, "ghostnetv2_digits").train()
+        >>> [sum(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules()) for net in (model, rewritten)]
+        [122, 0]
+        >>> rewritten(torch.zeros(2, 1, 32, 32)).sum().backward()
+        >>> all(parameter.grad is not None for parameter in rewritten.parameters())
+        True
     """
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe)
     if example_inputs is not None:

@@ -61,6 +61,7 @@ def test_a_target_installs_what_it_needs_and_no_more(tmp_path: Path) -> None:
     assert ran(tmp_path, "export", "MODEL=torchvision:resnet18") == ["export", "timm", "development", "torchvision"]
     assert ran(tmp_path, "export", "MODEL=hf:nets/vit")[-2:] == ["torchvision", "hf"]
     assert ran(tmp_path, "test-fast")[-2:] == ["torchvision", "hf"]
+    assert ran(tmp_path, "docs")[-2:] == ["hf", "docs"]
 
 
 def test_a_failed_set_up_is_done_again(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _footer(rows: Sequence[Row], litert_torch: str | None) -> list[str]:
     dates = sorted({row["date"] for row in rows})
     fewer = sum(bool(options) for _size, options in TIMM.values())
     return [
-        f"{fewer} of timm's have options of their own here ([families.py](../benchmarks/coverage/families.py)).",
+        f"{fewer} of timm's have options of their own here (`benchmarks/coverage/families.py`).",
         f"{older} of mobilekit's {len(ours)} rows are older than its sources of that day: `--again outdated` measures",
         "them anew.",
         "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.command_blocks import blocks
 from mobilekit.bench.baseline import MARGIN
 from mobilekit.bench.bench import ON_DEVICE, ROUNDS
 from mobilekit.bench.budgets import parse_budgets
@@ -27,28 +28,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 DOCUMENT = (ROOT / "docs" / "bench.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """Return what stands between fences: every other part."""
-    found = [part.partition("\n") for part in DOCUMENT.split("```")[1::2]]
-    return [text for head, _, text in found if head == language]
-
-
-def test_the_documents_commands_are_understood(run: Run) -> None:
-    commands = [line.split("   ")[0].split()[1:] for block in blocks("") for line in block.splitlines()]
-    assert len(commands) == 11 and ["devices"] in commands
-    for command, *arguments in commands:
-        if command == "bench":
-            assert run(*arguments, "--help").code == 0, arguments
-    assert run("--nonsense", "--help").code == 2, "a flag that there is not would show"
-
-
 def test_the_documents_flags_exist(run: Run) -> None:
     told = set(re.findall(r"--[a-z][a-z-]+", DOCUMENT))
     assert told <= set(re.findall(r"--[a-z][a-z-]+", run("--help").out))
 
 
 def test_the_documents_budgets_are_read() -> None:
-    (example,) = blocks("yaml")
+    (example,) = (block.text for block in blocks(ROOT / "docs" / "bench.md") if block.language == "yaml")
     first, second = parse_budgets(example, "docs/bench.md")
     assert (first.device, first.precision, first.latency_ms, second.size_mb) == ("Pixel*", "int8", 12, 8)
 

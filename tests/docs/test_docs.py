@@ -9,17 +9,15 @@ import pytest
 import yaml
 
 from benchmarks import commands_table, models_table, rewrites_table, sweep_table, tables
+from benchmarks.command_blocks import DOCUMENTS
 from mobilekit.models.registry import model_names
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
-
 
 TABLES = {
-    ("README.md", "models_table"): lambda: models_table.short_table(models_table.list_models()),
-    ("docs/models.md", "models_table"): lambda: models_table.long_table(models_table.list_models()),
-    ("README.md", "commands_table"): commands_table.table,
+    ("docs/models.md", "models_table"): lambda: models_table.table(models_table.list_models()),
+    ("docs/commands.md", "commands_table"): commands_table.table,
     ("docs/recipes.md", "rewrites_table"): rewrites_table.full_table,
     ("docs/rewrites.md", "rewrites_table"): rewrites_table.experimental_table,
     ("docs/sweeps.md", "sweep_table"): sweep_table.table,
@@ -54,7 +52,7 @@ def test_the_readmes_make_targets_exist() -> None:
     for document in DOCUMENTS:
         for line in re.findall(r"(?<!:)\bmake ([a-z-]+[^`\n#]*)", document.read_text()):
             target = line.split()[0]
-            if "MODEL=" in line or target in ("check", "test", "test-fast", "test-zoo", "setup", "format"):
+            if "MODEL=" in line or target in ("check", "test", "test-fast", "test-zoo", "setup", "format", "docs"):
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), line
 
 
@@ -74,3 +72,24 @@ def test_the_readmes_output_of_an_export_is_short_and_begins_with_the_verdict() 
     lines = re.findall(r"```\n(.*?)```", text[text.index("and prints the verdict") :], re.DOTALL)[0].splitlines()
     assert lines[0].startswith("pass: ghostnetv2: ") and lines[-1].startswith("Next: mobilekit ")
     assert len(lines) <= 30
+
+
+def test_the_readmes_figures_are_those_of_the_tables() -> None:
+    readme, peers, coverage, cost = (
+        (ROOT / name).read_text() for name in ("README.md", "docs/peers.md", "docs/coverage.md", "docs/cost.md")
+    )
+    rows = {tuple(cells[:2]): cells for line in peers.splitlines() if len(cells := cells_of(line)) == 8}
+    for model, precision in (("ghostnetv2", "int8"), ("shufflenet", "int8"), ("shufflenet", "float32")):
+        ours, others = (rows[model, precision][column].split()[0] for column in (2, 5))
+        assert ours in readme and others in readme, (model, precision)
+    shares = {cells[1]: cells for line in coverage.splitlines() if (cells := cells_of(line))[:1] == ["mobilekit"]}
+    for precision in ("ONNX", "TFLite float32", "TFLite int8"):
+        networks, right, wrong = (shares[precision][column] for column in (2, 5, 9))
+        assert re.search(rf"\b{networks}\b", readme) and re.search(rf"\b{right}\b", readme) and wrong == "0"
+    (export,) = (cells for line in cost.splitlines() if (cells := cells_of(line))[:1] == ["export, all four"])
+    assert f"takes {export[4]} of the processor time" in readme
+
+
+def cells_of(line: str) -> list[str]:
+    """Return the cells of a table's row."""
+    return [cell.strip() for cell in line.strip("|").split("|")]

@@ -7,7 +7,7 @@ import re
 from mobilekit.recipes.load import load_recipe
 from mobilekit.rewrites.base import Exactness
 from mobilekit.rewrites.catalogue import REWRITES, steps_of
-from tests.conftest import ROOT, Cli
+from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "rewrites.md").read_text()
 
@@ -26,15 +26,6 @@ def test_the_table_has_every_rewrite_that_costs_accuracy() -> None:
 
 def test_every_exactness_is_explained() -> None:
     assert all(f"| `{exactness.value}` |" in TEXT for exactness in Exactness)
-
-
-def test_the_commands_exist(cli: Cli) -> None:
-    lines = re.findall(r"^    mobilekit (rewrites .*)$", TEXT, re.MULTILINE)
-    assert len(lines) == 3
-    for command in {line.split()[1] for line in lines}:
-        told = cli("rewrites", command, "--help").stdout
-        options = {word for line in lines if line.split()[1] == command for word in line.split() if word[:2] == "--"}
-        assert all(option in told for option in options)
 
 
 def test_the_examples_recipe_is_valid() -> None:
