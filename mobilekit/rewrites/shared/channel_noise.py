@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import torch
 from torch import nn
@@ -77,16 +77,29 @@ class ChannelNoise:
             if value > 0:
                 self.room[mark] = min(self.room.get(mark, math.inf), whole / value)
 
-    def limits(self, marks: Collection[int], takers: Collection[str]) -> dict[int, float]:
-        """Return the largest factor that each mark may have, as the logarithm to the base 2, 0 at least."""
-        limits = {mark: math.log2(self.room.get(mark, 1.0)) for mark in marks}
-        for path in takers:
-            ends = self.found.layers[path]
-            largest = ends.weights_of_inputs().abs().amax(1)
-            for mark, weight in zip(self.found.ones[ends.taken].tolist(), largest.tolist(), strict=True):
-                if mark in limits and weight:
-                    limits[mark] = min(limits[mark], math.log2(weight / _LEAST_WEIGHT))
-        return {mark: max(0.0, limit) for mark, limit in limits.items()}
+    def limits(self, marks: Set[int], takers: Collection[str]) -> dict[int, float]:
+        """Return the largest factor that each mark may have, as the logarithm to the base 2, 0 at least.
+
+        A channel that is zero on all inputs here has no range to tell its factor. It gets the one that makes its
+        weights behind as small as the largest of the other channels', whose digits they would take otherwise.
+        """
+        weights = [self._weights(path, marks) for path in takers]
+        limits = {mark: math.log2(self.room[mark]) for mark in marks if mark in self.room}
+        for mark, weight in ((mark, weight) for each in weights for mark, weight in each.items() if mark in limits):
+            limits[mark] = max(0.0, min(limits[mark], math.log2(weight / _LEAST_WEIGHT)))
+        alike = dict.fromkeys(marks - limits.keys(), 0.0)
+        for each in weights:
+            scaled = [weight / 2.0 ** limits[mark] for mark, weight in each.items() if mark in limits]
+            for mark in alike.keys() & each.keys() if scaled else ():
+                alike[mark] = max(alike[mark], math.log2(each[mark] / max(scaled)))
+        return limits | alike
+
+    def _weights(self, path: str, marks: Set[int]) -> dict[int, float]:
+        """Return the largest weight with which a layer takes each of some marks, where there is one but zero."""
+        ends = self.found.layers[path]
+        largest = ends.weights_of_inputs().abs().amax(1).tolist()
+        pairs = zip(self.found.ones[ends.taken].tolist(), largest, strict=True)
+        return {mark: weight for mark, weight in pairs if mark in marks and weight}
 
     def behind(self, path: str, factors: Factors) -> tuple[float, float]:
         """Return the relative noise power at a layer's output, with int8 weights and inputs, on inputs kept back.

@@ -74,6 +74,21 @@ def test_ranges_become_alike() -> None:
     assert_same_bits(model, graph)
 
 
+def test_a_channel_without_values_takes_no_digits_of_the_others() -> None:
+    """Dead channels keep wide weights behind, whose step is of an output channel and not of an input channel."""
+    model = spread()
+    dead = 4
+    with torch.no_grad():
+        model.d.weight[dead], model.d.bias[dead] = 0.0, -1.0
+    assert model.b.weight[:, dead].abs().max() > 2 * model.b.weight[:, 8:].abs().max()
+    graph, told = equalized(model)
+    columns = graph.b.weight.abs().amax((0, 2, 3))
+    others = columns[torch.arange(16) != dead].max()
+    assert others / 2 < columns[dead] <= 2 * others  # a power of two
+    assert "channels" in told["d"]
+    assert_same_bits(model, graph)
+
+
 def test_what_gains_nothing_stays() -> None:
     """Channels of like ranges, and unlike ones whose weights behind say that the small ones matter little."""
     model = spread()
