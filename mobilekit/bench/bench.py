@@ -52,8 +52,19 @@ class BenchRequest:
     """Let the device hold a speed that it can keep up, where it has such a mode."""
 
 
-def bench(device: Device, request: BenchRequest, progress: Progress = lambda _message: None) -> BenchResult:
+def bench(
+    device: Device,
+    request: BenchRequest,
+    progress: Progress = lambda _message: None,
+    check: Callable[[], None] = lambda: None,
+) -> BenchResult:
     """Run a bench on one device.
+
+    Args:
+        device: Where it runs.
+        request: What to measure.
+        progress: Is told what is done.
+        check: Refuses a device that is not fit, by raising, once nobody else can use it.
 
     Raises:
         UsageError: The request does not fit the device.
@@ -68,6 +79,7 @@ def bench(device: Device, request: BenchRequest, progress: Progress = lambda _me
         seed=request.seed,
     )
     with device.open_workspace() as workspace, _fixed(workspace, request) as fixed:
+        check()
         progress("looking for benchmark_model")
         is_program = any(artifact.path.suffix == PROGRAM for artifact in request.artifacts)
         engine = (

@@ -15,6 +15,7 @@ import typer
 
 from mobilekit.cli import complete, options
 from mobilekit.cli.count import check_core, count
+from mobilekit.cli.fleet import bench_in_fleet, check_fleet
 from mobilekit.cli.output import check_outputs, err, out, print_json, progress
 from mobilekit.errors import DeviceError, MobilekitError, UsageError
 
@@ -44,10 +45,12 @@ def bench(
     device: Annotated[
         str,
         typer.Option(
-            help="`local`, `adb`, `adb:SERIAL`, `adb:all`, `replay:DIR` (what --record kept) or `emulated`.",
+            help="`local`, `adb`, `adb:SERIAL`, `adb:all`, `replay:DIR` (what --record kept) or `emulated`; of a "
+            "--fleet `label:LABEL` or `serial:SERIAL`.",
             autocompletion=complete.bench_devices,
         ),
     ] = "local",
+    fleet: options.Fleet = None,
     core: options.Core = None,
     threads: options.Threads = 1,
     benchmark_binary: options.BenchmarkBinary = None,
@@ -101,7 +104,8 @@ def bench(
 
     Examples: `mobilekit bench --device adb` · `mobilekit bench a.tflite b.tflite` ·
     `mobilekit bench artifacts/ghostnetv2 --device adb --cpus big --profile --plot bench.png` ·
-    `mobilekit bench artifacts/ghostnetv2 --device emulated --core a76`
+    `mobilekit bench artifacts/ghostnetv2 --device emulated --core a76` ·
+    `mobilekit bench artifacts/ghostnetv2 --fleet fleet.yaml --device label:pixel-6`
     """
     given = {
         "--threads": threads != 1,
@@ -115,11 +119,13 @@ def bench(
         "--seed": seed != 0,
         "--free-clocks": free_clocks,
         "--adb-server": adb_server is not None,
+        "--fleet": fleet is not None,
         "--plot": plot is not None,
         "--record": record is not None,
         "--push-lib": push_lib is not None,
     }
     is_count = check_core(core, device, given)
+    check_fleet(fleet, device, record=record is not None, adb_server=adb_server is not None)
     check_outputs((save_baseline, junit, markdown, sarif, plot, record), (*(files or ()), budgets))
     if is_count:
         assert core is not None
@@ -156,14 +162,18 @@ def bench(
     request = replace(request, libraries=tuple(push_lib or ()), fixed_performance=not free_clocks)
     for absent in failed_stages(files or []):
         err.print(f"warning: {absent}")
+    failures: list[MobilekitError] = []
     with progress(f"looking for {device}") as tell:
-        selection = find_devices(device, adb_server, record=record)
-        for found in selection.not_ready:
-            err.print(f"warning: {found.message}")
-        for note in selection.notes:
-            err.print(f"note: {note}")
-        gates.check_devices(len(selection.devices))
-        measured, failures = _bench_all(selection.devices, request, tell)
+        if fleet is not None:
+            measured = [bench_in_fleet(fleet, device, request, tell)]
+        else:
+            selection = find_devices(device, adb_server, record=record)
+            for found in selection.not_ready:
+                err.print(f"warning: {found.message}")
+            for note in selection.notes:
+                err.print(f"note: {note}")
+            gates.check_devices(len(selection.devices))
+            measured, failures = _bench_all(selection.devices, request, tell)
     for failure in failures:
         err.print(f"warning: {failure.what}")
     results = [gates.check(result) for result in measured]

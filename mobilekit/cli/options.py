@@ -313,6 +313,10 @@ Sarif = Annotated[
     Path | None,
     typer.Option(help="Write SARIF 2.1.0: a result for each failed comparison.", callback=_checked(_writable)),
 ]
+Fleet = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="YAML file of a fleet: `mobilekit schema fleet`."),
+]
 Core = Annotated[
     str | None,
     typer.Option(

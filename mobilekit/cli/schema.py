@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,8 @@ TYPES = {
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""
+INPUTS = {"fleet": "mobilekit.bench.fleet.schema:Fleet"}
+"""The pydantic model of each YAML file that a user writes, where no other command prints its schema."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -38,10 +40,12 @@ def schema(
 ) -> None:
     """Print the JSON Schema of what a command prints with --json, or of a bundle's file.
 
+    Also of a file that a user writes: `fleet`.
+
     Examples: `mobilekit schema` · `mobilekit schema diff > diff.schema.json`
     """
     if name is None:
-        for each in TYPES:
+        for each in sorted((*TYPES, *INPUTS)):
             out.print(each)
         return
     print_json(schema_of(name))
@@ -53,8 +57,10 @@ def schema_of(name: str) -> dict[str, Any]:
     Raises:
         UsageError: There is none of that name.
     """
-    if name not in TYPES:
-        raise UsageError(f"There is no schema {name}.", nearest(name, TYPES))
-    module, _, kind = TYPES[name].partition(":")
-    content: dict[str, Any] = adapter(getattr(import_module(module), kind)).json_schema(mode="serialization")
+    known = {**TYPES, **INPUTS}
+    if name not in known:
+        raise UsageError(f"There is no schema {name}.", nearest(name, known))
+    module, _, kind = known[name].partition(":")
+    mode: Literal["validation", "serialization"] = "validation" if name in INPUTS else "serialization"
+    content: dict[str, Any] = adapter(getattr(import_module(module), kind)).json_schema(mode=mode)
     return {"$schema": _DIALECT, **content}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,42 @@ from pydantic_core import ErrorDetails
 
 from mobilekit.errors import UsageError, first_line, nearest
 from mobilekit.recipes import yaml_positions
+
+Where = Callable[[yaml_positions.Path], str]
+"""Gives `file:line` of a part."""
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+def load_checked(path: Path, kind: type[_Kind], whole: str, *, hint: str, example: str) -> tuple[_Kind, Where]:
+    """Read a YAML file, and hold it to its schema.
+
+    Args:
+        path: The file.
+        kind: What it has to be.
+        whole: What it is called, such as `the sweep`.
+        hint: What to do where it is wrong.
+        example: What to do where it is not there.
+
+    Raises:
+        UsageError: There is none, or it is wrong; the message has a line for each fault, with file and line.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", example)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}.", "It is to be a YAML file in UTF-8.") from error
+    data, lines = read_document(text, str(path))
+    if data is None:
+        raise UsageError(f"{path}:1: {whole} is empty.", hint)
+
+    def where(place: yaml_positions.Path) -> str:
+        return f"{path}:{yaml_positions.line_of(lines, place)}"
+
+    try:
+        return kind.model_validate(data), where
+    except ValidationError as error:
+        raise UsageError("\n".join(faults_of(error, where, kind, whole=whole)), hint) from error
 
 
 def read_document(text: str, source: str) -> tuple[Any, dict[yaml_positions.Path, int]]:
@@ -36,7 +73,7 @@ def read_document(text: str, source: str) -> tuple[Any, dict[yaml_positions.Path
 
 def faults_of(
     error: ValidationError,
-    where: Callable[[yaml_positions.Path], str],
+    where: Where,
     root: type[BaseModel],
     prefix: yaml_positions.Path = (),
     whole: str = "the recipe",

@@ -11,6 +11,8 @@ from mobilekit.store.files import sha256_of_json
 from mobilekit.store.stages import FORM_STAGES, Form
 
 EXPORT, DIFF, INSPECT, BENCH = "export", "diff", "inspect", "bench"
+FLEET = ("label:", "serial:")
+"""What the words of devices begin with that are phones of a fleet."""
 _OF_EXPORT = (
     "model", "model_options", "input_size", "recipe", "weights", "calibration", "inputs", "content", "precisions",
 )  # fmt: skip

@@ -13,12 +13,13 @@ from mobilekit.errors import DeviceError, FullDiskError, MobilekitError
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 from mobilekit.store.bundle import Bundle, open_bundle
 from mobilekit.store.worker_loop import serve
-from mobilekit.sweep.cell import BENCH, DIFF, EXPORT, Cell
+from mobilekit.sweep.cell import BENCH, DIFF, EXPORT, FLEET, Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import model_in, recipe_in
 from mobilekit.sweep.machine import alone, beside_others
 
 if TYPE_CHECKING:
+    from mobilekit.bench.bench import BenchRequest
     from mobilekit.bench.devices.base import Device
     from mobilekit.bench.result import BenchResult
 
@@ -127,8 +128,30 @@ def _timed(job: _Job) -> dict[str, Any]:
     artifacts = tuple(find_artifacts([job.bundle.path]))
     binary = _binary(timing.get("benchmark_binary"), job.base)
     request = BenchRequest(artifacts, settings, timing["rounds"], timing["seed"], binary)
-    result = _first_free(_words_of(str(cell.device), job.base), lambda word: bench(_device(word), request))
+    device = str(cell.device)
+    if device.startswith(FLEET):
+        result = _in_fleet(device, job.base / timing["fleet"], request)
+    else:
+        result = _first_free(_words_of(device, job.base), lambda word: bench(_device(word), request))
     return {"bench": result.to_json(), "baseline": as_baseline(result).model_dump(mode="json")}
+
+
+def _in_fleet(word: str, fleet: Path, request: BenchRequest) -> BenchResult:
+    """Bench on the first phone that nobody else uses, and wait as long as that takes: cells wait for each other."""
+    from mobilekit.bench.bench import bench
+    from mobilekit.bench.fleet.load import load_fleet
+    from mobilekit.bench.fleet.pick import on_phone
+
+    notes: list[str] = []
+    result = on_phone(
+        load_fleet(fleet),
+        word,
+        lambda taken: bench(taken.device, request, check=taken.check),
+        lambda _message: None,
+        notes.append,
+        seconds=float("inf"),
+    )
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def _binary(given: str | None, base: Path) -> str | None:

@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from mobilekit.bench.fleet.load import LoadedFleet, load_fleet
 from mobilekit.errors import UsageError, nearest
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, check_name, file_spec, is_registered
 from mobilekit.recipes import yaml_positions
-from mobilekit.recipes.faults import faults_of, read_document
+from mobilekit.recipes.faults import Where, load_checked
 from mobilekit.recipes.load import load_recipe
 from mobilekit.store.stages import FORM_STAGES
-from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.cell import FLEET, Cell
 from mobilekit.sweep.content import with_content
 from mobilekit.sweep.matrix import excluded_by, expand, with_axes_of
 from mobilekit.sweep.schema import Axes, Sweep
 from mobilekit.targets.catalogue import find_target
 
 _HINT = "`mobilekit sweep schema` prints what a sweep may say."
-Where = Callable[[yaml_positions.Path], str]
+_EXAMPLE = "docs/examples/sweep.yaml is one to start from."
 
 
 @dataclass(frozen=True)
@@ -42,23 +41,7 @@ def load_sweep(path: Path) -> LoadedSweep:
     Raises:
         UsageError: There is none, or it is wrong; the message has a line for each fault, with file and line.
     """
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}.", "docs/examples/sweep.yaml is one to start from.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {path}: {error}.", "A sweep is a YAML file in UTF-8.") from error
-    data, lines = read_document(text, str(path))
-    if data is None:
-        raise UsageError(f"{path}:1: the sweep is empty.", _HINT)
-
-    def where(place: yaml_positions.Path) -> str:
-        return f"{path}:{yaml_positions.line_of(lines, place)}"
-
-    try:
-        sweep = Sweep.model_validate(data)
-    except ValidationError as error:
-        raise UsageError("\n".join(faults_of(error, where, Sweep, whole="the sweep")), _HINT) from error
+    sweep, where = load_checked(path, Sweep, "the sweep", hint=_HINT, example=_EXAMPLE)
     base = path.absolute().parent
     faults = dict.fromkeys(_faults(sweep, base, where))
     if faults:
@@ -78,12 +61,17 @@ def load_sweep(path: Path) -> LoadedSweep:
 
 def _faults(sweep: Sweep, base: Path, where: Where) -> Iterator[str]:
     """Yield what is wrong with the values of a sweep whose keys and types are right."""
-    yield from _of_axes(sweep.matrix, ("matrix",), base, where)
+    fleet = None
+    try:
+        fleet = None if sweep.fleet is None else load_fleet(base / sweep.fleet)
+    except UsageError as error:
+        yield f"{where(('fleet',))}: {error.what}"
+    yield from _of_axes(sweep.matrix, ("matrix",), base, where, fleet)
     for name in ("exclude", "include"):
         for index, entry in enumerate(getattr(sweep, name)):
             if not entry.model_fields_set:
                 yield f"{where((name, index))}: the entry names no axis."
-            yield from _of_axes(entry, (name, index), base, where)
+            yield from _of_axes(entry, (name, index), base, where, fleet)
     for index, entry in enumerate(sweep.exclude):
         if entry.precisions and entry.targets:
             yield f"{where(('exclude', index))}: it names precisions and targets; write one exclusion for each."
@@ -129,12 +117,14 @@ def _all_axes(sweep: Sweep) -> Iterator[Axes]:
     yield from (with_axes_of(entry, sweep.matrix) for entry in sweep.include)
 
 
-def _of_axes(axes: Axes, place: yaml_positions.Path, base: Path, where: Where) -> Iterator[str]:
+def _of_axes(
+    axes: Axes, place: yaml_positions.Path, base: Path, where: Where, fleet: LoadedFleet | None
+) -> Iterator[str]:
     checks: dict[str, Callable[[Any], object]] = {
         "models": lambda model: check_name(model_in(base, model)),
         "recipes": lambda recipe: load_recipe(recipe_in(base, recipe)),
         "targets": find_target,
-        "devices": _check_device,
+        "devices": lambda device: _check_device(device, fleet),
     }
     for name in axes.model_fields_set:
         values: tuple[Any, ...] = getattr(axes, name) or ()
@@ -167,13 +157,18 @@ def _of_options(axes: Axes, whole: Axes, place: yaml_positions.Path, where: Wher
                 yield f"{where((*place, 'model_options', index))}: {error.what} {error.hint}".rstrip()
 
 
-def _check_device(word: str) -> None:
+def _check_device(word: str, fleet: LoadedFleet | None) -> None:
     """Refuse what names no device, or more than one.
 
     Raises:
         UsageError: It is such a word.
     """
-    kinds = ("local", "adb", "phone:MODEL", "replay:DIR")
+    if word.startswith(FLEET):
+        if fleet is None:
+            raise UsageError(f"{word} is a phone of a fleet, and the sweep names none.", "Add fleet: fleet.yaml.")
+        fleet.named(word)
+        return
+    kinds = ("local", "adb", "phone:MODEL", "replay:DIR", "label:LABEL", "serial:SERIAL")
     name, colon, rest = word.partition(":")
     if (name not in ("local", "adb", "phone", "replay") or bool(colon) != bool(rest)) or (
         (name == "local" and rest) or (name in ("phone", "replay") and not rest)

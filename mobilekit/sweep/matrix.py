@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from mobilekit.store.stages import DEFAULT_PRECISIONS, FORM_STAGES
-from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.cell import FLEET, Cell
 from mobilekit.sweep.schema import Axes, Size, Sweep
 
 _AXES = ("models", "model_options", "input_sizes", "recipes", "devices", "threads")
@@ -126,5 +126,13 @@ def _cell(point: Point, files: Files, sweep: Sweep) -> Cell:
         calibration=sweep.calibration,
         inputs=sweep.inputs,
         diff=sweep.diff,
-        bench=sweep.bench.model_dump() if point.device else {},
+        bench=_bench(point.device, sweep),
     )
+
+
+def _bench(device: str | None, sweep: Sweep) -> dict[str, Any]:
+    """Return how files are timed on a device; with the fleet where that has it, as others do without."""
+    if device is None:
+        return {}
+    fleet = {"fleet": sweep.fleet} if device.startswith(FLEET) else {}
+    return {**sweep.bench.model_dump(), **fleet}

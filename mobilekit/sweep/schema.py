@@ -52,8 +52,8 @@ class Axes(Part):
     )
     devices: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None,
-        description="Where each file is timed: local, adb:SERIAL, phone:MODEL for any that calls itself so, or "
-        "replay:DIR; nowhere without.",
+        description="Where each file is timed: local, adb:SERIAL, phone:MODEL for any that calls itself so, "
+        "replay:DIR, or label:LABEL or serial:SERIAL of the fleet; nowhere without.",
     )
     threads: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1)] | None = Field(
         None, description="Threads of the runtime where files are timed; 1 without."
@@ -101,4 +101,5 @@ class Sweep(Part):
     diff: bool = Field(
         True, description="Measure each bundle once more where it lies; without, its export's own ledger is taken."
     )
+    fleet: str | None = Field(None, description="File of a fleet, whose phones `devices` names by label or serial.")
     bench: Timing = Field(default_factory=Timing)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
 from mobilekit.bench.devices.discovery import list_devices
+from mobilekit.bench.fleet.load import LoadedFleet
 from mobilekit.errors import ToolError, first_line
 from mobilekit.sweep.cluster import PHONE, STEP, be_quiet, check_address, check_installed, workers_here
 
@@ -24,6 +25,8 @@ class Phone:
     serial: str
     model: str
     """As it calls itself; empty where adb does not know."""
+    labels: tuple[str, ...] = ()
+    """Of a fleet."""
 
 
 def find_phones(listed: str) -> list[Phone]:
@@ -49,13 +52,26 @@ def find_phones(listed: str) -> list[Phone]:
     return [Phone(each.serial, each.description) for each in chosen]
 
 
+def fleet_phones(listed: str, fleet: LoadedFleet) -> list[Phone]:
+    """Return phones of a fleet by their serial numbers with commas between them, or `all`.
+
+    Whether they are there is asked by the bench that takes one.
+
+    Raises:
+        UsageError: The fleet has no such phone.
+    """
+    words = [word.strip() for word in listed.split(",") if word.strip()]
+    members = fleet.members if words == [ALL] else [each for word in words for each in fleet.named(f"serial:{word}")]
+    return [Phone(each.serial, "", each.labels) for each in members]
+
+
 def resources_of(phones: Sequence[Phone], steps: int) -> dict[str, float]:
-    """Return what a worker announces: room for steps on its cores, each phone, and how many it has of each model."""
-    models = Counter(phone.model for phone in phones if phone.model)
+    """Return what a worker announces: room for steps on its cores, each phone, and how many have each name."""
+    names = Counter(name for phone in phones for name in (phone.model, *phone.labels) if name)
     return {
         STEP: float(steps),
         **{f"{PHONE}{phone.serial}": 1.0 for phone in phones},
-        **{f"{PHONE}{model}": float(number) for model, number in models.items()},
+        **{f"{PHONE}{name}": float(number) for name, number in names.items()},
     }
 
 

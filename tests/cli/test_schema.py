@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from mobilekit.cli.schema import TYPES, schema_of
+from mobilekit.cli.schema import INPUTS, TYPES, schema_of
 from mobilekit.errors import UsageError
 from tests.conftest import ROOT, Cli
 
@@ -37,7 +37,7 @@ def closed(schema: Any) -> Any:
     return {**inner, "additionalProperties": False} if isinstance(schema.get("properties"), dict) else inner
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", [*TYPES, *INPUTS])
 def test_each_is_a_schema(name: str) -> None:
     schema = schema_of(name)
     Draft202012Validator.check_schema(schema)
@@ -51,7 +51,7 @@ def test_another_name_is_refused() -> None:
 
 
 def test_the_command_lists_and_prints(cli: Cli) -> None:
-    assert cli("schema").stdout.split() == list(TYPES)
+    assert cli("schema").stdout.split() == sorted([*TYPES, *INPUTS])
     assert json.loads(cli("schema", "manifest").stdout) == schema_of("manifest")
 
 

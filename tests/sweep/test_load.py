@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 
 def load(folder: Path, text: str) -> LoadedSweep:
+    (folder / "fleet.yaml").write_text("adb: [{phones: [{serial: A, labels: [a]}]}]")
     (folder / "s.yaml").write_text(text)
     return load_sweep(folder / "s.yaml")
 
@@ -26,6 +27,15 @@ def test_the_example_of_the_docs_is_four_cells() -> None:
         "shufflenet 224 on local",
     ]
     assert {cell.precisions for cell in cells} == {("float32", "int8")}
+
+
+def test_phones_of_a_fleet(tmp_path: Path) -> None:
+    """Only cells that are timed on one know of it, so that others are the same as without a fleet."""
+    text = "fleet: fleet.yaml\nmatrix: {models: [ghostnet], devices: ['label:a', 'serial:A', local]}"
+    cells = load(tmp_path, text).cells
+    assert [cell.bench.get("fleet") for cell in cells] == ["fleet.yaml", "fleet.yaml", None]
+    alone = load(tmp_path, "matrix: {models: [ghostnet], devices: [local]}").cells
+    assert cells[2].key == alone[0].key
 
 
 WRONG = {
@@ -49,6 +59,15 @@ WRONG = {
         "s.yaml:1: There is no device 'locl' for a sweep. Known:",
     ),
     "devices": ("matrix: {models: [ghostnet], devices: ['adb:all']}", "adb:all is several devices."),
+    "no fleet": (
+        "matrix: {models: [ghostnet], devices: ['label:a']}",
+        "s.yaml:1: label:a is a phone of a fleet, and the sweep names none.",
+    ),
+    "lost fleet": ("matrix: {models: [ghostnet]}\nfleet: other.yaml", "s.yaml:2: There is no file"),
+    "wrong label": (
+        "fleet: fleet.yaml\nmatrix: {models: [ghostnet], devices: ['label:b', 'serial:A']}",
+        "fleet.yaml has no label b. Known: a",
+    ),
     "recipe": ("matrix: {models: [ghostnet], recipes: [defualt]}", "There is no recipe defualt. Did you mean default"),
     "idle exclusion": (
         "matrix: {models: [ghostnet]}\nexclude:\n  - {models: [ghostnetv2]}",

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from mobilekit.bench.fleet.load import load_fleet
 from mobilekit.errors import DeviceError, ToolError
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.schema import Timing
-from mobilekit.sweep.worker import Phone, find_phones, resources_of
+from mobilekit.sweep.worker import Phone, find_phones, fleet_phones, resources_of
 from tests.cli.test_schema import OLD_BUNDLE
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model
@@ -91,6 +92,16 @@ def test_phones_by_their_serials(phone: FakeDevice) -> None:
 def test_phones_of_one_model_are_counted() -> None:
     phones = [Phone("A", "Pixel 6"), Phone("B", "Pixel 6"), Phone("C", "")]
     assert resources_of(phones, 2) == {"step": 2, "phone:A": 1, "phone:B": 1, "phone:C": 1, "phone:Pixel 6": 2}
+
+
+def test_phones_of_a_fleet_are_counted_by_their_labels(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("adb: [{phones: [{serial: A, labels: [pixel-6, old]}, {serial: B, labels: [pixel-6]}]}]")
+    fleet = load_fleet(path)
+    counts = {"step": 1, "phone:A": 1, "phone:B": 1, "phone:pixel-6": 2, "phone:old": 1}
+    assert resources_of(fleet_phones("all", fleet), 1) == counts
+    assert fleet_phones("B", fleet) == [Phone("B", "", ("pixel-6",))]
+    assert fleet_phones("", fleet) == []
 
 
 def test_a_phone_runs_one_bench_at_a_time_and_benches_wait_for_no_core(
@@ -168,11 +179,14 @@ def test_a_bench_on_a_phone_becomes_rows(cluster: Cluster, folder: SweepFolder, 
     timing: dict[str, Any] = Timing(rounds=2, benchmark_binary=str(fake_benchmark_model())).model_dump()
     first = Cell("ghostnet", precisions=precisions, device=f"adb:{phone.serial}", diff=False, bench=timing)
     cells = [exported(folder, first), replace(first, device="phone:Pinecone 8"), replace(first, device="adb:XYZ")]
+    fleet = folder.path / "fleet.yaml"
+    fleet.write_text(f"adb: [{{phones: [{{serial: '{phone.serial}', labels: [pinecone]}}]}}]")
+    cells.append(replace(first, device="label:pinecone", bench={**timing, "fleet": str(fleet)}))
     summary = run_cells(cells, folder, "/", cluster, work=in_child)
     assert [(cell.device, ended.step) for cell, ended in summary.failed] == [("adb:XYZ", "bench")]
     assert "adb sees no device XYZ" in str(summary.failed[0][1].why_not)
     rows = read_rows(folder.rows)
     good = [row for row in rows if row["status"] == "ok"]
-    assert {row["device"] for row in good} == {f"adb:{phone.serial}", "phone:Pinecone 8"}
+    assert {row["device"] for row in good} == {f"adb:{phone.serial}", "phone:Pinecone 8", "label:pinecone"}
     assert {(row["device_model"], len(row["raw_ms"])) for row in good} == {("Pinecone 8", 2)}
     assert {row["device"] for row in rows if row["status"] == "failed"} == {"adb:XYZ"}
