@@ -27,6 +27,7 @@ TYPES = {
     "recover": "mobilekit.jobs.recover.result:Recovered",
     "sweep": "mobilekit.sweep.show:ShownSweep",
     "sweep-compare": "mobilekit.sweep.compare:ComparedSweeps",
+    "sweep-import": "mobilekit.sweep.foreign:Imported",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -146,6 +146,36 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command("import")
+def import_(
+    sweep: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep, or of one to be made.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of other tools.")],
+    model: Annotated[str | None, typer.Option(help="What the figures are of; perf.yaml says it.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the file that ran; perf.yaml says it.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where it ran; perf.yaml says it.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Of the runtime; unknown without.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Add figures of other tools to a sweep, as rows that say so.
+
+    benchmark_model's `--result_file_path` and `--profiling_output_csv_file` (.csv), and perf.yaml of qai-hub-models.
+    What they do not say stays empty; such rows have no interval, are never marked as best, and never worse or better.
+
+    Examples: `mobilekit sweep import sweep perf.yaml` ·
+    `mobilekit sweep import sweep result.pb --model ghostnetv2 --precision int8 --device "Pixel 6" --threads 1`
+    """
+    from mobilekit.cli.render.format import count
+    from mobilekit.sweep.cluster import check_installed
+    from mobilekit.sweep.foreign import Told, import_files
+
+    check_installed()
+    done = import_files(sweep, files, Told(model, precision, device, threads))
+    if as_json:
+        print_json(done.to_json())
+    else:
+        out.print(f"{count(done.rows, 'row')} of {count(len(done.files), 'file')} imported into {sweep}.")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a sweep, for editors.

@@ -10,7 +10,7 @@ from typing import Literal
 from mobilekit.bench.baseline import MARGIN, Baseline, compare_with_baseline
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.sweep.folder import SweepFolder, read_sweep_note
-from mobilekit.sweep.query import IDENTITY, Row, latest
+from mobilekit.sweep.query import IDENTITY, IMPORTED, Row, latest
 from mobilekit.sweep.rows import read_rows
 
 Verdict = Literal["worse", "better", "inconclusive", "same", "new", "missing"]
@@ -41,7 +41,12 @@ class ComparedFile(Jsonable):
     recipe: str | None
     precision: str
     device: str | None
-    threads: int
+    threads: int | None
+    """None: who imported its figures did not say."""
+    source: str | None
+    """`imported` where others measured it, ..."""
+    tool: str | None
+    """... by this tool."""
     verdict: Verdict
     """The worst of its aspects; inconclusive before better."""
     aspects: tuple[Aspect, ...]
@@ -64,9 +69,10 @@ class ComparedSweeps(Jsonable):
 def compare(old: Path, new: Path, margin: float = MARGIN) -> ComparedSweeps:
     """Compare each file with the same one of an earlier sweep.
 
-    A file is the same one where model, options, size, recipe, precision, device and threads are. It is worse where it
-    failed or left its limits and did not before, where it is larger by more than the margin, or where the whole 95 %
-    interval of the ratio of its latencies lies above it (see `bench.baseline.compare_with_baseline`); better likewise.
+    A file is the same one where model, options, size, recipe, precision, device and threads are, and who measured it.
+    What others measured is never worse or better, and not missed. A file is worse where it failed or left its limits
+    and did not before, where it is larger by more than the margin, or where the whole 95 % interval of the ratio of its
+    latencies lies above it (see `bench.baseline.compare_with_baseline`); better likewise.
 
     Args:
         old: Folder of the earlier sweep.
@@ -79,7 +85,8 @@ def compare(old: Path, new: Path, margin: float = MARGIN) -> ComparedSweeps:
     """
     then, now = _rows(old), _rows(new)
     files = [_compared(row, then.get(key), margin) for key, row in now.items()]
-    files += [_file(row, "missing", ()) for key, row in then.items() if key not in now]
+    gone = (row for key, row in then.items() if key not in now and row["source"] != IMPORTED)
+    files += [_file(row, "missing", ()) for row in gone]
     return ComparedSweeps(str(old), str(new), tuple(files))
 
 
@@ -112,6 +119,10 @@ def _aspects(now: Row, then: Row, margin: float) -> Iterator[Aspect]:
         yield _size(now["size_bytes"] / then["size_bytes"], margin)
     if now["baseline"] and then["baseline"]:
         yield _latency(now, then, margin)
+    elif now["source"] == IMPORTED and now["latency_ms"] and then["latency_ms"]:
+        ratio = now["latency_ms"] / then["latency_ms"]
+        why = f"{100 * (ratio - 1):+.1f} %; imported figures have no interval"
+        yield Aspect("latency", "inconclusive", why, ratio)
 
 
 def _result(now: Row, then: Row) -> Aspect:

@@ -11,8 +11,10 @@ from mobilekit.errors import UsageError, nearest
 from mobilekit.sweep.rows import COLUMNS, Column
 
 Row = Mapping[str, Any]
-IDENTITY = ("model", "model_options", "input_size", "recipe", "precision", "device", "threads")
-"""What says which file a row is about, and where that was timed."""
+IDENTITY = ("model", "model_options", "input_size", "recipe", "precision", "device", "threads", "source", "tool")
+"""What says which file a row is about, where that was timed, and who did."""
+IMPORTED = "imported"
+"""The source of rows that others measured."""
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,

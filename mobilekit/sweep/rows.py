@@ -45,7 +45,7 @@ COLUMNS = (
     Column("model_options", "string", "as JSON"),
     Column("input_size", "string", "HEIGHTxWIDTH of the picture that the file takes", "pixels"),
     Column("recipe", "string", "name or file; null: the model's own"),
-    Column("precision", "string", f"one of {', '.join(FORM_STAGES)}"),
+    Column("precision", "string", f"one of {', '.join(FORM_STAGES)}; of an imported row as its tool has it"),
     Column("device", "string", "as the sweep's file has it; null: not timed"),
     Column("threads", "int64", "of the runtime"),
     Column("bundle", "string", "folder, from the sweep's on"),
@@ -78,6 +78,9 @@ COLUMNS = (
     Column("inspect_seconds", "double", "of all targets' answers", "s"),
     Column("bench_seconds", "double", "of the bench, with the wait for the device", "s"),
     Column("ended", "timestamp", "when the cell ended, in UTC"),
+    Column("source", "string", "imported: another tool measured this row; null: this sweep did"),
+    Column("tool", "string", "which tool that is"),
+    Column("source_sha256", "string", "of that tool's file"),
 )
 """In their order in the dataset."""
 
@@ -155,5 +158,5 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("model", "model_options", "input_size", "recipe", "device", "threads", "precision")
+    names = ("model", "model_options", "input_size", "recipe", "device", "threads", "precision", "tool")
     return tuple((row[name] is not None, row[name]) for name in names)

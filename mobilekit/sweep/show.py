@@ -10,12 +10,15 @@ from typing import Any
 
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.sweep.folder import SweepFolder, read_sweep_note
-from mobilekit.sweep.query import Row, latest, sort, where
+from mobilekit.sweep.query import IMPORTED, Row, latest, sort, where
 from mobilekit.sweep.rows import read_rows
 
 _OWN_REFERENCE = (
     "Quality is the distance from each model's own reference, as the inputs have no labels: it tells number formats of "
     "one model apart, and not models."
+)
+_IMPORTED = (
+    "Rows with i were measured by others, without our rounds: they have no interval, and are no candidates for *."
 )
 _UNTRAINED = "Weights are random ones: what is said of accuracy means nothing."
 
@@ -44,9 +47,11 @@ def show(folder: Path, conditions: Sequence[str] = (), order: str | None = None)
     rows = where(last, conditions)
     best = {id(row) for group in _by_device(rows) for row in pareto(group)}
     shown = [{**row, "ended": row["ended"].isoformat(), "pareto": id(row) in best} for row in rows]
-    good = [row for row in rows if row["status"] == "ok"]
+    ours = [row for row in rows if row["source"] != IMPORTED]
+    good = [row for row in ours if row["status"] == "ok"]
     notes = [_OWN_REFERENCE] if any(row["top1"] is None for row in good) else []
     notes += [_UNTRAINED] if any(row["trained"] is False for row in good) else []
+    notes += [_IMPORTED] if len(ours) < len(rows) else []
     earlier = len(kept) - len(last)
     notes += (
         [f"Of files that were run again the last rows are shown; {folder}/rows has {earlier} more."] if earlier else []
@@ -68,7 +73,7 @@ def pareto(rows: Sequence[Row]) -> list[Row]:
     What counts is the size, the latency where files were timed, and the quality: top-1 where all have it, or else the
     relative L2 distance from the reference. Of two latencies one is better where its whole interval lies below the
     other's; with too few rounds for an interval, it is neither better nor worse than any. A file that failed, is
-    outside its limits, or is computed wrongly by a target that was asked, is no candidate.
+    outside its limits, or is computed wrongly by a target that was asked, is no candidate; nor is what others measured.
     """
     good = [row for row in rows if _is_good(row)]
     labeled = all(row["top1"] is not None for row in good)
@@ -81,7 +86,12 @@ def pareto(rows: Sequence[Row]) -> list[Row]:
 
 
 def _is_good(row: Row) -> bool:
-    is_whole = row["status"] == "ok" and row["parity"] != "fail" and row["size_bytes"] is not None
+    is_whole = (
+        row["source"] != IMPORTED
+        and row["status"] == "ok"
+        and row["parity"] != "fail"
+        and row["size_bytes"] is not None
+    )
     return is_whole and not any(json.loads(answer).get("wrong") for answer in row["targets"] or ())
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from mobilekit.cli.render.format import NOTHING, count, figure, megabytes, ms, percent
 from mobilekit.sweep.compare import Aspect, ComparedFile, ComparedSweeps
 from mobilekit.sweep.estimate import Estimate
+from mobilekit.sweep.query import IMPORTED
 from mobilekit.sweep.run import Summary
 from mobilekit.sweep.show import ShownSweep
 
@@ -56,7 +57,7 @@ def duration(seconds: float) -> str:
 
 
 def rows_table(shown: ShownSweep) -> Table:
-    """Return a line for each file; `*` is before those that no other on their device beats."""
+    """Return a line for each file; `*` is before those that no other on their device beats, `i` before others'."""
     table = Table(box=None)
     for column in ("", "model", "input", "precision", "device"):
         table.add_column(column, no_wrap=True)
@@ -65,7 +66,7 @@ def rows_table(shown: ShownSweep) -> Table:
     for row in shown.rows:
         latency = row["latency_ms"]
         table.add_row(
-            "*" if row["pareto"] else "",
+            "i" if row["source"] == IMPORTED else "*" if row["pareto"] else "",
             _model(row),
             row["input_size"] or NOTHING,
             row["precision"],
@@ -86,13 +87,14 @@ def rows_table(shown: ShownSweep) -> Table:
 
 def _model(row: Mapping[str, Any]) -> str:
     options = (f"{name}={value}" for name, value in json.loads(row["model_options"]).items())
-    return " ".join(filter(None, [row["model"], ",".join(options), row["recipe"] and f"by {row['recipe']}"]))
+    by = row["tool"] and f"({row['tool']})"
+    return " ".join(filter(None, [row["model"], ",".join(options), row["recipe"] and f"by {row['recipe']}", by]))
 
 
 def _device(row: Mapping[str, Any]) -> str:
     if row["device"] is None:
         return NOTHING
-    return row["device"] if row["threads"] == 1 else f"{row['device']} x{row['threads']}"
+    return row["device"] if row["threads"] in (1, None) else f"{row['device']} x{row['threads']}"
 
 
 def _answer(text: str) -> str:
