@@ -28,6 +28,7 @@ TYPES = {
     "sweep": "mobilekit.sweep.show:ShownSweep",
     "sweep-compare": "mobilekit.sweep.compare:ComparedSweeps",
     "sweep-import": "mobilekit.sweep.foreign:Imported",
+    "sweep-log": "mobilekit.sweep.log:Logged",
 }
 """The type of each JSON document, by the name of the command that prints it or the file that holds it: a
 dataclass or pydantic model, which `mobilekit.store.result.adapter` takes."""

@@ -177,6 +177,35 @@ def import_(
 
 
 @app.command()
+def log(
+    sweep: SweepFolderArgument,
+    mlflow: Annotated[str, typer.Option(metavar="URI", help="Of MLflow's tracking: a server, a database, a folder.")],
+    experiment: Annotated[str | None, typer.Option(help="Its name; the folder's without.")] = None,
+    files: Annotated[bool, typer.Option("--files/--no-files", help="With the exported files as artifacts.")] = True,
+    as_json: options.Json = False,
+) -> None:
+    """Put the rows of a sweep into MLflow, a run each, but those that are there.
+
+    A run has what was asked for as parameters, what was measured as metrics, and the row, the ledger and the file as
+    artifacts. The extra `mlflow` installs what it needs.
+
+    Examples: `mobilekit sweep log sweep --mlflow http://host:5000` ·
+    `mobilekit sweep log sweep --mlflow sqlite:///mlflow.db --experiment widths --no-files`
+    """
+    from mobilekit.cli.render.format import count
+    from mobilekit.sweep.cluster import check_installed
+    from mobilekit.sweep.log import log as run_log
+
+    check_installed()
+    with progress("connecting") as tell:
+        done = run_log(sweep, mlflow, experiment, files=files, progress=tell)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        out.print(f"{count(done.new, 'run')} logged into {done.experiment}; known before: {done.known}.")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a sweep, for editors.
 
