@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 OWN_MEANING = {
     "app",
     "baseline",
+    "bench",
     "device",
     "file",
     "files",

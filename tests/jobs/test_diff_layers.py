@@ -222,7 +222,7 @@ def test_the_commands(cli: Cli, digits_bundle: Path, request_: LayersRequest, so
     reader = Words()
     reader.feed(page.read_text())
     assert {MODULE, "tflite-int8", "pass", "Rewrites", "Layers"} <= set(reader.words)
-    assert reader.tables == 2 + 5 + 2  # stages and gates, layers at each stage, files and provenance
+    assert reader.tables == 2 + 5 + 4  # stages and files, layers at each stage, rewrites, gates, what is given, hashes
 
 
 @pytest.mark.parametrize(

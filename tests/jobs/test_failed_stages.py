@@ -147,4 +147,4 @@ def test_an_unjudged_stage_is_inconclusive_and_strict_fails(converter: Converter
     diff = ("diff", bundle, "--reference", TINY)
     assert [cli(*diff).returncode, cli(*diff, "--strict").returncode] == [0, 1]
     assert cli("report", bundle, "-o", tmp_path / "a.html").returncode == 0
-    assert "inconclusive</span>" in (tmp_path / "a.html").read_text()
+    assert "<strong>inconclusive</strong>: " in (tmp_path / "a.html").read_text()

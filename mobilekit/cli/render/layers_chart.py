@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.cli.render.layers import is_rounded
-from mobilekit.cli.render.plots import drawn, save
+from mobilekit.cli.render.plots import save
 from mobilekit.parity.layers.result import Layers, StageLayers, TensorError
 from mobilekit.store.stages import Stage
 
@@ -39,12 +39,6 @@ def draw_layers(layers: Layers, path: Path, title: str) -> None:
         title: What was measured.
     """
     save(_figure(layers, title), path)
-
-
-def layers_svg(layers: Layers, title: str) -> str:
-    """Return the same picture as SVG, to stand in a page of HTML."""
-    text = drawn(_figure(layers, title), "svg").decode()
-    return text[text.index("<svg") :]
 
 
 def _figure(layers: Layers, title: str) -> Figure:

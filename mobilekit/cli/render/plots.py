@@ -38,10 +38,10 @@ def save(figure: Figure, path: Path) -> None:
         UsageError: As `check_place` raises.
     """
     check_place(path)
-    write_atomic(path, drawn(figure, path.suffix.lower().removeprefix(".")))
+    write_atomic(path, _drawn(figure, path.suffix.lower().removeprefix(".")))
 
 
-def drawn(figure: Figure, kind: str) -> bytes:
+def _drawn(figure: Figure, kind: str) -> bytes:
     """Return a figure as `png` or `svg`; the same figure gives the same bytes."""
     from matplotlib import rc_context
 

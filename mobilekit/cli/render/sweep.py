@@ -67,16 +67,16 @@ def rows_table(shown: ShownSweep) -> Table:
         latency = row["latency_ms"]
         table.add_row(
             "i" if row["source"] == IMPORTED else "*" if row["pareto"] else "",
-            _model(row),
+            model_words(row),
             row["input_size"] or NOTHING,
             row["precision"],
-            _device(row),
+            device_words(row),
             megabytes(row["size_bytes"]) if row["size_bytes"] is not None else NOTHING,
             figure(row["relative_l2"]),
             percent(row["top1_agreement"]),
             percent(row["top1"]),
             "failed" if row["status"] == "failed" else row["parity"] or NOTHING,
-            " ".join(map(_answer, row["targets"] or ())) or NOTHING,
+            " ".join(answer_words(json.loads(each)) for each in row["targets"] or ()) or NOTHING,
             NOTHING if latency is None else ms(latency),
             NOTHING
             if row["latency_low_ms"] is None
@@ -85,21 +85,22 @@ def rows_table(shown: ShownSweep) -> Table:
     return table
 
 
-def _model(row: Mapping[str, Any]) -> str:
+def model_words(row: Mapping[str, Any]) -> str:
+    """Return a row's model, with its options and the recipe where that is not the model's own."""
     options = (f"{name}={value}" for name, value in json.loads(row["model_options"]).items())
     by = row["tool"] and f"({row['tool']})"
     return " ".join(filter(None, [row["model"], ",".join(options), row["recipe"] and f"by {row['recipe']}", by]))
 
 
-def _device(row: Mapping[str, Any]) -> str:
+def device_words(row: Mapping[str, Any]) -> str:
+    """Return a row's device, with the threads where they are several."""
     if row["device"] is None:
         return NOTHING
     return row["device"] if row["threads"] in (1, None) else f"{row['device']} x{row['threads']}"
 
 
-def _answer(text: str) -> str:
+def answer_words(answer: Mapping[str, Any]) -> str:
     """Return what a target takes of a file: `cpu` all of it, `gpu 3/50` a part, `gpu 127/127, 31 wrong` falsely."""
-    answer = json.loads(text)
     share = "" if answer["whole"] else f" {answer['taken']}/{answer['total']}"
     wrong = sum(each["count"] for each in answer.get("wrong", ()))
     return f"{answer['target']}{share}{f', {wrong} wrong' if wrong else ''}"
@@ -118,10 +119,10 @@ def compared_table(compared: ComparedSweeps) -> Table:
         row = vars(file)
         table.add_row(
             file.verdict,
-            _model(row),
+            model_words(row),
             file.input_size or NOTHING,
             file.precision,
-            _device(row),
+            device_words(row),
             _ratio(by_name.get("size")),
             _ratio(latency),
             NOTHING if latency is None or latency.low is None else f"{latency.low:.3f} to {latency.high:.3f}",
@@ -141,8 +142,8 @@ def compared_lines(compared: ComparedSweeps) -> Iterator[str]:
 
 def _named(file: ComparedFile) -> str:
     row = vars(file)
-    place = f" on {_device(row)}" if file.device else ""
-    return f"{_model(row)} {file.input_size or ''} {file.precision}{place}".replace("  ", " ")
+    place = f" on {device_words(row)}" if file.device else ""
+    return f"{model_words(row)} {file.input_size or ''} {file.precision}{place}".replace("  ", " ")
 
 
 def _ratio(aspect: Aspect | None) -> str:

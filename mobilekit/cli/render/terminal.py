@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -23,38 +23,47 @@ def verdict_line(ledger: Ledger, findings: Sequence[Finding], name: str) -> str:
         findings: All that is wrong.
         name: Of what was measured.
     """
+    verdict, why = verdict_words(ledger, findings)
+    return f"{verdict}: {name}: {why}"
+
+
+def verdict_words(ledger: Ledger, findings: Sequence[Finding]) -> tuple[str, str]:
+    """Return the verdict, with what is doubtful of the inputs, and its reason."""
     errors = [finding for finding in findings if finding.level == "error"]
     built_in = _built_in(ledger)
     stages = list(dict.fromkeys(row.stage for row in ledger.rows))
     unjudged = list(dict.fromkeys(row.stage for row in ledger.rows if row.verdict == "inconclusive"))
-    if not errors and unjudged:
+    if errors:
+        return f"fail{_on(built_in)}", "; ".join(_failures(ledger, errors, len(stages)))
+    if unjudged:
         shares = f"{len(unjudged)} of {count(len(stages), 'stage')}"
-        return f"inconclusive{_on(built_in)}: {name}: {shares} unjudged, first {unjudged[0]}"
-    if not errors and ledger.verdict == "inconclusive":
+        return f"inconclusive{_on(built_in)}", f"{shares} unjudged, first {unjudged[0]}"
+    if ledger.verdict == "inconclusive":
         why = (
             "the reference itself is no better than guessing"
             if ledger.doubt
             else "accuracy has no labels to judge it by"
         )
-        return f"inconclusive{_on(built_in)}: {name}: {why}"
-    if not errors:
-        gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
-        on = [*(["assumed inputs"] if ledger.assumed else []), *built_in]
-        return f"pass{_on(on)}: {name}: {count(len(stages), 'stage')} within the limits{gates}"
-    parts = []
+        return f"inconclusive{_on(built_in)}", why
+    gates = f", {count(len(ledger.gates), 'gate')} held" if ledger.gates else ""
+    on = [*(["assumed inputs"] if ledger.assumed else []), *built_in]
+    return f"pass{_on(on)}", f"{count(len(stages), 'stage')} within the limits{gates}"
+
+
+def _failures(ledger: Ledger, errors: Sequence[Finding], stages: int) -> Iterator[str]:
+    """Yield what failed: stages, gates, comparisons with a baseline."""
     absent = [failed.stage for failed in ledger.failed_stages]
     if absent:
-        parts.append(f"{count(len(absent), 'stage')} left out, first {absent[0]}")
+        yield f"{count(len(absent), 'stage')} left out, first {absent[0]}"
     failed = list(dict.fromkeys(each.stage for each in errors if each.rule == "parity" and each.stage))
     if failed:
-        parts.append(f"{len(failed)} of {count(len(stages), 'stage')} outside the limits, first {failed[0]}")
+        yield f"{len(failed)} of {count(stages, 'stage')} outside the limits, first {failed[0]}"
     missed = [each for each in errors if each.rule == "gate"]
     if missed:
-        parts.append(f"{len(missed)} of {count(len(ledger.gates), 'gate')} missed, first {missed[0].place}")
+        yield f"{len(missed)} of {count(len(ledger.gates), 'gate')} missed, first {missed[0].place}"
     worse = len(by_place([each for each in errors if each.rule == "baseline"]))
     if worse:
-        parts.append(f"{count(worse, 'comparison')} worse than in the baseline")
-    return f"fail{_on(built_in)}: {name}: {'; '.join(parts)}"
+        yield f"{count(worse, 'comparison')} worse than in the baseline"
 
 
 def _built_in(ledger: Ledger) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from mobilekit import __version__
 from mobilekit.cli.findings import findings_of
 from mobilekit.cli.render.diff import diff_report
 from mobilekit.cli.render.export import export_report, next_command
-from mobilekit.cli.render.html import bundle_html
 from mobilekit.cli.render.ledger_junit import diff_junit
 from mobilekit.cli.render.ledger_markdown import diff_markdown
+from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.render.sarif import findings_sarif
 from mobilekit.cli.results import DiffResult, ExportResult, result_of
 from mobilekit.cli.schema import schema_of
@@ -199,6 +200,11 @@ def exported(result: DiffResult) -> ExportResult:
     return ExportResult("artifacts/net", False, False, weights, files, plain, findings_of(plain), plain.verdict)
 
 
+def without_scripts(page: str) -> str:
+    """Return a page without its style and its scripts, which are 900 kB, and the digests of these."""
+    return re.sub(r"(?s)<(style|script)\b.*?</\1>\n?|<meta http-equiv=[^>]*>\n", "", page)
+
+
 RENDERINGS: dict[str, Callable[[DiffResult], str]] = {
     "diff.txt": lambda result: on_terminal(*diff_report(result, "artifacts/net")),
     "diff.verbose.txt": lambda result: on_terminal(*diff_report(result, "artifacts/net", verbose=True)),
@@ -207,7 +213,7 @@ RENDERINGS: dict[str, Callable[[DiffResult], str]] = {
     "md": lambda result: diff_markdown(result, "net"),
     "xml": lambda result: diff_junit(result, "net"),
     "sarif": lambda result: findings_sarif(result.findings, Path("artifacts/net")).replace(__version__, "VERSION"),
-    "html": lambda result: bundle_html("net", MANIFEST, replace(result, layers=None), {"model.onnx": 9}, []),
+    "html": lambda result: without_scripts(bundle_html(Facts("net", MANIFEST, result, {"model.onnx": 9}))),
 }
 
 

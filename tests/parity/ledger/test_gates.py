@@ -13,9 +13,9 @@ import pytest
 from mobilekit.artifacts.delegate import Delegation, UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
 from mobilekit.cli.findings import gate_words
-from mobilekit.cli.render.html import bundle_html
 from mobilekit.cli.render.ledger_junit import diff_junit
 from mobilekit.cli.render.ledger_markdown import diff_markdown
+from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.render.sarif import findings_sarif
 from mobilekit.cli.results import result_of
 from mobilekit.errors import UsageError
@@ -114,5 +114,5 @@ def test_a_bundle_beyond_a_gate_fails_and_says_so(tiny_bundle: Path) -> None:
     ]
     words = r"model.int8.tflite: \d+ forbidden ops, at most 0: \d+ CONV_2D"
     renderings = (diff_markdown(result, "x"), findings_sarif(result.findings, tiny_bundle))
-    for text in (*renderings, bundle_html("x", bundle.manifest, result, {}, [])):
+    for text in (*renderings, bundle_html(Facts("x", bundle.manifest, result, {}))):
         assert re.search(words, text)

@@ -1,0 +1,1 @@
+"""Tests of mobilekit.cli.render.report."""
