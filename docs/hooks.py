@@ -48,6 +48,13 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         files.append(File.generated(config, path, content=content))
 
 
+def on_page_markdown(text: str, **_: Any) -> str:
+    """Let links to documents of other folders lead to their pages."""
+    for document, path in ELSEWHERE.items():
+        text = text.replace(f"](../{document})", f"]({path})")
+    return text
+
+
 def generated() -> Iterator[tuple[str, str]]:
     """Yield path and text of each."""
     for document, path in ELSEWHERE.items():

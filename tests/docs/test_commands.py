@@ -48,6 +48,17 @@ def test_each_command_of_a_document_is_valid(document: Path, tmp_path: Path, mon
             assert parse(arguments) is not None, words
 
 
+def test_each_command_in_an_answer_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers = (ROOT / "docs" / "how-to.md").read_text()
+    commands = re.findall(r"`(mobilekit [^`]+)`", answers)
+    assert len(commands) >= 25
+    for line in commands:
+        [arguments] = ours(line.split())
+        stand_in(tmp_path, arguments)
+        assert parse(arguments) is not None, line
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_stand_in_blocks_that_are_run(document: Path) -> None:
     """What would not be found there is not run, and nothing says so."""

@@ -90,6 +90,24 @@ def test_the_readmes_figures_are_those_of_the_tables() -> None:
     assert f"takes {export[4]} of the processor time" in readme
 
 
+def test_the_answers_figures_are_those_of_the_tables() -> None:
+    answers, arm, app = ((ROOT / "docs" / name).read_text() for name in ("how-to.md", "arm.md", "app.md"))
+    figures = {tuple(cells[:2]): cells[2:] for line in arm.splitlines() if len(cells := cells_of(line)) == 7}
+    float32, int8 = ([float(count) for count in figures["ghostnetv2", kind]] for kind in ("float32", "int8"))
+    shares = [f"{part / whole:.2f}" for part, whole in zip(int8, float32, strict=True)]
+    a53, a55, a76 = shares[:3]
+    assert (
+        f"has {a53} of the float32 file's\ninstructions on a Cortex-A53, {a55} on an A55 and {a76} on an A76" in answers
+    )
+    costs = {cells[0]: cells[3] for line in app.splitlines() if len(cells := cells_of(line)) == 9}
+    for row in (
+        "the int8 file, fed as the recipe says",
+        "JPEG decoded by TensorFlow's default",
+        "`android`, `browser`, `opencv`, `tf`",
+    ):
+        assert costs[row] in answers, row
+
+
 def cells_of(line: str) -> list[str]:
     """Return the cells of a table's row."""
     return [cell.strip() for cell in line.strip("|").split("|")]
