@@ -48,11 +48,21 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         files.append(File.generated(config, path, content=content))
 
 
-def on_page_markdown(text: str, **_: Any) -> str:
-    """Let links to documents of other folders lead to their pages."""
+def on_page_markdown(text: str, *, config: MkDocsConfig, **_: Any) -> str:
+    """Let links to documents of other folders lead to their pages, and name pages by their titles, not their files."""
     for document, path in ELSEWHERE.items():
         text = text.replace(f"](../{document})", f"]({path})")
-    return text
+    names = titles(config.nav)
+    return re.sub(r"\[(?:docs/)?([\w-]+\.md)\](?=\()", lambda found: f"[{names.get(found[1], found[1])}]", text)
+
+
+def titles(entries: list[Any]) -> dict[str, str]:
+    """Return the titles of the navigation by their pages."""
+    found = {}
+    for entry in entries:
+        for title, value in entry.items():
+            found |= titles(value) if isinstance(value, list) else {value: title}
+    return found
 
 
 def generated() -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks import commands_table, models_table, rewrites_table, sweep_table, tables
-from benchmarks.command_blocks import DOCUMENTS
+from benchmarks.command_blocks import DOCUMENTS, blocks
 from mobilekit.models.registry import model_names
 from tests.conftest import ROOT
 
@@ -65,6 +65,15 @@ def test_the_example_recipes_of_the_docs_are_valid() -> None:
     assert set(parse_recipe(gates, "gates", "docs/recipes.md").recipe.gates.targets or {}) == {"gpu", "qnn:SM8650"}
     assert [step.name for step in steps_of(loaded)] == ["dfc-dense", "fold-batch-norm", "noop-slice"]
     assert several == (ROOT / "docs" / "examples" / "change.yaml").read_text()
+
+
+def test_the_tutorials_job_runs_its_gate() -> None:
+    files = {block.title: block.text for block in blocks(DOCS / "tutorial.md") if block.title}
+    steps = yaml.safe_load(files[".github/workflows/model.yml"])["jobs"]["model"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["pip install './mobilekit[convert]'", "bash gate.sh"]
+    for word in ("export", "diff", "bench"):
+        assert f"\nmobilekit {word} " in files["gate.sh"]
+    assert set(files) == {"net.py", "train.py", "recipe.yaml", "budgets.yaml", "gate.sh", ".github/workflows/model.yml"}
 
 
 def test_the_readmes_output_of_an_export_is_short_and_begins_with_the_verdict() -> None:
