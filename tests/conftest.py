@@ -78,6 +78,15 @@ def executorch() -> None:
 
 
 @pytest.fixture(scope="session")
+def coremltools() -> None:
+    """Skip the test where coremltools is not installed."""
+    from mobilekit.store.versions import installed_version
+
+    if installed_version("coremltools") is None:
+        pytest.skip("coremltools is not installed")
+
+
+@pytest.fixture(scope="session")
 def cli() -> Cli:
     """Run the command line in this process, and return what it said."""
     return run_here

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.export import ExportedProgram
 
-from mobilekit.artifacts.executorch.environment import start
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
+from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import lower
-from mobilekit.convert.executorch.program import output_names, program_of
+from mobilekit.convert.program.program import output_names, program_of
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.worker import Worker
 
@@ -35,10 +35,10 @@ class TwoParts(nn.Module):
 
 
 class Kept(Worker):
-    """A worker of ExecuTorch's Python that several tests share: a `with` block neither starts nor ends it."""
+    """A worker that several tests share: a `with` block neither starts nor ends it."""
 
-    def __init__(self, module: str) -> None:
-        self._own = start(module)
+    def __init__(self, own: Worker) -> None:
+        self._own = own
         self._own.__enter__()
         self.folder = self._own.folder
 
@@ -98,7 +98,7 @@ def program_in_forms(
 ) -> tuple[ExportedProgram, list[str]]:
     """Return a net's program as an export writes it, and the names of its outputs."""
     graph, shapes = trace(model.eval(), {"input": torch.zeros(shape)}), {"input": shape}
-    return program_of(graph, shapes, ("input",) if dtype == "uint8" else ()), output_names(graph, shapes)
+    return program_of(graph, shapes, FORMS, ("input",) if dtype == "uint8" else ()), output_names(graph, shapes)
 
 
 def plain(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:

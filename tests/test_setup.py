@@ -143,7 +143,7 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
     assert needed - installed_for_an_export(installer) <= {"absl-py", "onnx2tf", "opencv-python", "tensorflow"}
 
 
-LIBRARIES = ("timm", "torchvision", "transformers", "huggingface-hub", "mediapipe")
+LIBRARIES = ("coremltools", "timm", "torchvision", "transformers", "huggingface-hub", "mediapipe")
 SWEEPS = ("dask", "distributed", "mlflow", "mlflow-skinny", "psutil", "pyarrow")
 ELSEWHERE = ("executorch", "torchao")
 """In a Python of their own, whose code lies here as well."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mobilekit.artifacts.coreml.package import SUFFIX as PACKAGE
+from mobilekit.artifacts.coreml.package import read_package
 from mobilekit.artifacts.delegate import Delegation, describe_delegate
 from mobilekit.artifacts.executorch.delegation import describe_parts
 from mobilekit.artifacts.executorch.pte import read_pte
@@ -21,7 +23,7 @@ from mobilekit.errors import UsageError
 from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import MANIFEST, open_bundle
-from mobilekit.store.files import write_atomic
+from mobilekit.store.files import size_of, write_atomic
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable, to_json
 
 Described = dict[str, Any]
@@ -54,11 +56,11 @@ class TFLiteTensor(Tensor):
 class Inspection(Jsonable):
     """What is in an artifact."""
 
-    format: Literal["onnx", "tflite", "pte"]
+    format: Literal["onnx", "tflite", "pte", "mlpackage"]
     ops: dict[str, int]
     """How many of each kind, the most frequent first."""
     delegate: Delegation | None
-    """None for ONNX."""
+    """None for ONNX and Core ML."""
     inputs: tuple[TFLiteTensor | Tensor, ...]
     outputs: tuple[TFLiteTensor | Tensor, ...]
     size_bytes: int
@@ -66,6 +68,8 @@ class Inspection(Jsonable):
     """TFLite Model Metadata, where the file has it."""
     op_list: tuple[ListedOp, ...] | None = field(default=None, metadata=ABSENT_IF_NONE)
     """All ops in their order, where these are asked for."""
+    target: str | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """The oldest system that runs a package of Core ML's, such as `iOS15`."""
 
 
 def input_entry(spec: Input) -> Described:
@@ -143,7 +147,7 @@ def artifact_summary(found: Inspection) -> Described:
 
 
 def inspect(path: Path, with_ops: bool = False) -> Inspection:
-    """Look into an .onnx, .tflite or .pte file.
+    """Look into an .onnx, .tflite or .pte file, or an .mlpackage.
 
     Args:
         path: The file.
@@ -153,13 +157,13 @@ def inspect(path: Path, with_ops: bool = False) -> Inspection:
         UsageError: There is no such file, or it has another suffix.
         ToolError: The file cannot be opened.
     """
-    if path.is_dir():
+    if path.is_dir() and path.suffix != PACKAGE:
         raise UsageError(f"{path} is a directory.", "Name a file in it, such as model.int8.tflite of a bundle.")
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"There is no file {path}.", _why_absent(path))
-    readers = {".onnx": _inspect_onnx, ".tflite": _inspect_tflite, ".pte": _inspect_pte}
+    readers = {".onnx": _inspect_onnx, ".tflite": _inspect_tflite, ".pte": _inspect_pte, PACKAGE: _inspect_package}
     if path.suffix not in readers:
-        raise UsageError(f"{path.name} is neither .onnx, .tflite nor .pte.")
+        raise UsageError(f"{path.name} is neither .onnx, .tflite, .pte nor .mlpackage.")
     found = readers[path.suffix](path)
     return replace(found, op_list=list_ops(path)) if with_ops else found
 
@@ -210,18 +214,31 @@ def _inspect_onnx(path: Path) -> Inspection:
 
 def _inspect_pte(path: Path) -> Inspection:
     found = read_pte(path)
-
-    def tensor(info: TensorInfo) -> Tensor:
-        return Tensor(info.name, info.shape, info.dtype, "NCHW" if len(info.shape) == 4 else None)
-
     return Inspection(
         format="pte",
         ops=found.ops,
         delegate=describe_parts(path, found),
-        inputs=tuple(map(tensor, found.inputs)),
-        outputs=tuple(map(tensor, found.outputs)),
+        inputs=tuple(map(_tensor, found.inputs)),
+        outputs=tuple(map(_tensor, found.outputs)),
         size_bytes=path.stat().st_size,
     )
+
+
+def _inspect_package(path: Path) -> Inspection:
+    found = read_package(path)
+    return Inspection(
+        format="mlpackage",
+        ops=found.ops,
+        delegate=None,
+        inputs=tuple(map(_tensor, found.inputs)),
+        outputs=tuple(map(_tensor, found.outputs)),
+        size_bytes=size_of(path),
+        target=found.target,
+    )
+
+
+def _tensor(info: TensorInfo) -> Tensor:
+    return Tensor(info.name, info.shape, info.dtype, "NCHW" if len(info.shape) == 4 else None)
 
 
 def _tflite_tensor(info: LiteRTTensor) -> TFLiteTensor:

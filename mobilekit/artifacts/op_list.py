@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilekit.artifacts.coreml.package import SUFFIX as PACKAGE
+from mobilekit.artifacts.coreml.package import read_package
 from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.onnx import read_onnx
 from mobilekit.artifacts.tflite import TFLiteGraph, numbers, type_of
@@ -45,12 +47,12 @@ class ListedOp:
 
 
 def list_ops(path: Path) -> tuple[ListedOp, ...]:
-    """Return the ops of an .onnx, .tflite or .pte file in the order in which they run; what a delegate runs is one op.
+    """Return the ops of an artifact in the order in which they run; what a delegate runs is one op.
 
     Modules are known in a TFLite file that lies in a bundle, which says where each tensor is from, and in an ONNX file
     of those nodes that are named after theirs, as in a bundle, or whose weights are.
     """
-    readers = {".onnx": _onnx_ops, ".tflite": _tflite_ops, ".pte": _steps}
+    readers = {".onnx": _onnx_ops, ".tflite": _tflite_ops, ".pte": _steps, PACKAGE: _coreml_ops}
     return readers[path.suffix](path)
 
 
@@ -61,6 +63,15 @@ def _steps(path: Path) -> tuple[ListedOp, ...]:
         for step in read_pte(path).steps
     )
     return tuple(ListedOp(index, name, (), 0, None) for index, name in enumerate(names))
+
+
+def _coreml_ops(path: Path) -> tuple[ListedOp, ...]:
+    """Return the operations of a Core ML package, of which neither weights nor modules are read."""
+    steps = enumerate(read_package(path).steps)
+    return tuple(
+        ListedOp(index, step.op, tuple(Made(each.name, each.shape, each.dtype) for each in step.outputs), 0, None)
+        for index, step in steps
+    )
 
 
 def _tflite_ops(path: Path) -> tuple[ListedOp, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mobilekit.artifacts.coreml.environment import why_not_run as why_no_core_ml
 from mobilekit.artifacts.runtime import Runtime
 from mobilekit.errors import UsageError
+from mobilekit.store.stages import Stage
 
 
 def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -> Runtime:
-    """Open an .onnx, .tflite or .pte file; only the runtime that it needs is imported.
+    """Open an .onnx, .tflite or .pte file or an .mlpackage; only the runtime that it needs is imported.
 
     Args:
         path: The file.
@@ -32,4 +34,13 @@ def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -
         from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 
         return ExecuTorchRuntime(path)
-    raise UsageError(f"{path.name} is neither .onnx, .tflite nor .pte.")
+    if path.suffix == ".mlpackage":
+        from mobilekit.artifacts.coreml.runtime import CoreMLRuntime
+
+        return CoreMLRuntime(path)
+    raise UsageError(f"{path.name} is neither .onnx, .tflite, .pte nor .mlpackage.")
+
+
+def why_not_run(stage: Stage) -> str | None:
+    """Return why a stage's file is not run on this machine, to follow a colon; None where it is."""
+    return why_no_core_ml() if stage.file_format == "mlpackage" else None

@@ -10,7 +10,7 @@ import typer
 from mobilekit.cli import options
 from mobilekit.cli.output import check_place, fail, out
 from mobilekit.errors import UsageError
-from mobilekit.store.bundle import find_changes, open_bundle
+from mobilekit.store.bundle import find_changes, open_bundle, sizes
 
 
 def card(
@@ -46,9 +46,8 @@ def card(
     if changes:
         fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
         raise typer.Exit(1)
-    sizes = {path.name: path.stat().st_size for path in bundle.iterdir() if path.is_file()}
     called = name or opened.manifest["model"]["name"]
-    text = card_markdown(called, opened.manifest, result_of(ledger_of(opened)), sizes, license_id, costs)
+    text = card_markdown(called, opened.manifest, result_of(ledger_of(opened)), sizes(bundle), license_id, costs)
     write_atomic(output, text)
     out.print(f"{output} is written: the card of {bundle}.")
 

@@ -133,6 +133,7 @@ def _result(exported: Exported) -> ExportResult:
     from mobilekit.cli.findings import findings_of
     from mobilekit.cli.results import ExportResult
     from mobilekit.parity.ledger.result import ledger_of
+    from mobilekit.store.bundle import sizes
     from mobilekit.store.manifest import Weights
 
     bundle, ledger = exported.bundle, ledger_of(exported.bundle)
@@ -141,7 +142,7 @@ def _result(exported: Exported) -> ExportResult:
         up_to_date=exported.up_to_date,
         from_cache=exported.from_cache,
         weights=Weights.from_json(bundle.manifest["model"]["weights"]),
-        files={path.name: path.stat().st_size for path in sorted(bundle.path.iterdir()) if path.is_file()},
+        files=sizes(bundle.path),
         ledger=ledger,
         findings=findings_of(ledger),
         verdict=ledger.verdict,

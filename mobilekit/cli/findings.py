@@ -11,7 +11,7 @@ from typing import Literal
 from mobilekit.cli.render.format import count, figure, limit_words, missed_words, percent
 from mobilekit.parity.baseline import BaselineReport
 from mobilekit.parity.layers.result import Layers
-from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, Row
+from mobilekit.parity.ledger.result import MOST_RELATIVE_L2, GateResult, JudgedBound, Ledger, NotRun, Row
 from mobilekit.store.manifest import FailedStage
 from mobilekit.store.result import Figure, Result
 from mobilekit.store.stages import Stage, find_stage, stage_of_file
@@ -19,6 +19,7 @@ from mobilekit.store.stages import Stage, find_stage, stage_of_file
 Rule = Literal["stage", "parity", "gate", "labels", "baseline", "layers", "cost"]
 Level = Literal["error", "warning"]
 
+_ON_A_MAC = "`mobilekit diff BUNDLE` on a Mac measures it; until then nothing is known of its outputs."
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
 _BISECT = "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts it out."
 _UNJUDGED = (
@@ -89,6 +90,7 @@ def findings_of(
         is_bisected: Whether the fault has been looked for already, which is else the advice.
     """
     found = [*_of_doubt(ledger), *_of_rows(ledger, is_bisected), *map(_of_failed, ledger.failed_stages)]
+    found += map(_of_not_run, ledger.not_run)
     found += [_of_gate(gate) for gate in ledger.gates if gate.verdict != "pass"]
     return (*found, *_of_baseline(baseline), *_of_layers(layers))
 
@@ -205,6 +207,10 @@ def _file(stage: str) -> str | None:
 def _of_failed(failed: FailedStage) -> Finding:
     text = f"left out: {failed.reason}"
     return Finding("stage", "error", failed.stage, text, failed.stage, follows=failed.follows, advice=failed.advice)
+
+
+def _of_not_run(each: NotRun) -> Finding:
+    return Finding("stage", "warning", each.stage, f"not run here: {each.reason}", each.stage, advice=_ON_A_MAC)
 
 
 def _of_doubt(ledger: Ledger) -> Iterator[Finding]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from mobilekit.artifacts.executorch.environment import versions
+from mobilekit.artifacts.coreml import environment as coreml
+from mobilekit.artifacts.executorch import environment as executorch
 from mobilekit.errors import ToolError
 from mobilekit.recipes.schema import Recipe
+from mobilekit.store.stages import Stage
 from mobilekit.store.versions import installed_version, tool_versions
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
@@ -43,9 +45,10 @@ def tools_of(recipe: Recipe) -> dict[str, str]:
     """Return the versions of all that makes the files of a recipe.
 
     Raises:
-        ToolError: It asks for files for ExecuTorch, which is not there.
+        ToolError: It asks for files for ExecuTorch or Core ML, and what makes these is not there.
     """
-    return tool_versions() | (versions() if recipe.programs else {})
+    programs = executorch.versions() if recipe.programs else {}
+    return tool_versions() | programs | (coreml.versions() if Stage.MLPACKAGE.value in recipe.precision else {})
 
 
 def to_get_them() -> str:

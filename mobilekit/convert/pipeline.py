@@ -1,4 +1,4 @@
-"""From a rewritten model to its ONNX, TFLite and ExecuTorch files, those that the cache has from there."""
+"""From a rewritten model to all of its files, those that the cache has from there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from mobilekit.convert.alignment import Alignment, align
 from mobilekit.convert.byte_inputs import give_onnx_bytes
+from mobilekit.convert.coreml.write import write_package
 from mobilekit.convert.executorch.write import export_programs, lower_programs
 from mobilekit.convert.installed import check_installed, writes_directly
 from mobilekit.convert.keys import structure, tools
@@ -83,6 +84,7 @@ def convert(
         converted = _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
         failed = _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)
         failed |= lower_programs(folder, scratch, exported, cache, progress)
+        failed |= write_package(folder, scratch, graph, recipe, cache, progress)
     return replace(converted, failed={**converted.failed, **failed})
 
 

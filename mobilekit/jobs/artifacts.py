@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.inspect import say_input
 from mobilekit.artifacts.onnx import read_onnx
-from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.open import open_artifact, why_not_run
 from mobilekit.convert.alignment import align
 from mobilekit.convert.installed import imported
 from mobilekit.convert.model_metadata import described
@@ -129,10 +129,13 @@ def _ranges(graph: GraphModule, recipe: Recipe, calibration: Calibration) -> tup
 
 
 def run_once(folder: Path, recipe: Recipe) -> dict[Stage, ToolError]:
-    """Open each file that a recipe asks for and that is there, run it on one input, and return what cannot be."""
+    """Open each file that a recipe asks for and that is there, run it on one input, and return what cannot be.
+
+    What this machine does not run is left alone.
+    """
     inputs, layouts, errors = random_inputs(recipe, count=1), bundles.output_layouts(folder), {}
     for stage in (FORM_STAGES[form] for form in recipe.precision):
-        if (folder / stage.file).exists():
+        if (folder / stage.file).exists() and not why_not_run(stage):
             try:
                 open_artifact(folder / stage.file, layouts).run(inputs)
             except ToolError as error:
@@ -150,6 +153,8 @@ def _without_failed(folder: Path, recipe: Recipe, errors: Mapping[Stage, ToolErr
         elif stage in errors:
             what = " ".join(errors[stage].what.split()).rstrip(".")
             failed[stage] = FailedStage(stage, what, errors[stage].hint)
-    for stage in failed:
-        (folder / stage.file).unlink(missing_ok=True)
+    for path in (folder / stage.file for stage in failed):
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
     return tuple(failed.values())

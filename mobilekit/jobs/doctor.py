@@ -14,6 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from mobilekit.artifacts.coreml import environment as coreml
 from mobilekit.artifacts.executorch import environment as executorch
 from mobilekit.bench.devices.discovery import list_devices
 from mobilekit.convert.installed import CONVERTERS, PYTHONS, to_get_them, writes_directly
@@ -48,7 +49,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Return all checks."""
-    return [_python(), *_packages(), *_programs(), *_targets(), _executorch(), _adb_server(), *_disks()]
+    return [_python(), *_packages(), *_programs(), *_targets(), _executorch(), _coreml(), _adb_server(), *_disks()]
 
 
 def locked_versions() -> dict[str, str]:
@@ -190,6 +191,15 @@ def _executorch() -> Check:
     except ToolError as error:
         cost = f"no .pte files are made or run: {first_line(error.what)}"
         return Check("ExecuTorch", "missing", "-", False, cost, error.hint)
+
+
+def _coreml() -> Check:
+    """Look for coremltools."""
+    name = coreml.PACKAGE
+    try:
+        return Check(name, "ok", coreml.versions()[name], False)
+    except ToolError as error:
+        return Check(name, "missing", "-", False, "no Core ML packages are made or read", error.hint)
 
 
 def _adb_server() -> Check:

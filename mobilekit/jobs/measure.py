@@ -10,7 +10,7 @@ from torch import nn
 
 from mobilekit.artifacts.inspect import Inspection, artifact_summary, inspect
 from mobilekit.artifacts.on_device import OnDevice
-from mobilekit.artifacts.open import open_artifact
+from mobilekit.artifacts.open import open_artifact, why_not_run
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays
 from mobilekit.jobs.target_files import check_target_files, notes_of_target_files
@@ -19,7 +19,7 @@ from mobilekit.parity.ledger.accuracy import check_accuracy
 from mobilekit.parity.ledger.apps import check_apps, measure_apps
 from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
-from mobilekit.parity.ledger.result import AppRow, ArtifactSummary, GateResult, Ledger
+from mobilekit.parity.ledger.result import AppRow, ArtifactSummary, GateResult, Ledger, NotRun
 from mobilekit.parity.ledger.simulation import Simulation, simulate
 from mobilekit.parity.ledger.slower import slower_files
 from mobilekit.recipes.inputs.apps import APPS
@@ -94,8 +94,12 @@ def measure_folder(
     """
     evaluation, random = evaluation or evaluation_inputs(recipe), random_inputs(recipe)
     stages: dict[Stage, Opener] = {}
+    not_run: list[NotRun] = []
     layouts = bundles.output_layouts(folder)
     for stage in file_stages(recipe, failed):
+        if reason := why_not_run(stage):
+            not_run.append(NotRun(stage, reason))
+            continue
         stages[stage] = lambda path=folder / stage.file: open_artifact(path, layouts)  # type: ignore[misc]
         there = stage_in(device.place, stage) if device else None
         if device and there and there not in device.left:
@@ -115,7 +119,7 @@ def measure_folder(
     artifacts = inspect_files(folder, recipe, failed) if artifacts is None else artifacts
     summaries = {
         stage.file: ArtifactSummary.from_json(artifact_summary(artifacts[stage.file]))
-        for stage in stages
+        for stage in (*stages, *(each.stage for each in not_run))
         if stage.file in artifacts
     }
     gates = [*_check_gates(artifacts, recipe)]
@@ -134,7 +138,15 @@ def measure_folder(
         *unmeasured(stages, device),
         *_of_frames(recipe, stages),
     )
-    return replace(ledger, artifacts=summaries, gates=tuple(gates), apps=rows, failed_stages=tuple(failed), notes=notes)
+    return replace(
+        ledger,
+        artifacts=summaries,
+        gates=tuple(gates),
+        apps=rows,
+        failed_stages=tuple(failed),
+        notes=notes,
+        not_run=tuple(not_run),
+    )
 
 
 def _of_frames(recipe: Recipe, stages: Container[Stage]) -> Iterator[str]:

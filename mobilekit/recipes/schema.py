@@ -84,6 +84,14 @@ class Onnx(Part):
     )
 
 
+class CoreML(Part):
+    """How the package for Core ML is written."""
+
+    minimum_deployment_target: Literal["iOS15", "iOS16", "iOS17", "iOS18"] = Field(
+        "iOS15", description="The oldest system that reads it, by its iOS; those of the Mac and others that go with it."
+    )
+
+
 class Output(Part):
     """What the files make of what the model returns."""
 
@@ -166,11 +174,15 @@ class Limit(Part):
         return self.model_dump(exclude_none=True, exclude={"reason"})
 
 
-_LIMITED = [stage.value for stage in Stage if stage is not Stage.REFERENCE and not stage.is_on_device]
+_LIMITED = [
+    stage.value
+    for stage in Stage
+    if stage is not Stage.REFERENCE and not stage.is_on_device and stage is not Stage.MLPACKAGE
+]
 
 
 def _limited_stage(name: object) -> Stage:
-    """Return the stage of this name, of those with limits; a file on a device has those of the file here."""
+    """Return the stage of this name, of those with limits: a file on a device has those of the file here."""
     if name not in _LIMITED:
         *first, last = map(repr, _LIMITED)
         raise PydanticCustomError("enum", f"Input should be {', '.join(first)} or {last}")
@@ -200,11 +212,13 @@ class Recipe(Part):
         DEFAULT_PRECISIONS,
         min_length=1,
         description="Artifacts to make: float32, float16, dynamic, int8, and int16x8, with values of 16 bits, in "
-        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 and pte-int8 for ExecuTorch.",
+        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 and pte-int8 for ExecuTorch; mlpackage, in float16, "
+        "for Core ML.",
     )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)
     onnx: Onnx = Field(default_factory=Onnx)
+    coreml: CoreML = Field(default_factory=CoreML)
     int8: Int8 = Field(default_factory=Int8)
     limits: dict[LimitedStage, Limit] = Field(
         default_factory=dict, description="Limits of a stage in place of the derived ones."
@@ -306,11 +320,13 @@ class Recipe(Part):
 
     @model_serializer(mode="wrap")
     def _without_what_is_rare(self, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what most models have not: further inputs, labels, and an activation of the outputs."""
+        """Leave out what most models have not: further inputs, labels, an activation, another system for Core ML."""
         content: dict[str, Any] = to_json(self)
         for name in ("extra_inputs", "labels"):
             if not getattr(self, name):
                 content.pop(name, None)  # absent already where only what was set is asked for
         if self.output == Output():
             content.pop("output", None)
+        if self.coreml == CoreML():
+            content.pop("coreml", None)
         return content

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import UsageError
-from mobilekit.store.files import sha256_of, sha256_of_json, write_atomic
+from mobilekit.store.files import sha256_of, sha256_of_json, size_of, write_atomic
 from mobilekit.store.notebook import ledger_line, ledger_table
 from mobilekit.store.stages import TFLITE_STAGES, Precision, Stage
 
@@ -105,6 +105,15 @@ class Bundle:
         from mobilekit.store.manifest import FailedStage
 
         return tuple(FailedStage.from_json(each) for each in self.manifest.get("failed_stages", ()))
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file at the top of a bundle's folder, and of a package, which is a folder, by name."""
+    return {
+        path.name: size_of(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() or path.name == Stage.MLPACKAGE.file
+    }
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

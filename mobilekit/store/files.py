@@ -31,6 +31,12 @@ def sha256_of_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def sync(path: Path) -> None:
     """Flush a file or folder to the disk, so that a rename after it cannot outlive its contents."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -35,6 +35,7 @@ def ledger_table(ledger: Mapping[str, Any]) -> str:
         if row["against"] == "reference"
     ]
     rows += [(failed["stage"], "", "", "", "", "fail") for failed in ledger.get("failed_stages", ())]
+    rows += [(each["stage"], "", "", "", "", "not run here") for each in ledger.get("not_run", ())]
     return markdown_table(("stage", "output", "max abs", "relative L2", "cosine", "verdict"), rows)
 
 

@@ -10,10 +10,19 @@ from mobilekit.errors import UsageError, nearest
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 Form = Literal[
-    "float32", "float16", "dynamic", "int8", "int16x8", "onnx-int8", "onnx-int16x8", "pte-float32", "pte-int8"
+    "float32",
+    "float16",
+    "dynamic",
+    "int8",
+    "int16x8",
+    "onnx-int8",
+    "onnx-int16x8",
+    "pte-float32",
+    "pte-int8",
+    "mlpackage",
 ]
 """A file that a recipe may ask for: a TFLite file by its precision, one of another format by its stage."""
-FileFormat = Literal["pytorch", "onnx", "tflite", "pte"]
+FileFormat = Literal["pytorch", "onnx", "tflite", "pte", "mlpackage"]
 Place = Literal["here", "device", "gpu", "npu"]
 """Where a stage runs: on this machine's processor, on a phone or an emulated one, on LiteRT's GPU accelerator, or in
 Qualcomm's NPU, as its library for this machine has it."""
@@ -34,7 +43,7 @@ class Stage(StrEnum):
     """
 
     file: str
-    """Path in a bundle's folder."""
+    """Path in a bundle's folder; of a package for Core ML, a folder's."""
     file_format: FileFormat
     precision: Precision
     """How its weights are stored."""
@@ -57,6 +66,7 @@ class Stage(StrEnum):
     ONNX_INT16X8 = "onnx-int16x8", "model.int16x8.onnx", "onnx-simplified", "onnx", "int16x8", True, "here"
     PTE_FLOAT32 = "pte-float32", "model.float32.pte", "rewritten", "pte", "float32", False, "here"
     PTE_INT8 = "pte-int8", "model.int8.pte", "pte-float32", "pte", "int8", True, "here"
+    MLPACKAGE = "mlpackage", "model.mlpackage", "rewritten", "mlpackage", "float16", False, "here"
     DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
     DEVICE_FLOAT16 = "device-float16", "model.float16.tflite", "tflite-float16", "tflite", "float16", False, "device"
     DEVICE_DYNAMIC = "device-dynamic", "model.dynamic.tflite", "tflite-dynamic", "tflite", "dynamic", True, "device"
@@ -104,7 +114,7 @@ class Stage(StrEnum):
     @property
     def is_in_float16(self) -> bool:
         """Whether its arithmetic is float16's, and not its weights alone."""
-        return self.place in ("gpu", "npu") and self.precision == "float16"
+        return self.precision == "float16" and (self.place in ("gpu", "npu") or self.file_format == "mlpackage")
 
     @property
     def predecessor(self) -> Stage | None:
@@ -139,6 +149,7 @@ FORM_STAGES: dict[Form, Stage] = {
     "onnx-int16x8": Stage.ONNX_INT16X8,
     "pte-float32": Stage.PTE_FLOAT32,
     "pte-int8": Stage.PTE_INT8,
+    "mlpackage": Stage.MLPACKAGE,
 }
 """The stage of each file that a recipe may ask for."""
 DEFAULT_PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic", "int8")

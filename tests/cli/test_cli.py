@@ -252,7 +252,7 @@ def test_rewrites_are_listed(run: Run) -> None:
     [
         ("none.tflite", 2, "There is no file"),
         ("empty", 2, "empty is a directory"),
-        ("weights.pth", 2, "neither .onnx, .tflite nor .pte"),
+        ("weights.pth", 2, "neither .onnx, .tflite, .pte nor .mlpackage"),
         ("broken.onnx", 4, "broken.onnx"),
         ("broken.tflite", 4, "LiteRT cannot open"),
         ("broken.pte", 4, "broken.pte is not a whole .pte file"),

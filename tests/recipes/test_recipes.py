@@ -119,7 +119,7 @@ WRONG = {
         13,
         "unknown key maxdrift. Did you mean max_drift",
     ),
-    "nothing near": ("data: photos", "zzz: 1", 7, "unknown key zzz. Known: calibration, data, extra_inputs,"),
+    "nothing near": ("data: photos", "zzz: 1", 7, "unknown key zzz. Known: calibration, coreml, data,"),
     "wrong type": ("  size: 64", "  size: big", 3, "input.size: Input should be a valid integer"),
     "a value for a mapping": ("  count: 3", "  3", 16, "calibration"),
     "out of range": ("  size: 64", "  size: 4", 3, "greater than or equal to 8, not 4"),

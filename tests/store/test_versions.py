@@ -19,6 +19,8 @@ FOUND_BY_LOOKING = ("mobilekit.models.families.", "mobilekit.rewrites.rules.", "
 RUN_BY_NAME = ("mobilekit.store.worker_loop",)
 ASKED_BY_NAME = ("mobilekit.targets.gpu_worker", "mobilekit.targets.qnn_worker")
 PROGRAMS_BY_NAME = (
+    "mobilekit.artifacts.coreml.runtime_worker",
+    "mobilekit.convert.coreml.convert_worker",
     "mobilekit.artifacts.executorch.runtime_worker",
     "mobilekit.convert.executorch.lower_worker",
 )

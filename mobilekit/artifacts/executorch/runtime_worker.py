@@ -1,8 +1,6 @@
 """Runs .pte files; it is run by the Python that has ExecuTorch.
 
-A request has `path` of the file, `batch`, how many inputs it takes at once, `names` of its inputs in their order, and
-`inputs` and `outputs`, paths of .npz files: inputs (N, ...) by name, N a multiple of the batch, and each output of each
-run, (N / batch, ...), by its number.
+Its requests are those of `ProcessRuntime`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def _files(manifest: Mapping[str, Any], result: DiffResult, sizes: Mapping[str, 
                 ", ".join(map(_tensor, entry["inputs"])),
                 ", ".join(map(_tensor, entry["outputs"])),
                 "" if partitions is None else str(partitions),
-                manifest["files"].get(name, ""),
+                manifest["files"].get(name) or "of each file in it: manifest.json",
             )
         )
     return table(("file", "MB", "takes", "gives", "XNNPACK partitions", "SHA-256"), rows)
@@ -114,6 +114,8 @@ def _limits(manifest: Mapping[str, Any], result: DiffResult, license_id: str, co
         yield "Nobody measured how often it is right: the figures above are differences from PyTorch."
     for failed in result.failed_stages:
         yield plain(f"{failed.stage} could not be made: {failed.reason}")
+    for each in result.not_run:
+        yield plain(f"{each.stage} was not run: {each.reason}. Nothing is known of its outputs.")
     if not any(section.startswith(TIMES) for section in costs):
         yield "Nobody measured its latency: `mobilekit bench` does."
     if not license_id:

@@ -34,7 +34,7 @@ def inspect_lines(file: Path, found: Inspection) -> list[str]:
     """Return the lines that `mobilekit inspect` prints of a file; nothing in them is markup."""
     ops = ", ".join(f"{number} {name}" for name, number in found.ops.items())
     return [
-        f"{file}: {found.format}, {megabytes(found.size_bytes)}",
+        f"{file}: {found.format}, {megabytes(found.size_bytes)}" + (f", {found.target}" if found.target else ""),
         *(f"  input  {_tensor(tensor)}" for tensor in found.inputs),
         *(f"  output {_tensor(tensor)}" for tensor in found.outputs),
         *(_metadata_lines(found, found.metadata) if found.metadata else ()),

@@ -39,6 +39,8 @@ def _cases(result: DiffResult, suite: str) -> Iterator[Case]:
         )
     for failed in result.failed_stages:
         yield Case(suite, failed.stage, failures[("stage", failed.stage)])
+    for each in result.not_run:
+        yield Case(suite, each.stage, None, f"not run here: {each.reason}")
     for row in result.rows:
         failure, skipped = failures.get(("parity", row.place)), unjudged.get(row.place)
         yield Case(suite, row.place, failure, skipped, output=_figures(row))

@@ -67,6 +67,7 @@ def _stages(result: DiffResult) -> list[str]:
         for app in result.apps
     ]
     rows += [(failed.stage, *[""] * (len(head) - 2), marked("fail")) for failed in result.failed_stages]
+    rows += [(each.stage, *[""] * (len(head) - 2), "not run here") for each in result.not_run]
     return table(head, rows)
 
 

@@ -34,10 +34,12 @@ def verdict_words(ledger: Ledger, findings: Sequence[Finding]) -> tuple[str, str
     stages = list(dict.fromkeys(row.stage for row in ledger.rows))
     unjudged = list(dict.fromkeys(row.stage for row in ledger.rows if row.verdict == "inconclusive"))
     if errors:
-        return f"fail{_on(built_in)}", "; ".join(_failures(ledger, errors, len(stages)))
+        return f"fail{_on(built_in)}", "; ".join(_failures(ledger, errors, len(stages))) + _not_run(ledger)
     if unjudged:
         shares = f"{len(unjudged)} of {count(len(stages), 'stage')}"
-        return f"inconclusive{_on(built_in)}", f"{shares} unjudged, first {unjudged[0]}"
+        return f"inconclusive{_on(built_in)}", f"{shares} unjudged, first {unjudged[0]}{_not_run(ledger)}"
+    if ledger.not_run:
+        return f"inconclusive{_on(built_in)}", f"{count(len(stages), 'stage')} within the limits{_not_run(ledger)}"
     if ledger.verdict == "inconclusive":
         why = (
             "the reference itself is no better than guessing"
@@ -64,6 +66,12 @@ def _failures(ledger: Ledger, errors: Sequence[Finding], stages: int) -> Iterato
     worse = len(by_place([each for each in errors if each.rule == "baseline"]))
     if worse:
         yield f"{count(worse, 'comparison')} worse than in the baseline"
+
+
+def _not_run(ledger: Ledger) -> str:
+    """Return which stages nothing is known of, to follow what is known."""
+    names = [each.stage for each in ledger.not_run]
+    return f"; {' and '.join(names)} not run here" if names else ""
 
 
 def _built_in(ledger: Ledger) -> list[str]:
@@ -112,6 +120,8 @@ def ledger_table(ledger: Ledger) -> Table:
         )
     for absent in ledger.failed_stages:
         table.add_row(absent.stage, *[NOTHING] * (len(table.columns) - 2), _marked("fail"))
+    for each in ledger.not_run:
+        table.add_row(each.stage, *[NOTHING] * (len(table.columns) - 2), Text("not run here", style="yellow"))
     return table
 
 

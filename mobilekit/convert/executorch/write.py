@@ -13,9 +13,10 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.executorch.environment import versions
 from mobilekit.artifacts.inspect import input_entry
 from mobilekit.convert.executorch.float_steps import float_steps
+from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import Quantization, lower
-from mobilekit.convert.executorch.program import output_names, program_of
 from mobilekit.convert.keys import structure, tools
+from mobilekit.convert.program.program import output_names, program_of
 from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.models.inputs import input_names
 from mobilekit.models.weights import weights_digest
@@ -93,7 +94,7 @@ def export_programs(
         return None
     progress("exporting the program for ExecuTorch")
     try:
-        program = program_of(graph, recipe.file_shapes, recipe.bytes)
+        program = program_of(graph, recipe.file_shapes, FORMS, recipe.bytes)
     except ToolError as error:
         return Exported(error, missing, facts)
     quantization = None

@@ -328,6 +328,15 @@ class ArtifactSummary(Result):
     """XNNPACK's; None of an ONNX file."""
 
 
+@dataclass(frozen=True)
+class NotRun(Result):
+    """A stage whose file is there, and that this machine does not run: nothing is known of its outputs."""
+
+    stage: Stage
+    reason: str
+    """To follow a colon, without a full stop."""
+
+
 @dataclass(frozen=True, repr=False)
 class Ledger(Result):
     """All comparisons of one export, and what they were made on."""
@@ -359,6 +368,8 @@ class Ledger(Result):
     """Why the reference itself is doubted, as one that is right no more often than guessing is; no full stop."""
     apps: tuple[AppRow, ...] = ()
     """What comes of the pictures where apps make the inputs; none where that was not asked."""
+    not_run: tuple[NotRun, ...] = ()
+    """Stages that this machine does not run."""
 
     def __repr__(self) -> str:
         return f"<Ledger: {ledger_line(self.to_json())}>"
@@ -370,9 +381,9 @@ class Ledger(Result):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
-        """`fail` if any row or gate fails or a stage was left out, else `inconclusive` where any is in doubt."""
+        """`fail` if a row or gate fails or a stage is left out, else `inconclusive` if one is doubted or not run."""
         verdicts = [row.verdict for row in self.rows] + [gate.verdict for gate in self.gates]
-        doubted: list[Verdict] = ["inconclusive"] if self.doubt else []
+        doubted: list[Verdict] = ["inconclusive"] if self.doubt or self.not_run else []
         return "fail" if self.failed_stages else worst([*verdicts, *doubted])
 
     @property
@@ -386,9 +397,9 @@ class Ledger(Result):
         return {(row.stage, row.output): row for row in self.rows}  # the stage before comes second
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ledger as JSON data; only that of an export has `ranges`, and `apps` only where they are asked."""
+        """Return the ledger as JSON data, without `ranges`, `apps` and `not_run` where there are none."""
         content = super().to_json()
-        absent = {name for name, value in (("ranges", self.ranges), ("apps", self.apps)) if not value}
+        absent = {name for name in ("ranges", "apps", "not_run") if not getattr(self, name)}
         return {name: value for name, value in content.items() if name not in absent}
 
 

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mobilekit.artifacts.executorch.environment import start
 from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
-from mobilekit.convert.executorch import forms
 from mobilekit.convert.executorch import lower as lowering
 from mobilekit.convert.executorch.float_steps import float_steps
-from mobilekit.convert.executorch.forms import in_forms
+from mobilekit.convert.executorch.forms import FORMS
+from mobilekit.convert.program.forms import Forms, in_forms
 from mobilekit.errors import ToolError
 from mobilekit.recipes.schema import Int8
 from tests.converting import normal
@@ -114,7 +115,7 @@ FAULTS = ("two clamps", "a bilinear factor that is no ratio", "GELU's tanh form"
 @pytest.fixture(scope="module")
 def processes(executorch: None) -> Iterator[tuple[Kept, Kept]]:
     """What lowers and what runs, for all tests here."""
-    both = Kept(lowering._WORKER), Kept("mobilekit.artifacts.executorch.runtime_worker")
+    both = Kept(start(lowering._WORKER)), Kept(start("mobilekit.artifacts.executorch.runtime_worker"))
     yield both
     for each in both:
         each.end()
@@ -207,20 +208,20 @@ def test_a_clamp_that_something_else_reads_stays() -> None:
 
 def test_a_program_of_what_it_takes_already_is_not_exported_again() -> None:
     program = plain(Between(torch.sigmoid), MAP)
-    assert in_forms(program, (torch.zeros(MAP),)) is program
+    assert in_forms(program, (torch.zeros(MAP),), FORMS) is program
 
 
-def test_a_form_that_is_another_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        forms._FORMS, aten.sigmoid.default, lambda writer, node: writer.call(aten.tanh.default, node.args[0])
+def test_a_form_that_is_another_function_is_refused() -> None:
+    wrong = Forms(
+        "ExecuTorch", {aten.sigmoid.default: lambda writer, node: writer.call(aten.tanh.default, node.args[0])}
     )
     with pytest.raises(ToolError, match=r"A form for ExecuTorch is another function: 0\.\d+ in float64"):
-        in_forms(plain(Between(torch.sigmoid), MAP), (torch.zeros(MAP),))
+        in_forms(plain(Between(torch.sigmoid), MAP), (torch.zeros(MAP),), wrong)
 
 
 def test_what_is_no_number_before_and_after_is_the_same() -> None:
     net = Between(lambda x: x.mean((2, 3)).log())
-    assert in_forms(plain(net, MAP), (torch.zeros(MAP),)) is not None
+    assert in_forms(plain(net, MAP), (torch.zeros(MAP),), FORMS) is not None
 
 
 def test_a_bound_merged_of_two_is_what_both_leave() -> None:
@@ -228,7 +229,7 @@ def test_a_bound_merged_of_two_is_what_both_leave() -> None:
     for first in (F.relu, F.relu6, lambda x: F.hardtanh(x, -3, 2), lambda x: x.clamp(max=4)):
         for second in (F.relu, F.relu6, lambda x: F.hardtanh(x, -5, 1), lambda x: x.clamp(3, 4), lambda x: x.clamp(-2)):
             net = nn.Sequential(_Called(first), _Called(second))
-            program = in_forms(plain(net, (1, 1, 1, 181)), (values,))
+            program = in_forms(plain(net, (1, 1, 1, 181)), (values,), FORMS)
             np.testing.assert_array_equal(program.module()(values).numpy(), net(values).numpy())
             assert sum(node.op == "call_function" for node in program.graph.nodes) == 1
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mobilekit.convert.executorch import lower as lowering
+from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import lower
-from mobilekit.convert.executorch.program import program_of
+from mobilekit.convert.program.program import program_of
 from mobilekit.errors import ToolError
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.files import sha256_of
@@ -32,7 +33,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 def lowered(folder: Path) -> None:
     graph = trace(TwoParts(), {"input": torch.zeros(SHAPE)})
-    lower(program_of(graph, {"input": SHAPE}), folder / "net.pte", folder, {})
+    lower(program_of(graph, {"input": SHAPE}, FORMS), folder / "net.pte", folder, {})
 
 
 def test_executorchs_reason_is_told_in_two_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A rewritten model as an exported program, as ExecuTorch's compiler takes it."""
+"""A rewritten model as an exported program."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from mobilekit.convert.executorch.forms import in_forms
 from mobilekit.convert.flat import flat
+from mobilekit.convert.program.forms import Forms, in_forms
 from mobilekit.errors import ToolError, first_line
 from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
 from mobilekit.models.outputs import named_outputs
@@ -18,12 +18,13 @@ from mobilekit.rewrites.fx.capture import quiet
 aten = torch.ops.aten
 
 
-def program_of(model: GraphModule, shapes: Shapes, bytes_of: Collection[str] = ()) -> ExportedProgram:
-    """Return the program of a graph, in the forms that XNNPACK takes.
+def program_of(model: GraphModule, shapes: Shapes, forms: Forms, bytes_of: Collection[str] = ()) -> ExportedProgram:
+    """Return the program of a graph.
 
     Args:
         model: float32, in evaluation mode.
         shapes: Shapes of the inputs by name, images NCHW.
+        forms: In which its steps stand.
         bytes_of: Names of the inputs that the program takes as uint8.
 
     Raises:
@@ -36,7 +37,7 @@ def program_of(model: GraphModule, shapes: Shapes, bytes_of: Collection[str] = (
     try:
         with quiet(), torch.no_grad():
             program = torch.export.export(graph, given, strict=False)
-        return in_forms(program, given)
+        return in_forms(program, given, forms)
     except ToolError:
         raise
     except Exception as error:  # anything may go wrong in the exporter

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch.fx import Node
-from torch.nn import functional as F
 
-from mobilekit.convert.executorch.graph import Writer, given, is_float, shape_of
+from mobilekit.convert.program.graph import Writer, given, is_float, shape_of
 
 aten = torch.ops.aten
 _MAP = 4
@@ -81,18 +80,40 @@ def bilinear(writer: Writer, node: Node) -> Node | None:
     ratios = [large / small for large, small in zip(wanted[2:], shape[2:], strict=True)]
     if not scales or arguments["align_corners"] or [*scales] == ratios:
         return None
-    for axis in (1, 0):
-        weight = _places(shape[axis + 2], scales[axis])
-        moved = source if axis else writer.call(aten.permute.default, source, [0, 1, 3, 2])
-        source = writer.call(aten.linear.default, moved, writer.constant(weight))
+    return by_linear_maps(writer, node)
+
+
+def resized(writer: Writer, node: Node) -> Node | None:
+    """Return a change of size as linear maps, but for an enlargement by whole factors.
+
+    coremltools 9 takes (new size + 1e-4) / size for the factor, and forgets to smooth before it makes a map smaller.
+    """
+    shape, wanted = shape_of(node.args[0]), shape_of(node)  # type: ignore[arg-type]
+    ratios = [large / small for large, small in zip(wanted[2:], shape[2:], strict=True)]
+    scales = given(node)["scale_factors"]
+    is_whole = all(ratio.is_integer() for ratio in ratios) and (not scales or [*scales] == ratios)
+    is_known = node.target in (aten.upsample_nearest2d.vec, aten.upsample_bilinear2d.vec)
+    return None if is_whole and is_known else by_linear_maps(writer, node)
+
+
+def by_linear_maps(writer: Writer, node: Node) -> Node:
+    """Return a change of size as a linear map of its width and one of its height."""
+    source = node.args[0]
+    assert isinstance(source, Node)
+    for axis in (3, 2):
+        moved = source if axis == 3 else writer.call(aten.permute.default, source, [0, 1, 3, 2])
+        source = writer.call(aten.linear.default, moved, writer.constant(_places(node, axis)))
     return writer.call(aten.permute.default, source, [0, 1, 3, 2])
 
 
-def _places(length: int, scale: float) -> torch.Tensor:
-    """Return the linear map of an axis, (new length, length), as PyTorch itself interpolates unit vectors."""
+def _places(node: Node, axis: int) -> torch.Tensor:
+    """Return the linear map of an axis, (new length, length), as PyTorch itself changes the size of unit vectors."""
+    arguments, target = given(node), node.target
+    length, wanted, scales = shape_of(arguments["input"])[axis], shape_of(node)[axis], arguments["scale_factors"]
+    size = {"output_size": None, "scale_factors": [1.0, scales[axis - 2]]} if scales else {"output_size": [1, wanted]}
     units = torch.eye(length, dtype=torch.float64)[None, :, None]
-    made = F.interpolate(units, scale_factor=(1.0, scale), mode="bilinear", recompute_scale_factor=False)
-    return made[0, :, 0].T.contiguous()
+    made = target(**{**arguments, "input": units, **size})  # type: ignore[operator]
+    return made[0, :, 0].T.contiguous()  # type: ignore[no-any-return]
 
 
 def _pair(value: Any) -> list[int]:

@@ -9,9 +9,14 @@ from itertools import accumulate
 import torch
 from torch.fx import Node
 
-from mobilekit.convert.executorch.graph import Writer, given, is_float, shape_of
+from mobilekit.convert.program.graph import Writer, given, is_float, shape_of
 
 aten = torch.ops.aten
+NOTHING = (
+    *(aten.slice.Tensor, aten.alias.default, aten.clone.default, aten.contiguous.default, aten.dropout.default),
+    *(aten.feature_dropout.default, aten.detach.default, aten.lift_fresh_copy.default),
+)
+"""What may do nothing: a slice of everything, a copy, a dropout at inference."""
 
 
 def copies(writer: Writer, node: Node) -> Node | None:
@@ -107,3 +112,11 @@ def constant(writer: Writer, node: Node) -> Node | None:
         return None
     target = node.target
     return writer.constant(target(*node.args, **node.kwargs))  # type: ignore[operator]
+
+
+def filled(writer: Writer, node: Node) -> Node | None:
+    """Return a tensor of one number that takes its shape or format from another as one that the program holds."""
+    if node.meta["val"].dtype is not torch.float32:
+        return None
+    number = given(node).get("fill_value", 1.0 if "ones" in str(node.target) else 0.0)
+    return writer.constant(torch.full(shape_of(node), float(number)))

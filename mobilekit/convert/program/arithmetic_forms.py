@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from mobilekit.convert.executorch.graph import Writer, given, is_float, shape_of
+from mobilekit.convert.program.graph import Writer, given, is_float, shape_of
 
 aten = torch.ops.aten
 CLAMPS = (aten.relu.default, aten.relu6.default, aten.hardtanh.default, aten.clamp.default)
@@ -125,8 +125,17 @@ def float_number(writer: Writer, node: Node) -> Node | None:
     return writer.call(node.target, left, float(right) * alpha)
 
 
+def reversed_difference(writer: Writer, node: Node) -> Node | None:
+    """Return `other - alpha * x` as a product and a difference."""
+    arguments = given(node)
+    source, alpha = arguments["self"], arguments["alpha"]
+    if alpha == 1 or not is_float(node):
+        return None
+    return writer.call(node.target, writer.call(aten.mul.Tensor, source, float(alpha)), arguments["other"])
+
+
 def gelu(writer: Writer, node: Node) -> Node | None:
-    """Return GELU's tanh form as its formula: ExecuTorch 1.5 computes GELU itself in its place."""
+    """Return GELU's tanh form as its formula: ExecuTorch 1.5 and coremltools 9 compute GELU itself in its place."""
     x = node.args[0]
     if given(node)["approximate"] != "tanh":
         return None

@@ -1,0 +1,1 @@
+"""Packages of Core ML: read, and run where Core ML is."""

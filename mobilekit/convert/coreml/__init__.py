@@ -1,0 +1,1 @@
+"""From a rewritten model to a program of Core ML, by coremltools."""

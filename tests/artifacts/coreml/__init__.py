@@ -1,0 +1,1 @@
+"""Tests of Core ML packages."""

@@ -1,0 +1,1 @@
+"""Tests of exported programs and the forms of their steps."""
