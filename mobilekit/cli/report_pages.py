@@ -18,7 +18,7 @@ from mobilekit.errors import UsageError
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import ledger_of
 from mobilekit.store.bundle import Bundle, find_changes, open_bundle
-from mobilekit.store.files import write_atomic
+from mobilekit.store.files import size_of, write_atomic
 from mobilekit.sweep.folder import SweepFolder
 
 
@@ -53,7 +53,7 @@ def page_of(
     """
     folder = bundle.path
     result, changes = result_of(ledger_of(bundle), layers=layers), find_changes(folder)
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    sizes = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
     facts = Facts(folder.resolve().name, bundle.manifest, result, sizes, changes, benches, tested, sweep)
     return Page(bundle_html(facts), result.verdict, changes)
 

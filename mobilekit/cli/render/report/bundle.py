@@ -26,7 +26,7 @@ from mobilekit.store.stages import PRECISIONS, Stage, stage_of_file
 _ERRORS = ("relative_l2", "max_abs", "max_error_eps")
 """Metrics that grow with the error: a limit of one is as many times the error away as it is its own figure."""
 
-_FORMATS = (".tflite", ".pte", ".onnx")
+_FORMATS = (".tflite", ".pte", ".mlpackage", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class _File:
 def bundle_html(facts: Facts) -> str:
     """Return the page: the verdict, how far each stage is off, what the files cost, and where that is from."""
     result, manifest = facts.result, facts.manifest
-    files = {manifest["files"][name]: name for name in _artifacts(facts)}
+    taken = _artifacts(facts)
+    files = {digest: name for name, digest in manifest["files"].items() if name in taken}
     benches = about(facts.benches, files)
     costs = columns(benches, files)
     verdict, why = verdict_words(result, result.findings)
@@ -141,8 +142,8 @@ def _warnings(facts: Facts) -> Iterator[str]:
 
 def _artifacts(facts: Facts) -> list[str]:
     """Return the files that an app may take, by format and precision, a target's own form after the common one."""
-    names = [name for name in facts.manifest["files"] if "/" not in name and name.endswith(_FORMATS)]
-    return sorted(names, key=_order)
+    tops = {name.partition("/")[0] for name in facts.manifest["files"]}  # a package is a folder
+    return sorted((name for name in tops if name.endswith(_FORMATS)), key=_order)
 
 
 def _order(name: str) -> tuple[int, int, str]:
@@ -172,6 +173,8 @@ def _file(name: str, facts: Facts, targets: Sequence[str], costs: Sequence[Colum
 def _parity(name: str, rows: Sequence[Row], result: Ledger) -> Mark:
     gates = [gate for gate in result.gates if gate.artifact == name and not gate.target]
     verdicts: list[Verdict] = [*(row.verdict for row in rows), *(gate.verdict for gate in gates)]
+    for each in (each for each in result.not_run if each.stage.file == name):
+        return Mark("inconclusive", f"not run here: {each.reason}")
     if not verdicts:
         return Mark("none", "not measured by itself")
     verdict = worst(verdicts)
