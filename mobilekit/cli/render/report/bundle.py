@@ -21,7 +21,7 @@ from mobilekit.cli.render.terminal import calibration_lines, loosened, verdict_w
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import Ledger, Row, Verdict, worst
-from mobilekit.store.stages import PRECISIONS, Stage, stage_of_file
+from mobilekit.store.stages import PRECISIONS, TFLITE_STAGES, Stage, stage_of_file
 
 _ERRORS = ("relative_l2", "max_abs", "max_error_eps")
 """Metrics that grow with the error: a limit of one is as many times the error away as it is its own figure."""
@@ -110,8 +110,12 @@ def bundle_html(facts: Facts) -> str:
 
 
 def _gain(facts: Facts, benches: Sequence[Bench]) -> str:
-    """Return what the smallest file has for what the float32 one has, a sentence; nothing where either is missing."""
-    names = [name for name in _artifacts(facts) if name.endswith(".tflite") and name in facts.sizes]
+    """Return what the smallest good file has for what the float32 one has; nothing where either is missing."""
+    passed = {row.stage for row in facts.result.rows} - {
+        row.stage for row in facts.result.rows if row.verdict != "pass"
+    }
+    there = {stage.file for stage in TFLITE_STAGES if stage in passed}
+    names = [name for name in _artifacts(facts) if name in there and name in facts.sizes]
     small, whole = min(names, key=lambda name: facts.sizes[name], default=""), Stage.TFLITE_FLOAT32.file
     if small in ("", whole) or whole not in names:
         return ""
@@ -211,10 +215,10 @@ def _target(name: str, target: str, result: Ledger) -> Mark:
         return Mark(verdict, f"{target}: runs all of it")
     missed = [gate for gate in gates if gate.verdict == verdict]
     words = "; ".join(f"{gate_words(gate)}{f' ({gate.why})' if gate.why else ''}" for gate in missed)
-    return Mark(verdict, f"{target}: {words}")
+    return Mark(verdict, words if words.startswith(target) else f"{target}: {words}")
 
 
-def _drift(result: Ledger) -> Chart:
+def _drift(result: Ledger) -> Chart | None:
     several = len({row.output for row in result.rows}) > 1
     points = []
     for row in result.totals.values():
@@ -225,6 +229,8 @@ def _drift(result: Ledger) -> Chart:
         error = row.relative_l2 if row.relative_l2 < float("inf") else None
         points.append({"stage": label, "error": error, "limit": limit, "verdict": verdict, **shown})
     points = [point for point in points if point["error"] is not None]
+    if not points:
+        return None
     said = "; ".join(f"{point['stage']} {point['shown_error']}, {point['verdict']}" for point in points)
     return Chart("drift", f"Relative L2 distance of each stage from PyTorch: {said}.", charts.drift(points))
 
@@ -254,7 +260,7 @@ def _accuracy(facts: Facts) -> list[tuple[str, Ledger]]:
 
 def _depth(layers: Layers) -> list[Chart]:
     """Return the errors inside the model, against the reference and against the stage before."""
-    drawn = []
+    drawn, stages = [], [stage.stage for stage in layers.measured]
     for name, title, field in (
         ("depth-total", "relative L2 against the reference", "total"),
         ("depth-step", "relative L2 against the stage before", "step"),
@@ -269,5 +275,6 @@ def _depth(layers: Layers) -> list[Chart]:
                 shown = {"error": found.relative_l2, "expected": expected, "shown": figure(found.relative_l2)}
                 points.append({"place": place, "module": row.module, "stage": stage.stage, **shown})
         words = f"{title} of {count(len(layers.taps), 'value')} inside the model, a line for each stage."
-        drawn.append(Chart(name, words, charts.depth(points, title)))
+        if points:
+            drawn.append(Chart(name, words, charts.depth(points, stages, title)))
     return drawn

@@ -121,21 +121,22 @@ def bars(points: Sequence[Point], title: str) -> Spec:
     return spec(points, _lines(points, "part"), encoding=encoding, layer=layers)
 
 
-def depth(points: Sequence[Point], title: str) -> Spec:
+def depth(points: Sequence[Point], stages: Sequence[str], title: str) -> Spec:
     """Return errors inside a model as lines over its depth, one for each stage.
 
     Args:
-        points: Dicts of `place`, `module`, `stage` and `error`, above 0; `expected`, what the format brings, or None.
+        points: Dicts of `place`, `module`, `stage`, `error`, above 0, and `shown`, that in words; `expected`, what the
+            format brings, or None.
+        stages: All of them, so that each has one color in several charts.
         title: Of the axis.
     """
-    x = {"field": "place", "type": "quantitative", "title": "depth: values in the order in which they are computed"}
-    y = {"type": "quantitative", "scale": {"type": "log"}, "axis": {"format": ".0e"}}
-    color = {
-        "field": "stage",
-        "type": "nominal",
-        "sort": None,
-        "legend": {"orient": "top", "columns": 2, "title": None},
-    }
+    low, high = decades([point[name] for point in points for name in ("error", "expected")])
+    ticks = {"tickMinStep": 1, "tickCount": 7}
+    x = {"field": "place", "type": "quantitative", "axis": ticks, "title": "depth: values as they are computed"}
+    axis = {"format": ".0e", "values": powers(low, high)}
+    y = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high]}, "axis": axis}
+    legend = {"orient": "top", "columns": 2, "title": None}
+    color = {"field": "stage", "type": "nominal", "scale": {"domain": stages}, "legend": legend}
     shown = tooltip(module="module", stage="stage", shown=title)
     expected = {
         "mark": {"type": "line", "strokeDash": [2, 3], "strokeWidth": 1},
@@ -197,11 +198,11 @@ def _names(field: str) -> Spec:
 
 
 def decades(values: Iterable[float | None]) -> tuple[float, float]:
-    """Return the powers of ten around the positive values, with one more below."""
+    """Return the powers of ten around the positive values, with room on both sides."""
     there = [each for each in values if each and math.isfinite(each) and each > 0]
     if not there:
         return 1e-8, 1.0
-    return 10.0 ** (math.floor(math.log10(min(there))) - 1), 10.0 ** math.ceil(math.log10(max(there)))
+    return 10.0 ** (math.floor(math.log10(min(there))) - 1), 10.0 ** (math.floor(math.log10(max(there))) + 1)
 
 
 def powers(low: float, high: float) -> list[float]:
