@@ -26,6 +26,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_all(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder that of JSON that has each file's by its path in it."""
+    if not path.is_dir():
+        return sha256_of(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    return sha256_of_json({each.relative_to(path).as_posix(): sha256_of(each) for each in files})
+
+
 def sha256_of_json(value: Any) -> str:
     """Return the SHA-256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

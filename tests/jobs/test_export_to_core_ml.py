@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from mobilekit.artifacts.coreml import environment
+from mobilekit.artifacts.onnx import OnnxRuntime
 from mobilekit.errors import ToolError
 from mobilekit.store.bundle import find_changes
 from mobilekit.store.stages import Stage
@@ -91,6 +93,39 @@ def test_the_bundle_holds_each_file_of_it_and_makes_them_again(exported: Path, c
     weights = copy / Stage.MLPACKAGE.file / "Data/com.apple.CoreML/weights/weight.bin"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
     assert find_changes(copy) == [f"{weights.relative_to(copy)} is changed: its SHA-256 is not the manifest's"]
+
+
+@pytest.mark.slow
+def test_goldens_of_it_are_pytorchs(exported: Path, cli: Cli, tmp_path: Path) -> None:
+    made = cli("goldens", "make", exported, "-o", tmp_path / "goldens", "--count", "2", "--reference", TINY)
+    assert made.returncode == 0, made.stderr
+    assert "note: model.mlpackage was not run: its expected values are those of the rewritten model" in made.stderr
+    content = json.loads((tmp_path / "goldens" / "goldens.json").read_text())
+    file = next(each for each in content["files"] if each["file"] == Stage.MLPACKAGE.file)
+    tolerances = [place["logits"] for place in file["tolerances"].values()]
+    assert len(tolerances) == 2 and tolerances[0] == tolerances[1]
+    assert tolerances[0]["metric"] == "relative_l2" and 1e-5 < tolerances[0]["limit"] < 1e-2
+    paths = [content["cases"][1][key][file["file"]] for key in ("inputs", "expected")]
+    given, expected = (np.load(tmp_path / "goldens" / next(iter(each.values()))) for each in paths)
+    (onnx,) = OnnxRuntime(exported / "model.onnx").run({"input": given}).values()
+    assert given.dtype == expected.dtype == np.float32
+    np.testing.assert_allclose(expected, onnx, rtol=1e-5, atol=1e-5)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1])\n"
+        "numpy.save(sys.argv[3], session.run(None, {'input': numpy.load(sys.argv[2])})[0])\n"
+    )
+    command = f"{sys.executable} {program} {exported / 'model.onnx'}"
+    checked = cli("goldens", "check", tmp_path / "goldens", "--runtime", command, "--precision", NAME)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.slow
+def test_goldens_without_the_models_code_leave_it_out(exported: Path, cli: Cli, tmp_path: Path) -> None:
+    made = cli("goldens", "make", exported, "-o", tmp_path / "goldens", "--count", "1")
+    assert made.returncode == 0, made.stderr
+    assert "note: Without model.mlpackage: goldens are of .tflite and .onnx files." in made.stderr
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from mobilekit.parity.ledger.metrics import compare
 from mobilekit.store.bundle import read_part
 from mobilekit.store.files import read_numbers, sha256_of
 from mobilekit.store.manifest import Tensor
-from mobilekit.store.stages import FORM_STAGES
+from mobilekit.store.stages import FORM_STAGES, Stage
 
 Progress = Callable[[str], None]
 
@@ -114,12 +114,14 @@ def check_goldens(
         hint = "`--runtime litert` runs all .tflite files, and `--runtime onnxruntime` all .onnx."
         raise ToolError(f"{runtime} runs none of the files: {reasons}.", hint)
     if precisions is None:
-        skipped |= {file.file: _elsewhere(suffix) for file in goldens.files if file not in files}
+        skipped |= {file.file: _elsewhere(suffix, file.file) for file in goldens.files if file not in files}
     return Replayed(runtime, place, tuple(rows), skipped)
 
 
-def _elsewhere(suffix: str) -> str:
-    """Return what replays the files that a runtime of files with this suffix does not."""
+def _elsewhere(suffix: str, file: str) -> str:
+    """Return what replays a file that a runtime of files with this suffix does not."""
+    if file == Stage.MLPACKAGE.file:
+        return f"it is run on a Mac, by a program: `--runtime CMD --precision {Stage.MLPACKAGE}`"
     return f"it is run by `--runtime {'litert' if suffix == '.onnx' else 'onnxruntime'}`"
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch.fx import GraphModule
 
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.open import open_artifact
@@ -39,14 +41,19 @@ from mobilekit.recipes.inputs.preprocess import Arrays
 from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT, Bundle, find_changes, refuse_inside_bundle
-from mobilekit.store.files import sha256_of, whole_folder, write_json
-from mobilekit.store.manifest import File
+from mobilekit.store.files import sha256_of_all, whole_folder, write_json
+from mobilekit.store.manifest import File, Tensor
 from mobilekit.store.stages import Stage, stage_in, tflite_stage
 from mobilekit.store.versions import installed_version
 
 Progress = Callable[[str], None]
 Tolerances = dict[Place, dict[str, Tolerance]]
 
+_PACKAGE = Stage.MLPACKAGE
+_NOT_RUN = (
+    f"{_PACKAGE.file} was not run: its expected values are those of the rewritten model in PyTorch, in float32, and "
+    "its tolerances those of float16 arithmetic."
+)
 _METRICS = ("max_abs", "relative_l2", "equal_labels")
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 _ROUNDING = 1e-4
@@ -70,7 +77,8 @@ def make_goldens(
         output: The folder to make.
         count: How many cases.
         inputs: As `mobilekit diff` takes them; the recipe's built-in evaluation data without.
-        reference: `FILE.py:FACTORY`, for a bundle that was exported from one; for the tolerances of GPUs alone.
+        reference: `FILE.py:FACTORY`, for a bundle that was exported from one; for the tolerances of GPUs and a package
+            for Core ML alone.
         force: Replace a folder of goldens.
         progress: Is told what goes on.
         files: Of the bundle's, those to run; all without.
@@ -88,13 +96,21 @@ def make_goldens(
     recipe = recipe_of_bundle(bundle).recipe
     evaluation = read_evaluation(recipe, inputs)
     some = {name: array[:count] for name, array in evaluation.inputs.items()}
-    errors, notes = _format_errors(bundle, some, reference, progress)
+    errors, graph, notes = _format_errors(bundle, some, reference, progress)
     run = _files(bundle, errors, files, on_gpu=not notes)
     programs = _programs(bundle) if files is None else ()
+    if any(file.file == _PACKAGE.file for file in run):
+        notes += (_NOT_RUN,)
+    elif files is None and _PACKAGE.file in bundle.manifest["artifacts"]:
+        programs = (*programs, _PACKAGE.file)
     notes += (f"Without {', '.join(programs)}: goldens are of .tflite and .onnx files.",) if programs else ()
+    if not run:
+        raise UsageError(
+            f"{bundle.path} has nothing to replay. {' '.join(notes)}", "Name the model: --reference MODEL."
+        )
     _check_labels(evaluation, run[-1])
     with whole_folder(output, replace=force) as folder:
-        cases = tuple(_cases(folder, bundle.path, run, recipe, evaluation, some, progress))
+        cases = tuple(_cases(folder, bundle.path, run, graph, recipe, evaluation, some, progress))
         made = Goldens(
             FORMAT,
             str(bundle.manifest["model"]["name"]),
@@ -112,12 +128,13 @@ def make_goldens(
 def _files(
     bundle: Bundle, errors: Mapping[str, FormatError], files: Sequence[str] | None, on_gpu: bool
 ) -> tuple[GoldenFile, ...]:
-    """Return a bundle's TFLite files and then its ONNX files, with their tolerances; those named, or all."""
+    """Return a bundle's TFLite files, its ONNX files and its package, with their tolerances; those named, or all."""
     made = []
-    there = (*map(tflite_stage, bundle.precisions), *bundle.onnx_stages)
+    package = (_PACKAGE,) if on_gpu and _PACKAGE.file in bundle.manifest["artifacts"] else ()
+    there = (*map(tflite_stage, bundle.precisions), *bundle.onnx_stages, *package)
     for stage in (each for each in there if files is None or each.file in files):
         entry = File.from_json(bundle.manifest["artifacts"][stage.file])
-        digest, ends = sha256_of(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
+        digest, ends = sha256_of_all(bundle.path / stage.file), (tuple(entry.inputs), tuple(entry.outputs))
         made.append(GoldenFile(stage.file, digest, *ends, _tolerances(stage, errors, on_gpu)))
     return tuple(made)
 
@@ -128,7 +145,7 @@ def _programs(bundle: Bundle) -> tuple[str, ...]:
 
 
 def _check_replayed(bundle: Bundle) -> None:
-    if not bundle.precisions and not bundle.onnx_stages:
+    if not bundle.precisions and not bundle.onnx_stages and _PACKAGE.file not in bundle.manifest["artifacts"]:
         without = f", without {', '.join(programs)}" if (programs := _programs(bundle)) else ""
         raise UsageError(
             f"{bundle.path} has nothing to replay: goldens are of .tflite and .onnx files{without}.",
@@ -153,27 +170,31 @@ def _check_place(output: Path, force: bool) -> None:
 
 def _format_errors(
     bundle: Bundle, inputs: Arrays, reference: str | None, progress: Progress
-) -> tuple[dict[str, FormatError], tuple[str, ...]]:
-    """Return what the formats do to each output, by the bundle's ledger, with float16 arithmetic where it is known."""
+) -> tuple[dict[str, FormatError], GraphModule | None, tuple[str, ...]]:
+    """Return what the formats do to each output, with float16 arithmetic where it is known, the model, and notes."""
     errors = dict(Ledger.from_json(bundle.ledger).format_errors)
     try:
         _model, rewritten = models_of_bundle(bundle, recipe_of_bundle(bundle), reference)
     except UsageError as error:
         if reference is not None:
             raise
-        return errors, (
-            f"Without tolerances for GPUs, for which the model is simulated: {error.what} {error.hint}".rstrip(),
-        )
+        why = f"Without tolerances for GPUs, for which the model is simulated: {error.what} {error.hint}".rstrip()
+        return errors, None, (why,)
     progress("computing in float16")
     losses = float16_losses(rewritten.graph, inputs, TorchRuntime(rewritten.graph).run(inputs))
     if not all(map(math.isfinite, losses.values())):
-        return errors, ("Without tolerances for GPUs: values of the model leave float16's range in the simulation.",)
-    return {name: replace(error, float16_arithmetic_relative_l2=losses[name]) for name, error in errors.items()}, ()
+        why = "Without tolerances for GPUs: values of the model leave float16's range in the simulation."
+        return errors, rewritten.graph, (why,)
+    known = {name: replace(error, float16_arithmetic_relative_l2=losses[name]) for name, error in errors.items()}
+    return known, rewritten.graph, ()
 
 
 def _tolerances(stage: Stage, errors: Mapping[str, FormatError], is_simulated: bool) -> Tolerances:
     """Return how far a file's outputs may be from what it gave here, on another processor and on a GPU."""
     found: Tolerances = {"cpu": {}, "gpu": {}}
+    if stage is _PACKAGE:
+        limits = {name: _tolerance(float16_arithmetic_bounds(error, 0.0)) for name, error in errors.items()}
+        return dict.fromkeys(found, limits)
     on_gpu = stage_in("gpu", stage) if is_simulated else None
     for name, error in errors.items():
         found["cpu"][name] = _tolerance(device_bounds(stage, error))
@@ -198,13 +219,18 @@ def _cases(
     folder: Path,
     bundle: Path,
     files: tuple[GoldenFile, ...],
+    graph: GraphModule | None,
     recipe: Recipe,
     evaluation: Evaluation,
     inputs: Arrays,
     progress: Progress,
 ) -> Iterator[GoldenCase]:
     """Write each case into a folder of its own, and yield it."""
-    runners = {file.file: _Runner(bundle, file) for file in files}
+    runners: dict[str, _Runner | _Stated] = {
+        file.file: _Runner(bundle, file) for file in files if file.file != _PACKAGE.file
+    }
+    if graph is not None:
+        runners |= {file.file: _Stated(graph, file) for file in files if file.file == _PACKAGE.file}
     names = recipe.labels or evaluation.label_names
     count = len(inputs[INPUT])
     pictures = [*islice(evaluation.pictures(), count)] if evaluation.pictures else [None] * count
@@ -224,7 +250,7 @@ def _cases(
             {},
         )
         taken = {name: runner.encoded(one) for name, runner in runners.items()}
-        given = {name: runner.replayer.run(runner.file, begun, taken[name]) for name, runner in runners.items()}
+        given = {name: runner.given(begun, taken[name]) for name, runner in runners.items()}
         yield replace(
             begun,
             inputs={file.file: _save_inputs(taken[file.file], file, folder, case) for file in files},
@@ -248,6 +274,31 @@ class _Runner:
             return {info.name: array for info, array in zip(runtime.inputs, arrays, strict=True)}
         given = {info.name: inputs[info.name].astype(info.dtype, copy=False) for info in runtime.inputs}
         return {name: next(batches(array, runtime.batch)) for name, array in given.items()}
+
+    def given(self, case: GoldenCase, tensors: Tensors) -> Tensors:
+        """Return what the file gives."""
+        return self.replayer.run(self.file, case, tensors)
+
+
+class _Stated:
+    """What stands for a package for Core ML, which is not run: the rewritten model in PyTorch, in float32."""
+
+    def __init__(self, graph: GraphModule, file: GoldenFile) -> None:
+        self._runtime, self._file = TorchRuntime(graph), file
+
+    def encoded(self, inputs: Arrays) -> Tensors:
+        """Return one input (1, ...) by name as the package takes it."""
+        return {each.name: self._filled(inputs[each.name], each) for each in self._file.inputs}
+
+    def given(self, _case: GoldenCase, tensors: Tensors) -> Tensors:
+        """Return what the package is to give for what it takes."""
+        outputs = self._runtime.run({name: array[:1] for name, array in tensors.items()})
+        return {each.name: self._filled(outputs[each.name], each) for each in self._file.outputs}
+
+    def _filled(self, array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+        size = tensor.shape[0]
+        assert isinstance(size, int)
+        return next(batches(array.astype(tensor.dtype, copy=False), size))
 
 
 def _save_inputs(tensors: Tensors, file: GoldenFile, folder: Path, case: str) -> dict[str, str]:

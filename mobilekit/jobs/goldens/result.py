@@ -38,6 +38,7 @@ class GoldenFile(Result):
     file: str
     """Its name."""
     sha256: str
+    """Of a package for Core ML, which is a folder, that of JSON that has each file's by its path in it."""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     """A number of a format with a scale stands for `scale * (number - zero_point)`."""
@@ -61,7 +62,7 @@ class GoldenCase(Result):
     inputs: Mapping[str, Mapping[str, str]]
     """By file and input: an .npy with the tensor as the file takes it."""
     expected: Mapping[str, Mapping[str, str]]
-    """By file and output: an .npy with the tensor as the file gave it."""
+    """By file and output: an .npy with the tensor as the file gave it; of a package for Core ML as PyTorch does."""
 
 
 @dataclass(frozen=True)
