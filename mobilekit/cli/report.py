@@ -79,11 +79,11 @@ def report(
     page = page_of(opened, benches, tested=tested, layers=inside)
     write_atomic(output, page.html)
     if as_json:
-        print_json(
-            {"bundle": str(bundle_or_sweep), "report": str(output), "verdict": page.verdict, "changes": page.changes}
-        )
+        content = {"bundle": str(bundle_or_sweep), "report": str(output), "verdict": page.verdict}
+        print_json({**content, "changes": page.changes, **({"diff": tested.verdict} if tested else {})})
     else:
-        out.print(f"{output} is written: {bundle_or_sweep}, verdict {page.verdict}.")
+        beside = f", {tested.verdict} on {tested.inputs.real}" if tested else ""
+        out.print(f"{output} is written: {bundle_or_sweep}, verdict {page.verdict}{beside}.")
     _end({bundle_or_sweep: page.changes})
 
 

@@ -63,12 +63,38 @@ def test_times_and_counts_stand_beside_the_file_with_the_same_bytes(
     assert "blocks.0" in text and "600000" in text, "where the instructions go"
 
 
+def test_files_stand_in_one_order_however_they_were_timed(cli: Cli, tmp_path: Path, times: Path) -> None:
+    content = json.loads(times.read_text())
+    content["results"][1]["sha256"] = DIGESTS["model.float32.tflite"]
+    both, page = written(tmp_path / "both.json", content), tmp_path / "page.html"
+    assert cli("report", BUNDLE, "--bench", both, "-o", page).returncode == 0
+    [chart] = re.findall(r'(?s)id="latency-0-spec">(.*?)</script>', page.read_text())
+    points = json.loads(chart)["data"]["values"]
+    assert [each["file"] for each in points] == ["model.float32.tflite", INT8]
+    assert [len(each["raw"]) for each in points] == [8, 8]
+    assert points[0]["median"] == pytest.approx(2 * points[1]["median"], rel=0.01), "n/b is twice as slow as n/a"
+
+
 def test_results_of_several_devices_are_read(cli: Cli, tmp_path: Path, times: Path) -> None:
     one = json.loads(times.read_text())
     other = {**one, "device": {**one["device"], "model": "Phone 6"}}
     several = written(tmp_path / "several.json", {"devices": [one, other], "failed": []})
     assert cli("report", BUNDLE, "--bench", several, "-o", tmp_path / "page.html").returncode == 0
     assert {"ms on Phone 5", "ms on Phone 6"} <= cells((tmp_path / "page.html").read_text(), INT8).keys()
+
+
+def test_what_fails_on_the_users_test_set_is_at_the_top(cli: Cli, tmp_path: Path) -> None:
+    ledger = json.loads((BUNDLE / "ledger.json").read_text())
+    gate = {"artifact": INT8, "gate": "max_top1_drop", "limit": 0.01, "value": 0.2, "verdict": "fail", "why": ""}
+    mine = written(tmp_path / "d.json", {**ledger, "gates": [gate], "reference_top1": 0.8})
+    done = cli("report", BUNDLE, "--diff", mine, "-o", tmp_path / "page.html", "--json")
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["verdict"], json.loads(done.stdout)["diff"]) == ("pass", "fail")
+    top = (tmp_path / "page.html").read_text().split("<h2>")[0]
+    assert (
+        "<strong>pass</strong>" in top and "other inputs (digits test split): fail</strong>: 1 of 1 gate missed" in top
+    )
+    assert "the drop of top-1 is 20.00 % of the inputs, at most 1.00 %" in top
 
 
 def test_a_diff_on_the_users_test_set_is_shown(cli: Cli, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Facts:
     changes: Sequence[str] = ()
     """What differs from the manifest."""
     benches: Sequence[Bench] = ()
-    tested: Ledger | None = None
+    tested: DiffResult | None = None
     """What the same files do on other inputs, such as the user's test set."""
     sweep: str | None = None
     """Link to the page of the sweep that it is of."""
@@ -64,8 +64,7 @@ class _File:
 def bundle_html(facts: Facts) -> str:
     """Return the page: the verdict, how far each stage is off, what the files cost, and where that is from."""
     result, manifest = facts.result, facts.manifest
-    taken = _artifacts(facts)
-    files = {digest: name for name, digest in manifest["files"].items() if name in taken}
+    files = {manifest["files"][name]: name for name in _artifacts(facts) if name in manifest["files"]}
     benches = about(facts.benches, files)
     costs = columns(benches, files)
     verdict, why = verdict_words(result, result.findings)
@@ -81,6 +80,7 @@ def bundle_html(facts: Facts) -> str:
         mark=Mark(verdict.partition(",")[0], verdict),
         verdict=verdict,
         why=why,
+        tested=_tested(facts.tested) if facts.tested else None,
         gain=_gain(facts, benches),
         problems=by_place([each for each in result.findings if each.level == "error"]),
         warnings=list(_warnings(facts)),
@@ -106,6 +106,18 @@ def bundle_html(facts: Facts) -> str:
         is_rounded=is_rounded,
         sqnr=sqnr,
         worst_channel=worst_channel,
+    )
+
+
+def _tested(result: DiffResult) -> tuple[Mark, str, str, list[str]]:
+    """Return the verdict on other inputs as a mark and in words, its reason, and what is wrong there."""
+    verdict, why = verdict_words(result, result.findings)
+    errors = by_place([each for each in result.findings if each.level == "error"])
+    return (
+        Mark(verdict.partition(",")[0], verdict),
+        f"on {count(result.inputs.count, 'other input')} ({result.inputs.real}): {verdict}",
+        why,
+        [f"{members[0].place}: {texts_of(members)}" for members in errors],
     )
 
 
