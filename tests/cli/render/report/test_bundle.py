@@ -98,7 +98,7 @@ def test_warnings_of_ranges_inputs_and_weights_are_told() -> None:
 
 
 def test_inputs_without_labels_have_agreement_alone() -> None:
-    html = page(CASES["pass"], tested=ledger())
+    html = page(CASES["pass"], tested=result_of(ledger()))
     assert "<h3>On other inputs: 16 inputs" in html and "They have no labels" in html
     assert "<h2>Accuracy</h2>" not in page(CASES["pass"])
 
