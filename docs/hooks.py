@@ -106,7 +106,8 @@ def rewrites_page() -> str:
     for name, kind in REWRITES.items():
         about = (kind.__doc__ or "").replace("\n    ", "\n")
         parts += [f"## {name}", f"`{kind.exactness.value}`: {kind.summary}.", about]
-        parts += tables(kind.options_type.model_json_schema(), level=3)
+        if kind.options_type.model_fields:
+            parts += tables(kind.options_type.model_json_schema(), level=3)
     return "\n\n".join(parts)
 
 

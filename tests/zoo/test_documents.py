@@ -16,6 +16,8 @@ from tests.zoo import MODELS
 from tests.zoo.conftest import Bundles
 
 APART = {"your-model.md": "tests/zoo/test_your_model.py runs it"}
+NEEDS = {"sweeps.md": "distributed"}
+"""A package of an extra without which a page cannot run."""
 PAGES = [
     page
     for page in DOCUMENTS
@@ -30,6 +32,8 @@ def test_each_block_of_a_page_runs(page: Path, tmp_path: Path, bundle_of: Bundle
 
     A block without a language right behind one of commands is what these say.
     """
+    if page.name in NEEDS:
+        pytest.importorskip(NEEDS[page.name])
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     if "artifacts/ghostnetv2" in page.read_text():
         (tmp_path / "artifacts").mkdir()
