@@ -72,7 +72,7 @@ def test_a_report_of_a_changed_bundle_says_so(cli: Cli, bundle: Path, tmp_path: 
     assert cli("report", bundle, "-o", page).returncode == 0
     (bundle / "model.onnx").write_bytes(b"another")
     is_told(cli("report", bundle, "-o", page), 1, "is not as it was exported: model.onnx is changed")
-    assert "Changed since the export: model.onnx is changed" in page.read_text()
+    assert "changed since the export: model.onnx is changed" in page.read_text()
 
 
 @pytest.mark.parametrize("command", ["diff", "report", "bench", "ranges"])

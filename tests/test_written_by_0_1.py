@@ -60,7 +60,7 @@ def test_it_is_reported(cli: Cli, tmp_path: Path) -> None:
     said = cli("report", BUNDLE, "-o", tmp_path / "page.html")
     assert said.returncode == 0, said.stderr
     page = (tmp_path / "page.html").read_text()
-    assert "nets.py:make" in page and "tflite-int8" in page and "Changed since" not in page
+    assert "nets.py:make" in page and "tflite-int8" in page and "changed since the export" not in page
 
 
 @pytest.mark.slow

@@ -283,7 +283,9 @@ def _depth(layers: Layers) -> list[Chart]:
                 found = getattr(row, field)
                 if found is None or not 0 < found.relative_l2 < float("inf"):
                     continue  # a logarithm has no place for these
-                expected = row.expected if field == "step" and is_rounded(stage) and row.expected > 0 else None
+                expected = (
+                    row.expected if field == "step" and is_rounded(stage) and 0 < row.expected < float("inf") else None
+                )
                 shown = {"error": found.relative_l2, "expected": expected, "shown": figure(found.relative_l2)}
                 points.append({"place": place, "module": row.module, "stage": stage.stage, **shown})
         words = f"{title} of {count(len(layers.taps), 'value')} inside the model, a line for each stage."

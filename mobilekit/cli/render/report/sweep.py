@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mobilekit.sweep.query import IMPORTED
 from mobilekit.sweep.show import ShownSweep
 
 Row = Mapping[str, Any]
+FAILED = "failed"
+"""The status of a row that has no result."""
 _MOST_NAMED = 4
 
 
@@ -55,8 +58,8 @@ class _Counted:
 class _Line:
     """A line of the table; its figures are in the point of its number."""
 
-    row: Row
     page: str | None
+    """Link to that of its bundle."""
     cells: tuple[tuple[str, str], ...]
     """Column and text, as `_COLUMNS` has them."""
     parity: Mark
@@ -83,7 +86,7 @@ def sweep_html(name: str, shown: ShownSweep, pages: Mapping[str, str], benches: 
         benches: Counts of instructions are shown beside the rows.
     """
     counts = _counts(benches)
-    points = [_point(number, row, pages, counts) for number, row in enumerate(shown.rows)]
+    points = [_point(number, row, counts) for number, row in enumerate(shown.rows)]
     columns = [each for each in _COLUMNS if any(point[each[0]] is not None for point in points)]
     columns += [(each.axis.field, each.axis.title) for each in counts]
     across = [axis for axis in (_LATENCY, _SIZE, *(each.axis for each in counts)) if _has(points, axis)]
@@ -97,11 +100,14 @@ def sweep_html(name: str, shown: ShownSweep, pages: Mapping[str, str], benches: 
         verdict=verdict,
         best=_best(shown.rows),
         notes=shown.notes,
-        failed=[row for row in shown.rows if row["status"] == "failed"],
+        failed=[row for row in shown.rows if row["status"] == FAILED],
         label=_label,
         columns=columns,
         targets=targets,
-        lines=[_line(row, point, columns, targets) for row, point in zip(shown.rows, points, strict=True)],
+        lines=[
+            _line(row, point, pages.get(row["bundle"]), columns, targets)
+            for row, point in zip(shown.rows, points, strict=True)
+        ],
         points=points,
         across=across,
         up=up,
@@ -138,7 +144,7 @@ def _has(points: Sequence[Row], axis: _Axis) -> bool:
     return any(point[axis.field] is not None for point in points)
 
 
-def _point(number: int, row: Row, pages: Mapping[str, str], counts: Sequence[_Counted]) -> dict[str, Any]:
+def _point(number: int, row: Row, counts: Sequence[_Counted]) -> dict[str, Any]:
     """Return what the chart, the filters and the sorting know of a row: JSON data."""
     error, same, top1 = row["relative_l2"], row["top1_agreement"], row["top1"]
     device = device_words(row)
@@ -151,18 +157,17 @@ def _point(number: int, row: Row, pages: Mapping[str, str], counts: Sequence[_Co
         "parity": _outcome(row),
         "pareto": row["pareto"],
         "size": None if row["size_bytes"] is None else row["size_bytes"] / 1e6,
-        "error": error or None,  # 0 has no place on a logarithmic axis
+        "error": error if error and math.isfinite(error) else None,  # 0 has no place on a logarithmic axis
         "same": None if same is None else 100 * same,
         "top1": None if top1 is None else 100 * top1,
         "latency": row["latency_ms"],
         "low": row["latency_low_ms"],
         "high": row["latency_high_ms"],
-        "page": pages.get(row["bundle"]),
     }
     return {**point, **{each.axis.field: each.of.get(row["sha256"]) for each in counts}}
 
 
-def _line(row: Row, point: Row, columns: Sequence[tuple[str, str]], targets: Sequence[str]) -> _Line:
+def _line(row: Row, point: Row, page: str | None, columns: Sequence[tuple[str, str]], targets: Sequence[str]) -> _Line:
     interval = "" if point["low"] is None else f" ({ms(point['low'])} to {ms(point['high'])})"
     texts = {
         "size": None if row["size_bytes"] is None else megabytes(row["size_bytes"]),
@@ -174,8 +179,7 @@ def _line(row: Row, point: Row, columns: Sequence[tuple[str, str]], targets: Seq
     texts |= {name: instructions(point[name]) for name, _ in columns if name not in texts and point[name] is not None}
     answers = {answer["target"]: answer for answer in _answers(row)}
     return _Line(
-        row,
-        point["page"],
+        page,
         tuple((heading, texts.get(field) or "") for field, heading in columns),
         _parity(point["parity"]),
         tuple(_target(target, answers.get(target)) for target in targets),
@@ -186,9 +190,11 @@ def _answers(row: Row) -> list[dict[str, Any]]:
     return [json.loads(answer) for answer in row["targets"] or ()]
 
 
-def _parity(verdict: str) -> Mark:
-    words = {"pass": "within its limits", "fail": "outside its limits", "failed": "failed", "inconclusive": "unjudged"}
-    return Mark("fail" if verdict == "failed" else verdict or "none", words.get(verdict, "not measured"))
+def _parity(outcome: str) -> Mark:
+    words = {"pass": "within its limits", "fail": "outside its limits", "inconclusive": "unjudged"}
+    if outcome in words:
+        return Mark(outcome, words[outcome])
+    return Mark("fail" if outcome == FAILED else "none", outcome)
 
 
 def _target(target: str, answer: Mapping[str, Any] | None) -> Mark:
@@ -202,23 +208,19 @@ def _target(target: str, answer: Mapping[str, Any] | None) -> Mark:
 
 
 def _outcome(row: Row) -> str:
+    """Return what came of a row: the verdict on its parity, or in a word why it has none."""
     if row["source"] == IMPORTED:
         return IMPORTED
-    return "failed" if row["status"] == "failed" else row["parity"] or "not measured"
+    return FAILED if row["status"] == FAILED else row["parity"] or "not measured"
 
 
 def _verdict(rows: Sequence[Row]) -> tuple[Mark, str]:
     found = Counter(map(_outcome, rows))
     exports = len({row["bundle"] for row in rows if row["bundle"]})
-    words = {"pass": "within the limits", "fail": "outside", "inconclusive": "unjudged", "failed": "failed"}
+    words = {"pass": "within the limits", "fail": "outside", "inconclusive": "unjudged"}
     parts = ", ".join(f"{number} {words.get(verdict, verdict)}" for verdict, number in found.items())
-    verdict = (
-        "fail"
-        if found["failed"] or found["fail"]
-        else "pass"
-        if found.keys() - {IMPORTED} == {"pass"}
-        else "inconclusive"
-    )
+    verdict = "pass" if found.keys() - {IMPORTED} == {"pass"} else "inconclusive"
+    verdict = "fail" if found[FAILED] or found["fail"] else verdict
     return Mark(verdict, verdict), f"{count(len(rows), 'row')} of {count(exports, 'export')}: {parts or 'nothing yet'}"
 
 
