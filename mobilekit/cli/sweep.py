@@ -35,6 +35,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Processes of this machine; as cores and memory allow without.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where workers exchange bundles that do not all see -o: s3://BUCKET/SWEEP."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Run each cell of a sweep: export, diff, inspect for each target, bench; and keep the rows of each as it ends.
@@ -44,14 +48,15 @@ def run(
 
     Examples: `mobilekit sweep run docs/examples/sweep.yaml -o sweep --dry-run` ·
     `mobilekit sweep run sweep.yaml -o sweep` · `mobilekit sweep run sweep.yaml -o sweep --resume` ·
-    `mobilekit sweep run sweep.yaml -o /shared/sweep --scheduler tcp://host:8786`
+    `mobilekit sweep run sweep.yaml -o /shared/sweep --scheduler tcp://host:8786` ·
+    `mobilekit sweep run sweep.yaml -o sweep --scheduler tcp://host:8786 --store s3://bucket/sweep`
     """
     from mobilekit.cli.render.sweep import plan_lines, summary_lines
     from mobilekit.sweep import job
 
     if scheduler is not None and workers is not None:
         raise UsageError("--workers is for processes of this machine.", "Leave it out, or --scheduler.")
-    request = job.SweepRequest(file, output, resume, failed, scheduler, workers)
+    request = job.SweepRequest(file, output, resume, failed, scheduler, workers, store)
     if dry_run:
         planned = job.plan(request)
         if as_json:

@@ -153,6 +153,8 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, **mor
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address=None,
+                    # Without, its web server takes port 8787 of all of the machine's addresses, or says that it cannot.
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0", "dashboard": False},
                     security=True,
                     memory_limit=0,
                     local_directory=scratch,
@@ -212,6 +214,12 @@ def check_versions(found: Mapping[str, object]) -> None:
             raise ToolError(
                 f"The worker {address} has {has}, and this is {version_here()}.", "Install the same version there."
             )
+
+
+def workers_for_steps(client: Client) -> list[str]:
+    """Return the addresses of the workers that take steps, and not benches of their phones alone."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [address for address, each in workers.items() if not each["resources"] or each["resources"].get(STEP)]
 
 
 def _wait_for_workers(client: Client, scheduler: str, seconds: float = 30) -> None:

@@ -6,11 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilekit.errors import InterruptedWork, UsageError
+from mobilekit.errors import InterruptedWork, MobilekitError, ToolError, UsageError
 from mobilekit.store.stages import FORM_STAGES
-from mobilekit.sweep.cell import EXPORT, INSPECT, Cell
-from mobilekit.sweep.cluster import check_address, check_installed, open_cluster, workers_here
+from mobilekit.sweep.cell import EXPORT, Cell
+from mobilekit.sweep.cluster import (
+    Cluster,
+    check_address,
+    check_installed,
+    open_cluster,
+    workers_for_steps,
+    workers_here,
+)
 from mobilekit.sweep.estimate import Estimate, estimate
+from mobilekit.sweep.exchange import Exchange
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import LoadedSweep, load_sweep
 from mobilekit.sweep.rows import read_rows
@@ -33,11 +41,13 @@ class SweepRequest:
     """Address of a cluster that exists; None: processes of this machine."""
     workers: int | None = None
     """Of this machine; as cores and memory allow without."""
+    store: str | None = None
+    """URL of what all workers reach, where that is not the folder."""
 
     @property
     def sweep_folder(self) -> SweepFolder:
         """Where the sweep lies."""
-        return SweepFolder(self.folder.absolute())
+        return SweepFolder(self.folder.absolute(), Exchange(self.store) if self.store else None)
 
 
 def plan(request: SweepRequest) -> Estimate:
@@ -45,10 +55,11 @@ def plan(request: SweepRequest) -> Estimate:
 
     Raises:
         ToolError: What sweeps need is not installed.
-        UsageError: The sweep's file is wrong.
+        UsageError: The sweep's file is wrong, or something else is in the folder.
     """
     check_installed()
     loaded, folder = load_sweep(request.file), request.sweep_folder
+    folder.check(request.resume)
     cells = missing(loaded.cells, folder, _again(request))
     return estimate(cells, folder, request.workers or workers_here())
 
@@ -69,12 +80,16 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
     """
     check_installed()
     loaded, folder = load_sweep(request.file), request.sweep_folder
+    folder.check(request.resume)
     if request.scheduler is None:
-        _check_tools(loaded.cells)
+        check_tools(*_needed(loaded.cells))
     else:
         check_address(request.scheduler)
+    if folder.exchange is not None:
+        folder.exchange.begin(request.resume)
     for each in folder.begin(_content(loaded), request.resume):
         note(each)
+    folder.share_rows()
     again = _again(request)
     for cell in loaded.cells:
         for step in sorted(again.get(cell.key, ())):
@@ -85,6 +100,8 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
     if not cells:
         return Summary()
     with open_cluster(request.scheduler, request.workers) as cluster:
+        if request.scheduler is not None:
+            _check_workers(cluster, cells)
         progress(f"running {len(cells)} of {len(loaded.cells)} cells, {cluster.width()} at once")
         try:
             return run_cells(cells, folder, str(loaded.base), cluster, progress)
@@ -111,7 +128,14 @@ def _again(request: SweepRequest) -> dict[str, set[str]]:
     return found
 
 
-def _check_tools(cells: Sequence[Cell]) -> None:
+def _needed(cells: Sequence[Cell]) -> tuple[bool, bool, list[str]]:
+    """Return whether cells make files at all and programs of ExecuTorch, and which targets they ask."""
+    steps = dict.fromkeys(step for cell in cells for step in cell.steps)
+    programs = any(FORM_STAGES[form].file_format == "pte" for cell in cells for form in cell.precisions)
+    return EXPORT in steps, programs, [target for step in steps if (target := step.partition(":")[2])]
+
+
+def check_tools(exports: bool, programs: bool, targets: Sequence[str]) -> None:
     """See before the work that this machine has the converters, ExecuTorch, and the compilers of the targets.
 
     Raises:
@@ -121,11 +145,32 @@ def _check_tools(cells: Sequence[Cell]) -> None:
     from mobilekit.convert.installed import check_installed as check_converters
     from mobilekit.targets.catalogue import find_target
 
-    if any(EXPORT in cell.steps for cell in cells):
+    if exports:
         check_converters()
-    if any(FORM_STAGES[form].file_format == "pte" for cell in cells for form in cell.precisions):
+    if programs:
         executorch.versions()
-    steps = dict.fromkeys(step for cell in cells for step in cell.steps if step.startswith(f"{INSPECT}:"))
-    for step in steps:
-        if problem := find_target(step.partition(":")[2]).why_not():
+    for target in targets:
+        if problem := find_target(target).why_not():
             raise problem
+
+
+def missing_tool(exports: bool, programs: bool, targets: Sequence[str]) -> tuple[str, str] | None:
+    """Return what a worker lacks and how to get it; see `check_tools`."""
+    try:
+        check_tools(exports, programs, targets)
+    except MobilekitError as error:
+        return error.what, error.hint
+    return None
+
+
+def _check_workers(cluster: Cluster, cells: Sequence[Cell]) -> None:
+    """See that each worker that takes steps has the tools of these cells.
+
+    Raises:
+        ToolError: One has not.
+    """
+    workers = workers_for_steps(cluster.client)
+    found = cluster.client.run(missing_tool, *_needed(cells), workers=workers, on_error="return") if workers else {}
+    for address, lack in found.items():
+        if isinstance(lack, tuple):
+            raise ToolError(f"The worker {address} cannot do the sweep: {lack[0]}", lack[1])

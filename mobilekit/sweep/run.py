@@ -114,7 +114,8 @@ class _Run:
         """Give a cell's steps to the cluster. Cells with one export share its tasks, by their keys."""
         futures: list[Future] = []
         for place, step in enumerate(cell.steps):
-            task = Task(step, cell.to_json(), str(self._folder.path), self._base)
+            store = self._folder.exchange.url if self._folder.exchange else None
+            task = Task(step, cell.to_json(), str(self._folder.path), self._base, store)
             futures.append(
                 self._cluster.client.submit(
                     run_step,
@@ -245,7 +246,9 @@ class _Run:
     def _close(self, cell: Cell, ended: Ended) -> None:
         """Write the rows of a cell that ended."""
         try:
+            self._folder.bring_bundle(cell)
             write_rows(self._folder.rows_of(cell), self._rows(cell, ended))
+            self._folder.send_rows(cell)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full() from error

@@ -12,13 +12,16 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from mobilekit.errors import FullDiskError, MobilekitError
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.store.worker import WorkerError, run_json_worker
-from mobilekit.sweep.cell import Cell
+from mobilekit.sweep.cell import EXPORT, Cell
+from mobilekit.sweep.exchange import Exchange
 from mobilekit.sweep.folder import StepPlace, SweepFolder
 
 MOST_STARTS = 3
@@ -51,11 +54,18 @@ class Task:
     """The sweep's."""
     base: str
     """The folder that paths in the cell go from."""
+    store: str | None = None
+    """URL of the exchange, where the sweep's folder is not one that all workers see."""
+
+    @property
+    def sweep_folder(self) -> SweepFolder:
+        """The sweep's folder."""
+        return SweepFolder(Path(self.folder), Exchange(self.store) if self.store else None)
 
     @property
     def place(self) -> StepPlace:
         """Where it notes what it does."""
-        return SweepFolder(Path(self.folder)).place_of(Cell.from_json(self.cell), self.step)
+        return self.sweep_folder.place_of(Cell.from_json(self.cell), self.step)
 
 
 Work = Callable[[Task], dict[str, Any]]
@@ -85,20 +95,33 @@ def run_step(task: Task, before: Ended | None, work: Work) -> Ended:
     """
     if before is not None and before.why_not is not None:
         return before
-    place = task.place
-    if place.read() is not None:
-        return Ended(task.step)
-    if place.starts >= MOST_STARTS:
-        return Ended(task.step, f"its worker died or was lost {place.starts} times while it ran", "See its memory.")
+    if task.store is None:
+        return _run_here(task, work)
+    with TemporaryDirectory(prefix="mobilekit-step-", ignore_cleanup_errors=True) as scratch:
+        return _run_here(replace(task, folder=scratch), work)
+
+
+def _run_here(task: Task, work: Work) -> Ended:
+    """Run a step in a folder that is there."""
     began = time.monotonic()
     try:
+        place = task.place
+        if place.read() is not None:
+            return Ended(task.step)
+        if place.starts >= MOST_STARTS:
+            return Ended(task.step, f"its worker died or was lost {place.starts} times while it ran", "See its memory.")
         place.note_start()
         with place.alone():
             if place.read() is None:  # a worker that was thought dead may have done it meanwhile
+                folder, cell = task.sweep_folder, Cell.from_json(task.cell)
+                folder.bring_bundle(cell)
                 found = work(task)
-                place.write({"found": found, "host": socket.gethostname(), "seconds": time.monotonic() - began})
-    except StepError as error:
-        return Ended(task.step, error.what, error.hint, error.is_disk_full, time.monotonic() - began)
+                sent = folder.send_bundle(cell) if task.step == EXPORT else {}
+                seconds = time.monotonic() - began
+                place.write({"found": found, "host": socket.gethostname(), "seconds": seconds, **sent})
+    except (StepError, MobilekitError) as error:
+        full = isinstance(error, FullDiskError) or (isinstance(error, StepError) and error.is_disk_full)
+        return Ended(task.step, error.what, error.hint, full, time.monotonic() - began)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return Ended(task.step, f"{error.strerror or error}", "", full, time.monotonic() - began)

@@ -1,0 +1,167 @@
+"""Where workers without a common disk find what others made: a folder behind an fsspec URL, such as s3://bucket/sweep.
+
+```
+sweep.json                   that a sweep is here
+steps/KEY/STEP.json          what a step found; of an export, also where its bundle lies
+bundles/NAME/UNIQUE/         the files of a bundle, all of them before the step's result is there
+starts/KEY/STEP/UNIQUE       an empty object for each start of a step
+rows/KEY.parquet             the rows of a cell
+```
+
+Every object is written once as a whole, under a name of its own, and then moved to where it is looked for: half of one
+is never seen there, on object stores, where a PUT is whole or not at all, as on disks. Nothing is locked, as object
+stores cannot: two workers that do one step at once do it twice, and one of the two
+results stays, with the bundle that belongs to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilekit.errors import FullDiskError, MobilekitError, ToolError, UsageError, first_line
+from mobilekit.store.files import whole_folder
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_NOTE = "sweep.json"
+_ON_DISK = ("file", "local")
+_WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory")
+"""Stores in which a folder is nothing but the beginning of names: to make one would ask for rights in vain."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The folder behind a URL."""
+
+    url: str
+
+    @cached_property
+    def _place(self) -> tuple[AbstractFileSystem, str]:
+        import fsspec
+        from fsspec.utils import get_protocol
+
+        on_disk = get_protocol(self.url) in _ON_DISK
+        with self._told():
+            file_system, root = fsspec.core.url_to_fs(self.url, **({"auto_mkdir": True} if on_disk else {}))
+        return file_system, root.rstrip("/")
+
+    def begin(self, resume: bool) -> None:
+        """Take the folder, and forget how often steps were started.
+
+        Raises:
+            ToolError: It cannot be reached.
+            UsageError: A sweep is there that nobody asked to go on with.
+        """
+        if self.get_bytes(_NOTE) is None:
+            self.put_bytes(_NOTE, b"{}\n")
+            return
+        if not resume:
+            raise UsageError(f"{self.url} holds a sweep.", "Go on with it by --resume, or choose another one.")
+        self.remove("starts")
+
+    def get_bytes(self, name: str) -> bytes | None:
+        """Return an object; None where there is none."""
+        file_system, root = self._place
+        with self._told():
+            try:
+                content: bytes = file_system.cat_file(f"{root}/{name}")
+            except FileNotFoundError:
+                return None
+        return content
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Write an object, whole or not at all."""
+        with self._whole(name) as part:
+            self._place[0].pipe_file(part, content)
+
+    def get_file(self, name: str, path: Path) -> None:
+        """Write an object to a file, whole or not at all."""
+        file_system, root = self._place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+        with self._told():
+            try:
+                file_system.get_file(f"{root}/{name}", str(part))
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of all objects below a folder, from it on."""
+        file_system, root = self._place
+        with self._told():
+            file_system.invalidate_cache()
+            found = file_system.find(f"{root}/{folder}")
+        return sorted(each.partition(f"{root}/{folder}/")[2] for each in found)
+
+    def remove(self, name: str) -> None:
+        """Remove an object or a folder, if it is there."""
+        file_system, root = self._place
+        with self._told():
+            file_system.invalidate_cache()
+            if file_system.exists(f"{root}/{name}"):
+                file_system.rm(f"{root}/{name}", recursive=True)
+
+    def put_folder(self, name: str, folder: Path) -> str:
+        """Write all files of a folder under a name that nobody else has; return it."""
+        place = f"{name}/{secrets.token_hex(8)}"
+        with self._told():
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                self._place[0].put_file(str(path), self._target(f"{place}/{path.relative_to(folder).as_posix()}"))
+        return place
+
+    def get_folder(self, name: str, folder: Path) -> None:
+        """Write all files below a name into a folder, which is there whole or not at all.
+
+        Raises:
+            ToolError: There are none, or they cannot be read.
+        """
+        found = self.names(name)
+        if not found:
+            raise ToolError(f"{self.url} has no {name} any more.", "Run the sweep with --resume --failed.")
+        if any(".." in each.split("/") for each in found):
+            raise ToolError(f"{self.url} has names in {name} that lead out of it.")
+        with whole_folder(folder) as part:
+            for each in found:
+                self.get_file(f"{name}/{each}", part / each)
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[str]:
+        """Give a name to write to, and move what is there to where it is looked for."""
+        with self._told():
+            part = self._target(f"parts/{secrets.token_hex(8)}")
+            yield part
+            self._place[0].mv(part, self._target(name))
+
+    def _target(self, name: str) -> str:
+        """Return a path to write to, in a folder that is there."""
+        from fsspec.utils import get_protocol
+
+        file_system, root = self._place
+        path = f"{root}/{name}"
+        if get_protocol(self.url) not in _WITHOUT_FOLDERS:
+            file_system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return path
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a sentence what goes wrong: each kind of store raises errors of its own."""
+        try:
+            yield
+        except MobilekitError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise FullDiskError(f"{self.url} is full.", "Make room, and go on with --resume.") from error
+            raise ToolError(
+                f"{self.url}: {first_line(error)}.",
+                "fsspec's documentation says how to install and reach such a store.",
+            ) from error
