@@ -38,6 +38,8 @@ class Quantization:
     """Inputs (N, ...), in the order of the program's."""
     float_steps: Sequence[str]
     """Names of the steps that stay in float."""
+    correct_bias: bool = False
+    """Whether biases make up for what rounding the weights moves."""
 
 
 def lower(
@@ -65,7 +67,11 @@ def lower(
     request = {"program": str(handed.absolute()), "file": str(file.absolute()), "facts": facts}
     if quantization:
         save_arrays(arrays, {str(place): array for place, array in enumerate(quantization.arrays)})
-        request["calibration"] = {"arrays": str(arrays.absolute()), "float_steps": [*quantization.float_steps]}
+        request["calibration"] = {
+            "arrays": str(arrays.absolute()),
+            "float_steps": [*quantization.float_steps],
+            "correct_bias": quantization.correct_bias,
+        }
     try:
         with start(_WORKER) as worker:
             outside: list[dict[str, str]] = worker.ask(request, _SECONDS)["outside"]

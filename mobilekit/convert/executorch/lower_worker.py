@@ -2,9 +2,9 @@
 
 A request has `program`, the path of a .pt2 file that mobilekit wrote; `file`, where to write the .pte file; and
 `facts`, what the file says of itself. For a file of int8 it has `calibration`: `arrays`, the path of an .npz file with
-inputs (N, ...) by their places, and `float_steps`, names of those that stay in float. A reply has `outside`, the steps
-that no delegate runs, in their order: `op`, `module` (a path, or nothing) and `reason`, in ExecuTorch's words (or
-nothing).
+inputs (N, ...) by their places, `float_steps`, names of those that stay in float, and `correct_bias`. A reply has
+`outside`, the steps that no delegate runs, in their order: `op`, `module` (a path, or nothing) and `reason`, in
+ExecuTorch's words (or nothing).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type:
 from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
 from executorch.exir.backend.utils import WhyNoPartition  # type: ignore[import-not-found]
 
+from mobilekit.convert.executorch.bias import correct_biases
 from mobilekit.store.worker_loop import named, serve
 
 FACTS = "mobilekit"
+_LEAST_SCALE = 2.0**-18
+"""Of a channel's weights. XNNPACK wants the product of the scales of inputs and weights over the outputs' at 2^-32 at
+least (`xnn_create_convolution2d_nhwc_qs8_qc8w`); ExecuTorch's scales of values are 2^-12 at least."""
 _NO_STEPS = ("executorch_call_delegate", "getitem", "alloc")
 """Calls in a lowered graph that run no kernel of ExecuTorch's."""
 
@@ -71,28 +76,38 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quantized(
-    program: torch.export.ExportedProgram, arrays: str, float_steps: list[str]
+    program: torch.export.ExportedProgram, arrays: str, float_steps: list[str], correct_bias: bool
 ) -> torch.export.ExportedProgram:
     """Return a program whose steps compute in int8, with ranges of the calibration inputs and a scale a channel."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore[import-not-found]
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+    from torchao.quantization.pt2e import PerChannelMinMaxObserver  # type: ignore[import-not-found]
     from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-not-found]
         convert_pt2e,
         prepare_pt2e,
     )
 
     examples, kept = program.example_inputs[0], {*float_steps}
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    config = get_symmetric_quantization_config(is_per_channel=True)
+    # Its own least scale is 2^-12: a channel whose largest weight is below 127/4096 has larger steps than it need.
+    observer = PerChannelMinMaxObserver.with_args(eps=_LEAST_SCALE)
+    quantizer = XNNPACKQuantizer().set_global(
+        replace(config, weight=replace(config.weight, observer_or_fake_quant_ctr=observer))
+    )
     quantizer.set_filter_function(lambda node: node.name not in kept)
-    prepared = prepare_pt2e(program.module(check_guards=False), quantizer)
     with np.load(arrays) as inputs:
         values = [torch.from_numpy(inputs[str(place)]).to(each.dtype) for place, each in enumerate(examples)]
     size = len(examples[0])
+    batches = [[each[start : start + size] for each in values] for start in range(0, len(values[0]) - size + 1, size)]
     with torch.no_grad():
-        for start in range(0, len(values[0]) - size + 1, size):
-            prepared(*(each[start : start + size] for each in values))
+        graph = program.module(check_guards=False)
+        if correct_bias:
+            correct_biases(graph, batches, kept)
+        prepared = prepare_pt2e(graph, quantizer)
+        for batch in batches:
+            prepared(*batch)
         return torch.export.export(convert_pt2e(prepared), examples)
 
 

@@ -101,7 +101,7 @@ def export_programs(
     if any(stage.is_calibrated for stage in missing):
         assert calibration is not None
         arrays = [calibration.arrays[name] for name in facts["inputs"]]
-        quantization = Quantization(arrays, float_steps(program, recipe.int8))
+        quantization = Quantization(arrays, float_steps(program, recipe.int8), recipe.int8.correct_bias)
     return Exported(program, missing, facts, quantization)
 
 
