@@ -1,8 +1,7 @@
-"""Other quantizers as a user calls them: `python -m benchmarks.int8_accuracy.by_hand STEP FOLDER [NETWORK WEIGHTS]`.
+"""Other quantizers as a user calls them: `python -m benchmarks.int8_accuracy.by_hand STEP FOLDER`.
 
-In a folder, `onnx` writes float.onnx of a network, by torch.onnx; `litert` makes litert.tflite of float.tflite; `nncf`
-and `onnxruntime` make nncf.onnx and onnxruntime.onnx of float.onnx. All calibrate on calibration.npy, float32
-(N, 3, H, W).
+In a folder, `litert` makes litert.tflite of float.tflite; `nncf` and `onnxruntime` make nncf.onnx and onnxruntime.onnx
+of float.onnx. All calibrate on calibration.npy, float32 (N, C, H, W).
 """
 
 from __future__ import annotations
@@ -10,37 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def onnx(folder: Path) -> None:
-    """Write float.onnx."""
-    import torch
-
-    network, side = _network(sys.argv[3]), int(np.load(folder / "calibration.npy", mmap_mode="r").shape[-1])
-    names = {"input_names": ["input"], "output_names": ["logits"]}
-    torch.onnx.export(network.eval(), (torch.zeros(1, 3, side, side),), folder / "float.onnx", dynamo=False, **names)
-
-
-def _network(name: str) -> Any:
-    import torch
-
-    from mobilekit.models.torchvision_ops import make_importable
-
-    make_importable()
-    if name == "MobileNetV2":
-        from torchvision.models import mobilenet_v2
-
-        network = mobilenet_v2()
-    else:
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
-
-        network = EfficientNet.from_name("efficientnet-lite1")
-    network.load_state_dict(torch.load(sys.argv[4], weights_only=True))
-    return network
 
 
 def litert(folder: Path) -> None:
@@ -84,11 +55,11 @@ def onnxruntime(folder: Path) -> None:
 
 
 def _rows(folder: Path) -> Iterator[NDArray[np.float32]]:
-    """Yield the calibration inputs, each (1, 3, H, W)."""
+    """Yield the calibration inputs, each (1, C, H, W)."""
     yield from np.load(folder / "calibration.npy")[:, None]
 
 
-STEPS: dict[str, Callable[[Path], None]] = {"onnx": onnx, "litert": litert, "nncf": nncf, "onnxruntime": onnxruntime}
+STEPS: dict[str, Callable[[Path], None]] = {"litert": litert, "nncf": nncf, "onnxruntime": onnxruntime}
 
 if __name__ == "__main__":
     STEPS[sys.argv[1]](Path(sys.argv[2]))

