@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 from mobilekit.convert.executorch.bias import correct_biases
 from mobilekit.convert.executorch.lower import Quantization, lower
-from mobilekit.convert.executorch.program import output_names, program_of
+from mobilekit.convert.program.program import output_names, program_of
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.rewrites.shared.int8 import in_steps
 from tests.converting import normal
