@@ -53,7 +53,7 @@ class _Means(Interpreter):
     def run_node(self, node: Node) -> Any:
         """Note what a layer takes, and run it."""
         if node in self._layers:
-            taken = self.env[node.args[0]].mean(0, keepdim=True)
+            taken = self.env[node.all_input_nodes[0]].mean(0, keepdim=True)
             self.sums[node] = self.sums[node] + taken if node in self.sums else taken
         return super().run_node(node)
 

@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 from mobilekit.convert.executorch.bias import correct_biases
+from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.program.program import output_names, program_of
 from mobilekit.rewrites.fx.graph import trace
@@ -78,7 +79,7 @@ def test_small_weights_keep_their_digits(tmp_path: Path) -> None:
     facts = {"inputs": ["input"], "outputs": output_names(graph, shapes)}
     arrays = np.concatenate([each.numpy() for (each,) in BATCHES])
     quantization = Quantization([arrays], [], correct_bias=True)
-    assert lower(program_of(graph, shapes), tmp_path / "net.pte", tmp_path, facts, quantization) == []
+    assert lower(program_of(graph, shapes, FORMS), tmp_path / "net.pte", tmp_path, facts, quantization) == []
     [made] = ExecuTorchRuntime(tmp_path / "net.pte").run({"input": arrays}).values()
     with torch.no_grad():
         wanted = model(torch.from_numpy(arrays)).numpy()
