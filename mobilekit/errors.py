@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -81,6 +82,11 @@ def first_line(told: BaseException | str, otherwise: str = "") -> str:
     lines = str(told).strip().splitlines()
     nothing = otherwise or (type(told).__name__ if isinstance(told, BaseException) else "it said nothing")
     return (lines[0].rstrip().rstrip(".") if lines else "") or nothing
+
+
+def without_password(text: str) -> str:
+    """Return a text without the users and passwords of the URLs in it."""
+    return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
 
 
 def users_frame(error: BaseException) -> traceback.FrameSummary | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from mobilekit.store.files import sha256_of
 from mobilekit.store.versions import tool_versions
 
 Progress = Callable[[str], None]
+Check = Callable[[Workspace], None]
+"""Refuses a device that is not fit, by raising."""
 
 ROUNDS = 12
 """By default. Of the small numbers 9, 12 and 15 use the 5 % of false verdicts best (see `median_interval`)."""
@@ -56,7 +58,7 @@ def bench(
     device: Device,
     request: BenchRequest,
     progress: Progress = lambda _message: None,
-    check: Callable[[], None] = lambda: None,
+    check: Check = lambda _workspace: None,
 ) -> BenchResult:
     """Run a bench on one device.
 
@@ -64,7 +66,7 @@ def bench(
         device: Where it runs.
         request: What to measure.
         progress: Is told what is done.
-        check: Refuses a device that is not fit, by raising, once nobody else can use it.
+        check: Sees whether the device is fit, once nobody else can use it.
 
     Raises:
         UsageError: The request does not fit the device.
@@ -78,8 +80,7 @@ def bench(
         rounds=request.rounds or (2 if emulated else ROUNDS),
         seed=request.seed,
     )
-    with device.open_workspace() as workspace, _fixed(workspace, request) as fixed:
-        check()
+    with _opened(device, request, check) as (workspace, fixed):
         progress("looking for benchmark_model")
         is_program = any(artifact.path.suffix == PROGRAM for artifact in request.artifacts)
         engine = (
@@ -114,13 +115,12 @@ def _for_programs(device: Device, request: BenchRequest) -> Engine:
 
 
 @contextmanager
-def _fixed(workspace: Workspace, request: BenchRequest) -> Iterator[bool | None]:
-    """Let the device hold a speed that it can keep up, unless that is not wanted; yield whether it does."""
-    if not request.fixed_performance:
-        yield False
-        return
-    with workspace.fixed_performance() as fixed:
-        yield fixed
+def _opened(device: Device, request: BenchRequest, check: Check) -> Iterator[tuple[Workspace, bool | None]]:
+    """Give a workspace on a device that is fit, and whether it holds a speed that it can keep up, if that is wanted."""
+    with device.open_workspace() as workspace:
+        check(workspace)
+        with workspace.fixed_performance() if request.fixed_performance else nullcontext(False) as fixed:
+            yield workspace, fixed
 
 
 def _profiles(

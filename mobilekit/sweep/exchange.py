@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekit.errors import FullDiskError, MobilekitError, ToolError, UsageError, first_line
+from mobilekit.errors import FullDiskError, MobilekitError, ToolError, UsageError, first_line, without_password
 from mobilekit.store.files import whole_folder
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Exchange:
             file_system, root = fsspec.core.url_to_fs(self.url, **({"auto_mkdir": True} if on_disk else {}))
         return file_system, root.rstrip("/")
 
+    @property
+    def _shown(self) -> str:
+        return without_password(self.url)
+
     def begin(self, resume: bool) -> None:
         """Take the folder, and forget how often steps were started.
 
@@ -64,7 +68,7 @@ class Exchange:
             self.put_bytes(_NOTE, b"{}\n")
             return
         if not resume:
-            raise UsageError(f"{self.url} holds a sweep.", "Go on with it by --resume, or choose another one.")
+            raise UsageError(f"{self._shown} holds a sweep.", "Go on with it by --resume, or choose another one.")
         self.remove("starts")
 
     def get_bytes(self, name: str) -> bytes | None:
@@ -126,9 +130,9 @@ class Exchange:
         """
         found = self.names(name)
         if not found:
-            raise ToolError(f"{self.url} has no {name} any more.", "Run the sweep with --resume --failed.")
+            raise ToolError(f"{self._shown} has no {name} any more.", "Run the sweep with --resume --failed.")
         if any(".." in each.split("/") for each in found):
-            raise ToolError(f"{self.url} has names in {name} that lead out of it.")
+            raise ToolError(f"{self._shown} has names in {name} that lead out of it.")
         with whole_folder(folder) as part:
             for each in found:
                 self.get_file(f"{name}/{each}", part / each)
@@ -160,8 +164,8 @@ class Exchange:
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise FullDiskError(f"{self.url} is full.", "Make room, and go on with --resume.") from error
+                raise FullDiskError(f"{self._shown} is full.", "Make room, and go on with --resume.") from error
             raise ToolError(
-                f"{self.url}: {first_line(error)}.",
+                without_password(f"{self.url}: {first_line(error)}."),
                 "fsspec's documentation says how to install and reach such a store.",
             ) from error

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.errors import ToolError, first_line
+from mobilekit.errors import ToolError, first_line, without_password
 from mobilekit.store.files import sha256_of_json
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.store.versions import installed_version
@@ -164,8 +163,4 @@ def _mlflow_client(uri: str) -> Iterator[MlflowClient]:
     except (MlflowException, OSError, ImportError) as error:
         whole = uri.partition(":")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
         hint = "A database needs all of MLflow: pip install mlflow. A server is reached with what is here."
-        raise ToolError(f"MLflow: {_without_password(first_line(error))[:_MOST_LETTERS]}.", hint * whole) from error
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
+        raise ToolError(f"MLflow: {without_password(first_line(error))[:_MOST_LETTERS]}.", hint * whole) from error

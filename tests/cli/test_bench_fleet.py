@@ -151,6 +151,8 @@ def test_a_phone_that_cools_down(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     finally:
         battery.write_text(before)
     assert said.code == 0 and "27.4 °C, of 25 °C at most; cooling down, 60 s left" in said.err
+    asked = "\n".join(bench.fake.commands)
+    assert asked.index("exec true") < asked.index("set-fixed-performance-mode-enabled true"), "it cools as it is"
 
 
 def test_a_phone_that_is_in_use(bench: Bench, farm: FakeStf) -> None:

@@ -111,7 +111,7 @@ def test_a_sweep_that_is_there_has_to_be_meant(exchange: Exchange) -> None:
 
 def test_a_store_that_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"nonsense://a: .*rotocol"):
-        Exchange("nonsense://a").begin(resume=False)
+        Exchange("nonsense://me:secret@a").begin(resume=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolError):
         Exchange((tmp_path / "file").as_uri()).begin(resume=False)

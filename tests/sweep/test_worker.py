@@ -23,6 +23,8 @@ from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.schema import Timing
 from mobilekit.sweep.worker import Phone, find_phones, fleet_phones, resources_of
+from tests.bench.fleet.fake_stf import TOKEN, FakeStf
+from tests.bench.fleet.fake_stf import Phone as FarmPhone
 from tests.cli.test_schema import OLD_BUNDLE
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model
@@ -46,6 +48,8 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDevice]:
         for name, value in fake.environment.items():
             patch.setenv(name, value)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("STF_TOKEN", TOKEN)
+        patch.setenv("no_proxy", "*")
         yield fake
 
 
@@ -190,3 +194,22 @@ def test_a_bench_on_a_phone_becomes_rows(cluster: Cluster, folder: SweepFolder, 
     assert {row["device"] for row in good} == {f"adb:{phone.serial}", "phone:Pinecone 8", "label:pinecone"}
     assert {(row["device_model"], len(row["raw_ms"])) for row in good} == {("Pinecone 8", 2)}
     assert {row["device"] for row in rows if row["status"] == "failed"} == {"adb:XYZ"}
+
+
+def test_a_bench_on_a_leased_phone_gives_it_back(cluster: Cluster, folder: SweepFolder, phone: FakeDevice) -> None:
+    precisions = tuple(json.loads((OLD_BUNDLE / "manifest.json").read_text())["precision"])
+    phone.adb("disconnect", phone.serial)
+    try:
+        with FakeStf({"R58M": FarmPhone(phone.serial)}) as farm:
+            fleet = folder.path / "fleet.yaml"
+            host = f"{{url: '{farm.url}', token: STF_TOKEN, plain_http: true, phones: [{{serial: R58M}}]}}"
+            fleet.write_text(f"stf: [{host}]")
+            timing = Timing(rounds=2, benchmark_binary=str(fake_benchmark_model())).model_dump()
+            cell = Cell("ghostnet", precisions=precisions, device="serial:R58M", diff=False)
+            cell = exported(folder, replace(cell, bench={**timing, "fleet": str(fleet)}))
+            summary = run_cells([cell], folder, "/", cluster, work=in_child)
+            assert summary.failed == [] and len(summary.done) == 1
+            assert farm.phones["R58M"].owner is None and farm.asked[-1] == "DELETE /user/devices/R58M"
+    finally:
+        phone.reconnect()
+    assert {(row["device"], row["device_model"]) for row in read_rows(folder.rows)} == {("serial:R58M", "Pinecone 8")}

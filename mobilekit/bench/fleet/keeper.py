@@ -23,7 +23,10 @@ def main() -> None:
     """Hold the lease that a line of JSON asks for."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # it ends by itself, when it has given the phone back
-    wanted = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # who started it ended before it asked
+        return
+    wanted = json.loads(line)
     keep(wanted["serial"], Farm.model_validate(wanted["farm"]), Path(wanted["base"]), _tell, sys.stdin.read)
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mobilekit.bench.devices.base import Device
+from mobilekit.bench.devices.base import Device, Workspace
 from mobilekit.bench.devices.lock import DeviceBusyError
 from mobilekit.bench.fleet.lease import leased
 from mobilekit.bench.fleet.load import LoadedFleet, Member
@@ -33,7 +33,7 @@ class Taken:
     device: Device
     name: str
     """As the fleet knows it: the address of one that is leased is another each time."""
-    check: Callable[[], None]
+    check: Callable[[Workspace], None]
     """Holds it to the fleet's rules, as soon as nobody else can use it any more.
 
     Raises:
@@ -121,7 +121,8 @@ class _Phone:
                 raise _UnfitError(error) from error
             name = self._member.name
             try:
-                return run(Taken(device, name, lambda: check(name, self._member.rules, device, self._tell)))
+                rules, tell = self._member.rules, self._tell
+                return run(Taken(device, name, lambda workspace: check(name, rules, device, workspace, tell)))
             except RuleNotMetError as error:
                 raise _UnfitError(error) from error
 
@@ -138,7 +139,7 @@ class _Phone:
         return self._device
 
 
-def check(name: str, rules: Rules, device: Device, tell: Tell) -> None:
+def check(name: str, rules: Rules, device: Device, workspace: Workspace, tell: Tell) -> None:
     """Hold a phone to rules; one that is too warm may rest as long as they say.
 
     Raises:
@@ -162,6 +163,7 @@ def check(name: str, rules: Rules, device: Device, tell: Tell) -> None:
             )
         tell(f"{is_at}; cooling down, {left:.0f} s left")
         time.sleep(min(_COOLING_SECONDS, left))
+        workspace.run(["true"])  # a session that is not heard of for 2 minutes loses the phone to others
         state = device.read_state()
 
 
