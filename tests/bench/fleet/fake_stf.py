@@ -6,10 +6,12 @@ Paths, statuses and words are those of lib/units/api/controllers of DeviceFarmer
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -42,11 +44,17 @@ class FakeStf:
     """What is answered to a request in place of what is right; status 0 hangs up."""
     on: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What else happens once a request is done."""
+    certificate: Path | None = None
+    """PEM file with key and certificate, to speak TLS."""
 
     def __enter__(self) -> FakeStf:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if self.certificate else ''}://127.0.0.1:{self._server.server_port}"
         return self
 
     def __exit__(

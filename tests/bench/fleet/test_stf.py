@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,47 @@ def test_a_token_that_is_none_is_not_shown(farm: FakeStf, monkeypatch: pytest.Mo
     assert farm.asked == []
 
 
-def test_tls_is_checked(farm: FakeStf, tmp_path: Path) -> None:
-    """A server that speaks no TLS, or whose certificate nobody signed, gets no token."""
+def self_signed(path: Path) -> Path:
+    """Write a key and a certificate of 127.0.0.1 that nobody but itself has signed."""
+    pytest.importorskip("cryptography")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a farm")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, *form) + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STF_TOKEN", TOKEN)
+    monkeypatch.setenv("no_proxy", "*")
+    certificate = self_signed(tmp_path / "farm.pem")
+    with FakeStf({PHONE: Phone("127.0.0.1:7401")}, certificate=certificate) as farm:
+        farm.phones["R58M%2F1%202"] = farm.phones[PHONE]
+        with pytest.raises(FarmError, match=r"does not answer: .*CERTIFICATE_VERIFY_FAILED[^?]*\n`ca_file`"):
+            client(farm).look(PHONE)
+        assert farm.asked == [], "the token was not sent"
+        client(farm, ca_file=str(certificate)).look(PHONE)
+        farm.url = farm.url.replace("127.0.0.1", "localhost")
+        with pytest.raises(FarmError, match="CERTIFICATE_VERIFY_FAILED"):  # it is another host's
+            client(farm, ca_file=str(certificate)).look(PHONE)
+        assert len(farm.asked) == 1
+
+
+def test_a_server_without_tls_gets_no_token(farm: FakeStf, tmp_path: Path) -> None:
     farm.url = farm.url.replace("http:", "https:")
     with pytest.raises(FarmError, match=r"does not answer: .*SSL|wrong version|record layer"):
         client(farm).look(PHONE)
@@ -132,9 +172,6 @@ def test_tls_is_checked(farm: FakeStf, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(UsageError, match="has no certificate"):
         client(farm, ca_file=str(tmp_path / "ca.pem"))
-    context = client(farm)._opener.handlers
-    https = next(each for each in context if hasattr(each, "_context") and each._context)
-    assert https._context.verify_mode is ssl.CERT_REQUIRED and https._context.check_hostname
 
 
 def test_errors_are_ours(farm: FakeStf) -> None:
