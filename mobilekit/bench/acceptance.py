@@ -11,7 +11,8 @@ import signal
 from collections.abc import Iterator, Mapping
 
 from mobilekit.bench import tool_words
-from mobilekit.bench.output import Delegate, Output, Timing, agrees
+from mobilekit.bench.output import Output, Timing, agrees
+from mobilekit.bench.output_delegates import Delegate
 
 _WITHOUT = "run without it, or take a model that it supports"
 _LONGEST_QUOTE = 200

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilekit.bench.output import read_count, read_figure, read_milliseconds, split_lines, strip_prefix
+from mobilekit.bench.output_lines import read_count, read_figure, read_milliseconds, split_lines, strip_prefix
 from mobilekit.errors import ToolError
 
 Section = Literal["init", "run", "inside"]

@@ -10,27 +10,19 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Literal, TypeVar
 
-from mobilekit.bench.tool_words import GPU_INTERFACES, NO_TROUBLE, NPU_DELEGATE, TROUBLE
-
-_Number = TypeVar("_Number", int, float)
-Extent = Literal["completely", "partially", "not", "failed", "applied", "created"]
-
-_FIGURE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
-_COUNT = re.compile(r"[0-9]{1,15}")
-_COLORS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CUT_FIGURE = re.compile(r"[0-9][0-9.eE+-]*$")
-_PREFIXES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?:\d[^A-Z]*)?(?P<level>[VDIWEF])[ /][\w.]+ *(?:\( *\d+\))?: ",  # logcat: brief, tag, time, threadtime
-        r"(?P<level>[IWEF])\d{4} [\d:.]+ +\d+ \S+:\d+\] ",  # absl
-        r"(?P<level>INFO|WARN|WARNING|ERROR|VERBOSE|DEBUG|FATAL): ",
-        r"\[\S+:\d+\] ",  # LiteRT's source file
-    )
+from mobilekit.bench.output_delegates import Delegate, read_delegates
+from mobilekit.bench.output_lines import (
+    either,
+    read_count,
+    read_figure,
+    read_milliseconds,
+    split_lines,
+    statement,
+    strip_prefix,
 )
+from mobilekit.bench.tool_words import NO_TROUBLE, TROUBLE
+
 _ERROR_LEVELS = {"E", "F", "ERROR", "FATAL"}
 
 
@@ -83,27 +75,6 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Delegate:
-    """What became of a delegate."""
-
-    name: str
-    """In upper case: XNNPACK, GPU, NNAPI, EXTERNAL."""
-    extent: Extent
-    """How much of the graph it runs. `applied`, `created`: the tool does not say how much."""
-    explicit: bool = False
-    """The tool was asked for it; newer builds add XNNPACK by themselves."""
-    kernels: int | None = None
-    partitions: int | None = None
-    replaced: int | None = None
-    """How many of the graph's nodes it took, ..."""
-    total: int | None = None
-    """... and of how many that it was offered."""
-    interface: str | None = None
-    """Of a GPU: `OpenCL`, `OpenGL`, `Vulkan`, ...; the same GPU may be several times as quick through one as through
-    another."""
-
-
-@dataclass(frozen=True)
 class Output:
     """All that is known from the output of one run of the tool. None, or empty: it did not say."""
 
@@ -130,51 +101,6 @@ class Output:
     """Size of the file in MB of 10**6 bytes."""
 
 
-def read_figure(text: str | None) -> float | None:
-    """Return the finite number that a word is, or None."""
-    if text is None or not _FIGURE.fullmatch(text):
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
-def read_count(text: str | None) -> int | None:
-    """Return the whole number that a word is, or None."""
-    return int(text) if text is not None and _COUNT.fullmatch(text) else None
-
-
-def read_milliseconds(text: str | None) -> float | None:
-    """Return the microseconds that a number of milliseconds is, exactly, or None."""
-    if text is None or read_figure(text) is None:
-        return None
-    value = float(Decimal(text) * 1000)
-    return value if math.isfinite(value) else None
-
-
-def split_lines(text: str) -> list[str]:
-    """Return the lines of a text without colors and carriage returns.
-
-    A last line without an end may be cut in the middle of a figure: one at its very end is left out.
-    """
-    lines = [_COLORS.sub("", line.rstrip("\r")) for line in text.split("\n")]
-    lines[-1] = _CUT_FIGURE.sub("", lines[-1])
-    return lines
-
-
-def strip_prefix(line: str) -> tuple[str, str]:
-    """Return the level of a line, or an empty one, and its text without what loggers put before it."""
-    level = ""
-    while match := next((match for pattern in _PREFIXES if (match := pattern.match(line))), None):
-        level = match.groupdict().get("level") or level
-        line = line[match.end() :]
-    return level, line
-
-
-def _said(pattern: str) -> re.Pattern[str]:
-    """Compile a statement of the tool that ends a line, after any prefix; X stands for a figure."""
-    return re.compile(r"(?:^|[\s:>|\]])" + pattern.replace("=X>", r">[-+.\w]+") + r"\s*$")
-
-
 _STATISTICS = re.compile(r"(?:^|[\s:>|\]])(count=[0-9]+(?:\(all same\)|[\s\w.=+-])*)$")
 _OF_A_PROFILE = re.compile(r"(?:Timings|Memory) \(\w+\):")
 _KEYS = {"first": "first", "curr": "current", "min": "min", "max": "max", "avg": "mean", "std": "std"}
@@ -185,7 +111,7 @@ _SHAPES = [
 
 # The groups' names are fields; what is found under one name is kept in the order of the text.
 _STATEMENTS = tuple(
-    _said(pattern)
+    statement(pattern)
     for pattern in (
         r"Graph: \[(?P<graph>.+)\]",
         r"Loading model from: (?P<loading>\S.*?)",
@@ -210,23 +136,6 @@ _STATEMENTS = tuple(
         r"Unconsumed cmdline flags: (?P<unconsumed>.*\S)",
     )
 )
-_DELEGATE_STATEMENTS = tuple(
-    _said(pattern)
-    for pattern in (
-        r"Created TensorFlow Lite (?:delegate for )?(?P<name>[\w-]+)(?: delegate for CPU)?\.",
-        r"(?P<name>[\w-]+) delegate created\.",
-        r"Initialized (?P<interface>Open[CG]L|Vulkan)-based API(?: from serialized data)?\.?",
-        r"Replacing (?P<replaced=X>) (?:out of (?P<total=X>) )?node\(s\) with delegate \((?P<name>[^()]+)\) node"
-        r"(?:, yielding (?P<partitions=X>) partitions\b.*)?",
-        r"(?:Explicitly )?[Aa]pplied (?P<name>[\w-]+) delegate(?:, and the model graph will be (?P<extent>completely|"
-        r"partially|paritally) executed (?:by|w/) the delegate(?: w/ (?P<kernels=X>) delegate kernels)?)?\.",
-        r"Though (?P<name>[\w-]+) delegate is (?:explicitly )?applied, the model graph will (?P<extent>not) be "
-        r"executed (?:by|w/) the delegate\.?",
-        r"(?P<extent>Failed) to apply (?P<name>[\w-]+) delegate\.?",
-    )
-)
-_LIBRARY_NAME = re.compile(r"TfLite(\w+?)Delegate(?:V\d+)?")
-_LITERT_GPU = "LITERT_"
 
 
 def parse_output(stdout: str, stderr: str = "") -> Output:
@@ -249,11 +158,11 @@ def parse_output(stdout: str, stderr: str = "") -> Output:
         warmup=warmup,
         measured=measured,
         result_lines=len(timings),
-        init_us=_either(exact.init_us if exact else None, read_milliseconds(_first(found, "session_ms"))),
-        first_inference_us=_either(exact.first_inference_us if exact else None, warmup.first if warmup else None),
+        init_us=either(exact.init_us if exact else None, read_milliseconds(_first(found, "session_ms"))),
+        first_inference_us=either(exact.first_inference_us if exact else None, warmup.first if warmup else None),
         summary=summary,
         memory=Memory(*(read_figure(_first(found, key)) for key in ("init_mb", "overall_mb", "peak_mb"))),
-        delegates=_read_delegates(lines),
+        delegates=read_delegates(lines),
         unconsumed=tuple(flag for line in found.get("unconsumed", []) for flag in re.split(r"\s+(?=--)", line)),
         errors=_read_errors(lines),
         failed=any("Benchmarking failed" in line for line in lines),
@@ -264,8 +173,8 @@ def parse_output(stdout: str, stderr: str = "") -> Output:
 def _collect(lines: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in lines:
-        for statement in _STATEMENTS:
-            if match := statement.search(line):
+        for each in _STATEMENTS:
+            if match := each.search(line):
                 for name, word in match.groupdict().items():
                     found.setdefault(name, []).append(word)
     return found
@@ -273,10 +182,6 @@ def _collect(lines: Sequence[str]) -> dict[str, list[str]]:
 
 def _first(found: dict[str, list[str]], name: str) -> str | None:
     return next(iter(found.get(name, [])), None)
-
-
-def _either(value: _Number | None, otherwise: _Number | None) -> _Number | None:
-    return otherwise if value is None else value
 
 
 def _requested_runs(found: dict[str, list[str]]) -> int | None:
@@ -331,70 +236,6 @@ def _phases(timings: Sequence[Timing], summary: Summary | None) -> tuple[Timing 
             return None, only
     warmup, measured, *_ = (*timings, None, None)
     return warmup, measured
-
-
-def _read_delegates(lines: Sequence[str]) -> tuple[Delegate, ...]:
-    """Return each delegate once, with the last word on how much it runs, and the first on what it replaced."""
-    delegates: dict[str, Delegate] = {}
-    for line in lines:
-        for statement in _DELEGATE_STATEMENTS:
-            if match := statement.search(line):
-                new = _delegate(match.groupdict())
-                delegates[new.name] = _merge(delegates.get(new.name), new)
-                break
-    return tuple(delegates.values())
-
-
-def _delegate(said: dict[str, str | None]) -> Delegate:
-    name = said.get("name") or "GPU"  # only GPUs have an interface that is told without a name
-    interface = said.get("interface") or GPU_INTERFACES.get(name)
-    if library := _LIBRARY_NAME.fullmatch(name):
-        name = library[1]
-    elif name.startswith(_LITERT_GPU):
-        name = "GPU"
-    elif name == NPU_DELEGATE:
-        name = "NPU"
-    figures = {key: read_count(said.get(key)) for key in ("kernels", "partitions", "replaced", "total")}
-    extents: dict[str | None, Extent] = {
-        "completely": "completely",
-        "partially": "partially",
-        "paritally": "partially",  # as some versions spell it
-        "not": "not",
-        "Failed": "failed",
-    }
-    explicit = "extent" in said
-    extent: Extent = extents.get(said.get("extent"), "applied" if explicit else "created")
-    if "replaced" in said:
-        extent = _extent_of(figures["replaced"], figures["total"], figures["partitions"])
-    return Delegate(name.upper(), extent, explicit, **figures, interface=interface)
-
-
-def _extent_of(replaced: int | None, total: int | None, partitions: int | None) -> Extent:
-    if replaced == 0:
-        return "not"
-    if replaced is None or total is None:
-        return "applied"
-    return "completely" if replaced == total and partitions in (None, 1) else "partially"
-
-
-def _merge(old: Delegate | None, new: Delegate) -> Delegate:
-    if old is None:
-        return new
-    vague = ("created", "applied")
-    # What was replaced in a second subgraph says nothing of the graph.
-    says_less = new.extent == "created" or (
-        old.extent not in vague and (new.extent in vague or new.replaced is not None)
-    )
-    return Delegate(
-        name=old.name,
-        extent=old.extent if says_less else new.extent,
-        explicit=old.explicit or new.explicit,
-        kernels=_either(old.kernels, new.kernels),
-        partitions=_either(old.partitions, new.partitions),
-        replaced=_either(old.replaced, new.replaced),
-        total=_either(old.total, new.total),
-        interface=new.interface or old.interface,  # the last, as OpenGL is where OpenCL failed
-    )
 
 
 def _read_errors(lines: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from mobilekit.bench.devices.connection import DeviceLost
 from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
 from mobilekit.bench.flags import arguments
 from mobilekit.bench.op_profile import OpProfile, parse_op_profile
-from mobilekit.bench.output import Delegate, Output, parse_output
+from mobilekit.bench.output import Output, parse_output
+from mobilekit.bench.output_delegates import Delegate
 from mobilekit.bench.result_file import parse_result_file, with_result_file
 from mobilekit.bench.tool import Tool, ask_tool
 from mobilekit.errors import DeviceError, ToolError

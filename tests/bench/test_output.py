@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.bench.output import Delegate, Memory, Output, Summary, Timing, parse_output
+from mobilekit.bench.output import Memory, Output, Summary, Timing, parse_output
+from mobilekit.bench.output_delegates import Delegate
 from tests.conftest import ROOT
 from tests.growth import QUADRATIC, growth
 from tests.properties import times
