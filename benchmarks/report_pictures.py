@@ -15,7 +15,7 @@ from PIL import Image
 from mobilekit.store.files import write_atomic
 
 WIDTH = 1280  # pixels
-COLORS = 64  # of a picture: text and lines need few, and take a third of the bytes then
+COLORS = 128  # of a picture: text and lines need few, and take a third of the bytes then
 
 
 def main() -> None:
@@ -49,7 +49,9 @@ def draw(page: Path, height: int, scheme: str) -> bytes:
         image = Image.open(io.BytesIO(shown.screenshot()))
         browser.close()
     packed = io.BytesIO()
-    image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    image.convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        packed, "PNG", optimize=True
+    )
     return packed.getvalue()
 
 

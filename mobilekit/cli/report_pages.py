@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from mobilekit.cli.bench_results import Bench, benches_in, read_about
 from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.results import DiffResult, result_of
-from mobilekit.errors import UsageError
+from mobilekit.errors import MobilekitError, UsageError
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import ledger_of
-from mobilekit.store.bundle import Bundle, find_changes, open_bundle
+from mobilekit.store.bundle import MANIFEST, Bundle, find_changes, open_bundle
 from mobilekit.store.files import size_of, write_atomic
 from mobilekit.sweep.folder import SweepFolder
 
@@ -37,6 +37,7 @@ def page_of(
     benches: Sequence[Bench],
     tested: DiffResult | None = None,
     layers: Layers | None = None,
+    answers: Sequence[Mapping[str, Any]] = (),
     sweep: str | None = None,
 ) -> Page:
     """Return the page of a bundle.
@@ -46,6 +47,7 @@ def page_of(
         benches: What was measured of its files; what is about others is left out.
         tested: What a diff measured on other inputs.
         layers: The values inside.
+        answers: What targets said of its files, as JSON.
         sweep: Link to the page of the sweep that it is of.
 
     Raises:
@@ -54,7 +56,7 @@ def page_of(
     folder = bundle.path
     result, changes = result_of(ledger_of(bundle), layers=layers), find_changes(folder)
     sizes = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
-    facts = Facts(folder.resolve().name, bundle.manifest, result, sizes, changes, benches, tested, sweep)
+    facts = Facts(folder.resolve().name, bundle.manifest, result, sizes, changes, benches, tested, answers, sweep)
     return Page(bundle_html(facts), result.verdict, changes)
 
 
@@ -88,7 +90,7 @@ class WrittenSweep:
     rows: int
     failed: int
     changed: dict[Path, list[str]]
-    """What differs from a bundle's manifest, by its folder."""
+    """What differs from a bundle's manifest, by its folder; or why it has no page."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -112,24 +114,43 @@ def write_sweep(sweep: Path, output: Path, results: Sequence[Path], with_pages: 
     check_installed()
     shown = show(sweep)
     benches = read_about(results, [row["sha256"] for row in shown.rows if row["sha256"]], sweep)
-    bundles = list(dict.fromkeys(row["bundle"] for row in shown.rows if row["bundle"])) if with_pages else []
-    links, written, changed = {}, [], {}
-    index = _by_digest([*benches, *_steps(sweep)]) if bundles else {}
-    for bundle in bundles:
-        if not (sweep / bundle / "manifest.json").is_file():
-            continue  # somebody took it away, and its rows say what it was
-        opened = open_bundle(sweep / bundle)
-        about = {id(each): each for digest in opened.manifest["files"].values() for each in index.get(digest, ())}
-        page = page_of(opened, list(about.values()), sweep=f"../{quote(output.name)}")
-        place = output.with_name(f"{output.stem}_pages") / f"{opened.path.name}.html"
-        place.parent.mkdir(exist_ok=True)
-        write_atomic(place, page.html)
-        links[bundle] = quote(f"{place.parent.name}/{place.name}")
-        written.append(place)
-        changed[opened.path] = page.changes
+    folder = output.with_name(f"{output.stem}_pages")
+    pages: dict[str, Path] = {}
+    changed: dict[Path, list[str]] = {}
+    index = _by_digest([*benches, *_steps(sweep)]) if with_pages else {}
+    for bundle, rows in _by_bundle(sweep, shown.rows).items() if with_pages else ():
+        try:
+            page = _page_of_sweep(sweep / bundle, rows, index, f"../{quote(output.name)}")
+        except MobilekitError as error:
+            changed[sweep / bundle] = [error.what.rstrip(".")]
+            continue
+        folder.mkdir(exist_ok=True)
+        pages[bundle] = folder / f"{Path(bundle).name}.html"
+        write_atomic(pages[bundle], page.html)
+        changed[sweep / bundle] = page.changes
+    links = {bundle: quote(f"{folder.name}/{page.name}") for bundle, page in pages.items()}
     write_atomic(output, sweep_html(sweep.resolve().name, shown, links, benches))
     failed = sum(row["status"] == "failed" for row in shown.rows)
-    return WrittenSweep(sweep, output, written, len(shown.rows), failed, changed)
+    return WrittenSweep(sweep, output, [*pages.values()], len(shown.rows), failed, changed)
+
+
+def _by_bundle(sweep: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows of each bundle that is there; of one that somebody took away the rows say what it was."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["bundle"] and (sweep / row["bundle"] / MANIFEST).is_file():
+            found.setdefault(row["bundle"], []).append(row)
+    return found
+
+
+def _page_of_sweep(
+    folder: Path, rows: Sequence[Mapping[str, Any]], index: Mapping[str, Sequence[Bench]], sweep: str
+) -> Page:
+    """Return the page of a bundle of a sweep, with what its benches and targets said."""
+    bundle = open_bundle(folder)
+    about = {id(each): each for digest in bundle.manifest["files"].values() for each in index.get(digest, ())}
+    answers = [json.loads(answer) for row in rows for answer in row["targets"] or ()]
+    return page_of(bundle, [*about.values()], answers=answers, sweep=sweep)
 
 
 def _steps(sweep: Path) -> Iterator[Bench]:

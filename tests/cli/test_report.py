@@ -145,7 +145,13 @@ def sweep(tmp_path: Path) -> Path:
     """A sweep whose bundle is there, with a bench that ended and one that a killed worker left."""
     pytest.importorskip("pyarrow")
     raw = [2.0 + each / 100 for each in range(9)]
-    more = {"bundle": "bundles/net 1", "sha256": DIGESTS[INT8], "relative_l2": 0.02}
+    answer = {"target": "npu", "file": INT8, "taken": 3, "total": 5, "whole": False}
+    more: dict[str, Any] = {
+        "targets": [json.dumps(answer)],
+        "bundle": "bundles/net 1",
+        "sha256": DIGESTS[INT8],
+        "relative_l2": 0.02,
+    }
     gone = row("gone", bundle="bundles/gone")
     made = sweep_of(
         tmp_path / "s", [row("net", "int8", raw, **more), gone, row("x", status="failed", reason="no <op>")]
@@ -171,7 +177,9 @@ def test_a_sweep_has_a_page_and_one_for_each_bundle_that_is_there(
     assert '<a href="page_pages/net%201.html">net</a>' in text and ">gone" in text
     assert "no &lt;op&gt;" in text and "1.00M" in text
     assert '<a href="../page.html">' in beside.read_text()
-    assert cells(beside.read_text(), INT8)["ms on Phone 5"] == "10.0 (10.0 to 10.1)"
+    of_int8 = cells(beside.read_text(), INT8)
+    assert of_int8["ms on Phone 5"] == "10.0 (10.0 to 10.1)" and of_int8["npu"] == "✗ 3/5npu: 3 of 5 ops"
+    assert cells(beside.read_text(), "model.onnx")["npu"] == "—npu: not asked"
 
 
 def test_the_page_of_a_sweep_alone_is_whole(cli: Cli, tmp_path: Path, sweep: Path) -> None:
@@ -187,5 +195,9 @@ def test_a_changed_bundle_of_a_sweep_is_told_and_so_is_what_a_sweep_has_not(
     (sweep / "bundles" / "net 1" / INT8).write_bytes(b"x")
     done = cli("report", sweep, "-o", tmp_path / "page.html")
     assert done.returncode == 1 and f"{INT8} is changed" in done.stderr and (tmp_path / "page.html").exists()
+    (sweep / "bundles" / "net 1" / "ledger.json").write_text("{")
+    done = cli("report", sweep, "-o", tmp_path / "again.html")
+    assert done.returncode == 1 and "ledger.json cannot be read" in done.stderr and (tmp_path / "again.html").exists()
+    assert not (tmp_path / "again_pages").exists()
     done = cli("report", sweep, "--diff", sweep / "sweep.json", "-o", tmp_path / "other.html")
     assert done.returncode == 2 and "are about one bundle" in done.stderr

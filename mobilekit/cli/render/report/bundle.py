@@ -15,7 +15,8 @@ from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_
 from mobilekit.cli.render.ranges import range_lines
 from mobilekit.cli.render.report import charts
 from mobilekit.cli.render.report.costs import Column, columns, shares
-from mobilekit.cli.render.report.page import Chart, Mark, render
+from mobilekit.cli.render.report.marks import Mark, answer_mark
+from mobilekit.cli.render.report.page import Chart, render
 from mobilekit.cli.render.steps import step_lines
 from mobilekit.cli.render.terminal import calibration_lines, loosened, verdict_words
 from mobilekit.cli.results import DiffResult
@@ -44,6 +45,8 @@ class Facts:
     benches: Sequence[Bench] = ()
     tested: DiffResult | None = None
     """What the same files do on other inputs, such as the user's test set."""
+    answers: Sequence[Mapping[str, Any]] = ()
+    """What targets said of its files, as JSON of `mobilekit inspect --target`, beside the gates that ask them."""
     sweep: str | None = None
     """Link to the page of the sweep that it is of."""
 
@@ -70,7 +73,7 @@ def bundle_html(facts: Facts) -> str:
     verdict, why = verdict_words(result, result.findings)
     if facts.changes:
         verdict, why = "fail", f"changed since the export: {'; '.join(facts.changes)}"
-    targets = _targets(result)
+    targets = _targets(facts)
     before = result.steps_from_before
     return render(
         "bundle.html.j2",
@@ -168,8 +171,9 @@ def _order(name: str) -> tuple[int, int, str]:
     return _FORMATS.index(f".{words[-1]}"), precision, name.replace(f".{words[-1]}", "")
 
 
-def _targets(result: Ledger) -> list[str]:
-    return list(dict.fromkeys(gate.target for gate in result.gates if gate.target))
+def _targets(facts: Facts) -> list[str]:
+    asked = [gate.target for gate in facts.result.gates if gate.target]
+    return list(dict.fromkeys([*asked, *(answer["target"] for answer in facts.answers)]))
 
 
 def _file(name: str, facts: Facts, targets: Sequence[str], costs: Sequence[Column]) -> _File:
@@ -181,7 +185,7 @@ def _file(name: str, facts: Facts, targets: Sequence[str], costs: Sequence[Colum
         facts.sizes.get(name),
         figure(max((row.relative_l2 for row in totals), default=None)),
         _parity(name, rows, result),
-        (_xnnpack(name, result), *(_target(name, target, result) for target in targets)),
+        (_xnnpack(name, result), *(_target(name, target, facts) for target in targets)),
         tuple(column.cells.get(name, "") for column in costs),
     )
 
@@ -218,10 +222,11 @@ def _xnnpack(name: str, result: Ledger) -> Mark:
     return Mark("fail" if failed or not parts else "inconclusive", words, f"{parts}")
 
 
-def _target(name: str, target: str, result: Ledger) -> Mark:
-    gates = [gate for gate in result.gates if (gate.artifact, gate.target) == (name, target)]
+def _target(name: str, target: str, facts: Facts) -> Mark:
+    gates = [gate for gate in facts.result.gates if (gate.artifact, gate.target) == (name, target)]
     if not gates:
-        return Mark("none", f"{target}: not asked")
+        answers = {(answer["file"], answer["target"]): answer for answer in facts.answers}
+        return answer_mark(target, answers.get((name, target)))
     verdict = worst(gate.verdict for gate in gates)
     if verdict == "pass":
         return Mark(verdict, f"{target}: runs all of it")
@@ -270,6 +275,11 @@ def _accuracy(facts: Facts) -> list[tuple[str, Ledger]]:
     return [(title, ledger) for title, ledger in found if ledger.reference_top1 is not None or ledger is facts.tested]
 
 
+def _short(value: float) -> float:
+    """Return a figure with the digits that a picture shows: a large model has thousands."""
+    return float(f"{value:.3g}")
+
+
 def _depth(layers: Layers) -> list[Chart]:
     """Return the errors inside the model, against the reference and against the stage before."""
     drawn, stages = [], [stage.stage for stage in layers.measured]
@@ -286,8 +296,8 @@ def _depth(layers: Layers) -> list[Chart]:
                 expected = (
                     row.expected if field == "step" and is_rounded(stage) and 0 < row.expected < float("inf") else None
                 )
-                shown = {"error": found.relative_l2, "expected": expected, "shown": figure(found.relative_l2)}
-                points.append({"place": place, "module": row.module, "stage": stage.stage, **shown})
+                point = {"place": place, "module": row.module, "stage": stage.stage, "error": _short(found.relative_l2)}
+                points.append({**point, **({"expected": _short(expected)} if expected else {})})
         words = f"{title} of {count(len(layers.taps), 'value')} inside the model, a line for each stage."
         if points:
             drawn.append(Chart(name, words, charts.depth(points, stages, title)))

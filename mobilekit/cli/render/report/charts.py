@@ -125,19 +125,18 @@ def depth(points: Sequence[Point], stages: Sequence[str], title: str) -> Spec:
     """Return errors inside a model as lines over its depth, one for each stage.
 
     Args:
-        points: Dicts of `place`, `module`, `stage`, `error`, above 0, and `shown`, that in words; `expected`, what the
-            format brings, or None.
+        points: Dicts of `place`, `module`, `stage`, `error`, above 0, and perhaps `expected`, what the format brings.
         stages: All of them, so that each has one color in several charts.
         title: Of the axis.
     """
-    low, high = decades([point[name] for point in points for name in ("error", "expected")])
+    low, high = decades([point.get(name) for point in points for name in ("error", "expected")])
     ticks = {"tickMinStep": 1, "tickCount": 7}
     x = {"field": "place", "type": "quantitative", "axis": ticks, "title": "depth: values as they are computed"}
     axis = {"format": ".0e", "values": powers(low, high)}
     y = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high]}, "axis": axis}
     legend = {"orient": "top", "columns": 2, "title": None}
     color = {"field": "stage", "type": "nominal", "scale": {"domain": stages}, "legend": legend}
-    shown = tooltip(module="module", stage="stage", shown=title)
+    shown = [*tooltip(module="module", stage="stage"), {"field": "error", "title": title, "format": ".1e"}]
     expected = {
         "mark": {"type": "line", "strokeDash": [2, 3], "strokeWidth": 1},
         "encoding": {"y": {"field": "expected", **y}},
@@ -182,7 +181,7 @@ def scatter(x: Spec, y: Spec, shown: list[Spec]) -> Spec:
 
 def _where_valid(field: str, points: Sequence[Point], *layers: Spec) -> list[Spec]:
     """Return layers for the points that have a figure; none where no point has, as there would be no axis for them."""
-    if all(each[field] is None for each in points):
+    if all(each.get(field) is None for each in points):
         return []
     return [{"transform": [{"filter": f"isValid(datum.{field})"}], **layer} for layer in layers]
 

@@ -15,10 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from mobilekit.cli.render.format import NOTHING, figure, megabytes, percent
+from mobilekit.cli.render.report.marks import SIGNS, Mark
 from mobilekit.cli.render.report.themes import THEMES
 
-MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "none": "—"}
-"""What stands for a verdict where there is room for one sign; `none` where nobody asked."""
 _TEMPLATES = "templates"
 
 
@@ -32,17 +31,6 @@ class Chart:
     """What it shows, in a sentence, for who does not see it."""
     spec: Mapping[str, Any]
     """Of Vega-Lite, with its data."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A verdict as a sign, with what it says in words."""
-
-    verdict: str
-    """`pass`, `fail`, `inconclusive` or `none`."""
-    words: str
-    sign: str = ""
-    """Instead of the verdict's."""
 
 
 def render(template: str, **content: Any) -> str:
@@ -103,7 +91,7 @@ def _mark(mark: Mark) -> Markup:
     return Markup('<span class="mark {}" title="{}"><span aria-hidden="true">{}</span>{}</span>').format(
         mark.verdict,
         mark.words,
-        mark.sign or MARKS[mark.verdict],
+        mark.sign or SIGNS[mark.verdict],
         Markup('<span class="spoken">{}</span>').format(mark.words),
     )
 

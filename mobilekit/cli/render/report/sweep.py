@@ -13,8 +13,9 @@ from mobilekit.bench.instructions.result import CountResult
 from mobilekit.cli.bench_results import Bench
 from mobilekit.cli.render.format import count, figure, instructions, megabytes, ms, percent, some
 from mobilekit.cli.render.report import charts
-from mobilekit.cli.render.report.page import Mark, render
-from mobilekit.cli.render.sweep import answer_words, device_words, model_words
+from mobilekit.cli.render.report.marks import Mark, answer_mark
+from mobilekit.cli.render.report.page import render
+from mobilekit.cli.render.sweep import device_words, model_words
 from mobilekit.sweep.query import IMPORTED
 from mobilekit.sweep.show import ShownSweep
 
@@ -182,7 +183,7 @@ def _line(row: Row, point: Row, page: str | None, columns: Sequence[tuple[str, s
         page,
         tuple((heading, texts.get(field) or "") for field, heading in columns),
         _parity(point["parity"]),
-        tuple(_target(target, answers.get(target)) for target in targets),
+        tuple(answer_mark(target, answers.get(target)) for target in targets),
     )
 
 
@@ -195,16 +196,6 @@ def _parity(outcome: str) -> Mark:
     if outcome in words:
         return Mark(outcome, words[outcome])
     return Mark("fail" if outcome == FAILED else "none", outcome)
-
-
-def _target(target: str, answer: Mapping[str, Any] | None) -> Mark:
-    if answer is None:
-        return Mark("none", f"{target}: not asked")
-    return Mark(
-        "pass" if answer["whole"] else "fail",
-        f"{target}: {answer['taken']} of {answer['total']} ops",
-        *([] if answer["whole"] else [f"✗ {answer_words(answer).removeprefix(target).strip()}"]),
-    )
 
 
 def _outcome(row: Row) -> str:

@@ -92,7 +92,7 @@ def test_warnings_of_ranges_inputs_and_weights_are_told() -> None:
         "model": {**MANIFEST["model"], "weights": {**MANIFEST["model"]["weights"], "trained": False}},
     }
     html = bundle_html(Facts("net", manifest, replace(CASES["pass"], notes=("They are gray.",)), {}))
-    told = re.findall(r"<li>(.*?)</li>", html[html.index("<h2>Warnings</h2>") :].split("</ul>")[0])
+    told = re.findall(r"<li>(.*?)</li>", html[html.index("<h2>Warnings and notes</h2>") :].split("</ul>")[0])
     assert told[0].startswith("The weights are not trained") and "They are gray." in told
     assert any("float16-overflow" in each and "7e+04" in each for each in told)
 
