@@ -153,12 +153,12 @@ def compare(
 
 @app.command("import")
 def import_(
-    sweep: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep, or of one to be made.")],
+    into: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep, or of one to be made.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of other tools.")],
     model: Annotated[str | None, typer.Option(help="What the figures are of; perf.yaml says it.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of the file that ran; perf.yaml says it.")] = None,
     device: Annotated[str | None, typer.Option(help="Where it ran; perf.yaml says it.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Of the runtime; unknown without.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Threads of the runtime.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Add figures of other tools to a sweep, as rows that say so.
@@ -174,11 +174,11 @@ def import_(
     from mobilekit.sweep.foreign import Told, import_files
 
     check_installed()
-    done = import_files(sweep, files, Told(model, precision, device, threads))
+    done = import_files(into, files, Told(model, precision, device, threads))
     if as_json:
         print_json(done.to_json())
     else:
-        out.print(f"{count(done.rows, 'row')} of {count(len(done.files), 'file')} imported into {sweep}.")
+        out.print(f"{count(done.rows, 'row')} of {count(len(done.files), 'file')} imported into {into}.")
 
 
 @app.command()
