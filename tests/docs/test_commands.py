@@ -70,6 +70,8 @@ def test_commands_stand_in_blocks_that_are_run(document: Path) -> None:
     assert not re.search(
         r"^    (mobilekit|make|\.venv/bin/python) ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M
     )
+    tests = re.findall(r"^<!-- not run: .*?(tests/[\w/]+(?:\.py)?)", text, re.MULTILINE)
+    assert [path for path in tests if not (ROOT / path).exists()] == [], "the tests that run it instead"
     assert len(re.findall(r"^<!-- not run", text, re.MULTILINE)) == sum(
         bool(block.reason) for block in command_blocks(document)
     )
