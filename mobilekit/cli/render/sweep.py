@@ -45,7 +45,7 @@ def summary_lines(summary: Summary, folder: Path) -> Iterator[str]:
         yield f"  {cell.label}: {ended.step}: {ended.why_not}"
         if ended.hint:
             yield f"    {ended.hint}"
-    yield f"Next: mobilekit sweep show {folder}"
+    yield f"Next: mobilekit sweep show {folder}, mobilekit report {folder} -o report.html"
 
 
 def duration(seconds: float) -> str:
