@@ -109,7 +109,10 @@ def _log_row(client: MlflowClient, experiment: str, row: Row, digest: str, paths
     )
     client.log_dict(run, {**row, "ended": row["ended"].isoformat()}, "row.json")
     for path in paths:
-        client.log_artifact(run, str(path))
+        if path.is_dir():  # a package for Core ML
+            client.log_artifacts(run, str(path), path.name)
+        else:
+            client.log_artifact(run, str(path))
     client.set_terminated(run, "FINISHED" if row["status"] == "ok" else "FAILED", ended)
 
 
@@ -123,7 +126,7 @@ def _paths(row: Row, folder: Path, files: bool) -> list[Path]:
         return []
     bundle = folder / row["bundle"]
     wanted = [bundle / "ledger.json", *([bundle / row["file"]] if files and row["file"] else [])]
-    return [path for path in wanted if path.is_file()]
+    return [path for path in wanted if path.exists()]
 
 
 def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -71,6 +71,19 @@ def test_a_row_is_a_run(store: str, sweep: Path, tmp_path: Path) -> None:
     assert json.loads(Path(path).read_text())["raw_ms"] == [2.0, 2.5, 3.0]
 
 
+def test_a_package_is_a_folder(store: str, tmp_path: Path) -> None:
+    folder = sweep_of(tmp_path / "sweep", [row("a", file="model.mlpackage", bundle="bundles/a")])
+    package = folder / "bundles" / "a" / "model.mlpackage"
+    package.mkdir(parents=True)
+    (package / "Manifest.json").write_text("{}")
+    log(folder, store)
+    from mlflow import MlflowClient
+
+    [run] = runs(store).values()
+    [inside] = MlflowClient(tracking_uri=store).list_artifacts(run.info.run_id, "model.mlpackage")
+    assert inside.path == "model.mlpackage/Manifest.json"
+
+
 def test_a_row_is_logged_once(store: str, sweep: Path) -> None:
     log(sweep, store)
     first = {run.info.run_id for run in runs(store).values()}
