@@ -25,8 +25,8 @@ _CALIBRATION = (
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
 _PRECISIONS = "Of float32, float16, dynamic, int8, int16x8, separated by commas; {without} without."
 _FORMS = (
-    "Of float32, float16, dynamic, int8, int16x8, onnx-int8 and onnx-int16x8 as quantized ONNX files, pte-float32 "
-    "and pte-int8 for ExecuTorch, separated by commas; the recipe's without."
+    "Of float32, float16, dynamic, int8, int16x8, onnx-int8 and onnx-int16x8 as quantized ONNX files, pte-float32, "
+    "pte-float16 and pte-int8 for ExecuTorch, mlpackage for Core ML, separated by commas; the recipe's without."
 )
 _WEIGHTS = (
     "Checkpoint: .safetensors, or PyTorch's without code; `none` draws weights anew, and calibrates the batch norms; "

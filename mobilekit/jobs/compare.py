@@ -44,6 +44,11 @@ from mobilekit.store.stages import Precision, Stage, tflite_stage
 
 Progress = Callable[[str], None]
 _RANDOM_COUNT = 8
+_CLOSED = {
+    "pte": "ExecuTorch does not show the values inside a part",
+    "mlpackage": "Core ML does not show the values inside a package",
+}
+"""Why a bisection does not look into files of a format."""
 _MOST_CHANNELS = 4  # of a picture
 
 
@@ -128,7 +133,7 @@ def _torch_pair(
     random = random_inputs(recipe)
     one = _first(random)
     pair_outputs(paired, one, reference.run(one))
-    stage = tflite_stage(precision)
+    stage = Stage.PTE_FLOAT16 if (path.suffix, precision) == (".pte", "float16") else tflite_stage(precision)
 
     def measure_it() -> Ledger:
         ledger = measure(model, graph, {stage: lambda: paired}, recipe, evaluation, random, is_trained=is_trained)
@@ -226,7 +231,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
 
     Raises:
         GateError: The rewritten model itself is wrong, which no conversion made.
-        UsageError: A file for ExecuTorch alone failed.
+        UsageError: A file for ExecuTorch or Core ML alone failed.
     """
     stages = [Stage(row.stage) for row in ledger.rows if row.verdict == "fail"]
     failed = [stage for stage in stages if not stage.is_on_device]
@@ -237,10 +242,10 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
             "The stage that failed is the rewritten model, before any conversion.",
             "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself.",
         )
-    seen = [stage for stage in failed if stage.file_format != "pte"]
+    seen = [stage for stage in failed if stage.file_format not in _CLOSED]
     if not seen:
         raise UsageError(
-            f"{failed[0]} failed, and ExecuTorch does not show the values inside a part, where a bisection looks.",
+            f"{failed[0]} failed, and {_CLOSED[failed[0].file_format]}, where a bisection looks.",
             f"`mobilekit inspect {bundle.path / failed[0].file}` names the steps outside; export float32 as well.",
         )
     failed = seen

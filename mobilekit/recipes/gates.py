@@ -94,6 +94,7 @@ class Gates(Part):
     int8: Gate | None = None
     int16x8: Gate | None = None
     pte_float32: FormGate | None = Field(None, alias=Stage.PTE_FLOAT32.value)
+    pte_float16: FormGate | None = Field(None, alias=Stage.PTE_FLOAT16.value)
     pte_int8: FormGate | None = Field(None, alias=Stage.PTE_INT8.value)
     accuracy: AccuracyGate | None = None
     targets: dict[str, TargetGate] | None = Field(

@@ -177,7 +177,7 @@ class Limit(Part):
 _LIMITED = [
     stage.value
     for stage in Stage
-    if stage is not Stage.REFERENCE and not stage.is_on_device and stage is not Stage.MLPACKAGE
+    if stage is not Stage.REFERENCE and not stage.is_on_device and not stage.is_in_float16
 ]
 
 
@@ -212,8 +212,8 @@ class Recipe(Part):
         DEFAULT_PRECISIONS,
         min_length=1,
         description="Artifacts to make: float32, float16, dynamic, int8, and int16x8, with values of 16 bits, in "
-        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32 and pte-int8 for ExecuTorch; mlpackage, in float16, "
-        "for Core ML.",
+        "TFLite; onnx-int8 and onnx-int16x8 in ONNX; pte-float32, pte-float16 and pte-int8 for ExecuTorch; mlpackage, "
+        "in float16, for Core ML.",
     )
     calibration: Calibration = Field(default_factory=Calibration)
     output: Output = Field(default_factory=Output)

@@ -18,6 +18,7 @@ Form = Literal[
     "onnx-int8",
     "onnx-int16x8",
     "pte-float32",
+    "pte-float16",
     "pte-int8",
     "mlpackage",
 ]
@@ -65,6 +66,7 @@ class Stage(StrEnum):
     ONNX_INT8 = "onnx-int8", "model.int8.onnx", "onnx-simplified", "onnx", "int8", True, "here"
     ONNX_INT16X8 = "onnx-int16x8", "model.int16x8.onnx", "onnx-simplified", "onnx", "int16x8", True, "here"
     PTE_FLOAT32 = "pte-float32", "model.float32.pte", "rewritten", "pte", "float32", False, "here"
+    PTE_FLOAT16 = "pte-float16", "model.float16.pte", "pte-float32", "pte", "float16", False, "here"
     PTE_INT8 = "pte-int8", "model.int8.pte", "pte-float32", "pte", "int8", True, "here"
     MLPACKAGE = "mlpackage", "model.mlpackage", "rewritten", "mlpackage", "float16", False, "here"
     DEVICE_FLOAT32 = "device-float32", "model.float32.tflite", "tflite-float32", "tflite", "float32", False, "device"
@@ -114,7 +116,8 @@ class Stage(StrEnum):
     @property
     def is_in_float16(self) -> bool:
         """Whether its arithmetic is float16's, and not its weights alone."""
-        return self.precision == "float16" and (self.place in ("gpu", "npu") or self.file_format == "mlpackage")
+        is_elsewhere = self.place in ("gpu", "npu") or self.file_format in ("pte", "mlpackage")
+        return is_elsewhere and self.precision == "float16"
 
     @property
     def predecessor(self) -> Stage | None:
@@ -148,6 +151,7 @@ FORM_STAGES: dict[Form, Stage] = {
     "onnx-int8": Stage.ONNX_INT8,
     "onnx-int16x8": Stage.ONNX_INT16X8,
     "pte-float32": Stage.PTE_FLOAT32,
+    "pte-float16": Stage.PTE_FLOAT16,
     "pte-int8": Stage.PTE_INT8,
     "mlpackage": Stage.MLPACKAGE,
 }

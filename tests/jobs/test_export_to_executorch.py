@@ -11,6 +11,7 @@ import pytest
 
 from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.executorch import environment
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.convert.executorch import write
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.compare import pair_of_bundle
@@ -19,7 +20,7 @@ from mobilekit.store.stages import Stage
 from tests.conftest import Cli
 from tests.tiny import TINY, TINY_RECIPE
 
-PTE, INT8 = Stage.PTE_FLOAT32, Stage.PTE_INT8
+PTE, FLOAT16, INT8 = Stage.PTE_FLOAT32, Stage.PTE_FLOAT16, Stage.PTE_INT8
 
 
 def export(cli: Cli, folder: Path, *more: str) -> Any:
@@ -85,7 +86,7 @@ def test_a_model_that_cannot_be_lowered_keeps_its_other_files(
 @pytest.mark.usefixtures("executorch")
 def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
-    forms = ("--precision", f"float32,{PTE},{INT8}")
+    forms = ("--precision", f"float32,{PTE},{FLOAT16},{INT8}")
     done = cli("export", TINY, "--recipe", TINY_RECIPE, *forms, "-o", bundle, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -97,14 +98,24 @@ def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path)
     assert quantized["verdict"] == "pass" and 1e-3 < quantized["relative_l2"] < 0.05
     assert {limit["metric"] for limit in quantized["limits"]} >= {"relative_l2"}
     assert {row["against"] for row in result["ledger"]["stages"] if row["stage"] == INT8} == {Stage.REFERENCE, PTE}
+    halved = totals[FLOAT16]
+    (limit,) = halved["limits"]
+    assert (halved["verdict"], limit["metric"], halved["random_limits"]) == ("pass", "relative_l2", [])
+    assert "rounded to float16" in limit["derivation"]
+    assert 1e-5 < halved["relative_l2"] <= limit["limit"] < 1e-2
+    found = read_pte(bundle / FLOAT16.file)
+    assert (len(found.parts), found.outside) == (1, ("_to_dim_order_copy", "_to_dim_order_copy"))
+    assert [each.dtype for each in (*found.inputs, *found.outputs)] == ["float32", "float32"]
+    told = cli("inspect", bundle / FLOAT16.file).stdout
+    assert "the file computes in float16, and takes and gives float32" in " ".join(told.split())
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["tools"]["executorch"] == environment.versions()["executorch"]
     assert manifest["artifacts"][PTE.file]["format"] == "pte"
     assert manifest["artifacts"][PTE.file]["outputs"][0]["name"] == "logits"
     assert OUTSIDE.format(PTE) in manifest["files"]
-    assert [result["ledger"]["artifacts"][each.file]["partitions"] for each in (PTE, INT8)] == [1, 1]
+    assert [result["ledger"]["artifacts"][each.file]["partitions"] for each in (PTE, FLOAT16, INT8)] == [1, 1, 1]
     assert cli("verify", bundle, "--rebuild", "--reference", TINY).returncode == 0
-    for stage, precision in ((PTE, "float32"), (INT8, "int8")):
+    for stage, precision in ((PTE, "float32"), (FLOAT16, "float16"), (INT8, "int8")):
         file = bundle / stage.file
         assert precision_of(file) == precision
         compared = cli("diff", "--reference", TINY, "--recipe", TINY_RECIPE, "--candidate", file, "--json")

@@ -91,11 +91,12 @@ def test_each_precision_has_a_file_here_and_on_a_device() -> None:
 
 
 def test_each_word_of_a_recipe_has_a_file() -> None:
-    others = ["onnx-int8", "onnx-int16x8", "pte-float32", "pte-int8", "mlpackage"]
+    others = ["onnx-int8", "onnx-int16x8", "pte-float32", "pte-float16", "pte-int8", "mlpackage"]
     assert [*FORM_STAGES] == [*PRECISIONS, *others] == [*get_args(Form)]
     assert [FORM_STAGES[name] for name in PRECISIONS] == [*TFLITE_STAGES]
     files = [stage.file for stage in FORM_STAGES.values()][len(PRECISIONS) :]
-    assert files == ["model.int8.onnx", "model.int16x8.onnx", "model.float32.pte", "model.int8.pte", "model.mlpackage"]
+    programs = ["model.float32.pte", "model.float16.pte", "model.int8.pte"]
+    assert files == ["model.int8.onnx", "model.int16x8.onnx", *programs, "model.mlpackage"]
 
 
 def test_a_predecessor_that_is_not_there_is_passed_over() -> None:

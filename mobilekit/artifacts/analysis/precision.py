@@ -23,7 +23,8 @@ def precision_of(path: Path) -> Precision:
         path: An .onnx, .tflite or .pte file that a runtime has opened.
     """
     if path.suffix == ".pte":
-        return "int8" if _CONVERTS & read_pte(path).ops.keys() else "float32"
+        found = read_pte(path)
+        return "int8" if _CONVERTS & found.ops.keys() else found.precision
     return _of_onnx(path) if path.suffix == ".onnx" else _of_tflite(path)
 
 

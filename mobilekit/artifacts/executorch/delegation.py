@@ -21,8 +21,10 @@ _FORMED = frozenset(
 )
 """Ops, as ExecuTorch names them, that an export of mobilekit writes in other forms wherever it can."""
 _BY_EXPORT = "an export by mobilekit, --precision pte-float32, writes it in a form that is taken"
+_CAST = "_to_dim_order_copy"
+_AT_ENDS = "the file computes in float16, and takes and gives float32"
 _HELP = {
-    "_to_dim_order_copy": "with `input: {dtype: float32}` in the recipe the file takes numbers",
+    _CAST: "with `input: {dtype: float32}` in the recipe the file takes numbers",
     "avg_pool2d": "with ceil_mode=False no window reaches past the padding",
     "max_pool2d_with_indices": "a stride that is no longer than the window, and no indices, are taken",
     "native_group_norm": "a batch norm is folded into the convolution before it",
@@ -55,14 +57,16 @@ def describe_parts(path: Path, found: PTE) -> Delegation:
         partitions=len(found.parts),
         delegated=inside,
         total=inside + len(found.outside),
-        undelegated=tuple(_undelegated(number, each, bool(found.facts)) for number, each in enumerate(told)),
+        undelegated=tuple(_undelegated(number, each, found) for number, each in enumerate(told)),
     )
 
 
-def _undelegated(number: int, told: dict[str, str], is_ours: bool) -> UndelegatedOp:
+def _undelegated(number: int, told: dict[str, str], found: PTE) -> UndelegatedOp:
     op, module, reason = told["op"], told.get("module") or None, told.get("reason", "")
     told_reason = reason or f"XNNPACK's partitioner of ExecuTorch takes no {op}"
-    help_text = _HELP.get(op) if is_ours or op not in _FORMED else _BY_EXPORT
+    help_text = _HELP.get(op) if found.facts or op not in _FORMED else _BY_EXPORT
+    if op == _CAST and found.precision == "float16":
+        help_text = _AT_ENDS
     return UndelegatedOp(op, f"step {number}", told_reason, module, help_text)
 
 

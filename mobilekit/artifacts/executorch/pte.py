@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mobilekit.artifacts.executorch.tables import (
     DTYPES,
@@ -77,6 +77,11 @@ class PTE:
         for part in self.parts:
             counts.update(part.ops)
         return dict(counts.most_common())
+
+    @property
+    def precision(self) -> Literal["float32", "float16"]:
+        """In which floats a file of ours computes; of others it is not read."""
+        return "float16" if self.facts.get("precision") == "float16" else "float32"
 
 
 def read_pte(path: Path) -> PTE:

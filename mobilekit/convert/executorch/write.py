@@ -14,6 +14,7 @@ from mobilekit.artifacts.executorch.environment import versions
 from mobilekit.artifacts.inspect import input_entry
 from mobilekit.convert.executorch.float_steps import float_steps
 from mobilekit.convert.executorch.forms import FORMS
+from mobilekit.convert.executorch.half import in_float16
 from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.keys import structure, tools
 from mobilekit.convert.program.program import output_names, program_of
@@ -128,7 +129,10 @@ def lower_programs(
         beside = OUTSIDE.format(stage)
         try:
             quantization = exported.quantization if stage.is_calibrated else None
-            outside = lower(exported.program, folder / stage.file, scratch, exported.facts, quantization)
+            program, facts = exported.program, exported.facts
+            if stage.is_in_float16:
+                program, facts = in_float16(program), {**facts, "precision": stage.precision}
+            outside = lower(program, folder / stage.file, scratch, facts, quantization)
         except FullDiskError:
             raise
         except ToolError as error:

@@ -25,7 +25,7 @@ def name_dtypes(graph: GraphModule) -> None:
 
 
 def compute_in(graph: GraphModule, dtype: torch.dtype) -> GraphModule:
-    """Let a graph compute in float32 or float64, in place: its floats, and each dtype that its calls name."""
+    """Let a graph compute in another float format, in place: its floats, and each dtype that its calls name."""
     graph.to(dtype)
     if _name(graph, dtype):
         graph.recompile()

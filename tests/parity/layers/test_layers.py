@@ -81,7 +81,8 @@ def _measure(
         faults.pop("rewritten")(inside)
     makers: dict[Stage, Changed] = {stage: lambda model: model for stage in Stage if not stage.is_on_device}
     makers |= {Stage.TFLITE_INT8: int8, **{Stage(name): fault for name, fault in faults.items()}}
-    others = (Stage.TFLITE_INT16X8, Stage.ONNX_INT8, Stage.ONNX_INT16X8, Stage.PTE_FLOAT32, Stage.PTE_INT8)
+    others = {stage for stage in makers if stage.file_format in ("pte", "mlpackage")}
+    others |= {Stage.TFLITE_INT16X8, Stage.ONNX_INT8, Stage.ONNX_INT16X8}
     for stage in (Stage.TFLITE_FLOAT16, Stage.TFLITE_DYNAMIC, *others):
         del makers[stage]
     stages = {}

@@ -121,8 +121,12 @@ def test_every_stage_is_held_against_its_origin_and_the_reference() -> None:
         ("onnx-int16x8", "onnx-simplified"),
         ("pte-float32", "reference"),
         ("pte-float32", "rewritten"),
+        ("pte-float16", "reference"),
+        ("pte-float16", "pte-float32"),
         ("pte-int8", "reference"),
         ("pte-int8", "pte-float32"),
+        ("mlpackage", "reference"),
+        ("mlpackage", "rewritten"),
     ]
     assert ledger.verdict == "pass"
     assert {row.max_abs for row in ledger.rows} == {0.0}
