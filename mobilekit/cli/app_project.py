@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mobilekit.cli import options
+from mobilekit.cli.option_values import split_words
 from mobilekit.cli.output import err, out, print_json, working
 
 
@@ -40,7 +41,7 @@ def app_project(
     from mobilekit.store.bundle import open_bundle
 
     opened = open_bundle(bundle)
-    chosen = options.split_words(precision)
+    chosen = split_words(precision)
     request = AppRequest(platform, output, chosen, labels, name, count, inputs, reference)
     with working("reading the bundle") as tell:
         made = write_project(opened, request, tell)

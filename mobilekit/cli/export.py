@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilekit.cli import options
+from mobilekit.cli.option_values import split_frame, split_numbers, split_size, split_words
 from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.errors import UsageError
 from mobilekit.store.cache import Cache, NoCache
@@ -80,17 +81,17 @@ def export(
     base = choose_recipe(model, recipe, weights)
     picture = {
         "color": color,
-        "mean": options.split_numbers(mean, "--mean"),
-        "std": options.split_numbers(std, "--std"),
+        "mean": split_numbers(mean, "--mean"),
+        "std": split_numbers(std, "--std"),
         "dtype": input_dtype,
-        "frame": options.split_frame(input_from),
+        "frame": split_frame(input_from),
         "batch": batch,
         "crop": crop,
-        "resize": options.split_words(resize),
+        "resize": split_words(resize),
         "channels": channels,
     }
-    size, names = options.split_size(input_size), read_labels(labels) if labels else None
-    words, targets = options.split_words(precision), target_words(target) if target is not None else None
+    size, names = split_size(input_size), read_labels(labels) if labels else None
+    words, targets = split_words(precision), target_words(target) if target is not None else None
     loaded = adjust(base, size, num_classes, words, rewritten, picture, names, max_top1_drop, targets)
     place = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration, inputs), place, force, strict, jobs)

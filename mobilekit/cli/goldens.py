@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mobilekit.cli import options
+from mobilekit.cli.option_values import split_words
 from mobilekit.cli.output import err, out, print_json, print_whole, progress, working
 
 app = typer.Typer(help="Golden cases for the tests of an app: tensors in, tensors out.", no_args_is_help=True)
@@ -79,7 +80,7 @@ def check(
     from mobilekit.jobs.goldens.check import check_goldens
 
     with progress("reading the goldens") as tell:
-        found = check_goldens(folder, runtime, files, options.split_words(precision), place, tell)
+        found = check_goldens(folder, runtime, files, split_words(precision), place, tell)
     if as_json:
         print_json(found.to_json())
     else:

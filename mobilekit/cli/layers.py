@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekit.cli.options import split_words
+from mobilekit.cli.option_values import split_words
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
 

@@ -6,8 +6,6 @@ with another (`only_with`), whether it belongs there is asked first.
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from mobilekit.cli import complete
-from mobilekit.errors import OldWordWarning, UsageError, nearest
+from mobilekit.cli.option_values import existing_pictures, split_frame, split_size, split_words
+from mobilekit.errors import UsageError, nearest
 from mobilekit.store.stages import check_forms, check_precisions
 
 _MODEL = "A registered model, timm:NAME, torchvision:NAME, hf:FOLDER, hf:NAME, or FILE.py:FACTORY"
@@ -101,13 +100,6 @@ def _weights_file(path: Path | None) -> Path | None:
     return path
 
 
-def _images(path: Path | None) -> Path | None:
-    if path is not None and not path.exists():
-        kind = "file" if path.suffix in (".npz", ".csv") else "folder"
-        raise UsageError(f"There is no {kind} {path}.", "Give a folder of images, or an .npz by input names.")
-    return path
-
-
 def _writable(path: Path | None) -> Path | None:
     """See before the work that a file can be written after it."""
     if path is not None and not path.parent.is_dir():
@@ -175,7 +167,7 @@ CandidateWeights = Annotated[
     Path | None,
     typer.Option("--weights", help=only_with("--candidate", _WEIGHTS)),
 ]
-Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(_images))]
+Inputs = Annotated[Path | None, typer.Option(help=_INPUTS, callback=_checked(existing_pictures))]
 InputsOrCount = Annotated[str | None, typer.Option("--inputs", metavar="PATH", help=_INPUTS)]
 LayersInputs = Annotated[Path | None, typer.Option("--inputs", help=only_with("--layers", _INPUTS))]
 Pictures = Annotated[
@@ -183,10 +175,10 @@ Pictures = Annotated[
     typer.Option(
         help="Folder of images, or .npz by input names, to train on; labels are not read, and one of five is kept back "
         "to measure on.",
-        callback=_checked(_images),
+        callback=_checked(existing_pictures),
     ),
 ]
-Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(_images))]
+Calibration = Annotated[Path | None, typer.Option(help=_CALIBRATION, callback=_checked(existing_pictures))]
 Precisions = Annotated[
     str | None,
     typer.Option(
@@ -365,80 +357,3 @@ RebuildCalibration = Annotated[
     typer.Option("--calibration", help=only_with("--rebuild", _CALIBRATION)),
 ]
 RebuildReference = Annotated[str | None, typer.Option("--reference", help=only_with("--rebuild", _REFERENCE))]
-
-
-def split_inputs(given: str | None, count: int | None) -> tuple[Path | None, int | None]:
-    """Return pictures and a count; an integer in place of the pictures is the count, as it was up to 0.1.
-
-    Raises:
-        UsageError: There are no such pictures.
-
-    Warns:
-        OldWordWarning: The count is given by its old name.
-    """
-    if given is None or not given.isdecimal() or Path(given).exists():
-        return _images(None if given is None else Path(given)), count
-    text = f"`--inputs {given}` is `--count {given}` now; write that, as the next version takes pictures alone there."
-    warnings.warn(text, OldWordWarning, stacklevel=2)
-    return None, _positive(int(given)) if count is None else count
-
-
-def _positive(count: int) -> int:
-    if count < 1:
-        raise UsageError(f"--inputs {count} counts nothing.", "Give --count 1 or more.")
-    return count
-
-
-def split_size(text: str | None) -> int | tuple[int, int] | None:
-    """Return height and width, one number where they are the same; None where they are not given.
-
-    Raises:
-        UsageError: It is no size.
-    """
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 8 <= int(side) <= 4096 for side in sides):
-        raise UsageError(
-            f"--input-size {text} is no size.",
-            "Give one number for height and width, or HEIGHTxWIDTH such as 256x192; each is 8 to 4096.",
-        )
-    height, width = int(sides[0]), int(sides[-1])
-    return height if height == width else (height, width)
-
-
-def split_frame(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of a frame; None where it is not given.
-
-    Raises:
-        UsageError: It is no size of a frame.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"frame:(\d+)x(\d+)", text.lower())
-    if not found or not all(8 <= int(side) <= 4096 for side in found.groups()):
-        raise UsageError(
-            f"--input-from {text} is no frame.", "Write frame:HEIGHTxWIDTH, such as frame:480x640; each is 8 to 4096."
-        )
-    return int(found[1]), int(found[2])
-
-
-def split_numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    """Return the numbers of a list that is separated by commas; None where it is not given.
-
-    Raises:
-        UsageError: A word is no number.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text} is no list of numbers.", f"Separate them by commas: {option} 0.5,0.5,0.5"
-        ) from error
-
-
-def split_words(text: str | None) -> list[str] | None:
-    """Return the words of a list that is separated by commas; None where it is not given."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]

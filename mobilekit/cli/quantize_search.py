@@ -10,6 +10,7 @@ import typer
 
 from mobilekit.cli import options
 from mobilekit.cli.count import DEVICE, check_core
+from mobilekit.cli.option_values import split_inputs
 from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
@@ -68,7 +69,7 @@ def quantize_search(
             raise UsageError(f"There is no folder {path.absolute().parent} to write {path.name} in.", "Make it first.")
         if path:
             refuse_inside_bundle(path)
-    pictures, searched = options.split_inputs(inputs, count)
+    pictures, searched = split_inputs(inputs, count)
     source, note = source_of(model, recipe, weights, calibration, pictures, reference)
     with TemporaryDirectory() as scratch, working(f"searching {model}") as tell:
         request = ExportRequest(source, Path(scratch) / "bundle")

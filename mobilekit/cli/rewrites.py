@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from mobilekit.cli import options
+from mobilekit.cli.option_values import split_inputs
 from mobilekit.cli.output import out, print_json, working
 from mobilekit.store.bundle import INPUT
 
@@ -115,7 +116,7 @@ def rank(
     from mobilekit.jobs.rank_rewrites import rank as measure
     from mobilekit.jobs.source import Source, build, choose_recipe, evaluation_tensors
 
-    pictures, measured = options.split_inputs(inputs, count)
+    pictures, measured = split_inputs(inputs, count)
     loaded = choose_recipe(model, recipe, weights)
     if max_drift is not None:
         step_for(loaded, rewrite, [], max_drift)  # to refuse before the work

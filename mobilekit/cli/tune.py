@@ -11,6 +11,7 @@ import typer
 
 from mobilekit.cli import complete, options
 from mobilekit.cli.count import check_core
+from mobilekit.cli.option_values import split_size
 from mobilekit.cli.output import err, out, print_json, working
 from mobilekit.cli.sources import source_of
 from mobilekit.errors import UsageError
@@ -91,7 +92,7 @@ def tune(
 
     source, note = source_of(model, recipe, weights, calibration, inputs, reference)
     request = TuneRequest(
-        replace(source, recipe=adjust(source.recipe, options.split_size(input_size))),
+        replace(source, recipe=adjust(source.recipe, split_size(input_size))),
         output or Path(f"{folder_name(source.model)}.tuned.yaml"),
         tflite_stage(precision).precision,
         rounds,

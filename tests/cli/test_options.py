@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from mobilekit.cli.app import application
-from mobilekit.cli.options import split_inputs, split_size
+from mobilekit.cli.option_values import split_inputs, split_size
 from mobilekit.errors import OldWordWarning, UsageError
 from tests.conftest import ROOT
 
