@@ -133,6 +133,11 @@ def open_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise UsageError(f"{path} is not a bundle: it {what}.", _MAKE)
+    if path.suffix == ".mlpackage":  # it has a Manifest.json, which is the same name on some disks
+        raise UsageError(
+            f"{path} is a Core ML package, and not a bundle.",
+            "Name the bundle that it is in; a package alone can be looked into, by `mobilekit inspect`.",
+        )
     if not (path / MANIFEST).exists():
         raise UsageError(f"{path} is not a bundle: it has no {MANIFEST}.", _MAKE)
     manifest: dict[str, Any] = read_part(path / MANIFEST, dict[str, Any])

@@ -188,3 +188,11 @@ def test_opening_a_damaged_manifest(tmp_path: Path, data: bytes) -> None:
 
 def test_names_of_artifacts() -> None:
     assert Stage.TFLITE_INT8.file == "model.int8.tflite"
+
+
+def test_a_core_ml_package_is_no_bundle_whatever_its_manifest_is_called(tmp_path: Path) -> None:
+    package = tmp_path / "model.mlpackage"
+    package.mkdir()
+    (package / MANIFEST).write_text("{}")
+    with pytest.raises(UsageError, match=r"model\.mlpackage is a Core ML package, and not a bundle"):
+        open_bundle(package)

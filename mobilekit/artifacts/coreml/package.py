@@ -25,7 +25,6 @@ _TARGETS = {6: "iOS15", 7: "iOS16", 8: "iOS17", 9: "iOS18", 10: "iOS26"}
 """The oldest system that reads a version of the format: https://apple.github.io/coremltools/mlmodel/Format/Model.html"""
 _DTYPES = {65552: "float16", 65568: "float32", 65600: "float64", 131104: "int32"}
 _PROTO = "mobilekit_coreml_proto"
-_DAMAGED = "If it was changed since it was written, export it again."
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,15 @@ def read_package(path: Path) -> MLPackage:
     """
     spec = read_spec(path)
     if not spec.HasField("mlProgram"):
-        raise ToolError(f"{path.name} holds no ML program, but a {spec.WhichOneof('Type')}.")
+        raise ToolError(f"{path} holds no ML program, but a {spec.WhichOneof('Type')}.")
     try:
         facts = json.loads(spec.description.metadata.userDefined.get(FACTS, "{}"))
-    except ValueError as error:
-        raise ToolError(f"{path.name} is not a whole Core ML package.", _DAMAGED) from error
+        listed = json.loads((path / MANIFEST).read_text())["itemInfoEntries"].values()
+        files = {*(f"Data/{item['path']}" for item in listed), *_files_of_weights(spec)}
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+    if missing := sorted(file for file in files if not (path / file).exists()):
+        raise _damaged(path, f": it has no {missing[0]}")
     return MLPackage(
         tuple(map(_end, spec.description.input)),
         tuple(map(_end, spec.description.output)),
@@ -89,8 +92,21 @@ def read_spec(path: Path) -> Any:
     try:
         spec.ParseFromString((path / MODEL).read_bytes())
     except (OSError, DecodeError) as error:
-        raise ToolError(f"{path.name} is not a whole Core ML package.", _DAMAGED) from error
+        raise _damaged(path) from error
     return spec
+
+
+def _damaged(path: Path, how: str = "") -> ToolError:
+    return ToolError(f"{path} is not a whole Core ML package{how}.", "If it was changed, export it again.")
+
+
+def _files_of_weights(spec: Any) -> Iterator[str]:
+    """Yield the files that constants are in, from the package's folder on."""
+    for operation in operations(spec):
+        for value in operation.attributes.values():
+            if value.HasField("blobFileValue"):
+                inside = value.blobFileValue.fileName.removeprefix("@model_path/")
+                yield f"{Path(MODEL).parent.as_posix()}/{inside}"
 
 
 def operations(spec: Any) -> Iterator[Any]:

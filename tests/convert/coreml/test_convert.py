@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mobilekit.artifacts.coreml.environment import start
+from mobilekit.artifacts.coreml.package import MANIFEST, read_package
 from mobilekit.convert.coreml import convert as converting
 from mobilekit.errors import ToolError
 from mobilekit.store.files import sha256_of
@@ -123,3 +124,13 @@ def test_what_is_refused_is_told_and_leaves_nothing(net: nn.Module, reason: str,
     with pytest.raises(ToolError, match=f"coremltools does not convert the model: .*{reason}"):
         converted(net, SHAPE, tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("lost", [MANIFEST, "Data/com.apple.CoreML/weights/weight.bin"])
+def test_a_package_that_lacks_a_file_is_refused(lost: str, tmp_path: Path) -> None:
+    converted(Lossy(), SHAPE, tmp_path)
+    package = tmp_path / "net.mlpackage"
+    assert read_package(package).target == "iOS15"
+    (package / lost).unlink()
+    with pytest.raises(ToolError, match=r"net\.mlpackage is not a whole Core ML package"):
+        read_package(package)
