@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mobilekit.errors import UsageError
 
 _HERE = ("127.0.0.1", "localhost", "::1")
+_PORT = "ANDROID_ADB_SERVER_PORT"
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,13 @@ class Address:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is on this machine: only then may it be started."""
+        """Whether it is on this machine, or what is reached through a port of it, such as a tunnel."""
         return self.host in _HERE
+
+    @property
+    def may_be_started(self) -> bool:
+        """Whether it is where adb starts this machine's own server; any other port may be a tunnel's."""
+        return self.is_here and str(self.port) == (os.environ.get(_PORT) or str(Address.port))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -46,8 +52,7 @@ def server_address(given: str | None) -> Address:
         place = spec.removeprefix("tcp:")
         return _parse(f"{Address.host}:{place}" if place.isdigit() else place, "ADB_SERVER_SOCKET")
     host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or Address.host
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(Address.port)
-    return Address(host, _port(port, "ANDROID_ADB_SERVER_PORT"))
+    return Address(host, _port(os.environ.get(_PORT) or str(Address.port), _PORT))
 
 
 def _parse(text: str, origin: str) -> Address:

@@ -56,7 +56,7 @@ class ListedDevice:
 
 
 def list_devices(adb_server: str | None = None) -> list[ListedDevice]:
-    """Return the devices that the adb server sees, ready or not; on this machine the server is started if need be.
+    """Return the devices that the adb server sees, ready or not; this machine's own server is started if need be.
 
     Args:
         adb_server: HOST:PORT of the server; None leaves it to adb's environment variables.
@@ -125,15 +125,15 @@ def _problem(serial: str, state: str, rest: str) -> tuple[str, str]:
 
 
 def _ensure_running(address: Address) -> bool:
-    """Start the adb server of this machine unless it runs; return whether it was started."""
+    """Start this machine's own adb server unless it runs; return whether it was started."""
     try:
         with Wire(address, _ANSWER_SECONDS) as wire:
             wire.request("host:version")
             wire.read_block()
         return False
     except ConnectionRefusedError as error:
-        if not address.is_here:
-            raise DeviceError(f"No adb server answers at {address}: {_words(error)}.", _hint(address)) from error
+        if not address.may_be_started:
+            raise DeviceError(f"No adb server answers at {address}.", _hint_to_start(address)) from error
     except (OSError, EOFError) as error:
         raise DeviceError(f"No adb server answers at {address}: {_words(error)}.", _hint(address)) from error
     except Refused as error:
@@ -170,8 +170,14 @@ def _start(address: Address) -> None:
 
 def _hint(address: Address) -> str:
     if address.is_here:
-        return f"`adb -P {address.port} kill-server` ends one that hangs. `--device local` needs no adb."
+        return f"`adb -P {address.port} kill-server` ends one that hangs."
     return "Start it on that machine with `adb -a nodaemon server`, and see that its port may be reached."
+
+
+def _hint_to_start(address: Address) -> str:
+    if address.is_here:
+        return f"Open the tunnel that has this port, or start a server by `adb -P {address.port} start-server`."
+    return _hint(address)
 
 
 def _words(error: Exception) -> str:

@@ -387,12 +387,29 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         server_address(None)
 
 
-def test_a_remote_server_is_never_started(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("127.0.0.1", "Open the tunnel that has this port, or start a server by `adb -P "),
+        ("127.0.0.2", "Start it on that machine with `adb -a nodaemon server`"),
+    ],
+)
+def test_a_server_elsewhere_is_never_started(address: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another port of this machine may be a tunnel's, and another address is another machine's."""
     monkeypatch.setattr(discovery, "_start", lambda address: pytest.fail("started"))
-    monkeypatch.setattr(Address, "is_here", property(lambda self: False))
-    with pytest.raises(DeviceError, match=r"No adb server answers at 127.0.0.1:\d+: Connection refused") as caught:
-        list_devices(f"127.0.0.1:{_free_port()}")
-    assert "adb -a nodaemon server" in caught.value.hint
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT", raising=False)
+    place = f"{address}:{_free_port()}"
+    with pytest.raises(DeviceError, match=f"No adb server answers at {place}\\.\n") as caught:
+        list_devices(place)
+    assert hint in caught.value.hint
+
+
+def test_only_this_machines_own_server_may_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT", raising=False)
+    asked = [Address(), Address("localhost"), Address(port=5997), Address("10.1.2.3")]
+    assert [each.may_be_started for each in asked] == [True, True, False, False]
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5997")
+    assert [each.may_be_started for each in asked] == [False, False, True, False]
 
 
 def test_what_listens_may_be_something_else() -> None:
@@ -417,6 +434,7 @@ def test_a_server_that_cannot_be_started_is_quoted(monkeypatch: pytest.MonkeyPat
     program.chmod(0o755)
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(program))
     port = _free_port()
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
     with pytest.raises(DeviceError, match=f"adb's server cannot be started: no luck: -P {port} start-server"):
         list_devices(f"127.0.0.1:{port}")
 
