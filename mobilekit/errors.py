@@ -84,9 +84,13 @@ def first_line(told: BaseException | str, otherwise: str = "") -> str:
     return (lines[0].rstrip().rstrip(".") if lines else "") or nothing
 
 
-def without_password(text: str) -> str:
-    """Return a text without the users and passwords of the URLs in it."""
-    return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
+def without_secrets(text: str) -> str:
+    """Return a text without the users, passwords, queries and fragments of the URLs in it.
+
+    Libraries also name a URL by its path alone, as urllib3's `with url: /x?sig=...`: its query goes as well.
+    """
+    text = re.sub(r"(\w://)[^/\s]*@", r"\1", text)
+    return re.sub(r"""((?:\w:/|(?<![^\s'"(]))/[^\s'"?#]*)[?#](?:[^\s'"]*[^\s'":.,;)])?""", r"\1", text)
 
 
 def users_frame(error: BaseException) -> traceback.FrameSummary | None:

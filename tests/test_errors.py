@@ -18,7 +18,7 @@ from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.onnx import OnnxRuntime
 from mobilekit.bench.budgets import parse_budgets
 from mobilekit.convert.onnx import write_onnx
-from mobilekit.errors import MobilekitError, first_line
+from mobilekit.errors import MobilekitError, first_line, without_secrets
 from mobilekit.models import timm_models, weights
 from mobilekit.models.build import probe_model
 from mobilekit.models.registry import ModelEntry
@@ -44,6 +44,21 @@ ONE = {"x": np.zeros((1, 4), np.float32)}
 )
 def test_the_first_line(told: BaseException | str, line: str) -> None:
     assert first_line(told) == line
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("https://me:hush@host:9/x?sig=HUSH: no.", "https://host:9/x: no."),
+        ("https://me:hu@sh@host/x#HUSH and on", "https://host/x and on"),
+        ("404, url='https://host/x?sig=HUSH', on", "404, url='https://host/x', on"),
+        ("port=9): with url: /api/x?k=HUSH (Caused by it?)", "port=9): with url: /api/x (Caused by it?)"),
+        ("postgresql://me:hu?sh@host/db?password=HUSH", "postgresql://host/db"),
+        ("Is it a, or b? See /docs/a.md", "Is it a, or b? See /docs/a.md"),
+    ],
+)
+def test_secrets_of_urls_are_not_shown(told: str, shown: str) -> None:
+    assert without_secrets(told) == shown
 
 
 def test_what_stands_for_an_empty_message() -> None:

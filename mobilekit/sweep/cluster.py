@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.errors import ToolError, UsageError, first_line
+from mobilekit.errors import ToolError, UsageError, first_line, without_secrets
 from mobilekit.store.versions import installed_version
 
 if TYPE_CHECKING:
@@ -183,7 +183,9 @@ def check_address(scheduler: str) -> None:
     """
     found = re.fullmatch(r"(?:tcp|tls)://(\[.+\]|[^:/]+):(\d{1,5})", scheduler)
     if found is None:
-        raise UsageError(f"{scheduler} is no address of a scheduler.", "Write tcp://HOST:PORT, or tls://HOST:PORT.")
+        raise UsageError(
+            f"{without_secrets(scheduler)} is no address of a scheduler.", "Write tcp://HOST:PORT, or tls://HOST:PORT."
+        )
     try:
         with socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_CONNECT_SECONDS):
             pass

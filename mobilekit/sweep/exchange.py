@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekit.errors import FullDiskError, MobilekitError, ToolError, UsageError, first_line, without_password
+from mobilekit.errors import FullDiskError, MobilekitError, ToolError, UsageError, first_line, without_secrets
 from mobilekit.store.files import whole_folder
 
 if TYPE_CHECKING:
@@ -33,29 +33,52 @@ if TYPE_CHECKING:
 
 _NOTE = "sweep.json"
 _ON_DISK = ("file", "local")
+_PLACES = "Write a URL, such as s3://BUCKET/SWEEP, or the absolute path of a folder."
 _WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory")
 """Stores in which a folder is nothing but the beginning of names: to make one would ask for rights in vain."""
 
 
+def check_store(url: str) -> None:
+    """Refuse a store that workers cannot have in common, before the work.
+
+    Raises:
+        UsageError: It is neither a URL nor an absolute path, or lies in the memory of each process.
+    """
+    shown = f"--store {without_secrets(url)!r}"
+    links = url.split("::")  # of a chain, as in simplecache::s3://bucket/sweep
+    if any(link.partition("://")[0] == "memory" for link in links):
+        raise UsageError(
+            f"{shown} is the memory of each process, and no other process sees what is in it.", "Name a store of all."
+        )
+    protocol, is_url, rest = links[-1].rpartition("://")
+    path = rest if protocol in ("", *_ON_DISK) else "/"
+    if not rest or not Path(path).is_absolute() or (is_url and not protocol):
+        raise UsageError(f"{shown} is neither a URL nor an absolute path.", _PLACES)
+
+
 @dataclass(frozen=True)
 class Exchange:
-    """The folder behind a URL."""
+    """The folder behind a URL, which `check_store` has looked at where a user gave it."""
 
     url: str
 
     @cached_property
     def _place(self) -> tuple[AbstractFileSystem, str]:
         import fsspec
-        from fsspec.utils import get_protocol
 
-        on_disk = get_protocol(self.url) in _ON_DISK
         with self._told():
-            file_system, root = fsspec.core.url_to_fs(self.url, **({"auto_mkdir": True} if on_disk else {}))
+            file_system, root = fsspec.core.url_to_fs(self.url, **({"auto_mkdir": True} if self._is_on_disk else {}))
         return file_system, root.rstrip("/")
 
     @property
+    def _is_on_disk(self) -> bool:
+        from fsspec.utils import get_protocol
+
+        return get_protocol(self.url) in _ON_DISK
+
+    @property
     def _shown(self) -> str:
-        return without_password(self.url)
+        return without_secrets(self.url)
 
     def begin(self, resume: bool) -> None:
         """Take the folder, and forget how often steps were started.
@@ -165,7 +188,7 @@ class Exchange:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise FullDiskError(f"{self._shown} is full.", "Make room, and go on with --resume.") from error
-            raise ToolError(
-                without_password(f"{self.url}: {first_line(error)}."),
-                "fsspec's documentation says how to install and reach such a store.",
-            ) from error
+            hint = "fsspec's documentation says how to install and reach such a store."
+            if self._is_on_disk and isinstance(error, OSError):
+                hint = "Choose a folder that can be written."
+            raise ToolError(without_secrets(f"{self.url}: {first_line(error)}."), hint) from error

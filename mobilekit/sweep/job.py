@@ -18,7 +18,7 @@ from mobilekit.sweep.cluster import (
     workers_here,
 )
 from mobilekit.sweep.estimate import Estimate, estimate
-from mobilekit.sweep.exchange import Exchange
+from mobilekit.sweep.exchange import Exchange, check_store
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.load import LoadedSweep, load_sweep
 from mobilekit.sweep.rows import read_rows
@@ -47,7 +47,18 @@ class SweepRequest:
     @property
     def sweep_folder(self) -> SweepFolder:
         """Where the sweep lies."""
-        return SweepFolder(self.folder.absolute(), Exchange(self.store) if self.store else None)
+        return SweepFolder(self.folder.absolute(), None if self.store is None else Exchange(self.store))
+
+    def check(self) -> None:
+        """See that its words can be meant, before anything is read or written.
+
+        Raises:
+            UsageError: They cannot.
+        """
+        if self.failed and not self.resume:
+            raise UsageError("--failed is for a sweep that is there.", "Add --resume.")
+        if self.store is not None:
+            check_store(self.store)
 
 
 def plan(request: SweepRequest) -> Estimate:
@@ -58,6 +69,7 @@ def plan(request: SweepRequest) -> Estimate:
         UsageError: The sweep's file is wrong, or something else is in the folder.
     """
     check_installed()
+    request.check()
     loaded, folder = load_sweep(request.file), request.sweep_folder
     folder.check(request.resume)
     cells = missing(loaded.cells, folder, _again(request))
@@ -79,6 +91,7 @@ def run(request: SweepRequest, progress: Progress, note: Progress) -> Summary:
         UsageError: The sweep's file is wrong, or something else is in the folder.
     """
     check_installed()
+    request.check()
     loaded, folder = load_sweep(request.file), request.sweep_folder
     folder.check(request.resume)
     if request.scheduler is None:
@@ -119,8 +132,6 @@ def _again(request: SweepRequest) -> dict[str, set[str]]:
     """Return the steps that failed by the keys of their cells, where these are to be run again."""
     if not request.failed:
         return {}
-    if not request.resume:
-        raise UsageError("--failed is for a sweep that is there.", "Add --resume.")
     found: dict[str, set[str]] = {}
     for row in read_rows(request.sweep_folder.rows):
         if row["status"] == "failed":

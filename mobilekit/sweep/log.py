@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.errors import ToolError, first_line, without_password
+from mobilekit.errors import ToolError, UsageError, first_line, without_secrets
 from mobilekit.store.files import sha256_of_json
 from mobilekit.store.jsonable import Jsonable
 from mobilekit.store.versions import installed_version
@@ -32,6 +32,7 @@ METRICS = (
 TAGS = ("cell", "status", "failed_step", "reason", "parity", "sha256", "source_sha256", "host")
 _LONGEST = 5000  # of a tag's value, in MLflow's own stores
 _MOST_LETTERS = 300
+_WITHOUT_SLASHES = ("databricks", "file:")  # addresses that MLflow knows all the same
 _PAGE = 1000
 _SETTINGS = {
     # MLflow waits minutes for a server that is not there, and tells its makers how it is used.
@@ -78,6 +79,7 @@ def log(
     if installed_version("mlflow-skinny") is None and installed_version("mlflow") is None:
         raise ToolError("MLflow is not installed.", "In mobilekit's folder: pip install '.[mlflow]'")
     read_sweep_note(folder)
+    _check_uri(uri)
     rows = read_rows(SweepFolder(folder).rows)
     name = experiment or folder.absolute().name
     with _mlflow_client(uri) as client:
@@ -152,6 +154,26 @@ def _known(client: MlflowClient, experiment: str) -> set[str]:
             return digests
 
 
+def _check_uri(uri: str) -> None:
+    """Refuse what MLflow would take as a folder of the one where this runs."""
+    if "://" in uri or uri.startswith(_WITHOUT_SLASHES) or Path(uri).is_absolute():
+        return
+    raise UsageError(
+        f"--mlflow {uri!r} is no address.",
+        "Write http://HOST:PORT of a server, sqlite:///FILE of a database, or the absolute path of a folder.",
+    )
+
+
+def _is_silent(error: BaseException | None) -> bool:
+    """Return whether an error came of a server that does not answer."""
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import Timeout
+
+    while error is not None and not isinstance(error, NoConnection | Timeout):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 @contextmanager
 def _mlflow_client(uri: str) -> Iterator[MlflowClient]:
     """Give a client, and say in a sentence what goes wrong with it."""
@@ -164,6 +186,11 @@ def _mlflow_client(uri: str) -> Iterator[MlflowClient]:
     try:
         yield mlflow.MlflowClient(tracking_uri=uri)
     except (MlflowException, OSError, ImportError) as error:
+        if uri.startswith(("http://", "https://")) and _is_silent(error):
+            raise ToolError(
+                f"No MLflow server answers at {without_secrets(uri)}.",
+                "Start one there by `mlflow server`, or see that its address is right and may be reached.",
+            ) from error
         whole = uri.partition(":")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
         hint = "A database needs all of MLflow: pip install mlflow. A server is reached with what is here."
-        raise ToolError(f"MLflow: {without_password(first_line(error))[:_MOST_LETTERS]}.", hint * whole) from error
+        raise ToolError(f"MLflow: {without_secrets(first_line(error))[:_MOST_LETTERS]}.", hint * whole) from error

@@ -35,6 +35,27 @@ def rows_of(cell: Cell, folder: SweepFolder, last: Ended) -> list[dict[str, Any]
     return [{**shared, **_row_of_file(form, done, bundle, ledger, shared)} for form in cell.precisions]
 
 
+def without_result(cell: Cell, folder: SweepFolder) -> Ended | None:
+    """Return how a cell failed whose steps ended well, where what one of them found is not there all the same.
+
+    Args:
+        cell: The cell, with its bundle brought here.
+        folder: Its sweep's.
+
+    Returns:
+        The first such step; None where all is there.
+    """
+    step = next((each for each in cell.steps if folder.place_of(cell, each).read() is None), None)
+    if step is not None:
+        why = "it ended, and what it found is not in the sweep's folder"
+    elif _bundle(cell, folder) is None:
+        step, why = EXPORT, "it ended, and its bundle is not in the sweep's folder, or is damaged"
+    else:
+        return None
+    hint = "Run it with --resume --failed, with a folder or a --store that all workers see."
+    return Ended(step, why, hint)
+
+
 def _bundle(cell: Cell, folder: SweepFolder) -> Bundle | None:
     try:
         return open_bundle(folder.bundle_of(cell))
@@ -96,6 +117,8 @@ def _row_of_file(
         why = next((each for each in bundle.failed_stages if each.stage is stage), None) if bundle else None
         if why is not None:
             row |= {"status": "failed", "failed_step": EXPORT, "reason": why.reason, "hint": why.advice or None}
+        elif shared["status"] == "ok":
+            row |= {"status": "failed", "failed_step": EXPORT, "reason": "the bundle has no such file"}
         return row
     row |= {"file": stage.file, "sha256": bundle.manifest["files"][stage.file]}
     row |= {"size_bytes": (bundle.path / stage.file).stat().st_size}
@@ -133,8 +156,9 @@ def _latency(stage: Stage, found: Mapping[str, Any], shared: Mapping[str, Any]) 
     """Return what a bench found of one file."""
     bench, baseline = found["bench"], found["baseline"]
     result = next((each for each in bench["results"] if each["file"].rpartition("/")[2] == stage.file), None)
-    if result is None:  # an ONNX file, which benchmark_model does not run
-        return {}
+    if result is None:  # as of an ONNX file, which benchmark_model does not run
+        is_lost = stage.file_format == "tflite" and shared["status"] == "ok"
+        return {"status": "failed", "failed_step": BENCH, "reason": "the bench has no such file"} if is_lost else {}
     entries: Sequence[Any] = [each for each in baseline["entries"] if each["file"] == result["file"]]
     latency, engine = result["latency_ms"] or {}, bench["engine"]
     has_interval = bool(latency) and latency["confidence"] >= CONFIDENCE

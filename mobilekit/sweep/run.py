@@ -13,7 +13,7 @@ from mobilekit.errors import FullDiskError, ToolError
 from mobilekit.sweep.cell import BENCH, Cell
 from mobilekit.sweep.cluster import PHONE, STEP, Cluster
 from mobilekit.sweep.folder import SweepFolder
-from mobilekit.sweep.results import rows_of
+from mobilekit.sweep.results import rows_of, without_result
 from mobilekit.sweep.rows import write_rows
 from mobilekit.sweep.steps import MOST_STARTS, Ended, Task, Work, in_child, run_step
 
@@ -247,6 +247,8 @@ class _Run:
         """Write the rows of a cell that ended."""
         try:
             self._folder.bring_bundle(cell)
+            if ended.why_not is None:
+                ended = without_result(cell, self._folder) or ended
             write_rows(self._folder.rows_of(cell), self._rows(cell, ended))
             self._folder.send_rows(cell)
         except OSError as error:

@@ -60,7 +60,7 @@ class Task:
     @property
     def sweep_folder(self) -> SweepFolder:
         """The sweep's folder."""
-        return SweepFolder(Path(self.folder), Exchange(self.store) if self.store else None)
+        return SweepFolder(Path(self.folder), None if self.store is None else Exchange(self.store))
 
     @property
     def place(self) -> StepPlace:

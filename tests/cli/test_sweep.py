@@ -90,8 +90,16 @@ class TestWithDask:
         assert (done.returncode, "--workers is for processes of this machine." in done.stderr) == (2, True)
         done = cli("sweep", "run", sweep, "-o", sweep.parent)
         assert (done.returncode, "exists and is not a sweep." in done.stderr) == (2, True)
-        done = cli("sweep", "run", sweep, "-o", sweep.parent / "o", "--failed", "--dry-run")
-        assert (done.returncode, "Add --resume." in done.stderr) == (2, True)
+        for wrong, said in (
+            (("--failed",), "Add --resume."),
+            (("--store", "memory://x"), "is the memory of each process"),
+            (("--store", ""), "--store '' is neither a URL nor an absolute path."),
+            (("--store", "nonsense"), "is neither a URL nor an absolute path."),
+        ):
+            for more in ((), ("--dry-run",)):
+                done = cli("sweep", "run", sweep, "-o", sweep.parent / "o", *wrong, *more)
+                assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+                assert not (sweep.parent / "o").exists()
         there = sweep_of(sweep.parent / "o", [row()])
         done = cli("sweep", "run", sweep, "-o", there)
         assert (done.returncode, "holds a sweep." in done.stderr) == (2, True)

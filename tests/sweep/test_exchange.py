@@ -24,7 +24,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("fsspec")
 
 from mobilekit.sweep.cluster import Cluster, open_cluster
-from mobilekit.sweep.exchange import Exchange
+from mobilekit.sweep.exchange import Exchange, check_store
 from mobilekit.sweep.rows import read_rows
 from mobilekit.sweep.run import missing, run_cells
 from tests.cli.test_schema import OLD_BUNDLE
@@ -110,11 +110,30 @@ def test_a_sweep_that_is_there_has_to_be_meant(exchange: Exchange) -> None:
 
 
 def test_a_store_that_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"nonsense://a: .*rotocol"):
-        Exchange("nonsense://me:secret@a").begin(resume=False)
+    with pytest.raises(ToolError, match=r"nonsense://a/b: .*rotocol") as caught:
+        Exchange("nonsense://me:hush@a/b?sig=HUSH").begin(resume=False)
+    assert "hush" not in str(caught.value).lower()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ToolError):
-        Exchange((tmp_path / "file").as_uri()).begin(resume=False)
+    for url in ((tmp_path / "file").as_uri(), "file:///proc/nowhere"):
+        with pytest.raises(ToolError, match=r"file:///.*\nChoose a folder that can be written\."):
+            Exchange(url).begin(resume=False)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/sweep", "file:///shared/sweep", "/shared/sweep", "simplecache::s3://b/s"])
+def test_a_store_is_a_url_or_an_absolute_path(url: str) -> None:
+    check_store(url)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "./here", "s3://", "://x", "file://here", "local://here", "s3:bucket"])
+def test_what_is_no_store_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"is neither a URL nor an absolute path\.\nWrite a URL, such as s3://"):
+        check_store(url)
+
+
+@pytest.mark.parametrize("url", ["memory://x", "memory://", "simplecache::memory://x"])
+def test_the_memory_of_each_process_is_no_store_of_all(url: str) -> None:
+    with pytest.raises(UsageError, match=f"--store '{url}' is the memory of each process"):
+        check_store(url)
 
 
 def test_a_full_store_is_no_cells_fault(monkeypatch: pytest.MonkeyPatch) -> None:

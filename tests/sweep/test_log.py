@@ -111,9 +111,16 @@ def test_a_server_that_is_not_there(sweep: Path, monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(ToolError, match="MLflow: ") as caught:
-        log(sweep, "http://me:secret@127.0.0.1:9")
-    assert "secret" not in str(caught.value)
+    with pytest.raises(ToolError, match=r"No MLflow server answers at http://127\.0\.0\.1:9/\.\nStart one") as caught:
+        log(sweep, "http://me:hush@127.0.0.1:9/?k=HUSH")
+    assert "hush" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("uri", ["", "nonsense", "host:5000", "./mlruns"])
+def test_what_is_no_address(uri: str, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "installed_version", lambda _name: "3")
+    with pytest.raises(UsageError, match=f"--mlflow '{uri}' is no address.\nWrite http://HOST:PORT"):
+        log(sweep, uri)
 
 
 def test_without_mlflow(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

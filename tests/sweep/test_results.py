@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from mobilekit.sweep import child
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
-from mobilekit.sweep.results import rows_of
+from mobilekit.sweep.results import rows_of, without_result
 from mobilekit.sweep.steps import Ended
 from tests.cli.test_schema import OLD_BUNDLE
+from tests.sweep.noop import timed
 from tests.sweep.rows_by_hand import DEVICE
 
 LATENCY = {"median": 2.0, "low": 1.0, "high": 3.0, "confidence": 0.96}
@@ -140,3 +142,31 @@ def test_forgetting_a_step_forgets_those_after_it(cell: Cell, folder: SweepFolde
     folder.forget(cell, "export")
     assert not folder.place_of(cell, "export").read()
     assert not folder.bundle_of(cell).exists()
+
+
+def test_a_cell_is_not_done_whose_results_are_not_there(cell: Cell, folder: SweepFolder) -> None:
+    """As of workers that each have a memory or a disk of their own."""
+    gone = without_result(cell, folder)
+    assert gone and (gone.step, gone.why_not) == ("bench", "it ended, and what it found is not in the sweep's folder")
+    assert "--store that all workers see" in gone.hint
+    done(folder, cell, "bench", timed(*cell.precisions))
+    assert without_result(cell, folder) is None
+    assert {row["status"] for row in rows_of(cell, folder, Ended("bench"))} == {"ok"}
+    (folder.bundle_of(cell) / "manifest.json").write_text("{}")
+    gone = without_result(cell, folder)
+    assert gone and (gone.step, str(gone.why_not).startswith("it ended, and its bundle")) == ("export", True)
+    rows = rows_of(cell, folder, gone)
+    assert {(row["status"], row["failed_step"]) for row in rows} == {("failed", "export")}
+
+
+def test_a_file_that_no_step_has_is_failed(cell: Cell, folder: SweepFolder) -> None:
+    """Of the bundle, and of the bench."""
+    done(folder, cell, "bench", timed(*cell.precisions[1:]))
+    more = replace(cell, precisions=(*cell.precisions, "onnx-int8"))
+    shutil.copytree(folder.bundle_of(cell), folder.bundle_of(more))
+    done(folder, more, "export", {})
+    done(folder, more, "bench", timed(*cell.precisions[1:]))
+    found = {row["precision"]: (row["status"], row["reason"]) for row in rows_of(more, folder, Ended("bench"))}
+    assert found.pop(cell.precisions[0]) == ("failed", "the bench has no such file")
+    assert found.pop("onnx-int8") == ("failed", "the bundle has no such file")
+    assert set(found.values()) == {("ok", None)}
