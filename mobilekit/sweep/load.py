@@ -14,7 +14,7 @@ from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, check_name, file_spec
 from mobilekit.recipes import yaml_positions
 from mobilekit.recipes.faults import Where, load_checked
 from mobilekit.recipes.load import load_recipe
-from mobilekit.store.stages import FORM_STAGES, Stage
+from mobilekit.store.stages import FORM_STAGES
 from mobilekit.sweep.cell import FLEET, Cell
 from mobilekit.sweep.content import with_content
 from mobilekit.sweep.matrix import excluded_by, expand, with_axes_of
@@ -92,17 +92,13 @@ def _faults(sweep: Sweep, base: Path, where: Where) -> Iterator[str]:
 
 
 def _of_programs(sweep: Sweep, cells: Iterable[Cell], where: Where) -> Iterator[str]:
-    """Yield what a sweep cannot do with files for ExecuTorch and Core ML: it times none, and no target reads one."""
-    formats = {form: stage.file_format for form, stage in FORM_STAGES.items()}
+    """Yield what a sweep cannot do with files for ExecuTorch: it times none, and no target reads one."""
     for cell in cells:
-        programs = [form for form in cell.precisions if formats[form] in ("pte", "mlpackage")]
+        programs = [form for form in cell.precisions if FORM_STAGES[form].file_format == "pte"]
         if not programs:
             continue
         named = (place for axes, place in _named_axes(sweep) if {*programs} & {*(axes.precisions or ())})
         place = where((*next(named, ()), "precisions"))
-        if Stage.MLPACKAGE.value in programs:
-            yield f"{place}: {Stage.MLPACKAGE}: a sweep makes no packages for Core ML, as its rows are files."
-            continue
         if cell.device:
             yield f"{place}: {', '.join(programs)}: a sweep does not time .pte files, and the device is {cell.device}."
         if cell.targets and len(programs) == len(cell.precisions):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.errors import ToolError, UsageError, first_line
 from mobilekit.store.files import sync
-from mobilekit.store.stages import FORM_STAGES
+from mobilekit.sweep.schema import PRECISIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ COLUMNS = (
     Column("model_options", "string", "as JSON"),
     Column("input_size", "string", "HEIGHTxWIDTH of the picture that the file takes", "pixels"),
     Column("recipe", "string", "name or file; null: the model's own"),
-    Column("precision", "string", f"one of {', '.join(FORM_STAGES)}; of an imported row as its tool has it"),
+    Column("precision", "string", f"one of {', '.join(PRECISIONS)}; of an imported row as its tool has it"),
     Column("device", "string", "as the sweep's file has it; null: not timed"),
     Column("threads", "int64", "of the runtime"),
     Column("bundle", "string", "folder, from the sweep's on"),

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from mobilekit.recipes.part import Part
-from mobilekit.store.stages import DEFAULT_PRECISIONS, Form
+from mobilekit.store.stages import DEFAULT_PRECISIONS, FORM_STAGES, Form, Stage
 
 Side = Annotated[int, Field(ge=8, le=4096)]
+PRECISIONS = tuple(form for form, stage in FORM_STAGES.items() if stage is not Stage.MLPACKAGE)
+"""Of what a sweep makes: its rows are files, and a package for Core ML is a folder."""
 
 
 def _size(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -28,6 +37,23 @@ def _size(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
 Size = Annotated[Side | tuple[Side, Side], WrapValidator(_size, json_schema_input_type=Side | tuple[Side, Side] | str)]
 
 
+def _precision(given: Any) -> Any:
+    """Return a precision of a sweep.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if given == Stage.MLPACKAGE.value:
+        made = "`mobilekit export --precision mlpackage` makes one"
+        raise ValueError(f"leave it out: a sweep makes no packages for Core ML, as its rows are files; {made}")
+    if given not in PRECISIONS:
+        raise ValueError(f"write one of {', '.join(PRECISIONS)}")
+    return given
+
+
+SweepForm = Annotated[Form, BeforeValidator(_precision), WithJsonSchema({"enum": [*PRECISIONS], "type": "string"})]
+
+
 class Axes(Part):
     """Values of some axes; of a matrix each combination of them is measured."""
 
@@ -44,7 +70,7 @@ class Axes(Part):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="Names or files of recipes; the model's own without."
     )
-    precisions: Annotated[tuple[Form, ...], Field(min_length=1)] | None = Field(
+    precisions: Annotated[tuple[SweepForm, ...], Field(min_length=1)] | None = Field(
         None, description=f"Files of each export; {', '.join(DEFAULT_PRECISIONS)} without."
     )
     targets: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(

@@ -42,7 +42,20 @@ WRONG = {
     "unknown key": ("matrix: {model: [ghostnet]}", "s.yaml:1: unknown key model. Did you mean models"),
     "model": ("matrix:\n  models:\n    - ghostnett", "s.yaml:3: There is no model ghostnett. Did you mean ghostnet"),
     "twice": ("matrix:\n  models: [ghostnet]\n  threads: [1,\n   1]", "s.yaml:4: 1 stands twice."),
-    "precision": ("matrix: {models: [ghostnet], precisions: [float8]}", "matrix.precisions.0: Input should be"),
+    "precision": (
+        "matrix: {models: [ghostnet], precisions: [float8]}",
+        "precisions.0: write one of float32, float16, dynamic, int8, "
+        "int16x8, onnx-int8, onnx-int16x8, pte-float32, pte-float16, pte-int8, not 'float8'.",
+    ),
+    "package": (
+        "matrix:\n  models: [ghostnet]\n  precisions: [float32, mlpackage]",
+        "s.yaml:3: matrix.precisions.1: leave it out: a sweep makes no packages for Core ML, as its rows are files; "
+        "`mobilekit export --precision mlpackage` makes one, not 'mlpackage'.",
+    ),
+    "package of an inclusion": (
+        "matrix: {models: [ghostnet]}\ninclude:\n  - precisions: [mlpackage]",
+        "s.yaml:3: include.0.precisions.0: leave it out: a sweep makes no packages",
+    ),
     "size": ("matrix: {models: [ghostnet], input_sizes: [4]}", "s.yaml:1: matrix.input_sizes"),
     "sides": (
         "matrix:\n  models: [ghostnet]\n  input_sizes: [224, 32x4]",
@@ -112,6 +125,7 @@ def test_what_is_wrong_is_said_with_its_line(case: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load(tmp_path, text)
     assert said in raised.value.what
+    assert "package" not in case or ".pte" not in raised.value.hint
 
 
 @pytest.mark.parametrize("written", ["32x64", "[32, 64]"])
