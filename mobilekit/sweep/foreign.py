@@ -25,6 +25,10 @@ _US = 1000.0  # in a millisecond
 _OPTIONS = {"model": "--model", "precision": "--precision", "device": "--device"}
 _PASSED = "Passed"
 """What a job of Qualcomm's AI Hub ends with; others have no figures."""
+_KINDS = (
+    "Import a perf.yaml of qai-hub-models (.yaml), or what benchmark_model wrote by --result_file_path (a protocol "
+    "buffer) or by --profiling_output_csv_file (.csv)."
+)
 _SHAPE = "It is a perf.yaml of qai-hub-models, from 2025 on: precisions, components, performance_metrics."
 
 
@@ -75,6 +79,12 @@ def import_files(folder: Path, paths: list[Path], told: Told) -> Imported:
         ToolError: A file cannot be read.
         UsageError: The folder is something else, a file is none of these, or does not say what it is about.
     """
+    if (folder.exists() and not (folder / "sweep.json").exists()) and (folder.is_file() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder} is not a sweep.", "Name the folder of one, or one that is not there: it is made for these rows."
+        )
+    if absent := next((path for path in paths if not path.exists()), None):
+        raise UsageError(f"There is no file {absent}.", _KINDS)
     found = {path: _rows_of(path, told) for path in paths}  # all of them, before anything is written
     sweep = SweepFolder(folder)
     if (folder / "sweep.json").exists():
@@ -143,9 +153,7 @@ def _of_results(path: Path, told: Told) -> Figure:
     try:
         found = parse_result_file(path.read_bytes())
     except ToolError as error:
-        raise UsageError(
-            f"{path} is no file of results: {error.what}", "Import .yaml, .csv or a protocol buffer of results."
-        ) from error
+        raise UsageError(f"{path} is no file of results.", _KINDS) from error
     figure, statistic = (found.median_us, "median") if found.median_us is not None else (found.mean_us, "mean")
     if figure is None:
         raise UsageError(f"{path} has no latency.", "Import what benchmark_model wrote by --result_file_path.")

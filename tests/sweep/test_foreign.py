@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mobilekit.errors import MobilekitError, ToolError, UsageError
+from mobilekit.errors import ToolError, UsageError
 from mobilekit.store.files import sha256_of
 from mobilekit.sweep.compare import compare
 from mobilekit.sweep.folder import SweepFolder
@@ -114,7 +114,8 @@ def test_a_file_is_there_once(tmp_path: Path) -> None:
     ("name", "content", "told", "said"),
     [
         ("r.pb", FILE, Told("m"), r"does not say what it is of\.\nSay it by --precision, --device\."),
-        ("r.pb", b"text", TOLD, "is no file of results"),
+        ("r.pb", b"text", TOLD, r"r\.pb is no file of results\.\nImport a perf\.yaml of qai-hub-models"),
+        ("bad.json", "{}", TOLD, r"bad\.json is no file of results\.\nImport a perf\.yaml of qai-hub-models"),
         ("r.pb", b"", TOLD, "has no latency"),
         ("r.csv", "a,b\n", TOLD, "has no profile of ops"),
         ("perf.yaml", "models: []\n", TOLD, "has no figures"),
@@ -131,11 +132,15 @@ def test_what_is_none_of_these(tmp_path: Path, name: str, content: str | bytes, 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="cannot be read"):
+        import_files(tmp_path / "s", [tmp_path], TOLD)
+    with pytest.raises(UsageError, match=r"There is no file .*none\.pb\.\nImport a perf\.yaml"):
         import_files(tmp_path / "s", [tmp_path / "none.pb"], TOLD)
+    assert not (tmp_path / "s").exists()
     (tmp_path / "full").mkdir()
     write(tmp_path / "full", "x", "")
-    with pytest.raises(MobilekitError, match="exists and is not a sweep"):
-        import_files(tmp_path / "full", [write(tmp_path, "r.pb", FILE)], TOLD)
+    for into in (tmp_path / "full", tmp_path / "full" / "x"):
+        with pytest.raises(UsageError, match=r"is not a sweep\.\nName the folder of one, or one that is not there"):
+            import_files(into, [write(tmp_path, "r.pb", FILE)], TOLD)
 
 
 def test_others_figures_are_shown_and_never_marked(tmp_path: Path) -> None:
