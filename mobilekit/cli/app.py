@@ -151,6 +151,8 @@ def _end(error: BaseException) -> int:
     if isinstance(error, OSError):
         place = f": {_shown(error.filename)}" if error.filename else ""
         hint = "Choose another place with -o." if error.errno in _NOT_WRITABLE else ""
+        if isinstance(error, FileNotFoundError):
+            hint = "What is to be read has to be there; for what is to be written, choose another place with -o."
         fail(f"{error.strerror or error}{place}.", hint)
         return 4
     if frame := users_frame(error):

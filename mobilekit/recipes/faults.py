@@ -98,17 +98,21 @@ def faults_of(
         if problem["type"] == "extra_forbidden":
             text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), _keys_at(root, path[:-1]))}"
         else:
-            text = f"{place}: {name}: {_what_to_write(problem)}."
+            text = f"{place}: {name}: {_what_to_write(problem, root)}."
         messages.append(text)
     return messages
 
 
-def _what_to_write(problem: ErrorDetails) -> str:
+def _what_to_write(problem: ErrorDetails, root: type[BaseModel]) -> str:
     """Return what is wrong with a value, in the words of a recipe."""
     given, path = problem["input"], problem["loc"]
     is_plain = not isinstance(given, dict | list)
+    if problem["type"] == "tuple_type" and (keys := _keys_at(root, (*path, 0))):
+        return f"write it as a list of entries, each with some of the keys {', '.join(keys)}"
     if problem["type"] == "tuple_type":
         return f"write it as a list{f': [{given}]' if is_plain and given is not None else ', such as [a, b]'}"
+    if problem["type"] == "string_type" and is_plain and given is not None:
+        return "write it in quotes, as it is a text"
     if problem["type"] == "too_short" and not given:
         return "it names nothing; leave the key out, or name one at least"
     if problem["type"] == "model_type" and path[:-1] == ("rewrites",) and isinstance(given, str):

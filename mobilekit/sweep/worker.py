@@ -48,7 +48,7 @@ def find_phones(listed: str) -> list[Phone]:
     if words == [ALL]:
         address = server_address(None)
         found, _notes = one_name_each(found, lambda each: ask_identity(address, each.serial))
-    chosen = [each for word in words for each in choose(word, found)]
+    chosen = [each for word in words for each in choose(word, found, without="")]
     return [Phone(each.serial, each.description) for each in chosen]
 
 

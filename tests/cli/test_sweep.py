@@ -104,6 +104,13 @@ class TestWithDask:
         done = cli("sweep", "run", sweep, "-o", there)
         assert (done.returncode, "holds a sweep." in done.stderr) == (2, True)
 
+    def test_a_place_where_nothing_can_be_made(self, cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(job, "check_tools", lambda *_needed: None)
+        done = cli("sweep", "run", sweep, "-o", "/proc/x")
+        assert done.returncode == 4
+        assert "No such file or directory: /proc/x." in done.stderr
+        assert "for what is to be written, choose another place with -o." in done.stderr
+
     def test_where_no_scheduler_is_nothing_is_begun(self, cli: Cli, sweep: Path) -> None:
         out = sweep.parent / "o"
         with socket.socket() as silent:  # it has its port, and does not listen there

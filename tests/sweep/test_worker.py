@@ -89,8 +89,9 @@ def folder(tmp_path: Path) -> SweepFolder:
 def test_phones_by_their_serials(phone: FakeDevice) -> None:
     assert find_phones("") == []
     assert find_phones("all") == find_phones(phone.serial) == [Phone(phone.serial, "Pinecone 8")]
-    with pytest.raises(DeviceError, match="adb sees no device XYZ"):
+    with pytest.raises(DeviceError, match="adb sees no device XYZ") as caught:
         find_phones(f"{phone.serial},XYZ")
+    assert caught.value.hint == "`mobilekit devices` lists what adb sees."
 
 
 def test_phones_of_one_model_are_counted() -> None:

@@ -117,19 +117,22 @@ def open_device(word: str | None, binary: str | None = None) -> Iterator[OnDevic
         yield opener
 
 
-def choose(serial: str, found: Sequence[ListedDevice]) -> list[ListedDevice]:
+def choose(
+    serial: str, found: Sequence[ListedDevice], without: str = "--device local needs none."
+) -> list[ListedDevice]:
     """Return the ready devices that are meant.
 
     Args:
         serial: One device's, or `all`; empty: the only one that is ready.
         found: What the adb server sees.
+        without: What needs no phone, for the hint where one is not there.
 
     Raises:
         DeviceError: None is, or more than one where one is meant.
     """
     meant = [each for each in found if serial in ("", _ALL, each.serial)]
     if not meant:
-        raise _missing(serial, found)
+        raise _missing(serial, found, without)
     ready = [each for each in meant if each.ready]
     if not ready:
         raise DeviceError(" ".join(each.message or "" for each in meant), meant[0].hint)
@@ -142,14 +145,14 @@ def choose(serial: str, found: Sequence[ListedDevice]) -> list[ListedDevice]:
     return ready
 
 
-def _missing(serial: str, found: Sequence[ListedDevice]) -> DeviceError:
+def _missing(serial: str, found: Sequence[ListedDevice], without: str) -> DeviceError:
     if serial in ("", _ALL):
         what, hint = "adb sees no device.", "Plug in a phone that has USB debugging on, or run `adb connect HOST:PORT`."
     else:
         seen = ", ".join(each.serial for each in found)
         what = f"adb sees no device {serial}" + (f", but {seen}." if seen else ", nor any other.")
         hint = f"Run `adb connect {serial}` first." if ":" in serial else "`mobilekit devices` lists what adb sees."
-    return DeviceError(what, f"{hint} --device local needs none.")
+    return DeviceError(what, f"{hint} {without}".rstrip())
 
 
 def _find_phones(serial: str, adb_server: str | None, record: Path | None) -> Selection:

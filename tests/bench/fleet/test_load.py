@@ -77,6 +77,13 @@ def test_a_phone_that_is_not_there(tmp_path: Path, word: str, said: str) -> None
     [
         ("labels: [pixel-6]", "lables: [a]", "f.yaml:3: unknown key lables. Did you mean labels"),
         ("labels: [pixel-6]", "labels: pixel-6", "f.yaml:3: adb.0.phones.0.labels: write it as a list: [pixel-6]"),
+        ("serial: B", "serial: 123", "f.yaml:6: adb.1.phones.0.serial: write it in quotes, as it is a text."),
+        (TEXT, "adb: 3\n", "f.yaml:1: adb: write it as a list of entries, each with some of the keys server, phones."),
+        (
+            TEXT,
+            "adb: [{phones: A}]",
+            "adb.0.phones: write it as a list of entries, each with some of the keys serial, labels, rules.",
+        ),
         ("labels: [pixel-6]", "labels: ['a,b']", "f.yaml:3: adb.0.phones.0.labels.0: "),
         ("least_battery_percent: 30", "least_battery_percent: 130", "f.yaml:13: rules.least_battery_percent: "),
         ("192.168.1.20:5037", "192.168.1.20:port", "f.yaml:4: 192.168.1.20:port is no address of an adb server."),
