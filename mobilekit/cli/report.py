@@ -83,19 +83,20 @@ def report(
         print_json({**content, "changes": page.changes, **({"diff": tested.verdict} if tested else {})})
     else:
         beside = f", {tested.verdict} on {tested.inputs.real}" if tested else ""
-        out.print(f"{output} is written: {bundle_or_sweep}, verdict {page.verdict}{beside}.")
+        out.print(f"{output} is written: {bundle_or_sweep}, verdict {page.words}{beside}.")
     _end({bundle_or_sweep: page.changes})
 
 
 def _report_sweep(sweep: Path, output: Path, results: list[Path], with_pages: bool, as_json: bool) -> None:
+    from mobilekit.cli.render.format import count
     from mobilekit.cli.report_pages import write_sweep
 
     written = write_sweep(sweep, output, results, with_pages)
     if as_json:
         print_json(written.to_json())
     else:
-        beside = f", and the pages of {len(written.pages)} bundles beside it" if written.pages else ""
-        out.print(f"{output} is written{beside}: {sweep}, {written.rows} rows, {written.failed} failed.")
+        beside = f", and the pages of {count(len(written.pages), 'bundle')} beside it" if written.pages else ""
+        out.print(f"{output} is written{beside}: {sweep}, {count(written.rows, 'row')}, {written.failed} failed.")
     _end(written.changed)
 
 

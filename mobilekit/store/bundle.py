@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,14 @@ def find_changes(path: Path) -> list[str]:
             changes.append(f"{name} is changed: its SHA-256 is not the manifest's")
     extra = [name for name in _file_names(path) if name not in files]
     return changes + [f"{name} is not in the manifest" for name in extra]
+
+
+def changed_files(changes: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Return the names of those files that sentences of `find_changes` say are missing or changed."""
+    said = tuple(changes)
+    return {
+        name for name in names if any(each.startswith((f"{name} is missing", f"{name} is changed")) for each in said)
+    }
 
 
 def _is_file(path: Path) -> bool:

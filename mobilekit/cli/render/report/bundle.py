@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mobilekit.bench.result import BenchResult
@@ -22,11 +24,13 @@ from mobilekit.cli.render.terminal import calibration_lines, loosened, verdict_w
 from mobilekit.cli.results import DiffResult
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import Ledger, Row, Verdict, worst
+from mobilekit.store.bundle import changed_files
 from mobilekit.store.stages import PRECISIONS, TFLITE_STAGES, Stage, stage_of_file
 
 _ERRORS = ("relative_l2", "max_abs", "max_error_eps")
 """Metrics that grow with the error: a limit of one is as many times the error away as it is its own figure."""
 
+_CHANGED = "missing, or changed since the export"
 _FORMATS = (".tflite", ".pte", ".mlpackage", ".onnx")
 
 
@@ -49,6 +53,20 @@ class Facts:
     """What targets said of its files, as JSON of `mobilekit inspect --target`, beside the gates that ask them."""
     sweep: str | None = None
     """Link to the page of the sweep that it is of."""
+    outside: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many ops no delegate runs, by the name of a file for ExecuTorch."""
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """The verdict, with what is doubtful of the inputs, and its reason."""
+        if self.changes:
+            return "fail", f"changed since the export: {'; '.join(self.changes)}"
+        return verdict_words(self.result, self.result.findings)
+
+    @cached_property
+    def damaged(self) -> set[str]:
+        """The files, or packages, that are not those that were measured."""
+        return {name.partition("/")[0] for name in changed_files(self.changes, self.manifest["files"])}
 
 
 @dataclass(frozen=True)
@@ -70,9 +88,7 @@ def bundle_html(facts: Facts) -> str:
     files = {manifest["files"][name]: name for name in _artifacts(facts) if name in manifest["files"]}
     benches = about(facts.benches, files)
     costs = columns(benches, files)
-    verdict, why = verdict_words(result, result.findings)
-    if facts.changes:
-        verdict, why = "fail", f"changed since the export: {'; '.join(facts.changes)}"
+    verdict, why = facts.verdict
     targets = _targets(facts)
     before = result.steps_from_before
     return render(
@@ -90,6 +106,7 @@ def bundle_html(facts: Facts) -> str:
         advice=advice_of(result.findings),
         texts=texts_of,
         drift=_drift(result),
+        undrawn=list(_undrawn(result)),
         stages=[(row, before[place]) for place, row in result.totals.items()],
         targets=targets,
         files=[_file(name, facts, targets, costs) for name in _artifacts(facts)],
@@ -130,7 +147,7 @@ def _gain(facts: Facts, benches: Sequence[Bench]) -> str:
         row.stage for row in facts.result.rows if row.verdict != "pass"
     }
     there = {stage.file for stage in TFLITE_STAGES if stage in passed}
-    names = [name for name in _artifacts(facts) if name in there and name in facts.sizes]
+    names = [name for name in _artifacts(facts) if name in there and name in facts.sizes.keys() - facts.damaged]
     small, whole = min(names, key=lambda name: facts.sizes[name], default=""), Stage.TFLITE_FLOAT32.file
     if small in ("", whole) or whole not in names:
         return ""
@@ -179,13 +196,19 @@ def _targets(facts: Facts) -> list[str]:
 def _file(name: str, facts: Facts, targets: Sequence[str], costs: Sequence[Column]) -> _File:
     result, stage = facts.result, stage_of_file(name)
     rows = [row for row in result.rows if row.stage == stage] if stage else []
+    if name in facts.damaged:
+        parity = Mark("fail", f"{_CHANGED}: its figures are those of the exported one")
+        asked = [Mark("inconclusive", f"{target}: {_CHANGED}") for target in ("XNNPACK", *targets)]
+    else:
+        parity = _parity(name, rows, result)
+        asked = [_xnnpack(name, facts), *(_target(name, target, facts) for target in targets)]
     totals = [row for row in rows if row.is_total]
     return _File(
         name,
         facts.sizes.get(name),
         figure(max((row.relative_l2 for row in totals), default=None)),
-        _parity(name, rows, result),
-        (_xnnpack(name, result), *(_target(name, target, facts) for target in targets)),
+        parity,
+        tuple(asked),
         tuple(column.cells.get(name, "") for column in costs),
     )
 
@@ -207,19 +230,21 @@ def _parity(name: str, rows: Sequence[Row], result: Ledger) -> Mark:
     return Mark(verdict, "; ".join([words[verdict], *missed]))
 
 
-def _xnnpack(name: str, result: Ledger) -> Mark:
+def _xnnpack(name: str, facts: Facts) -> Mark:
     """Return in how many parts XNNPACK runs a file."""
-    facts = result.artifacts.get(name)
-    parts = facts.partitions if facts else None
+    result, outside = facts.result, facts.outside.get(name, 0)
+    found = result.artifacts.get(name)
+    parts = found.partitions if found else None
     if parts is None:
         return Mark("none", "XNNPACK: not known" if name.endswith(".tflite") else "XNNPACK: no file of its runtime")
     failed = any(
         gate.verdict == "fail" for gate in result.gates if (gate.artifact, gate.gate) == (name, "max_partitions")
     )
-    words = f"XNNPACK: {count(parts, 'part')}"
-    if parts == 1 and not failed:
-        return Mark("pass", f"{words}, the whole file")
-    return Mark("fail" if failed or not parts else "inconclusive", words, f"{parts}")
+    words = count(parts, "part") + (f", {count(outside, 'op')} outside" if outside else "")
+    if parts == 1 and not outside and not failed:
+        return Mark("pass", f"XNNPACK: {words}, the whole file")
+    sign = words if parts == 1 and outside else f"{parts}"
+    return Mark("fail" if failed or not parts else "inconclusive", f"XNNPACK: {words}", sign)
 
 
 def _target(name: str, target: str, facts: Facts) -> Mark:
@@ -241,7 +266,7 @@ def _drift(result: Ledger) -> Chart | None:
     for row in result.totals.values():
         limit, words = _limit(row)
         label = f"{row.stage} {row.output}" if several else str(row.stage)
-        shown = {"shown_error": "equal" if row.relative_l2 == 0 else figure(row.relative_l2), "shown_limit": words}
+        shown = {"shown_error": "0" if row.relative_l2 == 0 else figure(row.relative_l2), "shown_limit": words}
         verdict = worst((row.verdict, result.steps_from_before[row.stage, row.output].verdict))
         error = row.relative_l2 if row.relative_l2 < float("inf") else None
         points.append({"stage": label, "error": error, "limit": limit, "verdict": verdict, **shown})
@@ -250,6 +275,15 @@ def _drift(result: Ledger) -> Chart | None:
         return None
     said = "; ".join(f"{point['stage']} {point['shown_error']}, {point['verdict']}" for point in points)
     return Chart("drift", f"Relative L2 distance of each stage from PyTorch: {said}.", charts.drift(points))
+
+
+def _undrawn(result: Ledger) -> Iterator[str]:
+    """Yield the stages that the chart of drift has not, with the reason."""
+    yield from (f"{each.stage} was not run here ({each.reason})" for each in result.not_run)
+    yield from (f"{each.stage} failed" for each in result.failed_stages)
+    for row in result.totals.values():
+        if not row.relative_l2 < float("inf"):
+            yield f"{row.stage} {row.output} has no finite error"
 
 
 def _limit(row: Row) -> tuple[float | None, str]:
@@ -265,7 +299,12 @@ def _limit(row: Row) -> tuple[float | None, str]:
             words = f"{limit_words(limit)}, and it is {metric_value(limit.metric, limit.value)}"
             near.append((row.relative_l2 * limit.limit / limit.value, words))
     near = [(place, words) for place, words in near if 0 < place < float("inf")]
-    return min(near) if near else (None, "; ".join(METRICS[limit.metric] for limit in row.limits) or "none")
+    if near:
+        return min(near)
+    if row.relative_l2 == 0:  # nothing that could grow, so the limit has no place
+        first = next((limit for limit in row.limits if limit.metric in _ERRORS), None)
+        return None, limit_words(first) if first else "none"
+    return None, "; ".join(METRICS[limit.metric] for limit in row.limits) or "none"
 
 
 def _accuracy(facts: Facts) -> list[tuple[str, Ledger]]:

@@ -42,15 +42,16 @@ def drift(points: Sequence[Point]) -> Spec:
     """Return the distance of each stage from the reference on a logarithmic axis, and the limit of each.
 
     Args:
-        points: Dicts of `stage`, `error` (relative L2; 0 is drawn at the left end), `limit` (on the same axis; None
-            where there is none), `verdict`, and `shown_error` and `shown_limit`, both in words.
+        points: Dicts of `stage`, `error` (relative L2; 0 is written at the left end), `limit` (on the same axis; None
+            where it has no place there), `verdict`, and `shown_error` and `shown_limit`, both in words.
     """
     low, high = decades([each[name] for each in points for name in ("error", "limit")])
-    placed = [{**each, "place": max(each["error"], low)} for each in points]
+    placed = [{**each, "place": max(each["error"], low), **_zero(each)} for each in points]
     x = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high]}}
     axis = {"format": ".0e", "values": powers(low, high), "labelOverlap": True}
     shown = tooltip(stage="stage", shown_error="relative L2", shown_limit="limit", verdict="verdict")
     dot = {
+        "transform": [{"filter": "datum.error > 0"}],
         "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
         "encoding": {
             "x": {"field": "place", **x, "title": "relative L2 from PyTorch", "axis": axis},
@@ -67,8 +68,25 @@ def drift(points: Sequence[Point]) -> Spec:
         "mark": {"type": "tick", "thickness": 3, "size": 16},
         "encoding": {"x": {"field": "limit", **x}, "tooltip": shown},
     }
-    layers = [*_where_valid("limit", placed, room, end), dot]
-    return spec(placed, _lines(placed, "stage"), encoding={"y": _names("stage")}, layer=layers)
+    zero = {
+        "mark": {"type": "text", "align": "left", "dx": 2, "fontWeight": "bold"},
+        "encoding": {
+            "x": {"field": "place", **x},
+            "text": {"field": "zero", "type": "nominal"},
+            "color": _by_verdict("ordinal"),
+            "tooltip": shown,
+        },
+    }
+    layers = [*_where_valid("limit", placed, room, end), dot, *_where_valid("zero", placed, zero)]
+    order = {"scale": {"domain": [each["stage"] for each in points]}}  # or it would be that of what the first layer has
+    return spec(placed, _lines(placed, "stage"), encoding={"y": {**_names("stage"), **order}}, layer=layers)
+
+
+def _zero(point: Point) -> Point:
+    """Return what stands for an error of 0, which has no place on the axis, and nor has the limit of another metric."""
+    if point["error"] > 0:
+        return {}
+    return {"zero": "0" if point["limit"] else f"0 (limit: {point['shown_limit']})"}
 
 
 def _by_verdict(values: object) -> Spec:

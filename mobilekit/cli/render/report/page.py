@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -52,6 +53,7 @@ def render(template: str, **content: Any) -> str:
         "percent": percent,
         "megabytes": megabytes,
         "mark": _mark,
+        "prose": _prose,
         "chart": _chart,
         "data": _data,
     }
@@ -84,6 +86,14 @@ def _policy(scripts: list[str]) -> str:
 
 def _resource(name: str) -> str:
     return (files(__package__) / _TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _prose(text: str) -> Markup:
+    """Return a sentence whose parts in backticks are code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(each) if odd % 2 else each for odd, each in enumerate(parts)
+    )
 
 
 def _mark(mark: Mark) -> Markup:

@@ -12,8 +12,9 @@ import pytest
 from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.render.report.charts import decades, powers
 from mobilekit.cli.results import DiffResult, result_of
-from mobilekit.parity.ledger.result import ArtifactSummary, Bound, GateResult
-from tests.cli.render.test_ledger import CASES, MANIFEST, ledger
+from mobilekit.parity.ledger.result import ArtifactSummary, Bound, GateResult, NotRun
+from mobilekit.store.stages import Stage
+from tests.cli.render.test_ledger import CASES, MANIFEST, ledger, row
 
 
 def page(result: DiffResult, **more: Any) -> str:
@@ -84,6 +85,53 @@ def test_marks_say_what_they_mean() -> None:
     assert of_int8["gpu"] == ("✗", "gpu leaves 2 ops or computes them wrongly (2 PAD)")
     assert of_int8["htp"] == ("—", "htp: not asked")
     assert marks(html, "model.onnx")["XNNPACK"][0] == "—"
+
+
+@pytest.mark.parametrize("how", ["is missing", "is changed: its SHA-256 is not the manifest's"])
+def test_a_file_that_is_not_the_exported_one_is_not_praised(how: str) -> None:
+    name, whole = "model.int8.tflite", "model.float32.tflite"
+    gates = (GateResult(name, "whole", 0, 0, "pass", target="cpu"),)
+    rows = (*ledger().rows, row(Stage.TFLITE_FLOAT32, Stage.REFERENCE, 5e-7))
+    made = result_of(replace(ledger(), rows=rows, gates=gates, artifacts={name: ArtifactSummary(9, {"PAD": 2}, 1)}))
+    manifest = {**MANIFEST, "files": {**MANIFEST["files"], whole: "23" * 32}}
+    facts = Facts("net", manifest, made, {name: 500, whole: 2_000_000})
+    assert "<p>model.int8.tflite has 500 bytes for the 2.00 MB of" in bundle_html(facts), "as long as it is whole"
+    html = bundle_html(replace(facts, changes=[f"{name} {how}"]))
+    assert "500 bytes for" not in html
+    assert [sign for sign, _ in marks(html, name).values()] == ["✗", "?", "?"]
+    assert marks(html, whole)["parity"][0] == "✓", "the other is as it was"
+
+
+def test_ops_outside_of_a_single_part_are_told() -> None:
+    names = ("model.float16.pte", "model.int8.pte")
+    made = replace(ledger(), artifacts=dict.fromkeys(names, ArtifactSummary(9, {"linear": 9}, 1)))
+    manifest = {**MANIFEST, "files": {**MANIFEST["files"], **dict.fromkeys(names, "23" * 32)}}
+    html = bundle_html(Facts("net", manifest, result_of(made), {}, outside={names[0]: 2, names[1]: 0}))
+    assert marks(html, names[0])["XNNPACK"] == ("1 part, 2 ops outside", "XNNPACK: 1 part, 2 ops outside")
+    assert marks(html, names[1])["XNNPACK"][0] == "✓"
+
+
+def test_an_error_of_zero_is_written_with_its_limit_and_stages_keep_their_order() -> None:
+    result = CASES["pass"]
+    first, others = result.rows[0], result.rows[1:]
+    exact = replace(first, relative_l2=0.0, max_abs=0.0)
+    exact = replace(exact, limits=(Bound("max_abs", 5e-7, "by hand").judge(exact.metrics),))
+    spec = data(page(replace(result, rows=(exact, *others))), "drift-spec")
+    points = spec["data"]["values"]
+    assert points[0]["zero"] == "0 (limit: max abs <= 5.0e-07)" and points[0]["limit"] is None
+    assert all("zero" not in each for each in points[1:])
+    assert spec["encoding"]["y"]["scale"]["domain"] == [each["stage"] for each in points]
+    placed = replace(exact, limits=(Bound("relative_l2", 1e-6, "by hand").judge(exact.metrics),))
+    point = data(page(replace(result, rows=(placed, *others))), "drift-spec")["data"]["values"][0]
+    assert (point["zero"], point["limit"]) == ("0", 1e-6)
+
+
+def test_what_is_not_in_the_chart_is_told_and_code_is_code() -> None:
+    absent = NotRun(Stage.MLPACKAGE, "`x <y` runs elsewhere")
+    html = page(replace(CASES["pass"], not_run=(absent,)))
+    assert "Not in the chart: mlpackage was not run here (<code>x &lt;y</code> runs elsewhere)." in html
+    assert "`" not in re.sub(r"(?s)<(script|style).*?</\1>", "", html)
+    assert "Not in the chart" not in page(CASES["pass"])
 
 
 def test_warnings_of_ranges_inputs_and_weights_are_told() -> None:
