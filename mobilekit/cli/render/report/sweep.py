@@ -61,6 +61,8 @@ class _Line:
 
     page: str | None
     """Link to that of its bundle."""
+    sign: Mark | None
+    """Before those that no other beats, and before those of others: the signs of `sweep show`."""
     cells: tuple[tuple[str, str], ...]
     """Column and text, as `_COLUMNS` has them."""
     parity: Mark
@@ -112,6 +114,8 @@ def sweep_html(name: str, shown: ShownSweep, pages: Mapping[str, str], benches: 
         points=points,
         across=across,
         up=up,
+        titles={axis.field: axis.title for axis in (*across, *up)},
+        start=_start(shown.rows, points, [*across[:1], *up[:1]]),
         specs={f"{x.field}\n{y.field}": _spec(x, y) for x in across for y in up},
         choices=[
             (field, values)
@@ -119,6 +123,13 @@ def sweep_html(name: str, shown: ShownSweep, pages: Mapping[str, str], benches: 
             if len(values := list(dict.fromkeys(point[field] for point in points))) > 1
         ],
     )
+
+
+def _start(rows: Sequence[Row], points: Sequence[Row], axes: Sequence[_Axis]) -> str:
+    """Return the device that is shown first: one with rows of our own, in the chart if any is."""
+    own = [point for row, point in zip(rows, points, strict=True) if row["source"] != IMPORTED]
+    drawn = [point for point in own if all(point[axis.field] is not None for axis in axes)]
+    return next((str(point["device"]) for point in (*drawn, *own, *points)), "")
 
 
 def _counts(benches: Sequence[Bench]) -> list[_Counted]:
@@ -181,10 +192,17 @@ def _line(row: Row, point: Row, page: str | None, columns: Sequence[tuple[str, s
     answers = {answer["target"]: answer for answer in _answers(row)}
     return _Line(
         page,
+        _sign(row),
         tuple((heading, texts.get(field) or "") for field, heading in columns),
         _parity(point["parity"]),
         tuple(answer_mark(target, answers.get(target)) for target in targets),
     )
+
+
+def _sign(row: Row) -> Mark | None:
+    if row["source"] == IMPORTED:
+        return Mark("none", "measured by others", "i")
+    return Mark("pass", "beaten by no other", "*") if row["pareto"] else None
 
 
 def _answers(row: Row) -> list[dict[str, Any]]:
@@ -200,15 +218,17 @@ def _parity(outcome: str) -> Mark:
 
 def _outcome(row: Row) -> str:
     """Return what came of a row: the verdict on its parity, or in a word why it has none."""
-    if row["source"] == IMPORTED:
-        return IMPORTED
-    return FAILED if row["status"] == FAILED else row["parity"] or "not measured"
+    if row["status"] == FAILED:
+        return FAILED
+    return IMPORTED if row["source"] == IMPORTED else row["parity"] or "not measured"
 
 
 def _verdict(rows: Sequence[Row]) -> tuple[Mark, str]:
     found = Counter(map(_outcome, rows))
     exports = len({row["bundle"] for row in rows if row["bundle"]})
     words = {"pass": "within the limits", "fail": "outside", "inconclusive": "unjudged"}
+    failed = some(list(dict.fromkeys(_label(row) for row in rows if row["status"] == FAILED)), _MOST_NAMED)
+    words[FAILED] = f"failed ({failed})"
     parts = ", ".join(f"{number} {words.get(verdict, verdict)}" for verdict, number in found.items())
     verdict = "pass" if found.keys() - {IMPORTED} == {"pass"} else "inconclusive"
     verdict = "fail" if found[FAILED] or found["fail"] else verdict

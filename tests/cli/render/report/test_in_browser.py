@@ -199,16 +199,18 @@ def test_filters_choose_rows_and_points_alike(opened: Open) -> None:
         rows = page.locator("#rows tbody tr:visible")
         return [each.split("\t")[:3] for each in rows.all_inner_texts()]
 
-    assert [each[0].split("★")[0].strip() for each in names()] == ["small", "small", "large", "large"]
+    assert [each[0].split("*")[0].strip() for each in names()] == ["small", "small", "large", "large"]
     page.select_option("select[name=device]", "adb:1 (ADB:1)")
     page.select_option("select[name=precision]", "int8")
     page.wait_for_function("document.querySelectorAll('#pareto .layer_1_marks path').length === 2")
     assert [each[2] for each in names()] == ["int8", "int8"]
     page.check("input[name=pareto]")
     assert page.locator("#shown").inner_text() == "0 of 9 shown."
+    assert "none of the rows that are shown has both figures (latency, ms; " in page.locator("#empty").inner_text()
     page.select_option("select[name=precision]", "")
     page.select_option("select[name=device]", "")
     assert page.locator("#shown").inner_text() == "5 of 9 shown."
+    assert page.locator("#empty").inner_text() == ""
     page.select_option("select[name=x]", "size")
     page.wait_for_function("document.querySelector('#pareto svg')?.textContent.includes('size, MB')")
 

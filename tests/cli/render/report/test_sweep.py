@@ -37,12 +37,19 @@ def verdict(html: str) -> str:
 VERDICTS = {
     "all good": ([row(), row("b")], "pass: 2 rows of 0 exports: 2 within the limits."),
     "one outside": ([row(), row(parity="fail")], "fail: 2 rows of 0 exports: 1 within the limits, 1 outside."),
-    "one failed": ([row(), row(status="failed")], "fail: 2 rows of 0 exports: 1 within the limits, 1 failed."),
+    "one failed": (
+        [row(), row("b", status="failed")],
+        "fail: 2 rows of 0 exports: 1 within the limits, 1 failed (b 224x224 float32).",
+    ),
     "unjudged": ([row(parity="inconclusive")], "inconclusive: 1 row of 0 exports: 1 unjudged."),
     "not measured": ([row(parity=None)], "inconclusive: 1 row of 0 exports: 1 not measured."),
     "imported": (
         [row(), row(source=IMPORTED, parity=None, bundle=None)],
         "pass: 2 rows of 0 exports: 1 within the limits, 1 imported.",
+    ),
+    "imported and failed": (
+        [row(), row("b", "float", source=IMPORTED, status="failed", parity=None, bundle=None)],
+        "fail: 2 rows of 0 exports: 1 within the limits, 1 failed (b 224x224 float).",
     ),
     "none yet": ([], "inconclusive: 0 rows of 0 exports: nothing yet."),
 }
@@ -85,6 +92,20 @@ def test_targets_are_marks_with_words() -> None:
         ("within its limits", "✓"), ("cpu: 5 of 5 ops", "✓"), ("gpu: 3 of 5 ops", "✗ 3/5, 2 wrong"),
         ("within its limits", "✓"), ("cpu: 5 of 5 ops", "✓"), ("gpu: not asked", "—"),
     ]  # fmt: skip
+
+
+def test_the_page_starts_on_a_device_of_our_own_and_signs_are_those_of_its_words() -> None:
+    theirs = row("a", source=IMPORTED, parity=None, bundle=None, device="Phone A", relative_l2=None, size_bytes=None)
+    html = page(theirs, row("b", status="failed", device="x", size_bytes=None), row("c", device="local", pareto=True))
+    assert re.findall(r"<option selected>(.*?)</option>", html) == ["local"]
+    table = html[html.index("<tbody>") :].split("</tbody>")[0]
+    signs = [re.findall(r'aria-hidden="true">(.*?)<', line)[:1] for line in re.findall(r"(?s)<th.*?</th>", table)]
+    assert signs == [["i"], [], ["*"]]
+    assert "* beaten by no other" in html and "i measured by others" in html and 'id="empty"' in html
+
+
+def test_a_page_without_a_chart_says_why() -> None:
+    assert "There is no chart: no row has both a cost" in page(row(size_bytes=None))
 
 
 def test_filters_are_for_what_differs_and_links_for_what_is_there() -> None:

@@ -36,6 +36,7 @@
   if (!form) return;
   const points = read("sweep-points");
   const specs = document.getElementById("sweep-specs") ? read("sweep-specs") : {};
+  const titles = document.getElementById("sweep-titles") ? read("sweep-titles") : {};
   const place = document.getElementById("pareto");
   const body = document.querySelector("#rows tbody");
   const rows = [...body.rows];
@@ -56,6 +57,9 @@
     const there = chosen.filter((point) => point[x] !== null && point[y] !== null);
     drawn.get(place)?.finalize();
     place.replaceChildren();
+    document.getElementById("empty").textContent = there.length
+      ? ""
+      : `There is no chart: none of the rows that are shown has both figures (${titles[x]}; ${titles[y]}).`;
     if (there.length) draw(place, { ...specs[`${x}\n${y}`], data: { values: there } });
   };
 
