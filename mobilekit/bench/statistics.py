@@ -84,7 +84,7 @@ def summarize(values_ms: Sequence[float]) -> Latency:
     Raises:
         ValueError: There is none, or one is no latency (negative, 0, infinite, not a number).
     """
-    values = _checked(values_ms)
+    values = checked_ms(values_ms)
     interval = median_interval(values)
     steps = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values
     return Latency(
@@ -141,7 +141,7 @@ def compare(a_ms: Sequence[float], b_ms: Sequence[float]) -> Comparison:
     """
     if len(a_ms) != len(b_ms):
         raise ValueError(f"{len(a_ms)} figures cannot be paired with {len(b_ms)}")
-    logs = [math.log(b) - math.log(a) for a, b in zip(_checked(a_ms), _checked(b_ms), strict=True)]
+    logs = [math.log(b) - math.log(a) for a, b in zip(checked_ms(a_ms), checked_ms(b_ms), strict=True)]
     middle, interval = median(logs), median_interval(logs)
     verdict = _verdict(interval)
     more = 0 if verdict != "inconclusive" else _rounds_to_settle(middle, interval, len(logs))
@@ -174,7 +174,7 @@ def unpaired_ratio(a_ms: Sequence[float], b_ms: Sequence[float]) -> tuple[float,
     Raises:
         ValueError: There are none, or a figure is no latency.
     """
-    a_logs, b_logs = ([math.log(value) for value in _checked(values)] for values in (a_ms, b_ms))
+    a_logs, b_logs = ([math.log(value) for value in checked_ms(values)] for values in (a_ms, b_ms))
     ratios = sorted(b - a for a in a_logs for b in b_logs)
     n, m = len(a_logs), len(b_logs)
     rank = math.floor(n * m / 2 - _z(CONFIDENCE) * math.sqrt(n * m * (n + m + 1) / 12))
@@ -183,7 +183,12 @@ def unpaired_ratio(a_ms: Sequence[float], b_ms: Sequence[float]) -> tuple[float,
     return math.exp(median(ratios)), Interval(math.exp(ratios[rank - 1]), math.exp(ratios[-rank]), confidence)
 
 
-def _checked(values_ms: Sequence[float]) -> list[float]:
+def checked_ms(values_ms: Sequence[float]) -> list[float]:
+    """Return latencies as they are.
+
+    Raises:
+        ValueError: There is none, or one is no latency (negative, 0, infinite, not a number).
+    """
     values = [float(value) for value in values_ms]
     low, high = _SANE_MS
     wrong = [value for value in values if not low <= value <= high]  # NaN is never within

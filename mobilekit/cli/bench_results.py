@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mobilekit.bench.instructions.result import CountResult
-from mobilekit.bench.result import BenchOfDevices, BenchResult
+from mobilekit.bench.instructions.result import CountResult, FileCount
+from mobilekit.bench.result import BenchOfDevices, BenchResult, FileResult
+from mobilekit.bench.statistics import checked_ms
 from mobilekit.errors import UsageError
 from mobilekit.store.result import adapter
 
@@ -45,16 +46,39 @@ def benches_in(content: Any) -> list[Bench]:
 
     Raises:
         ValidationError: It is something else.
+        ValueError: It has figures that cannot be.
     """
     kind: Any = CountResult if isinstance(content, Mapping) and "unit" in content else BenchResult | BenchOfDevices
     found = adapter(kind).validate_python(content)
-    return [*found.devices] if isinstance(found, BenchOfDevices) else [found]
+    benches: list[Bench] = [*found.devices] if isinstance(found, BenchOfDevices) else [found]
+    for each in (each for bench in benches for each in bench.results):
+        _refuse_impossible(each)
+    return benches
+
+
+def _refuse_impossible(each: FileResult | FileCount) -> None:
+    if isinstance(each, FileCount):
+        if each.count and each.count.instructions < 1:
+            raise ValueError(f"{each.file} has {each.count.instructions} instructions")
+    elif latency := each.latency_ms:
+        try:
+            checked_ms(each.raw_ms)
+            low, median, high = checked_ms((latency.low, latency.median, latency.high))
+        except ValueError as error:
+            raise ValueError(f"of {each.file}, {error}") from error
+        if not latency.min <= low <= median <= high <= latency.max:
+            raise ValueError(
+                f"of {each.file}, the median of {median} ms is not within its interval, or that not in its range"
+            )
 
 
 def about(benches: Iterable[Bench], digests: Iterable[str]) -> list[Bench]:
-    """Return the results that are about a file with one of these SHA-256 digests."""
-    known = {*digests}
-    return [bench for bench in benches if any(each.sha256 in known for each in bench.results)]
+    """Return the results that are about a file with one of these SHA-256 digests, each once."""
+    known, found = {*digests}, []
+    for bench in benches:
+        if bench not in found and any(each.sha256 in known for each in bench.results):
+            found.append(bench)
+    return found
 
 
 def _read(path: Path) -> list[Bench]:
@@ -66,3 +90,5 @@ def _read(path: Path) -> list[Bench]:
         return benches_in(content)
     except ValidationError as error:
         raise UsageError(f"{path} is no result of a bench.", _MAKE) from error
+    except ValueError as error:
+        raise UsageError(f"{path} has figures that cannot be: {error}.", _MAKE) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mobilekit.store.bundle import OUTSIDE, write_manifest
 from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.cli.render.test_bench import make_bench
 from tests.command_line import Cli
@@ -81,6 +82,71 @@ def test_results_of_several_devices_are_read(cli: Cli, tmp_path: Path, times: Pa
     several = written(tmp_path / "several.json", {"devices": [one, other], "failed": []})
     assert cli("report", BUNDLE, "--bench", several, "-o", tmp_path / "page.html").returncode == 0
     assert {"ms on Phone 5", "ms on Phone 6"} <= cells((tmp_path / "page.html").read_text(), INT8).keys()
+
+
+def test_equal_results_are_one_and_others_of_one_device_have_numbers(cli: Cli, tmp_path: Path, times: Path) -> None:
+    page = tmp_path / "page.html"
+    again = written(tmp_path / "again.json", json.loads(times.read_text()))
+    assert cli("report", BUNDLE, "--bench", times, "--bench", again, "-o", page).returncode == 0
+    assert [each for each in cells(page.read_text(), INT8) if "ms" in each] == ["ms on Phone 5"]
+    content = json.loads(times.read_text())
+    other = written(tmp_path / "other.json", {**content, "settings": {**content["settings"], "seed": 7}})
+    assert cli("report", BUNDLE, "--bench", times, "--bench", other, "-o", page).returncode == 0
+    heads = [each for each in cells(page.read_text(), INT8) if "ms" in each]
+    assert heads == ["ms on Phone 5, bench 1", "ms on Phone 5, bench 2"]
+
+
+IMPOSSIBLE = {
+    "negative": {"median": -5.0},
+    "no number": {"low": float("nan")},
+    "outside its interval": {"median": 1e5},
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_figures_that_cannot_be_are_refused(case: str, cli: Cli, tmp_path: Path, times: Path) -> None:
+    content = json.loads(times.read_text())
+    content["results"][0]["latency_ms"].update(IMPOSSIBLE[case])
+    done = cli("report", BUNDLE, "--bench", written(times, content), "-o", tmp_path / "page.html")
+    assert done.returncode == 2 and "has figures that cannot be" in done.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_counts_that_cannot_be_are_refused(cli: Cli, tmp_path: Path, counts: Path) -> None:
+    content = json.loads(counts.read_text())
+    content["results"][0]["count"]["instructions"] = -1
+    done = cli("report", BUNDLE, "--bench", written(counts, content), "-o", tmp_path / "page.html")
+    assert done.returncode == 2 and "-1 instructions" in done.stderr
+
+
+@pytest.mark.parametrize("cut", [None, b"x" * 500])
+def test_a_damaged_bundle_fails_on_the_page_the_terminal_and_in_json(
+    cut: bytes | None, cli: Cli, tmp_path: Path
+) -> None:
+    bundle, page = tmp_path / "bundle", tmp_path / "page.html"
+    shutil.copytree(BUNDLE, bundle)
+    (bundle / INT8).unlink() if cut is None else (bundle / INT8).write_bytes(cut)
+    done = cli("report", bundle, "-o", page, "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["verdict"] == "fail"
+    assert "verdict fail" in " ".join(cli("report", bundle, "-o", page).stdout.split())
+    text = page.read_text()
+    assert "<strong>fail</strong>: changed since the export" in text
+    assert not [each for each in cells(text, INT8).values() if "✓" in each] and f"{INT8} has" not in text
+
+
+def test_ops_that_executorch_keeps_are_those_of_inspect(cli: Cli, tmp_path: Path) -> None:
+    bundle, page, name = tmp_path / "bundle", tmp_path / "page.html", "model.float16.pte"
+    shutil.copytree(BUNDLE, bundle)
+    (bundle / name).write_bytes(b"pte")
+    written(bundle / OUTSIDE.format("pte-float16"), [{"op": "cast", "module": "", "reason": ""}] * 2)
+    ledger = json.loads((bundle / "ledger.json").read_text())
+    ledger["artifacts"][name] = {"size_bytes": 3, "ops": {"linear": 9}, "partitions": 1}
+    written(bundle / "ledger.json", ledger)
+    content = json.loads((bundle / "manifest.json").read_text())
+    write_manifest(bundle, {key: each for key, each in content.items() if key not in ("files", "self_sha256")})
+    done = cli("report", bundle, "-o", page)
+    assert done.returncode == 0, done.stderr
+    assert cells(page.read_text(), name)["XNNPACK"].startswith("1 part, 2 ops outside")
 
 
 def test_what_fails_on_the_users_test_set_is_at_the_top(cli: Cli, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from mobilekit.bench.instructions.result import CountResult, FileCount
@@ -44,16 +45,24 @@ class Share:
 
 
 def columns(benches: Sequence[Bench], files: Mapping[str, str]) -> list[Column]:
-    """Return a column for each bench.
+    """Return a column for each bench; several of one device have numbers.
 
     Args:
         benches: Those that are about files of the bundle.
         files: Their names there by SHA-256.
     """
-    return [
+    made = [
         _counted(bench, files) if isinstance(bench, CountResult) else _timed(bench, files, number)
         for number, bench in enumerate(benches)
     ]
+    of_each = Counter(column.head for column in made)
+    seen: Counter[str] = Counter()
+    for place, column in enumerate(made):
+        if of_each[column.head] > 1:
+            seen[column.head] += 1
+            words = f"bench {seen[column.head]}"
+            made[place] = replace(column, head=f"{column.head}, {words}", heading=f"{column.heading}; {words}")
+    return made
 
 
 R = TypeVar("R", FileResult, FileCount)
