@@ -47,9 +47,7 @@ def check_store(url: str) -> None:
     shown = f"--store {without_secrets(url)!r}"
     links = url.split("::")  # of a chain, as in simplecache::s3://bucket/sweep
     if any(link.partition("://")[0] == "memory" for link in links):
-        raise UsageError(
-            f"{shown} is the memory of each process, and no other process sees what is in it.", "Name a store of all."
-        )
+        raise UsageError(f"{shown} is the memory of each process, and no other process sees what is in it.", _PLACES)
     protocol, is_url, rest = links[-1].rpartition("://")
     path = rest if protocol in ("", *_ON_DISK) else "/"
     if not rest or not Path(path).is_absolute() or (is_url and not protocol):

@@ -157,8 +157,10 @@ def _latency(stage: Stage, found: Mapping[str, Any], shared: Mapping[str, Any]) 
     bench, baseline = found["bench"], found["baseline"]
     result = next((each for each in bench["results"] if each["file"].rpartition("/")[2] == stage.file), None)
     if result is None:  # as of an ONNX file, which benchmark_model does not run
-        is_lost = stage.file_format == "tflite" and shared["status"] == "ok"
-        return {"status": "failed", "failed_step": BENCH, "reason": "the bench has no such file"} if is_lost else {}
+        if stage.file_format != "tflite" or shared["status"] != "ok":
+            return {}
+        reason = bench.get("partial") or "the bench has no such file"
+        return {"status": "failed", "failed_step": BENCH, "reason": reason}
     entries: Sequence[Any] = [each for each in baseline["entries"] if each["file"] == result["file"]]
     latency, engine = result["latency_ms"] or {}, bench["engine"]
     has_interval = bool(latency) and latency["confidence"] >= CONFIDENCE

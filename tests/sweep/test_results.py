@@ -100,6 +100,8 @@ def test_a_phone_that_was_lost_leaves_its_figures_and_a_failed_row(cell: Cell, f
     row = first_row(cell, folder, Ended("bench"))
     assert (row["status"], row["failed_step"], row["reason"]) == ("failed", "bench", "A was unplugged. Plug it in.")
     assert row["latency_ms"] == 2.0
+    others = [row for row in rows_of(cell, folder, Ended("bench")) if row["precision"] != cell.precisions[0]]
+    assert {row["reason"] for row in others} == {"A was unplugged. Plug it in."}, "it was not yet their turn"
 
 
 def test_a_file_that_did_not_run_is_failed_by_itself(cell: Cell, folder: SweepFolder) -> None:
