@@ -144,7 +144,7 @@ def test_what_onnx2tf_imports_is_installed(installer: ModuleType) -> None:
 
 
 LIBRARIES = ("coremltools", "timm", "torchvision", "transformers", "huggingface-hub", "mediapipe")
-SWEEPS = ("dask", "distributed", "fsspec", "mlflow", "mlflow-skinny", "psutil", "pyarrow")
+SWEEPS = ("dask", "distributed", "fsspec", "mlflow", "mlflow-skinny", "psutil", "pyarrow", "requests")
 ELSEWHERE = ("executorch", "torchao")
 """In a Python of their own, whose code lies here as well."""
 

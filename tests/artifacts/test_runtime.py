@@ -188,7 +188,7 @@ def test_garbage_is_a_tools_failure(tmp_path: Path, data: bytes, suffix: str, to
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"model.pb is neither \.onnx, \.tflite nor \.pte"):
+    with pytest.raises(UsageError, match=r"model.pb is neither \.onnx, \.tflite, \.pte nor \.mlpackage"):
         open_artifact(tmp_path / "model.pb")
 
 
