@@ -11,6 +11,6 @@ def imported() -> Any:
     """Return coremltools, imported without TensorFlow, which takes seconds and which nothing here needs."""
     sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     warnings.simplefilter("ignore")  # that versions of torch were not tested with it
-    import coremltools  # type: ignore[import-not-found]
+    import coremltools
 
     return coremltools
