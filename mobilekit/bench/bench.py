@@ -18,6 +18,7 @@ from mobilekit.bench.executorch_engine import ExecuTorchEngine
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.profile import Profile, profile_with
 from mobilekit.bench.result import BenchResult, result_of
+from mobilekit.bench.runner_engine import RunnerEngine
 from mobilekit.bench.session import Plan, run_rounds
 from mobilekit.bench.tool_engine import ToolEngine, digest_on_device, is_on_device
 from mobilekit.errors import DeviceError, ToolError, UsageError
@@ -84,7 +85,7 @@ def bench(
         progress("looking for benchmark_model")
         is_program = any(artifact.path.suffix == PROGRAM for artifact in request.artifacts)
         engine = (
-            _for_programs(device, request)
+            _for_programs(device, workspace, request)
             if is_program
             else choose_engine(device, workspace, request.binary, request.libraries)
         )
@@ -99,17 +100,23 @@ def bench(
     return result
 
 
-def _for_programs(device: Device, request: BenchRequest) -> Engine:
-    """Return what times .pte files.
+def _for_programs(device: Device, workspace: Workspace, request: BenchRequest) -> Engine:
+    """Return what times .pte files: the user's executor_runner, or ExecuTorch's own runtime on this machine.
 
     Raises:
         ToolError: ExecuTorch is not there.
-        UsageError: The request asks for another device, tool or a profile.
+        UsageError: The request asks for libraries or a profile, or names no executor_runner for another device.
     """
-    if device.facts.name != "local" or request.binary or request.libraries or request.profile:
+    if request.libraries or request.profile:
+        raise UsageError(".pte files are timed without profiles and libraries.", "Leave out --push-lib and --profile.")
+    if request.binary is not None:
+        path = Path(request.binary)
+        binaries.check_abi(path, device.facts.abi, "executor_runner")
+        return RunnerEngine(workspace, workspace.install(path, executable=True), request.binary, sha256_of(path))
+    if device.facts.name != "local":
         raise UsageError(
-            ".pte files are timed by ExecuTorch's own runtime on this machine, without profiles.",
-            "Leave out --device, --benchmark-binary, --push-lib and --profile.",
+            "On another device .pte files need an executor_runner that was built for it.",
+            "Name it with --benchmark-binary; docs/executorch.md says how it is built.",
         )
     return ExecuTorchEngine()
 

@@ -95,7 +95,7 @@ def bench(
     sarif: options.Sarif = None,
     as_json: options.Json = False,
 ) -> None:
-    """Time .tflite files on a device, or .pte files here, in rounds of random order, and say what the figures support.
+    """Time .tflite and .pte files on a device, in rounds of random order, and say what the figures support.
 
     With --device emulated --core CORE it counts the instructions of one inference instead, without a phone.
 

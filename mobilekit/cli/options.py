@@ -36,7 +36,10 @@ _INPUTS = (
     "Folder of images, or of a folder for each class; CSV of files and labels; or .npz with arrays by input names, "
     "perhaps `labels`."
 )
-_BINARY = "A benchmark_model, or the version of one to download; without, the one on the device or on PATH."
+_BINARY = (
+    "A benchmark_model, or the version of one to download; without, the one on the device or on PATH. For .pte files "
+    "an executor_runner."
+)
 
 
 def _known_model(name: str) -> str:
