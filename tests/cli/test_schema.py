@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from mobilekit.cli.schema import INPUTS, TYPES, schema_of
 from mobilekit.errors import UsageError
 from tests.conftest import ROOT, Cli
+from tests.old_bundle import OLD_BUNDLE
 
 LAB = Path(__file__).parents[1] / "data" / "lab_session"
-OLD_BUNDLE = LAB.parent / "written_by_0_1" / "bundle"
 
 
 def check(name: str, content: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.steps import StepError, Task
-from tests.cli.test_schema import OLD_BUNDLE
+from tests.old_bundle import OLD_BUNDLE
 from tests.sweep.rows_by_hand import DEVICE
 
 

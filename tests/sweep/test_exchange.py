@@ -27,7 +27,7 @@ from mobilekit.sweep.cluster import Cluster, open_cluster
 from mobilekit.sweep.exchange import Exchange, check_store
 from mobilekit.sweep.rows import read_rows
 from mobilekit.sweep.run import missing, run_cells
-from tests.cli.test_schema import OLD_BUNDLE
+from tests.old_bundle import OLD_BUNDLE
 
 CELL = Cell("ghostnet", precisions=("float32", "int8"), targets=("cpu",))
 

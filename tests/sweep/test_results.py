@@ -15,7 +15,7 @@ from mobilekit.sweep.cell import Cell
 from mobilekit.sweep.folder import SweepFolder
 from mobilekit.sweep.results import rows_of, without_result
 from mobilekit.sweep.steps import Ended
-from tests.cli.test_schema import OLD_BUNDLE
+from tests.old_bundle import OLD_BUNDLE
 from tests.sweep.noop import timed
 from tests.sweep.rows_by_hand import DEVICE
 

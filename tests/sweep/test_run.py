@@ -172,7 +172,7 @@ def test_a_worker_that_is_stopped_and_comes_back_does_no_step_twice(folder: Swee
 def test_what_ended_before_is_not_run_again(cluster: Cluster, folder: SweepFolder) -> None:
     """As after a run that was killed between the steps of a cell, and between its last step and its rows."""
     asked = cells("a", "b", "c")
-    run(cluster, folder, asked)
+    assert run(cluster, folder, asked).failed == []
     folder.rows_of(asked[0]).unlink()
     folder.rows_of(asked[1]).unlink()
     folder.place_of(asked[1], "bench").result.unlink()

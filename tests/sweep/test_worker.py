@@ -25,9 +25,9 @@ from mobilekit.sweep.schema import Timing
 from mobilekit.sweep.worker import Phone, find_phones, fleet_phones, resources_of
 from tests.bench.fleet.fake_stf import TOKEN, FakeStf
 from tests.bench.fleet.fake_stf import Phone as FarmPhone
-from tests.cli.test_schema import OLD_BUNDLE
 from tests.conftest import ROOT
 from tests.fake_device import FakeDevice, fake_benchmark_model
+from tests.old_bundle import OLD_BUNDLE
 
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
