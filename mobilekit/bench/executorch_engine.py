@@ -39,8 +39,7 @@ class ExecuTorchEngine(Engine):
             ToolError: The file is damaged.
             UsageError: A delegate is demanded: what runs a part stands in the file.
         """
-        if settings.delegate is not None:
-            raise UsageError("In a .pte file stands what runs each part of it.", "Leave --delegate out.")
+        refuse_delegate(settings)
         found = read_pte(file)
         request = {
             "file": str(file.absolute()),
@@ -63,3 +62,13 @@ class ExecuTorchEngine(Engine):
         inside = sum(sum(part.ops.values()) for part in found.parts)
         parts = f"{len(found.parts)} part{'' if len(found.parts) == 1 else 's'}"
         return read_times(reply, f"XNNPACK: {inside} of {inside + len(found.outside)} ops in {parts}")
+
+
+def refuse_delegate(settings: RunSettings) -> None:
+    """See that no delegate is demanded of a .pte file.
+
+    Raises:
+        UsageError: One is.
+    """
+    if settings.delegate is not None:
+        raise UsageError("In a .pte file stands what runs each part of it.", "Leave --delegate out.")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
+from mobilekit.bench.executorch_engine import refuse_delegate
 from mobilekit.bench.runner_output import RunnerOutput, parse_runner
-from mobilekit.errors import ToolError, UsageError, first_line
+from mobilekit.errors import ToolError, first_line
 
 _SLACK = 120  # seconds for loading a model, and for a device that is slow
 _TAG = "ExecuTorch"
@@ -66,8 +67,7 @@ class RunnerEngine(Engine):
             ToolError: The program is no executor_runner that can be used.
             UsageError: A delegate is demanded: what runs a part stands in the file.
         """
-        if settings.delegate is not None:
-            raise UsageError("In a .pte file stands what runs each part of it.", "Leave --delegate out.")
+        refuse_delegate(settings)
         if settings.threads != 1 and "cpu_threads" not in self.flags:
             raise ToolError(f"{self.source} has no --cpu_threads.", "Take a newer build, or leave --threads out.")
         finished, output = self._run(file, settings)
