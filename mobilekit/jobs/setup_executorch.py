@@ -31,7 +31,7 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
     with whole_folder(target, replace=True) as root:
         progress("making an environment")
         _run([sys.executable, "-m", "venv", str(root)], "Python makes no environment")
-        progress(f"installing {PACKAGE} and its torch, 1.5 GB")
+        progress(f"installing {PACKAGE} and its torch, which takes minutes")
         pip = [str(python_in(root)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, "--constraint", str(pins), *_INSTALLED], f"pip cannot install {PACKAGE}")
         progress("trying it")
@@ -40,6 +40,7 @@ def set_up(progress: Progress = lambda _message: None) -> Path:
                 worker.ask({})
         except WorkerError as error:
             raise ToolError(f"ExecuTorch does not run here: {error.words.rstrip('.')}.") from error
+        progress("putting it in place")
     return target
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from mobilekit.errors import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_MANY = 1000
+"""Of files, as environments of Python have: one by one they would take the disk minutes."""
 
 
 def sha256_of(path: Path) -> str:
@@ -119,13 +123,21 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        for path in [*part.rglob("*"), part]:
-            if not path.is_symlink():  # it may lead nowhere
-                sync(path)
+        _flush(part)
         _put_in_place(part, target, replace)
         sync(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Flush all that a folder has."""
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]  # such may lead nowhere
+    if len(paths) > _MANY and sys.platform == "linux":  # elsewhere this does not wait for the disk
+        os.sync()
+        paths.clear()
+    for path in (*paths, folder):
+        sync(path)
 
 
 def _put_in_place(part: Path, target: Path, replace: bool) -> None:

@@ -250,3 +250,18 @@ def test_digests(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     assert sha256_of_json({"a": 1, "b": 2}) == sha256_of_json({"b": 2, "a": 1})
     assert sha256_of_json({"a": 1}) != sha256_of_json({"a": 2})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are flushed one by one")
+def test_many_files_are_flushed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_by_one: list[Path] = []
+    at_once: list[bool] = []
+    monkeypatch.setattr(files, "_MANY", 2)
+    monkeypatch.setattr(files, "sync", one_by_one.append)
+    monkeypatch.setattr(files.os, "sync", lambda: at_once.append(True))
+    for count, calls in ((2, 0), (3, 1)):
+        one_by_one.clear()
+        with whole_folder(tmp_path / str(count)) as folder:
+            for name in range(count):
+                (folder / str(name)).write_text("")
+        assert (len(at_once), len(one_by_one)) == (calls, 2 + (0 if calls else count))
