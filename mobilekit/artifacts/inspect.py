@@ -163,7 +163,7 @@ def inspect(path: Path, with_ops: bool = False) -> Inspection:
         raise UsageError(f"There is no file {path}.", _why_absent(path))
     readers = {".onnx": _inspect_onnx, ".tflite": _inspect_tflite, ".pte": _inspect_pte, PACKAGE: _inspect_package}
     if path.suffix not in readers:
-        raise UsageError(f"{path.name} is neither .onnx, .tflite, .pte nor .mlpackage.")
+        raise UsageError(f"{path} is neither .onnx, .tflite, .pte nor .mlpackage.")
     found = readers[path.suffix](path)
     return replace(found, op_list=list_ops(path)) if with_ops else found
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, batches, is_label
 from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.errors import ToolError, first_line
+from mobilekit.store.files import shown
 
 _LOOKED_INTO: dict[bytes, str | None] = {}
 _DAMAGED = "It was cut or changed since it was written: convert or export it again."
@@ -61,7 +62,7 @@ class LiteRTRuntime(Runtime):
                 self.interpreter.allocate_tensors()
                 self.interpreter._get_ops_details()  # LiteRT reads a damaged name otherwise than the check did
         except (ValueError, RuntimeError) as error:
-            raise ToolError(f"LiteRT cannot open {path.name}: {first_line(error)}.", _hint(path)) from error
+            raise ToolError(f"LiteRT cannot open {shown(path)}: {first_line(error)}.", _hint(path)) from error
         self.name = path.name
         self.output_layouts = output_layouts or {}
         signature: dict[str, dict[str, int]] = next(iter(self.interpreter._get_full_signature_list().values()), {})
@@ -119,9 +120,11 @@ def check_whole(path: Path) -> None:
     try:
         damage = _damage(path.read_bytes())
     except OSError as error:
-        raise ToolError(f"LiteRT cannot open {path.name}: {error.strerror}.", "Convert or export it again.") from error
+        raise ToolError(
+            f"LiteRT cannot open {shown(path)}: {error.strerror}.", "Convert or export it again."
+        ) from error
     if damage:
-        raise ToolError(f"LiteRT cannot open {path.name}: {damage}.", _DAMAGED)
+        raise ToolError(f"LiteRT cannot open {shown(path)}: {damage}.", _DAMAGED)
 
 
 def _damage(content: bytes) -> str | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, batches
 from mobilekit.errors import ToolError, first_line
+from mobilekit.store.files import shown
 
 GRAPH_OPTIMIZATION = "ORT_DISABLE_ALL"
 """ONNX Runtime's own rewrites are off wherever a graph is run: the file is measured, and not what another tool makes of
@@ -125,7 +126,7 @@ class OnnxRuntime(Runtime):
         try:
             self.session = open_session(path)
         except Exception as error:  # ONNX Runtime raises classes of its own for each status
-            raise ToolError(f"ONNX Runtime cannot open {path.name}: {first_line(error)}.", DAMAGED) from error
+            raise ToolError(f"ONNX Runtime cannot open {shown(path)}: {first_line(error)}.", DAMAGED) from error
         self.name = path.name
         self.inputs = [TensorInfo(one.name, tuple(one.shape), _dtype(one.type)) for one in self.session.get_inputs()]
         self.output_names = [output.name for output in self.session.get_outputs()]

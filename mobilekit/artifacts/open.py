@@ -38,7 +38,7 @@ def open_artifact(path: Path, output_layouts: Mapping[str, str] | None = None) -
         from mobilekit.artifacts.coreml.runtime import CoreMLRuntime
 
         return CoreMLRuntime(path)
-    raise UsageError(f"{path.name} is neither .onnx, .tflite, .pte nor .mlpackage.")
+    raise UsageError(f"{path} is neither .onnx, .tflite, .pte nor .mlpackage.")
 
 
 def why_not_run(stage: Stage) -> str | None:

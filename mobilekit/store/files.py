@@ -58,6 +58,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def shown(path: Path) -> str:
+    """Return a path as errors have it: in a folder that does not stand yet, which nobody has named, the file alone."""
+    return path.name if any(".partial-" in part for part in path.parts) else str(path)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file through a temporary one beside it: readers see the old or the new, never a part."""
     part = path.with_name(f".{path.name}.partial-{os.getpid()}")

@@ -263,7 +263,7 @@ def test_inspect_of_what_is_no_artifact(run: Run, place: Path, name: str, code: 
         (place / f"broken.{suffix}").write_bytes(b"garbage" * 20)
     said = run("inspect", place / name)
     assert (said.code, said.out) == (code, "")
-    assert says in said.err
+    assert says in said.err and str(place / name) in said.err
     assert "Traceback" not in said.err
 
 

@@ -16,4 +16,4 @@ def test_a_cut_file_is_told_before_a_target_reads_it(size: int, cli: Cli, tmp_pa
     path.write_bytes(make_tflite([("ADD", ["x", "x"], "y")], (1, 4), ["y"])[:size])
     done = cli("inspect", path, "--target", "runtime:2.14")
     assert done.returncode == 4
-    assert done.stderr.startswith("error: LiteRT cannot open model.tflite: it is not a whole TFLite file.")
+    assert done.stderr.startswith(f"error: LiteRT cannot open {path}: it is not a whole TFLite file.")

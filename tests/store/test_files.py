@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mobilekit.store import files
-from mobilekit.store.files import sha256_of, sha256_of_json, whole_folder, write_atomic, write_json
+from mobilekit.store.files import sha256_of, sha256_of_json, shown, whole_folder, write_atomic, write_json
 from tests.conftest import ROOT
 
 
@@ -243,6 +243,12 @@ def test_a_full_disk_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_json_is_readable_and_keeps_its_order(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": "ü", "a": [1]})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": "ü",\n  "a": [\n    1\n  ]\n}\n'
+
+
+def test_an_error_names_the_path_that_was_given_and_no_folder_in_the_making(tmp_path: Path) -> None:
+    assert shown(tmp_path / "model.pte") == str(tmp_path / "model.pte")
+    with whole_folder(tmp_path / "bundle") as folder:
+        assert shown(folder / "model.pte") == "model.pte"
 
 
 def test_digests(tmp_path: Path) -> None:

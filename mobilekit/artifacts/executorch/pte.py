@@ -28,6 +28,7 @@ from mobilekit.artifacts.executorch.tables import (
 from mobilekit.artifacts.flat_tables import from_flatbuffer
 from mobilekit.artifacts.runtime import TensorInfo
 from mobilekit.errors import ToolError
+from mobilekit.store.files import shown
 
 READS = "1.5.1"
 """The version of ExecuTorch whose format this is."""
@@ -93,7 +94,7 @@ def read_pte(path: Path) -> PTE:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ToolError(f"{path.name} cannot be read: {error.strerror}.") from error
+        raise ToolError(f"{shown(path)} cannot be read: {error.strerror}.") from error
     _check_version(path, content)
     try:
         program, segments = _tables(content)
@@ -108,8 +109,8 @@ def read_pte(path: Path) -> PTE:
                 facts,
             )
     except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise ToolError(f"{path.name} is not a whole .pte file.", _DAMAGED) from error
-    raise ToolError(f"{path.name} has no method {METHOD}: {', '.join(plans) or 'none at all'}.")
+        raise ToolError(f"{shown(path)} is not a whole .pte file.", _DAMAGED) from error
+    raise ToolError(f"{shown(path)} has no method {METHOD}: {', '.join(plans) or 'none at all'}.")
 
 
 def _check_version(path: Path, content: bytes) -> None:
@@ -123,11 +124,11 @@ def _check_version(path: Path, content: bytes) -> None:
         return
     if re.fullmatch(rb"ET\d\d", identifier):
         raise ToolError(
-            f"{path.name} is of ExecuTorch's format {identifier.decode()}, and ExecuTorch {READS} reads "
+            f"{shown(path)} is of ExecuTorch's format {identifier.decode()}, and ExecuTorch {READS} reads "
             f"{PROGRAM.decode()}.",
             f"Lower the model again with ExecuTorch {READS}, or run the file with the version that made it.",
         )
-    raise ToolError(f"{path.name} is not a whole .pte file.", _DAMAGED)
+    raise ToolError(f"{shown(path)} is not a whole .pte file.", _DAMAGED)
 
 
 def _tables(content: bytes) -> tuple[Program, memoryview]:
@@ -193,7 +194,7 @@ def _ops_of(path: Path, delegate: Delegate, program: Program, segments: memoryvi
     if data[4:8] != XNN_GRAPH:
         if re.fullmatch(rb"X[NH]\d\d", data[4:8]):
             raise ToolError(
-                f"A part of {path.name} is of XNNPACK's format {data[4:8].decode()}, and ExecuTorch {READS} reads "
+                f"A part of {shown(path)} is of XNNPACK's format {data[4:8].decode()}, and ExecuTorch {READS} reads "
                 f"{XNN_GRAPH.decode()}.",
                 f"Lower the model again with ExecuTorch {READS}, or run the file with the version that made it.",
             )
