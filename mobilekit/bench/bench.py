@@ -82,8 +82,8 @@ def bench(
         seed=request.seed,
     )
     with _opened(device, request, check) as (workspace, fixed):
-        progress("looking for benchmark_model")
         is_program = any(artifact.path.suffix == PROGRAM for artifact in request.artifacts)
+        progress(f"looking for {'executor_runner' if is_program else 'benchmark_model'}")
         engine = (
             _for_programs(device, workspace, request)
             if is_program

@@ -40,8 +40,12 @@ def is_version(word: str) -> bool:
     return re.fullmatch(rf"\d+\.\d+\.\d+\w*|{_LATEST}", word) is not None
 
 
-def abi_of(path: Path) -> str | None:
+def abi_of(path: Path, what: str = "benchmark_model") -> str | None:
     """Return the ABI of an ELF program, None for another kind of file (a script has none).
+
+    Args:
+        path: The file.
+        what: It is to be.
 
     Raises:
         UsageError: There is no such file.
@@ -50,7 +54,7 @@ def abi_of(path: Path) -> str | None:
         with path.open("rb") as file:
             head = file.read(20)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Give the path of a benchmark_model.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", f"Give the path of the {what}.") from error
     if head[:4] != b"\x7fELF" or len(head) < 20:
         return None
     machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
@@ -63,7 +67,7 @@ def check_abi(path: Path, abi: str, what: str = "benchmark_model") -> None:
     Raises:
         UsageError: It is for another ABI, or no program.
     """
-    found = abi_of(path)
+    found = abi_of(path, what)
     if found is None:
         with path.open("rb") as file:
             if file.read(2) == b"#!":

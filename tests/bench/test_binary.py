@@ -104,6 +104,9 @@ def test_what_cannot_be_read_is_no_program(tmp_path: Path) -> None:
     for path in (tmp_path / "gone", tmp_path):
         with pytest.raises(UsageError, match="cannot be read"):
             check_abi(path, "arm64-v8a")
+    with pytest.raises(UsageError) as caught:
+        check_abi(tmp_path / "gone", "arm64-v8a", "executor_runner")
+    assert caught.value.hint == "Give the path of the executor_runner."
 
 
 @pytest.mark.parametrize("word", ["2.1.0", "2.1.0rc1", "10.20.30", "nightly"])
