@@ -47,7 +47,8 @@ def card(
         fail(f"{bundle} is not as it was exported: {'; '.join(changes)}.", "Export it again.")
         raise typer.Exit(1)
     called = name or opened.manifest["model"]["name"]
-    text = card_markdown(called, opened.manifest, result_of(ledger_of(opened)), sizes(bundle), license_id, costs)
+    facts = (result_of(ledger_of(opened)), sizes(bundle), opened.outside)
+    text = card_markdown(called, opened.manifest, *facts, license_id, costs)
     write_atomic(output, text)
     out.print(f"{output} is written: the card of {bundle}.")
 

@@ -17,9 +17,8 @@ from mobilekit.cli.results import DiffResult, result_of
 from mobilekit.errors import MobilekitError, UsageError
 from mobilekit.parity.layers.result import Layers
 from mobilekit.parity.ledger.result import ledger_of
-from mobilekit.store.bundle import MANIFEST, OUTSIDE, Bundle, find_changes, open_bundle
+from mobilekit.store.bundle import MANIFEST, Bundle, find_changes, open_bundle
 from mobilekit.store.files import size_of, write_atomic
-from mobilekit.store.stages import Stage
 from mobilekit.sweep.folder import SweepFolder
 
 
@@ -63,20 +62,9 @@ def page_of(
     folder = bundle.path
     result, changes = result_of(ledger_of(bundle), layers=layers), find_changes(folder)
     sizes = {path.relative_to(folder).as_posix(): size_of(path) for path in folder.rglob("*")}
-    name, outside = folder.resolve().name, _outside(bundle)
-    facts = Facts(name, bundle.manifest, result, sizes, changes, benches, tested, answers, sweep, outside)
+    name = folder.resolve().name
+    facts = Facts(name, bundle.manifest, result, sizes, changes, benches, tested, answers, sweep, bundle.outside)
     return Page(bundle_html(facts), facts.verdict[0], changes)
-
-
-def _outside(bundle: Bundle) -> dict[str, int]:
-    """Return how many ops no delegate runs, by the files for ExecuTorch; nothing of one that does not say so."""
-    found = {}
-    for stage in Stage:
-        try:
-            found[stage.file] = len(json.loads((bundle.path / OUTSIDE.format(stage)).read_text()))
-        except (OSError, ValueError, TypeError):
-            continue
-    return found
 
 
 def read_diff(path: Path, bundle: Bundle) -> DiffResult:

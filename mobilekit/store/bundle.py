@@ -107,6 +107,17 @@ class Bundle:
 
         return tuple(FailedStage.from_json(each) for each in self.manifest.get("failed_stages", ()))
 
+    @property
+    def outside(self) -> dict[str, int]:
+        """How many ops no delegate runs, by the files for ExecuTorch; nothing of one that does not say so."""
+        found = {}
+        for stage in Stage:
+            try:
+                found[stage.file] = len(json.loads((self.path / OUTSIDE.format(stage)).read_text()))
+            except (OSError, ValueError, TypeError):
+                continue
+        return found
+
 
 def sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of each file at the top of a bundle's folder, and of a package, which is a folder, by name."""

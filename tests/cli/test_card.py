@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from mobilekit.cli.render.count import count_markdown
+from mobilekit.store.bundle import OUTSIDE, write_manifest
+from mobilekit.store.stages import Stage
 from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.command_line import Cli
 
@@ -39,6 +41,18 @@ def test_a_card_has_what_the_bundle_holds(tiny_bundle: Path, cli: Cli, tmp_path:
         assert f"| {row['stage']} | {row['output']} | " in body
     assert "- license: apache-2.0" in body
     assert "Nobody measured its latency" in body
+
+
+def test_a_card_says_that_ops_are_outside_of_the_parts(tiny_bundle: Path, cli: Cli, tmp_path: Path) -> None:
+    bundle, file = tmp_path / "bundle", Stage.TFLITE_FLOAT32.file
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / OUTSIDE.format(Stage.TFLITE_FLOAT32)).write_text('[{"op": "cast"}, {"op": "cast"}]')
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest.pop("self_sha256")
+    write_manifest(bundle, manifest)
+    text = card(cli, bundle, tmp_path / "README.md")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {file} |"))
+    assert " | 1, 2 ops outside | " in row
 
 
 def test_a_card_says_what_nobody_said_and_takes_a_bench(tiny_bundle: Path, cli: Cli, tmp_path: Path) -> None:

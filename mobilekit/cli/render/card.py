@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from mobilekit.cli.render.format import count
 from mobilekit.cli.render.ledger_markdown import diff_markdown
 from mobilekit.cli.render.markdown import plain, table
 from mobilekit.cli.results import DiffResult
@@ -28,6 +29,7 @@ def card_markdown(
     manifest: Mapping[str, Any],
     result: DiffResult,
     sizes: Mapping[str, int],
+    outside: Mapping[str, int],
     license_id: str,
     costs: Sequence[str],
 ) -> str:
@@ -38,6 +40,7 @@ def card_markdown(
         manifest: As in the bundle.
         result: Its ledger.
         sizes: Bytes of each file by its name.
+        outside: How many ops no delegate runs, of files that say so.
         license_id: The Hub's word for the weights' license; empty where nobody said it.
         costs: Sections that `mobilekit bench --markdown` wrote, of times and of counts.
     """
@@ -45,7 +48,7 @@ def card_markdown(
     sections = (
         f"# {plain(name)}\n\n" + "\n".join(_what(manifest, license_id)),
         "## What goes in\n\n" + "\n".join(_input(manifest)),
-        "## Files\n\n" + "\n".join(_files(manifest, result, sizes)),
+        "## Files\n\n" + "\n".join(_files(manifest, result, sizes, outside)),
         diff_markdown(result, name),
         *costs,
         "## What it is not\n\n" + "\n".join(f"- {each}" for each in _limits(manifest, result, license_id, costs)),
@@ -83,19 +86,22 @@ def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _files(manifest: Mapping[str, Any], result: DiffResult, sizes: Mapping[str, int]) -> list[str]:
+def _files(
+    manifest: Mapping[str, Any], result: DiffResult, sizes: Mapping[str, int], outside: Mapping[str, int]
+) -> list[str]:
     """Return a line for each file: what it takes and gives, how XNNPACK cuts it, and its digest."""
     rows = []
     for name, entry in manifest["artifacts"].items():
         facts = result.artifacts.get(name)
         partitions = facts.partitions if facts else None
+        beside = f", {count(outside[name], 'op')} outside" if outside.get(name) else ""
         rows.append(
             (
                 name,
                 f"{sizes[name] / _MB:.2f}" if name in sizes else "missing",
                 ", ".join(map(_tensor, entry["inputs"])),
                 ", ".join(map(_tensor, entry["outputs"])),
-                "" if partitions is None else str(partitions),
+                "" if partitions is None else f"{partitions}{beside}",
                 manifest["files"].get(name) or "of each file in it: manifest.json",
             )
         )
