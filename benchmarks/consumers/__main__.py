@@ -5,11 +5,12 @@
 
 Each consumer has an environment of its own below the folder, which is made with its pinned packages where it is not
 there, and each file a process of its own. What has a row is not done again, unless `--again` asks for it, so that a run
-goes on where it was stopped. `--write` puts the tables into docs/consumers.md.
+goes on where it was stopped. The tables have what docs/consumers.md says where the folder has no row, so that one
+consumer can be measured anew alone; `--write` puts them there.
 
 Outputs are compared with LiteRT's of the same file, those of a quantized ONNX file with ONNX Runtime's of it without
-its rewrites, and those of another ONNX file or of a PyTorch program with LiteRT's of the float32 file, on four of the
-recipe's evaluation inputs.
+its rewrites, and those of another ONNX file, of a .pte file or of a PyTorch program with LiteRT's of the float32 file,
+on four of the recipe's evaluation inputs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from benchmarks import processes, tables, venvs
 from benchmarks.consumers import node
 from benchmarks.consumers.catalogue import CONSUMERS, Consumer
+from benchmarks.consumers.kept import with_kept
 from benchmarks.consumers.programs import PROGRAMS, program_of
 from benchmarks.consumers.report import document
 from benchmarks.coverage.outcomes import last_words
@@ -154,9 +156,10 @@ def main() -> None:
     if options.action == "run":
         run(options)
         return
-    text = document(rows_of(options.work))
+    page = tables.DOCS / "consumers.md"
+    text = document(with_kept(rows_of(options.work), page.read_text()))
     if options.write:
-        tables.write(tables.DOCS / "consumers.md", "consumers", text)
+        tables.write(page, "consumers", text)
     else:
         print(text)
 

@@ -1,8 +1,9 @@
-"""ExecuTorch's XNNPACK, on a PyTorch program: it says how many delegates there are, and what is left outside."""
+"""ExecuTorch's XNNPACK, on a .pte file or a PyTorch program: how many delegates there are, and what is left outside."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-n
 from executorch.runtime import Runtime  # type: ignore[import-not-found]
 
 from benchmarks.peers.worker import Bind, serve
+from mobilekit.artifacts.executorch.pte import read_pte
 
 _DELEGATE = "executorch_call_delegate"
 _NO_WORK = ("getitem", "alloc", "full.out")
@@ -20,16 +22,15 @@ _NO_WORK = ("getitem", "alloc", "full.out")
 
 
 def open_file(file: str) -> Bind:
-    """Lower a .pt2 file, tell what came of it, and return what runs it."""
-    lowered = to_edge_transform_and_lower(torch.export.load(file), partitioner=[XnnpackPartitioner()])
-    program = lowered.to_executorch()
-    steps = Counter(
-        node.target.__name__ for node in lowered.exported_program().graph.nodes if node.op == "call_function"
-    )
-    delegates = steps.pop(_DELEGATE, 0)
+    """Open a .pte file, or lower a .pt2 file; tell what is in it, and return what runs it."""
+    path = Path(file)
+    if path.suffix == ".pte":
+        found, content = read_pte(path), path.read_bytes()
+        delegates, steps = len(found.parts), Counter(found.outside)
+    else:
+        content, delegates, steps = _lower(path)
     outside = sum(count for name, count in steps.items() if name not in _NO_WORK)
     print(f"delegates: {delegates}, outside: {outside}")
-    content = program.buffer
     loaded = Runtime.get().load_program(content)
     method = loaded.load_method("forward")
     kept = (content, loaded)  # the method reads their memory, and does not keep them
@@ -39,6 +40,16 @@ def open_file(file: str) -> Bind:
         return np.array(method.execute([torch.from_numpy(image)])[0])
 
     return lambda image: lambda: run(image)
+
+
+def _lower(path: Path) -> tuple[bytes, int, Counter[str]]:
+    """Lower a program; return the file, how many delegates it has, and the steps beside them."""
+    lowered = to_edge_transform_and_lower(torch.export.load(path), partitioner=[XnnpackPartitioner()])
+    program = lowered.to_executorch()
+    steps = Counter(
+        node.target.__name__ for node in lowered.exported_program().graph.nodes if node.op == "call_function"
+    )
+    return program.buffer, steps.pop(_DELEGATE, 0), steps
 
 
 if __name__ == "__main__":

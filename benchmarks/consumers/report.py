@@ -19,6 +19,8 @@ FILES = {
     "model.float16.tflite": "TFLite float16",
     "model.dynamic.tflite": "TFLite dynamic",
     "model.int8.tflite": "TFLite int8",
+    "model.float32.pte": "ExecuTorch float32",
+    "model.int8.pte": "ExecuTorch int8",
     "rewritten.pt2": "PyTorch program, rewritten",
     "reference.pt2": "PyTorch program, as it is",
 }

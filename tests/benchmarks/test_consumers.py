@@ -14,7 +14,9 @@ from benchmarks import venvs
 from benchmarks.consumers import __main__ as consumers
 from benchmarks.consumers import report
 from benchmarks.consumers.catalogue import CONSUMERS
+from benchmarks.consumers.kept import with_kept
 from benchmarks.consumers.programs import PROGRAMS
+from benchmarks.tables import DOCS
 from mobilekit.store.stages import Stage
 
 HERE = Path(consumers.__file__).parent
@@ -50,6 +52,18 @@ def test_tables_say_how_far_what_is_refused_and_why() -> None:
     assert "| Vela, u55-256 | compiles; CPU operators = 27 | refused (1) | - | - |" in text
     assert "- **1**: exit code 1: no / op in model.onnx" in text
     assert text.startswith("Measured 2026-01-02.")
+
+
+def test_what_was_measured_before_stays_and_is_replaced_by_its_place() -> None:
+    page = (DOCS / "consumers.md").read_text()
+    before = report.document(with_kept([], page))
+    assert f"{before}\n<!-- end -->" in page
+    again = row("ghostnet", "model.int8.tflite", "Vela, u55-256", told="CPU operators = 3", date="2026-12-24")
+    after = report.document(with_kept([{**again, "packages": ["ethos-u-vela==9"]}], page))
+    was = "compiles; CPU operators = 27 | compiles; CPU operators = 27 |"
+    assert was in before
+    assert after.count(was.replace("27", "3", 1)) == 1
+    assert " to 2026-12-24." in after and "ethos-u-vela==9" in after
 
 
 @pytest.fixture
