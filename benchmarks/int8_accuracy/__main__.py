@@ -5,7 +5,8 @@
 Run from the repository's root, with a connection. It takes an hour, and writes the table into docs/int8.md where no
 network is left out; what is there already is taken as it is. Networks and photos come from wheels, by
 docs/examples/your_model/get.py, or from this package; float32 files from `mobilekit export`. Calibrated on the built-in
-photos and measured on crops of others, ten of each of 20 photos; digits on those that the network was not trained on.
+photos and measured on crops of others, ten of each of 20 photos; digits on those that the network was not trained on,
+R-Net on crops that P-Net takes for faces.
 With CIFAR's pictures, which no package has, a GhostNetV2 is trained on 800 of them and measured on the others.
 """
 
@@ -22,27 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.int8_accuracy import others
-from benchmarks.int8_accuracy.measure import MARGIN, by_litert, figures
-from benchmarks.int8_accuracy.networks import CIFAR, FETCHED, LITE2, NETWORKS, Network, of_cifar
+from benchmarks.int8_accuracy.measure import by_litert
+from benchmarks.int8_accuracy.networks import CIFAR, CROPS, EXAMPLES, FETCHED, LITE2, NETWORKS, Network, of_cifar
 from benchmarks.tables import DOCS, ROOT, markdown, ran_on, write
 from benchmarks.your_model import TOOLS
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.tasks.quantize import Quantizer
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.bundle import INPUT, open_bundle
+from mobilekit.store.bundle import INPUT, open_bundle, output_layouts
 
 PAGE = DOCS / "int8.md"
-HEAD = (
-    "network",
-    "int8 by",
-    "relative L2",
-    "worst cosine",
-    "same first class, %",
-    f"where it leads by {MARGIN}, %",
-    "top-1, %",
-    "outputs at an end, %",
-)
-
 STEPS: Mapping[str, dict[str, object]] = {
     "mobilekit, neither step": {"ranges": "min-max", "correct_bias": False},
     "mobilekit, `correct_bias` alone": {"ranges": "min-max", "correct_bias": True},
@@ -77,21 +67,23 @@ def rows(name: str, network: Network, work: Path) -> Iterator[list[str]]:
     """Yield the rows of a network."""
     bundle = export(name, network, work)
     recipe = Recipe.model_validate(open_bundle(bundle).manifest["recipe"]["content"])
-    float32 = (bundle / "model.float32.tflite").read_bytes()
+    float32, layouts = (bundle / "model.float32.tflite").read_bytes(), output_layouts(bundle)
     pictures, calibration = network.pictures(work, recipe), network.calibration(work, recipe)
-    wanted, _ = by_litert(float32, pictures.images)
-    yield [name, "(float32)", "", "", "", "", f"{(wanted.argmax(1) == pictures.labels).mean() * 100:.1f}", ""]
+    wanted, _ = by_litert(float32, layouts, pictures.images)
+    judge = network.judge
+    yield [name, "(float32)", *judge.float32(wanted, pictures)]
     content, pixels = without_bytes(float32)
     arrays = {INPUT: calibration.transpose(0, 2, 3, 1).astype(np.float32)}
     for said, changes in STEPS.items():
         settings = recipe.int8.model_copy(update=changes).model_dump(mode="json")
         quantizer = Quantizer(content, arrays, (), pixels, settings)
-        made, at_ends = by_litert(with_bytes(quantizer.int8()[0], pixels), pictures.images)
-        yield ["", said, *figures(made, wanted, pictures, at_ends)]
-    made, at_ends = by_litert(with_bytes(quantizer.int16x8(), pixels), pictures.images)
-    yield ["", INT16, *figures(made, wanted, pictures, at_ends)]
-    for said, made in others.outputs(bundle, network, recipe, calibration, pictures.images):
-        yield ["", said, *(["no file", *[""] * 5] if made is None else figures(made, wanted, pictures, None))]
+        made, at_ends = by_litert(with_bytes(quantizer.int8()[0], pixels), layouts, pictures.images)
+        yield ["", said, *judge.figures(made, wanted, pictures, at_ends)]
+    made, at_ends = by_litert(with_bytes(quantizer.int16x8(), pixels), layouts, pictures.images)
+    yield ["", INT16, *judge.figures(made, wanted, pictures, at_ends)]
+    empty = ["no file", *[""] * (len(judge.head) - 1)]
+    for said, found in others.outputs(bundle, network, recipe, calibration, pictures.images, wanted):
+        yield ["", said, *(empty if found is None else judge.figures(found, wanted, pictures, None))]
 
 
 def _fetch(work: Path) -> None:
@@ -100,7 +92,22 @@ def _fetch(work: Path) -> None:
     if not (work / "docs").exists():
         (work / "docs").symlink_to(DOCS)
     if not (work / "own" / FETCHED).exists():
-        subprocess.run([sys.executable, str(DOCS / "examples/your_model/get.py"), "own", LITE2], cwd=work, check=True)
+        subprocess.run([sys.executable, f"{EXAMPLES}/get.py", "own", LITE2], cwd=work, check=True)
+    if not (work / CROPS).exists():
+        subprocess.run([sys.executable, f"{EXAMPLES}/crops.py", "own"], cwd=work, check=True)
+
+
+def _tables(networks: Mapping[str, Network], work: Path) -> str:
+    """Return a table of the networks that are measured for each judge."""
+    bodies: dict[tuple[str, ...], list[list[str]]] = {}
+    for name, network in networks.items():
+        if (kept := _kept(name, work)).exists():
+            bodies.setdefault(network.judge.head, []).extend(json.loads(kept.read_text()))
+    return "\n\n".join(markdown(("network", "int8 by", *head), body) for head, body in bodies.items())
+
+
+def _kept(name: str, work: Path) -> Path:
+    return work / f"{name}.json"
 
 
 def main() -> None:
@@ -115,12 +122,11 @@ def main() -> None:
     networks = NETWORKS | ({CIFAR: of_cifar(given.cifar.absolute())} if given.cifar else {})
     for name, network in networks.items():
         if name in (given.only or networks):
-            (work / f"{name}.json").write_text(json.dumps([*rows(name, network, work)]))
-    kept = [work / f"{name}.json" for name in networks]
-    table = [row for path in kept if path.exists() for row in json.loads(path.read_text())]
-    print(markdown(HEAD, table))
-    if all(path.exists() for path in kept):
-        write(PAGE, "int8_accuracy", f"{markdown(HEAD, table)}\n\n{ran_on(TOOLS)} Others: {others.VERSIONS}.")
+            _kept(name, work).write_text(json.dumps([*rows(name, network, work)]))
+    tables = _tables(networks, work)
+    print(tables)
+    if all(_kept(name, work).exists() for name in networks):
+        write(PAGE, "int8_accuracy", f"{tables}\n\n{ran_on(TOOLS)} Others: {others.VERSIONS}.")
 
 
 if __name__ == "__main__":

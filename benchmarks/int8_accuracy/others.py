@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,14 @@ VERSIONS = ", ".join(each.packages[0] for each in OTHERS if each.packages)
 
 
 def outputs(
-    bundle: Path, network: Network, recipe: Recipe, calibration: Arrays, images: Arrays
-) -> Iterator[tuple[str, Arrays | None]]:
-    """Yield the words for each quantizer with what its file gives, float32 (N, classes); None where it makes no file.
+    bundle: Path,
+    network: Network,
+    recipe: Recipe,
+    calibration: Arrays,
+    images: Arrays,
+    wanted: Mapping[str, Arrays],
+) -> Iterator[tuple[str, dict[str, Arrays] | None]]:
+    """Yield the words for each quantizer with what its file gives, float32 by name; None where it makes no file.
 
     Args:
         bundle: Of the network; files are kept beside it.
@@ -67,6 +72,7 @@ def outputs(
         recipe: Has the normalization.
         calibration: Bytes of pictures, (N, C, H, W).
         images: Those to measure on, uint8 (N, H, W, C).
+        wanted: What float32 gives for them, (N, C, ...) by name.
     """
     folder = bundle.with_name(f"{bundle.name} by others")
     folder.mkdir(exist_ok=True)
@@ -82,14 +88,20 @@ def outputs(
             except subprocess.CalledProcessError:
                 yield other.said, None
                 continue
-        yield other.said, (_by_litert if path.suffix == ".tflite" else _by_onnxruntime)(path, given)
+        run = _by_litert if path.suffix == ".tflite" else _by_onnxruntime
+        yield other.said, _by_name(run(path, given), wanted)
+
+
+def _by_name(made: Sequence[Arrays], wanted: Mapping[str, Arrays]) -> dict[str, Arrays]:
+    """Return outputs as float32 has them; a tool may rename and order them anew, and let channels be last."""
+    forms = [form for each in made for form in (each, np.moveaxis(each, -1, 1))]
+    return {name: next(form for form in forms if form.shape == one.shape) for name, one in wanted.items()}
 
 
 def _write_onnx(network: Any, shape: Sequence[int], path: Path) -> None:
     import torch
 
-    names = {"input_names": ["input"], "output_names": ["logits"]}
-    torch.onnx.export(network.eval(), (torch.zeros(1, *shape[1:]),), path, dynamo=False, **names)
+    torch.onnx.export(network.eval(), (torch.zeros(1, *shape[1:]),), path, dynamo=False, input_names=["input"])
 
 
 def _make(other: Other, folder: Path) -> None:
@@ -124,14 +136,13 @@ def _normalized(pictures: Arrays, recipe: Recipe) -> Arrays:
     return normalized
 
 
-def _by_litert(path: Path, given: Arrays) -> Arrays:
-    runtime = LiteRTRuntime(path)
-    [made] = runtime.run({runtime.inputs[0].name: given}).values()
-    return made
+def _by_litert(path: Path, given: Arrays) -> list[Arrays]:
+    return [*LiteRTRuntime(path).run({"input": given}).values()]
 
 
-def _by_onnxruntime(path: Path, given: Arrays) -> Arrays:
+def _by_onnxruntime(path: Path, given: Arrays) -> list[Arrays]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return np.stack([session.run(None, {"input": row[None]})[0][0] for row in given])
+    rows = [session.run(None, {"input": row[None]}) for row in given]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
