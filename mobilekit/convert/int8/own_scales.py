@@ -2,7 +2,8 @@
 
 A join, a choice and a minimum of several maps have one scale for all that they take and make. The quantizer gives the
 scale of what is made to what is taken, also where others read that: a map beside its own clamp is cut for all of them,
-and a narrow one in a join gets few levels. So such an op takes a copy.
+and a narrow one in a join gets few levels. So such an op takes a copy. What moves values or averages them hands the scale on, so that
+a map is also cut by a minimum of its transpose.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from mobilekit.artifacts.tflite import TFLiteGraph, add_constant, add_tensor, ne
 from mobilekit.convert.int8.ranges import Range
 
 _ONE_SCALE = ("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "PADV2", "SELECT", "SELECT_V2")
+_HANDING_ON = (
+    *("AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "GATHER_ND"),
+    *("MAX_POOL_2D", "MIRROR_PAD", "PAD", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2"),
+    *("SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE"),
+    *("TRANSPOSE", "UNPACK"),
+)
+"""What an op of these makes has the scale of what it takes."""
 _NARROWER = 4.0
 """Ranges that are so much narrower lose 2 of 8 bits; a copy, which takes time, is worth less than one."""
 _BEYOND = 1 / 255
@@ -51,17 +59,36 @@ def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
 
 
 def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
-    """Return each such op, and the place of an operand of another range that something else reads."""
-    outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
+    """Return each such op, and the place of an operand of another range whose scale something else needs."""
     return [
         (number, place)
         for number in graph.ops_of(_ONE_SCALE)
         for place, taken in enumerate(graph.operands[number])
         if taken in ranges
         and graph.results[number][0] in ranges
-        and (len(graph.readers[taken]) > 1 or taken in outputs)
         and _is_unlike(ranges[taken], ranges[graph.results[number][0]])
+        and _is_read_elsewhere(graph, taken)
     ]
+
+
+def _is_read_elsewhere(graph: TFLiteGraph, tensor: int) -> bool:
+    """Return whether a scale given to a tensor reaches what more than its one reader reads, or an output."""
+    outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
+    computed = set(graph.computed())
+    behind = [tensor]
+    seen: set[int] = set()
+    while behind:
+        each = behind.pop()
+        if each in outputs or len(graph.readers[each]) > 1:
+            return True
+        maker = graph.makers.get(each)
+        if maker is None or maker in seen or graph.kinds[maker] not in (*_HANDING_ON, *_ONE_SCALE):
+            continue
+        seen.add(maker)
+        if any(graph.readers[other] for other in graph.results[maker] if other != each):
+            return True
+        behind += [taken for taken in graph.operands[maker] if taken in computed]
+    return False
 
 
 def _is_unlike(own: Range, common: Range) -> bool:

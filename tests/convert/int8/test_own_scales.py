@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.own_scales import with_copies
@@ -51,6 +52,30 @@ def test_a_map_read_elsewhere_is_not_cut(kind: str, tmp_path: Path) -> None:
     assert net.error(path) < 0.03
     # Of the copy a change of scale is left, and no product.
     assert TFLiteGraph(path.read_bytes()).kinds.count("MUL") == TFLiteGraph(net.float32.read_bytes()).kinds.count("MUL")
+
+
+MOVES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "TRANSPOSE": lambda x: x.permute(0, 1, 3, 2),
+    "SLICE": lambda x: x[:, :, 2:],
+    "MAX_POOL_2D": lambda x: functional.max_pool2d(x, 2),
+    "AVERAGE_POOL_2D": lambda x: functional.avg_pool2d(x, 2),
+    "RESIZE_BILINEAR": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_a_map_is_not_cut_through_what_moves_it(kind: str, tmp_path: Path) -> None:
+    def op(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        moved = torch.minimum(MOVES[kind](a), MOVES[kind](b).abs() - 3)
+        return functional.interpolate(moved, a.shape[2:], mode="nearest")
+
+    net = Converted(Beside(op), SHAPE, tmp_path)
+    assert net.error(net.int8()) < 0.03
+
+
+def test_a_narrow_map_in_a_join_of_a_join_keeps_its_levels(tmp_path: Path) -> None:
+    net = Converted(Beside(lambda a, b: torch.cat([torch.cat([a[:, :2], b[:, :2]], 1), 30 * b], 1)), SHAPE, tmp_path)
+    assert net.error(net.int8()) < 0.03
 
 
 def test_ranges_that_are_alike_need_no_copy(tmp_path: Path) -> None:
