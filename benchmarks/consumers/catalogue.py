@@ -114,7 +114,7 @@ CONSUMERS = (
         "ExecuTorch, XNNPACK",
         "executorch",
         ("executorch==1.5.1", "torch==2.13.0", _NUMPY),
-        ("model.float32.pte", "model.int8.pte", *PROGRAMS),
+        ("model.float32.pte", *PROGRAMS),
         tells="delegates: .*",
         limit=480.0,
     ),

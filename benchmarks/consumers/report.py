@@ -20,7 +20,6 @@ FILES = {
     "model.dynamic.tflite": "TFLite dynamic",
     "model.int8.tflite": "TFLite int8",
     "model.float32.pte": "ExecuTorch float32",
-    "model.int8.pte": "ExecuTorch int8",
     "rewritten.pt2": "PyTorch program, rewritten",
     "reference.pt2": "PyTorch program, as it is",
 }
