@@ -86,7 +86,7 @@ def rows(name: str, network: Network, work: Path) -> Iterator[list[str]]:
         yield ["", said, *(empty if found is None else judge.figures(found, wanted, pictures, None))]
 
 
-def _fetch(work: Path) -> None:
+def fetch(work: Path) -> None:
     """Have what the networks are made of in the work folder."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "docs").exists():
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[])
     given = parser.parse_args()
     work = given.work.absolute()
-    _fetch(work)
+    fetch(work)
     networks = NETWORKS | ({CIFAR: of_cifar(given.cifar.absolute())} if given.cifar else {})
     for name, network in networks.items():
         if name in (given.only or networks):

@@ -23,6 +23,10 @@ _CALIBRATION = (
 )
 _REFERENCE = "The model's FILE.py:FACTORY, for a bundle that was exported from one."
 _PRECISIONS = "Of float32, float16, dynamic, int8, int16x8, separated by commas; {without} without."
+_LOOKED_INTO = (
+    "Of float32, float16, dynamic, int8, int16x8, pte-float32, pte-float16, pte-int8, separated by commas; "
+    "all of the bundle's without."
+)
 _FORMS = (
     "Of float32, float16, dynamic, int8, int16x8, onnx-int8 and onnx-int16x8 as quantized ONNX files, pte-float32, "
     "pte-float16 and pte-int8 for ExecuTorch, mlpackage for Core ML, separated by commas; the recipe's without."
@@ -350,8 +354,8 @@ LayersPrecisions = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help=only_with("--layers", _PRECISIONS.format(without="all of the bundle's")),
-        autocompletion=complete.precisions,
+        help=only_with("--layers", _LOOKED_INTO),
+        autocompletion=complete.forms,
     ),
 ]
 LayersReference = Annotated[str | None, typer.Option("--reference", help=only_with("--layers", _REFERENCE))]

@@ -49,6 +49,10 @@ _CLOSED = {
     "mlpackage": "Core ML does not show the values inside a package",
 }
 """Why a bisection does not look into files of a format."""
+_INSTEAD = {
+    "pte": "`mobilekit diff {bundle} --layers --precision {precision}` names the module, by a copy that gives more.",
+    "mlpackage": "`mobilekit inspect {bundle}/model.mlpackage` says what is in it; export float32 as well.",
+}
 _MOST_CHANNELS = 4  # of a picture
 
 
@@ -246,7 +250,7 @@ def pair_of_bundle(bundle: Bundle, ledger: Ledger, inputs: Path | None, referenc
     if not seen:
         raise UsageError(
             f"{failed[0]} failed, and {_CLOSED[failed[0].file_format]}, where a bisection looks.",
-            f"`mobilekit inspect {bundle.path / failed[0].file}` names the steps outside; export float32 as well.",
+            _INSTEAD[failed[0].file_format].format(bundle=bundle.path, precision=failed[0]),
         )
     failed = seen
     path = bundle.path / failed[0].file

@@ -37,10 +37,12 @@ from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import Bundle
 from mobilekit.store.cache import Cache
 from mobilekit.store.manifest import was_own
-from mobilekit.store.stages import CALIBRATED, Stage, stage_in
+from mobilekit.store.stages import FORM_STAGES, Stage, stage_in
 
 MOST_INPUTS = 16
 """The values inside are large, and their errors much the same on every input."""
+_SEEN = ("tflite", "pte")
+"""Formats of the files that are looked into, beside the ONNX files that they come from."""
 
 Progress = Callable[[str], None]
 
@@ -57,7 +59,7 @@ class LayersRequest:
     calibration: Path | None = None
     """What the bundle was calibrated on, where that was not built-in data."""
     precision: Sequence[str] | None = None
-    """Of the bundle's TFLite precisions; all of them without. float32 is always among them."""
+    """Of the bundle's files for LiteRT and ExecuTorch; all of them without. What one was made from is always there."""
     device: OnDevice | None = None
     """Runs the files as well; each has a stage there then."""
 
@@ -164,16 +166,17 @@ def artifact_stages(
 
 def _prepare(request: LayersRequest, recipe: Recipe, notes: list[str]) -> tuple[Calibration | None, Recipe]:
     """Return what integers are calibrated on, and the recipe with the precisions that can be measured."""
-    there = request.bundle.precisions
+    there = [form for form in request.bundle.forms if FORM_STAGES[form].file_format in _SEEN]
     wanted = list(request.precision) if request.precision is not None else there
     unknown = [word for word in wanted if word not in there]
     if unknown:
         raise UsageError(f"{request.bundle.path} has no precision {unknown[0]}.", nearest(unknown[0], there))
-    kept = [name for name in recipe.precision if name in wanted or (name == "float32" and name in there)]
+    sources = {FORM_STAGES[form].predecessor for form in there if form in wanted}
+    kept = [form for form in there if form in wanted or FORM_STAGES[form] in sources]
     calibration = None
-    if calibrated := [name for name in kept if name in CALIBRATED]:
+    if calibrated := [form for form in kept if FORM_STAGES[form].is_calibrated]:
         calibration = _calibration(request, recipe, " and ".join(calibrated), notes)
-        kept = [name for name in kept if name not in calibrated or calibration]
+        kept = [form for form in kept if form not in calibrated or calibration]
     return calibration, recipe.model_copy(update={"precision": tuple(kept)})
 
 

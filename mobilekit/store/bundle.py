@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.errors import UsageError
 from mobilekit.store.files import sha256_of, sha256_of_json, size_of, write_atomic
 from mobilekit.store.notebook import ledger_line, ledger_table
-from mobilekit.store.stages import TFLITE_STAGES, Precision, Stage
+from mobilekit.store.stages import FORM_STAGES, TFLITE_STAGES, Form, Precision, Stage
 
 if TYPE_CHECKING:
     from mobilekit.store.manifest import FailedStage, Int8Ranges
@@ -93,6 +93,11 @@ class Bundle:
         """The TFLite precisions in the bundle."""
         there = {stage.precision for stage in TFLITE_STAGES if (self.path / stage.file).exists()}
         return [name for name in self.manifest["precision"] if name in there]
+
+    @property
+    def forms(self) -> list[Form]:
+        """The files in the bundle that its recipe asked for."""
+        return [form for form in self.manifest["precision"] if (self.path / FORM_STAGES[form].file).exists()]
 
     @property
     def onnx_stages(self) -> list[Stage]:

@@ -57,8 +57,9 @@ def test_a_gate_on_it_is_read_and_written_back(tmp_path: Path) -> None:
 
 def test_a_file_for_executorch_alone_is_not_bisected(tmp_path: Path) -> None:
     rows = [SimpleNamespace(stage=PTE, verdict="fail")]
-    with pytest.raises(UsageError, match="pte-float32 failed, and ExecuTorch does not show the values inside a part"):
+    with pytest.raises(UsageError, match="pte-float32 failed, and ExecuTorch does not show the values") as caught:
         pair_of_bundle(Bundle(tmp_path, {}), SimpleNamespace(rows=rows), None, None)  # type: ignore[arg-type]
+    assert f"mobilekit diff {tmp_path} --layers --precision {PTE}" in caught.value.hint
 
 
 @pytest.mark.slow
@@ -115,6 +116,15 @@ def test_the_file_is_proved_by_executorchs_own_runtime(cli: Cli, tmp_path: Path)
     assert OUTSIDE.format(PTE) in manifest["files"]
     assert [result["ledger"]["artifacts"][each.file]["partitions"] for each in (PTE, FLOAT16, INT8)] == [1, 1, 1]
     assert cli("verify", bundle, "--rebuild", "--reference", TINY).returncode == 0
+    inside = cli("diff", bundle, "--layers", "--precision", f"{FLOAT16},{INT8}", "--json")
+    assert inside.returncode == 0, inside.stderr
+    stages = {stage["stage"]: stage for stage in json.loads(inside.stdout)["layers"]["stages"]}
+    assert [*stages] == ["reference", "rewritten", "onnx", "onnx-simplified", PTE, FLOAT16, INT8]
+    for stage in (PTE, FLOAT16, INT8):
+        found = stages[stage]
+        assert (found["observer"]["identical"], found["first_jump"]) == (True, None)
+        assert len(found["layers"]) == len(stages["onnx"]["layers"]) > 2
+    assert stages[INT8]["against"] == stages[FLOAT16]["against"] == PTE
     for stage, precision in ((PTE, "float32"), (FLOAT16, "float16"), (INT8, "int8")):
         file = bundle / stage.file
         assert precision_of(file) == precision

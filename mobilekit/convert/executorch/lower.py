@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from mobilekit.artifacts.executorch.environment import start
+from mobilekit.artifacts.tflite import TAP
 from mobilekit.errors import ToolError, first_line
 from mobilekit.rewrites.fx.capture import quiet
 from mobilekit.store.files import save_arrays
@@ -40,6 +41,8 @@ class Quantization:
     """Names of the steps that stay in float."""
     correct_bias: bool = False
     """Whether biases make up for what rounding the weights moves."""
+    choose_ranges: bool = False
+    """Whether values may have other ranges than those of ExecuTorch's histograms."""
 
 
 def lower(
@@ -66,11 +69,15 @@ def lower(
         torch.export.save(program, handed)
     request = {"program": str(handed.absolute()), "file": str(file.absolute()), "facts": facts}
     if quantization:
+        names = facts.get("outputs", [""] * len(program.graph_signature.user_outputs))
+        own = [place for place, name in enumerate(names) if not name.startswith(TAP)]
         save_arrays(arrays, {str(place): array for place, array in enumerate(quantization.arrays)})
         request["calibration"] = {
             "arrays": str(arrays.absolute()),
             "float_steps": [*quantization.float_steps],
             "correct_bias": quantization.correct_bias,
+            "choose_ranges": quantization.choose_ranges,
+            "outputs": own,
         }
     try:
         with start(_WORKER) as worker:

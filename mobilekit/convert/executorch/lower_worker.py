@@ -2,9 +2,9 @@
 
 A request has `program`, the path of a .pt2 file that mobilekit wrote; `file`, where to write the .pte file; and
 `facts`, what the file says of itself. For a file of int8 it has `calibration`: `arrays`, the path of an .npz file with
-inputs (N, ...) by their places, `float_steps`, names of those that stay in float, and `correct_bias`. A reply has
-`outside`, the steps that no delegate runs, in their order: `op`, `module` (a path, or nothing) and `reason`, in
-ExecuTorch's words (or nothing).
+inputs (N, ...) by their places, `float_steps`, names of those that stay in float, `correct_bias`, `choose_ranges`, and
+`outputs`, the places of those that are no values inside. A reply has `outside`, the steps that no delegate runs, in
+their order: `op`, `module` (a path, or nothing) and `reason`, in ExecuTorch's words (or nothing).
 """
 
 from __future__ import annotations
@@ -76,7 +76,12 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quantized(
-    program: torch.export.ExportedProgram, arrays: str, float_steps: list[str], correct_bias: bool
+    program: torch.export.ExportedProgram,
+    arrays: str,
+    float_steps: list[str],
+    correct_bias: bool,
+    choose_ranges: bool,
+    outputs: list[int],
 ) -> torch.export.ExportedProgram:
     """Return a program whose steps compute in int8, with ranges of the calibration inputs and a scale a channel."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore[import-not-found]
@@ -88,6 +93,8 @@ def _quantized(
         convert_pt2e,
         prepare_pt2e,
     )
+
+    from mobilekit.convert.executorch.ranges import calibrate
 
     examples, kept = program.example_inputs[0], {*float_steps}
     config = get_symmetric_quantization_config(is_per_channel=True)
@@ -105,10 +112,8 @@ def _quantized(
         graph = program.module(check_guards=False)
         if correct_bias:
             correct_biases(graph, batches, kept)
-        prepared = prepare_pt2e(graph, quantizer)
-        for batch in batches:
-            prepared(*batch)
-        return torch.export.export(convert_pt2e(prepared), examples)
+        ranged = calibrate(prepare_pt2e(graph, quantizer), batches, choose_ranges, outputs)
+        return torch.export.export(convert_pt2e(ranged), examples)
 
 
 def _listen() -> _Reasons:

@@ -102,7 +102,9 @@ def export_programs(
     if any(stage.is_calibrated for stage in missing):
         assert calibration is not None
         arrays = [calibration.arrays[name] for name in facts["inputs"]]
-        quantization = Quantization(arrays, float_steps(program, recipe.int8), recipe.int8.correct_bias)
+        wanted = recipe.int8
+        steps = float_steps(program, wanted)
+        quantization = Quantization(arrays, steps, wanted.correct_bias, wanted.ranges == "chosen")
     return Exported(program, missing, facts, quantization)
 
 
