@@ -133,7 +133,7 @@ def net_of_classes(count: int) -> nn.Module:
         (["folder", "--weights", "x.pth"], "--weights goes with --candidate"),
         (["--reference", "ghostnetv2", "--candidate", "nowhere.tflite"], "There is no file nowhere.tflite"),
         (["--reference", "nowhere.onnx", "--candidate", "CLASSES"], "There is no file nowhere.onnx"),
-        (["--reference", FACTORY, "--candidate", "RUBBISH"], "cannot open rubbish.tflite"),
+        (["--reference", FACTORY, "--candidate", "RUBBISH"], "rubbish.tflite: it is not a whole TFLite file"),
         (["--reference", FACTORY, "--candidate", "CLASSES"], "gives logits of 1x7, and the reference logits of 1x10"),
         (["--reference", "ghostnetv2_digits", "--candidate", "CLASSES"], "the reference input of 1x1x24x24"),
         (["--reference", FACTORY, "--candidate", "CLASSES", "--bisect", "FULL"], "is not empty"),
