@@ -148,9 +148,9 @@ def _doubled(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("attempt", "words"),
     [
-        (_open_litert, "LiteRT cannot open doubled.tflite: RuntimeError."),
+        (_open_litert, "doubled.tflite: RuntimeError."),
         (_run_litert, "LiteRT failed while running doubled.tflite: RuntimeError."),
-        (_open_onnx, "ONNX Runtime cannot open model.onnx: RuntimeError."),
+        (_open_onnx, "model.onnx: RuntimeError."),
         (_run_onnx, "ONNX Runtime failed while running model.onnx: RuntimeError."),
         (_write_onnx, "torch.onnx failed: RuntimeError."),
         (_import_timm, "timm:resnet18 needs timm, which cannot be imported: ImportError."),
