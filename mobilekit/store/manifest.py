@@ -55,11 +55,11 @@ class Int8Ranges(Result):
     """How the range of each tensor came about, and what tells for it."""
 
     ranges: str
-    """`chosen`, tensor by tensor, or `min-max`: from the lowest to the highest value."""
+    """`chosen`, tensor by tensor, `careful`, so that no picture pays for it, or `min-max`: all that was seen."""
     pictures: int = 0
     """How many were kept back to tell; with 0 there were too few, or the recipe says `min-max`."""
     relative_l2: dict[str, UnseenError] = field(default_factory=dict)
-    """Of a file with `chosen` ranges and of one with `min-max`, both fitted to the other pictures."""
+    """Of a file with ranges of each kind, all fitted to the other pictures."""
     float_outputs: tuple[str, ...] = ()
     """Outputs that stay in float, as one scale would leave parts of them too few values."""
 

@@ -165,12 +165,16 @@ def calibration_lines(ledger: Ledger) -> list[str]:
 def _ranges_in_words(ranges: Int8Ranges) -> str:
     """Return which ranges int8 has, and what told for them."""
     on = count(ranges.pictures, "calibration input")
-    chosen, whole = ranges.relative_l2["chosen"], ranges.relative_l2["min-max"]
-    which = "are chosen tensor by tensor" if ranges.ranges == "chosen" else "go from lowest to highest value"
-    return (
-        f"int8's ranges {which}: on {on} kept back, relative L2 {chosen.mean:.2g} (worst {chosen.worst:.2g}) with "
-        f"chosen ones, {whole.mean:.2g} ({whole.worst:.2g}) with whole ones."
+    which = {
+        "chosen": "are chosen tensor by tensor",
+        "careful": "are chosen tensor by tensor so that no picture pays for it",
+        "min-max": "go from lowest to highest value",
+    }[ranges.ranges]
+    names = {"chosen": "chosen ones", "careful": "careful ones", "min-max": "whole ones"}
+    of_each = ", ".join(
+        f"{error.mean:.2g} ({error.worst:.2g}) with {names[kind]}" for kind, error in ranges.relative_l2.items()
     )
+    return f"int8's ranges {which}: on {on} kept back, mean relative L2 (and the worst) is {of_each}."
 
 
 def finding_lines(findings: Sequence[Finding], in_full: bool = True) -> list[str]:

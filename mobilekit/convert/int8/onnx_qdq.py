@@ -159,7 +159,7 @@ def observe(graph: OnnxGraph, calibration: Arrays) -> Observed[str]:
     return Observed(found, {name: total / runs for name, total in sums.items()}, runs, inputs, outputs)
 
 
-def choose_rules(graph: OnnxGraph, seen: Mapping[str, Seen]) -> dict[str, str]:
+def choose_rules(graph: OnnxGraph, seen: Mapping[str, Seen], spares_all: bool = False) -> dict[str, str]:
     """Return the rule of `ranges.RULES` for each tensor: inputs, and what is only moved to an output, stay whole."""
     whole, waiting = {*graph.inputs}, [*graph.outputs]
     while waiting:
@@ -167,7 +167,7 @@ def choose_rules(graph: OnnxGraph, seen: Mapping[str, Seen]) -> dict[str, str]:
         whole.add(name)
         if name in graph.makers and graph.nodes[graph.makers[name]].op_type in _MOVES:
             waiting.append(graph.nodes[graph.makers[name]].input[0])
-    return {name: WHOLE if name in whole else one.best() for name, one in seen.items()}
+    return {name: WHOLE if name in whole else one.best(spares_all) for name, one in seen.items()}
 
 
 def correct_biases(graph: OnnxGraph, means: Mapping[str, NDArray[np.float64]], kept: Collection[int] = ()) -> Any:

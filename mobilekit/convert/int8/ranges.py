@@ -22,7 +22,7 @@ Range = tuple[float, float]
 K = TypeVar("K", int, str)
 
 WHOLE = "min-max"
-RULES: Mapping[str, float] = {WHOLE: np.inf, "mean + 2 sigma": 2, "mean + sigma": 1, "mean": 0}
+RULES: Mapping[str, float] = {WHOLE: np.inf, "mean + 3 sigma": 3, "mean + 2 sigma": 2, "mean + sigma": 1, "mean": 0}
 """By how many standard deviations of the pictures' ends a range goes beyond their mean."""
 FOLDS = 7
 """In turns as the pictures come: the built-in calibration has seven photos in turns, so that no photo judges itself."""
@@ -67,21 +67,26 @@ class Seen:
         self.lows.append(low)
         self.highs.append(high)
 
-    def best(self) -> str:
-        """Return the rule of `RULES` that leaves least noise in pictures that a range was not fitted to."""
-        noise = {rule: self._unseen_noise(sigmas) for rule, sigmas in RULES.items()}
-        return min(noise, key=lambda rule: noise[rule])
+    def best(self, spares_all: bool = False) -> str:
+        """Return the rule of `RULES` that leaves least noise in pictures that a range was not fitted to.
 
-    def _unseen_noise(self, sigmas: float) -> float:
-        """Return the mean of the logarithm of noise to signal, over the pictures with samples."""
-        noise = 0.0
+        Args:
+            spares_all: Only of the rules that leave no such picture with more noise than the whole range.
+        """
+        noise = {rule: self._unseen_noise(sigmas) for rule, sigmas in RULES.items()}
+        fair = [rule for rule in RULES if not spares_all or (noise[rule] <= noise[WHOLE]).all()]
+        return min(fair, key=lambda rule: float(noise[rule].mean()))
+
+    def _unseen_noise(self, sigmas: float) -> NDArray[np.float64]:
+        """Return the logarithm of noise to signal of each picture with samples."""
+        noise = []
         for run, values in self.samples.items():
             others = [other for other in self._runs(False) if other % FOLDS != run % FOLDS]
             low, high = self._fit(others, sigmas)
             signal = np.square(values, dtype=np.float64).sum()
             lost = np.square(_rounded(values, low, high) - values, dtype=np.float64).sum()
-            noise += float(np.log((lost + _TINY) / (signal + _TINY)))
-        return noise / len(self.samples)
+            noise.append(np.log((lost + _TINY) / (signal + _TINY)))
+        return np.array(noise)
 
     def fitted(self, rule: str, with_kept_back: bool = True) -> Range:
         """Return the range by a rule."""
@@ -113,7 +118,7 @@ def with_headroom(ranges: Mapping[K, Range]) -> dict[K, Range]:
     return {key: (-end, end) for key, end in ends.items()}
 
 
-def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen]) -> dict[int, str]:
+def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen], spares_all: bool = False) -> dict[int, str]:
     """Return the rule of `RULES` for each tensor, by its number.
 
     Inputs and outputs are never cut, nor what ops only move to an output: a model's answer is the largest of them.
@@ -121,11 +126,16 @@ def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen]) -> dict[int, str]
     Args:
         graph: Of the float32 file.
         seen: What each tensor held.
+        spares_all: As of `Seen.best`.
     """
     first: dict[int, int] = {}
     for op in graph.ops_of(_MOVES):
         taken, (made, *_) = graph.operands[op][0], graph.results[op]
         first[made] = first.get(taken, taken)
     whole = {first.get(tensor, tensor) for tensor in (*graph.inputs(), *graph.own_outputs().values())}
-    rules = {tensor: WHOLE if tensor in whole else one.best() for tensor, one in seen.items() if tensor not in first}
+    rules = {
+        tensor: WHOLE if tensor in whole else one.best(spares_all)
+        for tensor, one in seen.items()
+        if tensor not in first
+    }
     return {tensor: rules.get(first.get(tensor, tensor), WHOLE) for tensor in seen}

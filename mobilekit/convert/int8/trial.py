@@ -1,13 +1,14 @@
 """Whether ranges chosen tensor by tensor are better for the whole network, tried on pictures that are kept back.
 
 Each narrower range leaves less noise in most pictures and cuts some of a few. What a network makes of it no tensor
-alone tells: so an int8 file of each kind is made and run, on pictures that neither was fitted to.
+alone tells: so an int8 file of each kind is made and run, on pictures that none was fitted to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from mobilekit.convert.int8.calibration import Observed
 from mobilekit.convert.int8.ranges import FEWEST, WHOLE, K, Range, choose_rules
 from mobilekit.convert.outer_ends import with_outer_ends
 
-CHOSEN = "chosen"
+CHOSEN, CAREFUL = "chosen", "careful"
+"""Each tensor's best range, and its best of those that leave no picture with more noise than the whole one."""
 _TINY = 1e-30
 
 Ranges = Mapping[int, Range]
@@ -44,35 +46,35 @@ def ranges_of(
     """
     return best_ranges(
         observed,
-        lambda: choose_rules(graph, observed.seen),
+        partial(choose_rules, graph, observed.seen),
         lambda ranges: error_of(observed, _run_by_litert(observed, quantized(ranges))),
     )
 
 
 def best_ranges(
-    observed: Observed[K], choose: Callable[[], Mapping[K, str]], error: Callable[[Mapping[K, Range]], Error]
+    observed: Observed[K], choose: Callable[[bool], Mapping[K, str]], error: Callable[[Mapping[K, Range]], Error]
 ) -> tuple[dict[K, Range], dict[str, Any]]:
     """Return the range of each tensor, and what tells for them.
 
-    They are chosen where that makes the mean error on the pictures kept back smaller, and the largest no larger; else
-    they are whole.
+    Of each kind whose largest error on the pictures kept back is no larger than that of whole ranges, the one with the
+    smallest mean error is taken.
 
     Args:
         observed: What the float32 file did.
-        choose: Returns the rule of each tensor.
+        choose: Returns the rule of each tensor: its best, or its best that spares all pictures.
         error: That of a file with such ranges on the pictures kept back.
 
     Returns:
-        The ranges; `ranges` (`chosen` or `min-max`) and, where there are pictures enough, `pictures` (how many are kept
-        back) and `relative_l2` (`mean` and `worst` of both kinds).
+        The ranges; `ranges` (`chosen`, `careful` or `min-max`) and, where there are pictures enough, `pictures` (how
+        many are kept back) and `relative_l2` (`mean` and `worst` of each kind).
     """
     rules: dict[str, Mapping[K, str]] = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
     if observed.runs < FEWEST or not observed.outputs[0]:
         return observed.whole_ranges(), {"ranges": WHOLE}
-    rules[CHOSEN] = choose()
+    rules |= {CHOSEN: choose(False), CAREFUL: choose(True)}
     errors = {name: error(_fitted(observed, each, False)) for name, each in rules.items()}
-    whole, chosen = errors[WHOLE], errors[CHOSEN]
-    best = CHOSEN if chosen.mean < whole.mean and chosen.worst <= whole.worst else WHOLE
+    fair = [name for name in rules if errors[name].worst <= errors[WHOLE].worst]
+    best = min(fair, key=lambda name: errors[name].mean)
     told = {name: asdict(error) for name, error in errors.items()}
     return _fitted(observed, rules[best], True), {
         "ranges": best,

@@ -17,8 +17,9 @@ from mobilekit.artifacts.float_regions import leading_to, tensors_to_keep
 from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
-from mobilekit.convert.int8.calibration import observe, with_corrected_biases, with_ranges
+from mobilekit.convert.int8.calibration import Observed, observe, with_corrected_biases, with_ranges
 from mobilekit.convert.int8.int16 import in_int16, without_int16
+from mobilekit.convert.int8.joined_sums import with_joined_sums
 from mobilekit.convert.int8.own_scales import with_copies
 from mobilekit.convert.int8.ranges import WHOLE, with_headroom
 from mobilekit.convert.int8.roundings import without_roundings
@@ -87,10 +88,10 @@ class Quantizer:
 
     def int8(self) -> tuple[bytes, dict[str, Any]]:
         """Return the int8 file, and what tells for its ranges."""
-        graph, observed = self.graph, self.observed
-        unlike = unlike_outputs(graph, observed)
-        kept = self.kept | leading_to(graph, [graph.makers[number] for number in unlike.values()])
-        network = self._network(kept)
+        unlike = unlike_outputs(self.graph, self.observed)
+        kept = self.kept | leading_to(self.graph, [self.graph.makers[number] for number in unlike.values()])
+        content, observed = with_joined_sums(self.content, self.observed, kept)
+        network, graph = self._network(content, observed, kept), TFLiteGraph(content)
 
         def quantized(ranges: Ranges) -> bytes:
             return with_float_outputs(self._quantized(network, ranges, kept), unlike)
@@ -109,15 +110,14 @@ class Quantizer:
         Its ranges are twice the whole ones, as 65,536 levels are enough for what few pictures make, and for others.
         """
         kept = self.kept | without_int16(self.graph)
-        network = self._network(kept)
+        network = self._network(self.content, self.observed, kept)
         ranges = with_headroom(self.observed.whole_ranges())
         made = in_int16(self._quantized(network, ranges, kept), TFLiteGraph(network))
         return made if self.settings["io"] == "int8" else with_outer_ends(made, "float32", self.pixels)
 
-    def _network(self, kept: Collection[str]) -> bytes:
+    def _network(self, content: bytes, observed: Observed[int], kept: Collection[str]) -> bytes:
         """Return the float32 file that is quantized."""
-        corrects = self.settings["correct_bias"]
-        return with_corrected_biases(self.content, self.observed, kept) if corrects else self.content
+        return with_corrected_biases(content, observed, kept) if self.settings["correct_bias"] else content
 
     def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
         with named("the TensorFlow Lite converter"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class OnnxQuantizer:
         if precision != "int8":
             ranges = with_headroom(ranges)
         elif self.settings["ranges"] == CHOSEN:
-            ranges, _told = best_ranges(observed, lambda: choose_rules(graph, observed.seen), error)
+            ranges, _told = best_ranges(observed, partial(choose_rules, graph, observed.seen), error)
         return made(ranges)
 
     def _leading_to_unlike_outputs(self) -> set[int]:

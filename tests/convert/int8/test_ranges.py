@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -36,6 +37,15 @@ def test_one_picture_does_not_make_the_range_of_all() -> None:
     low, high = seen(pictures).fitted(seen(pictures).best())
     assert -low < 50 and high < 50
     assert seen(pictures).fitted("min-max")[1] > 250
+
+
+def test_no_picture_pays_where_all_are_spared() -> None:
+    pictures = normal(PICTURES)
+    pictures[::5] *= 3  # some in each fold, which a range for most pictures cuts
+    one = seen(pictures)
+    whole = one.fitted("min-max")
+    assert one.fitted(one.best())[1] < 0.95 * whole[1]
+    assert one.fitted(one.best(spares_all=True)) == pytest.approx(whole, rel=0.05)
 
 
 def test_pictures_alike_keep_their_ends() -> None:

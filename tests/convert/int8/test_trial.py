@@ -71,12 +71,15 @@ def test_chosen_ranges_that_cut_one_picture_are_not_taken(net: Converted) -> Non
         Quantizer(content, {"input": scale * calibration["input"]}, (), (), {**SETTINGS, "ranges": "min-max"}).int8()[0]
         for scale in (1, np.float32(0.3))
     )
-    for files, wanted in (((bad, good), CHOSEN), ((good, bad), "min-max")):
-        made = iter(files)
+    kinds = ("min-max", "chosen", "careful")
+    for wanted in kinds:
+        made = iter([good if kind == wanted else bad for kind in kinds])
         _ranges, told = ranges_of(observed, TFLiteGraph(content), lambda _ranges, made=made: next(made))  # type: ignore[misc]
         assert told["ranges"] == wanted
-        better, worse = ("chosen", "min-max") if wanted == CHOSEN else ("min-max", "chosen")
-        assert told["relative_l2"][better]["worst"] < told["relative_l2"][worse]["worst"]
+        assert [*told["relative_l2"]] == [*kinds]
+        assert all(
+            told["relative_l2"][wanted]["worst"] < told["relative_l2"][kind]["worst"] for kind in {*kinds} - {wanted}
+        )
 
 
 def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net: Converted, tmp_path: Path) -> None:
