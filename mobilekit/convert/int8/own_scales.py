@@ -2,8 +2,8 @@
 
 A join, a choice and a minimum of several maps have one scale for all that they take and make. The quantizer gives the
 scale of what is made to what is taken, also where others read that: a map beside its own clamp is cut for all of them,
-and a narrow one in a join gets few levels. So such an op takes a copy. What moves values or averages them hands the scale on, so that
-a map is also cut by a minimum of its transpose.
+and a narrow one in a join gets few levels. So such an op takes a copy. What moves values or averages them hands the
+scale on, so that a map is also cut by a minimum of its transpose.
 """
 
 from __future__ import annotations
