@@ -1,6 +1,6 @@
 """What each approximate rewrite costs the trained digits model, before and after a short fine-tuning.
 
-    .venv/bin/python benchmarks/rewrites_accuracy.py [--epochs 5] [--only WORD] [--write]
+    python -m benchmarks.rewrites_accuracy [--epochs 5] [--only WORD] [--write]
 
 Each rewrite of the catalogue that is not exact is applied alone, and those of the trained model together too, to the
 small GhostNetV2 with its trained weights. The rewritten module is then trained for a few epochs on the 1437 training
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import torch
-from export_cost import processor
 from torch import nn
-from train_digits import SEED, tensors, train
 
+from benchmarks.export_cost import processor
+from benchmarks.train_digits import SEED, tensors, train
 from mobilekit.api import load_model
 from mobilekit.models.dfc import SharedFullyConnected
 from mobilekit.models.registry import find_model
