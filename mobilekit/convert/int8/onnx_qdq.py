@@ -20,7 +20,7 @@ from mobilekit.artifacts.onnx import open_session
 from mobilekit.artifacts.runtime import batches
 from mobilekit.convert.int8.bias import rounded
 from mobilekit.convert.int8.calibration import Observed
-from mobilekit.convert.int8.ranges import WHOLE, Range, Seen, is_kept_back
+from mobilekit.convert.int8.ranges import WHOLE, WITH_ROOM, Range, Seen, is_kept_back
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Values = dict[str, NDArray[np.float32]]
@@ -39,6 +39,8 @@ _SEEDS = {
 _OF_TWO_COMPUTED = ("MatMul", "Einsum", "Add", *_SEEDS["coordinates"])
 """Nodes that count as seeds where both of their operands are computed."""
 _MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
+_BOUNDED = ("Clip", "HardSigmoid", "Sigmoid", "Softmax", "Tanh")
+"""Nodes whose results go as far as their function, whatever they take."""
 _OPSET_OF_INT16 = 21
 _INTEGERS = ("Cast", "ArgMax", "ArgMin", "Shape")
 """Nodes that make or take no quantities."""
@@ -160,14 +162,16 @@ def observe(graph: OnnxGraph, calibration: Arrays) -> Observed[str]:
 
 
 def choose_rules(graph: OnnxGraph, seen: Mapping[str, Seen], spares_all: bool = False) -> dict[str, str]:
-    """Return the rule of `ranges.RULES` for each tensor: inputs, and what is only moved to an output, stay whole."""
-    whole, waiting = {*graph.inputs}, [*graph.outputs]
+    """Return the rule for each tensor as `ranges.choose_rules` does: outputs, and what is moved to one, have room."""
+    rules, waiting = {name: one.best(spares_all) for name, one in seen.items()}, [*graph.outputs]
     while waiting:
         name = waiting.pop()
-        whole.add(name)
-        if name in graph.makers and graph.nodes[graph.makers[name]].op_type in _MOVES:
-            waiting.append(graph.nodes[graph.makers[name]].input[0])
-    return {name: WHOLE if name in whole else one.best(spares_all) for name, one in seen.items()}
+        maker = graph.nodes[graph.makers[name]] if name in graph.makers else None
+        rules[name] = WHOLE if maker and maker.op_type in _BOUNDED else WITH_ROOM
+        if maker and maker.op_type in _MOVES:
+            waiting.append(maker.input[0])
+    rules |= dict.fromkeys(graph.inputs, WHOLE)
+    return {name: rules[name] for name in seen}
 
 
 def correct_biases(graph: OnnxGraph, means: Mapping[str, NDArray[np.float64]], kept: Collection[int] = ()) -> Any:

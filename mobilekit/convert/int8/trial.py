@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.calibration import Observed
-from mobilekit.convert.int8.ranges import FEWEST, WHOLE, K, Range, choose_rules
+from mobilekit.convert.int8.ranges import FEWEST, WHOLE, WITH_ROOM, K, Range, choose_rules
 from mobilekit.convert.outer_ends import with_outer_ends
 
 CHOSEN, CAREFUL = "chosen", "careful"
@@ -57,7 +57,7 @@ def best_ranges(
     """Return the range of each tensor, and what tells for them.
 
     Of each kind whose largest error on the pictures kept back is no larger than that of whole ranges, the one with the
-    smallest mean error is taken.
+    smallest mean error is taken. Outputs have room in each.
 
     Args:
         observed: What the float32 file did.
@@ -68,10 +68,11 @@ def best_ranges(
         The ranges; `ranges` (`chosen`, `careful` or `min-max`) and, where there are pictures enough, `pictures` (how
         many are kept back) and `relative_l2` (`mean` and `worst` of each kind).
     """
-    rules: dict[str, Mapping[K, str]] = {WHOLE: dict.fromkeys(observed.seen, WHOLE)}
     if observed.runs < FEWEST or not observed.outputs[0]:
         return observed.whole_ranges(), {"ranges": WHOLE}
-    rules |= {CHOSEN: choose(False), CAREFUL: choose(True)}
+    kinds = {CHOSEN: choose(False), CAREFUL: choose(True)}
+    whole = {tensor: rule if rule == WITH_ROOM else WHOLE for tensor, rule in kinds[CHOSEN].items()}
+    rules: dict[str, Mapping[K, str]] = {WHOLE: whole, **kinds}
     errors = {name: error(_fitted(observed, each, False)) for name, each in rules.items()}
     fair = [name for name in rules if errors[name].worst <= errors[WHOLE].worst]
     best = min(fair, key=lambda name: errors[name].mean)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.calibration import observe
-from mobilekit.convert.int8.ranges import RULES, Seen, choose_rules, is_kept_back
+from mobilekit.convert.int8.ranges import RULES, WHOLE, WITH_ROOM, Seen, choose_rules, is_kept_back
 from tests.tflite_by_hand import make_tflite
 
 PICTURES = 56
@@ -80,7 +80,7 @@ def test_pictures_kept_back_make_no_range() -> None:
     assert not any(is_kept_back(run) for run in one.samples)
 
 
-def test_inputs_outputs_and_what_is_moved_to_an_output_are_never_cut() -> None:
+def test_inputs_are_whole_and_outputs_have_room_with_what_is_moved_to_them() -> None:
     pictures = with_one_wide(normal(PICTURES, 4), 100)
     ops = [
         ("NEG", ["x"], "inner"),
@@ -94,4 +94,23 @@ def test_inputs_outputs_and_what_is_moved_to_an_output_are_never_cut() -> None:
     by_name = {graph.name(number): rule for number, rule in rules.items()}
     assert by_name.pop("size") != "min-max", "what lies inside is chosen"
     assert by_name.pop("inner") != "min-max"
-    assert by_name == dict.fromkeys(("x", "minus", "out"), "min-max")
+    assert by_name == {"x": WHOLE, "minus": WITH_ROOM, "out": WITH_ROOM}
+
+
+def test_an_output_of_one_range_by_its_op_needs_no_room() -> None:
+    content = make_tflite([("NEG", ["x"], "minus"), ("LOGISTIC", ["minus"], "score")], (1, 4), ["score", "minus"])
+    graph = TFLiteGraph(content)
+    rules = choose_rules(graph, observe(content, {"x": normal(PICTURES, 4)}).seen)
+    assert {graph.name(number): rule for number, rule in rules.items()} == {
+        "x": WHOLE,
+        "minus": WITH_ROOM,
+        "score": WHOLE,
+    }
+
+
+def test_room_is_two_deviations_of_the_pictures_own_ends() -> None:
+    one = Seen()
+    for high in (1, 2, 3, 6):
+        one.add(np.float32([0, high]))
+    assert one.fitted(WITH_ROOM) == pytest.approx((0, 6 + 2 * np.std([1, 2, 3, 6])))  # where no end moves, is none
+    assert one.fitted(WHOLE) == (0, 6)

@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilekit.artifacts.tflite import TAP, TFLiteGraph
 from mobilekit.convert.int8.calibration import observe
-from mobilekit.convert.int8.ranges import WHOLE, choose_rules
+from mobilekit.convert.int8.ranges import WITH_ROOM, choose_rules
 from mobilekit.convert.int8.trial import CHOSEN, ranges_of
 from mobilekit.convert.tasks.quantize import Quantizer
 from mobilekit.convert.tflite import write_quantized
@@ -93,7 +93,7 @@ def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net
     assert TFLiteGraph(tapped).own_outputs() == {1: answer}
     calibration["input"][4] *= 20
     rules = choose_rules(TFLiteGraph(tapped), observe(tapped, calibration).seen)
-    assert rules[answer] == WHOLE != rules[shown]
+    assert rules[answer] == WITH_ROOM != rules[shown]
     quantized = Quantizer(tapped, calibration, (), (), {**SETTINGS, "ranges": "min-max"}).int8()[0]
     _ranges, told = ranges_of(copied, TFLiteGraph(tapped), lambda _ranges: quantized)
     assert 0 < told["relative_l2"][CHOSEN]["mean"] < 0.2
