@@ -33,9 +33,7 @@ def test_a_split_in_float_is_not_rounded(tmp_path: Path) -> None:
     cuts = ("SPLIT", "STRIDED_SLICE", "SLICE")  # each way of converting has its own
     assert graph.ops_of(cuts)
     between = [
-        type_of(graph.tensors[tensor])
-        for op in graph.ops_of(("EXP", "LOG", *cuts))
-        for tensor in graph.results[op]
+        type_of(graph.tensors[tensor]) for op in graph.ops_of(("EXP", "LOG", *cuts)) for tensor in graph.results[op]
     ]
     assert set(between) == {"FLOAT32"}
     assert graph.kinds.count("DEQUANTIZE") == 1
