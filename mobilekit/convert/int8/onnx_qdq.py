@@ -39,8 +39,8 @@ _SEEDS = {
 _OF_TWO_COMPUTED = ("MatMul", "Einsum", "Add", *_SEEDS["coordinates"])
 """Nodes that count as seeds where both of their operands are computed."""
 _MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
-_BOUNDED = ("Clip", "HardSigmoid", "Sigmoid", "Softmax", "Tanh")
-"""Nodes whose results go as far as their function, whatever they take."""
+_BOUNDED = ("Clip", "HardSigmoid", "Max", "Min", "Relu", "Sigmoid", "Softmax", "Tanh")
+"""Nodes whose results go as far as their function, whatever they take, or end at a clamp."""
 _OPSET_OF_INT16 = 21
 _INTEGERS = ("Cast", "ArgMax", "ArgMin", "Shape")
 """Nodes that make or take no quantities."""

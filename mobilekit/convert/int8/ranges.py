@@ -22,8 +22,10 @@ Range = tuple[float, float]
 K = TypeVar("K", int, str)
 
 WHOLE = "min-max"
-RULES: Mapping[str, float] = {WHOLE: np.inf, "mean + 3 sigma": 3, "mean + 2 sigma": 2, "mean + sigma": 1, "mean": 0}
-"""By how many standard deviations of the pictures' ends a range goes beyond their mean."""
+_WIDEST = "mean + 3 sigma"
+RULES: Mapping[str, float] = {WHOLE: np.inf, _WIDEST: 3, "mean + 2 sigma": 2, "mean + sigma": 1, "mean": 0}
+"""By how many standard deviations of the pictures' ends a range goes beyond their mean. The widest is for ranges that
+have to spare all pictures: where they need not, it is taken for many a tensor for which a narrower one is better."""
 WITH_ROOM = "min-max + 2 sigma"
 """Of outputs: by so many standard deviations of the pictures' ends beyond the lowest and the highest value. The largest
 of an output is the model's answer, and two that are cut are the same one. The built-in calibration's crops are of seven
@@ -42,8 +44,11 @@ HEADROOM = 2
 """Of 16 bits: an input may make values twice as large as the calibration's largest, and one bit of 16 is no loss."""
 _MOVES = ("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS")
 """Ops that change no value: what they take and make has one range."""
-_BOUNDED = ("L2_NORMALIZATION", "LOGISTIC", "SOFTMAX", "TANH")
-"""Ops whose results have one scale, whatever they are (TFLite's quantization specification)."""
+_BOUNDED = (
+    *("L2_NORMALIZATION", "LOGISTIC", "SOFTMAX", "TANH"),
+    *("MAXIMUM", "MINIMUM", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1"),
+)
+"""Ops whose results have one scale, whatever they are (TFLite's quantization specification), or end at a clamp."""
 _TINY = 1e-30
 
 
@@ -81,8 +86,9 @@ class Seen:
         Args:
             spares_all: Only of the rules that leave no such picture with more noise than the whole range.
         """
-        noise = {rule: self._unseen_noise(sigmas) for rule, sigmas in RULES.items()}
-        fair = [rule for rule in RULES if not spares_all or (noise[rule] <= noise[WHOLE]).all()]
+        rules = [rule for rule in RULES if spares_all or rule != _WIDEST]
+        noise = {rule: self._unseen_noise(RULES[rule]) for rule in rules}
+        fair = [rule for rule in rules if not spares_all or (noise[rule] <= noise[WHOLE]).all()]
         return min(fair, key=lambda rule: float(noise[rule].mean()))
 
     def _unseen_noise(self, sigmas: float) -> NDArray[np.float64]:
@@ -149,7 +155,14 @@ def choose_rules(graph: TFLiteGraph, seen: Mapping[int, Seen], spares_all: bool 
     rules = {tensor: one.best(spares_all) for tensor, one in seen.items() if tensor not in first}
     for output in graph.own_outputs().values():
         source = first.get(output, output)
-        is_bounded = source in graph.makers and graph.kinds[graph.makers[source]] in _BOUNDED
-        rules[source] = WHOLE if is_bounded else WITH_ROOM
+        rules[source] = WHOLE if _is_bounded(graph, source) else WITH_ROOM
     rules |= dict.fromkeys(graph.inputs(), WHOLE)
     return {tensor: rules.get(first.get(tensor, tensor), WHOLE) for tensor in seen}
+
+
+def _is_bounded(graph: TFLiteGraph, tensor: int) -> bool:
+    """Return whether the op that makes a tensor says where its values end."""
+    if tensor not in graph.makers:
+        return False
+    op = graph.makers[tensor]
+    return graph.kinds[op] in _BOUNDED or bool(getattr(graph.options(op), "fusedActivationFunction", 0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.calibration import observe
-from mobilekit.convert.int8.ranges import RULES, WHOLE, WITH_ROOM, Seen, choose_rules, is_kept_back
+from mobilekit.convert.int8.ranges import FEWEST, RULES, WHOLE, WITH_ROOM, Seen, choose_rules, is_kept_back
 from tests.tflite_by_hand import make_tflite
 
 PICTURES = 56
@@ -98,14 +98,26 @@ def test_inputs_are_whole_and_outputs_have_room_with_what_is_moved_to_them() -> 
 
 
 def test_an_output_of_one_range_by_its_op_needs_no_room() -> None:
-    content = make_tflite([("NEG", ["x"], "minus"), ("LOGISTIC", ["minus"], "score")], (1, 4), ["score", "minus"])
+    ops = [("NEG", ["x"], "minus"), ("LOGISTIC", ["minus"], "score"), ("RELU6", ["x"], "clamped")]
+    content = make_tflite(ops, (1, 4), ["score", "minus", "clamped"])
     graph = TFLiteGraph(content)
     rules = choose_rules(graph, observe(content, {"x": normal(PICTURES, 4)}).seen)
     assert {graph.name(number): rule for number, rule in rules.items()} == {
         "x": WHOLE,
         "minus": WITH_ROOM,
         "score": WHOLE,
+        "clamped": WHOLE,
     }
+
+
+def test_the_widest_rule_is_for_ranges_that_spare_all_pictures() -> None:
+    values, one = np.random.default_rng(0), Seen()
+    for picture in range(3 * FEWEST):
+        wide = 1.5 if picture % 11 == 10 else 1
+        one.add(wide * values.uniform(-1, 1, 256).astype(np.float32))
+    noise = {rule: one._unseen_noise(sigmas).mean() for rule, sigmas in RULES.items()}
+    assert min(noise, key=lambda rule: noise[rule]) == "mean + 3 sigma"
+    assert one.best() == WHOLE
 
 
 def test_room_is_two_deviations_of_the_pictures_own_ends() -> None:
