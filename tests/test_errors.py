@@ -148,9 +148,9 @@ def _doubled(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("attempt", "words"),
     [
-        (_open_litert, "doubled.tflite: RuntimeError."),
+        (_open_litert, "LiteRT cannot open {folder}/doubled.tflite: RuntimeError."),
         (_run_litert, "LiteRT failed while running doubled.tflite: RuntimeError."),
-        (_open_onnx, "model.onnx: RuntimeError."),
+        (_open_onnx, "ONNX Runtime cannot open {folder}/model.onnx: RuntimeError."),
         (_run_onnx, "ONNX Runtime failed while running model.onnx: RuntimeError."),
         (_write_onnx, "torch.onnx failed: RuntimeError."),
         (_import_timm, "timm:resnet18 needs timm, which cannot be imported: ImportError."),
@@ -166,4 +166,4 @@ def test_an_exception_without_a_message_is_told(
 ) -> None:
     with pytest.raises(MobilekitError) as caught:
         attempt(tmp_path, monkeypatch)
-    assert caught.value.what.endswith(words)
+    assert caught.value.what.endswith(words.format(folder=tmp_path))

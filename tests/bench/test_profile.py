@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_file_that_is_cut_has_no_ops(digits_bundle: Path, tmp_path: Path) -> N
     content = (digits_bundle / "model.int8.tflite").read_bytes()
     path = tmp_path / "cut.tflite"
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ToolError, match=r"cannot open .*cut\.tflite"):
+    with pytest.raises(ToolError, match=re.escape(f"LiteRT cannot open {path}: ")):
         read_ops(path, None)
 
 

@@ -98,4 +98,4 @@ def test_a_damaged_file_among_others_is_refused_by_name(file: Path, tmp_path: Pa
     assert done.returncode == 1
     good, bad = json.loads(done.stdout)["results"]
     assert good["accepted"] and not bad["accepted"]
-    assert "cut.tflite: it is not a whole TFLite file" in bad["why_not"] and bad["count"] is None
+    assert f"LiteRT cannot open {cut}: it is not a whole TFLite file" in bad["why_not"] and bad["count"] is None

@@ -133,7 +133,10 @@ def net_of_classes(count: int) -> nn.Module:
         (["folder", "--weights", "x.pth"], "--weights goes with --candidate"),
         (["--reference", "ghostnetv2", "--candidate", "nowhere.tflite"], "There is no file nowhere.tflite"),
         (["--reference", "nowhere.onnx", "--candidate", "CLASSES"], "There is no file nowhere.onnx"),
-        (["--reference", FACTORY, "--candidate", "RUBBISH"], "rubbish.tflite: it is not a whole TFLite file"),
+        (
+            ["--reference", FACTORY, "--candidate", "RUBBISH"],
+            "LiteRT cannot open {folder}/rubbish.tflite: it is not a whole TFLite file",
+        ),
         (["--reference", FACTORY, "--candidate", "CLASSES"], "gives logits of 1x7, and the reference logits of 1x10"),
         (["--reference", "ghostnetv2_digits", "--candidate", "CLASSES"], "the reference input of 1x1x24x24"),
         (["--reference", FACTORY, "--candidate", "CLASSES", "--bisect", "FULL"], "is not empty"),
@@ -147,7 +150,7 @@ def test_wrong_requests_are_explained(arguments: list[str], words: str, tmp_path
         named["CLASSES"] = str(write(tmp_path / "classes.onnx", net_of_classes(7)))
     result, error = diff(*(named.get(word, word) for word in arguments))
     assert error is not None, result.output
-    assert words in error.what
+    assert words.format(folder=tmp_path) in error.what
     assert error.exit_code in (2, 4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -66,12 +67,11 @@ def test_the_worker_gives_what_litert_gives(doubled: Path, tmp_path: Path) -> No
 
 
 def test_what_litert_refuses_there_is_told(tmp_path: Path) -> None:
-    (tmp_path / "bad.tflite").write_bytes(b"rubbish")
-    with (
-        Emulator(WORKER) as emulator,
-        pytest.raises(ToolError, match=r"On the emulated device: LiteRT cannot open .*bad\.tflite"),
-    ):
-        emulator.run(tmp_path / "bad.tflite", {}, INPUTS)
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"rubbish")
+    told = re.escape(f"On the emulated device: LiteRT cannot open {bad}: ")
+    with Emulator(WORKER) as emulator, pytest.raises(ToolError, match=told):
+        emulator.run(bad, {}, INPUTS)
 
 
 @pytest.mark.parametrize(
