@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from mobilekit.artifacts.tflite import TFLiteGraph, add_constant, add_tensor, constant, new_op, schema
 from mobilekit.convert.int8.calibration import Observed
-from mobilekit.convert.int8.ranges import WHOLE, Seen
+from mobilekit.convert.int8.ranges import NARROWER, WHOLE, Seen
 
 _CHANNELS = 3
 """The axis of a map's channels, and of the inputs' channels in the weights (outputs, height, width, inputs)."""
-_NARROWER = 4.0
-"""A map whose range is so much narrower would lose 2 of 8 bits in a concatenation, which has one scale."""
 
 
 def with_joined_sums(content: bytes, observed: Observed[int], kept: Collection[str]) -> tuple[bytes, Observed[int]]:
@@ -68,7 +66,7 @@ def _parts(graph: TFLiteGraph, number: int, seen: Mapping[int, Seen], kept: Coll
         return []
     ranges = [seen[each].fitted(WHOLE) for each in maps]
     wide = max(high for _, high in ranges) - min(low for low, _ in ranges)
-    return parts if all((high - low) * _NARROWER >= wide for low, high in ranges) else []
+    return parts if all((high - low) * NARROWER >= wide for low, high in ranges) else []
 
 
 def _is_own(graph: TFLiteGraph, tensor: int, kept: Collection[str]) -> bool:

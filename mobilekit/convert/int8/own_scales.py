@@ -8,13 +8,13 @@ scale on, so that a map is also cut by a minimum of its transpose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from mobilekit.artifacts.tflite import TFLiteGraph, add_constant, add_tensor, new_op
-from mobilekit.convert.int8.ranges import Range
+from mobilekit.convert.int8.ranges import NARROWER, Range
 
 _ONE_SCALE = ("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "PADV2", "SELECT", "SELECT_V2")
 _HANDING_ON = (
@@ -24,8 +24,6 @@ _HANDING_ON = (
     *("TRANSPOSE", "UNPACK"),
 )
 """What an op of these makes has the scale of what it takes."""
-_NARROWER = 4.0
-"""Ranges that are so much narrower lose 2 of 8 bits; a copy, which takes time, is worth less than one."""
 _BEYOND = 1 / 255
 """Of a range: a map that goes further than a step beyond it is cut."""
 
@@ -60,6 +58,7 @@ def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
 
 def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
     """Return each such op, and the place of an operand of another range whose scale something else needs."""
+    outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
     return [
         (number, place)
         for number in graph.ops_of(_ONE_SCALE)
@@ -67,14 +66,12 @@ def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, 
         if taken in ranges
         and graph.results[number][0] in ranges
         and _is_unlike(ranges[taken], ranges[graph.results[number][0]])
-        and _is_read_elsewhere(graph, taken)
+        and _is_read_elsewhere(graph, taken, ranges, outputs)
     ]
 
 
-def _is_read_elsewhere(graph: TFLiteGraph, tensor: int) -> bool:
+def _is_read_elsewhere(graph: TFLiteGraph, tensor: int, scaled: Collection[int], outputs: Collection[int]) -> bool:
     """Return whether a scale given to a tensor reaches what more than its one reader reads, or an output."""
-    outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
-    computed = set(graph.computed())
     behind = [tensor]
     seen: set[int] = set()
     while behind:
@@ -87,14 +84,14 @@ def _is_read_elsewhere(graph: TFLiteGraph, tensor: int) -> bool:
         seen.add(maker)
         if any(graph.readers[other] for other in graph.results[maker] if other != each):
             return True
-        behind += [taken for taken in graph.operands[maker] if taken in computed]
+        behind += [taken for taken in graph.operands[maker] if taken in scaled]
     return False
 
 
 def _is_unlike(own: Range, common: Range) -> bool:
     wide = max(common[1] - common[0], 1e-30)
     beyond = max(common[0] - own[0], own[1] - common[1])
-    return beyond > _BEYOND * wide or (own[1] - own[0]) * _NARROWER < wide
+    return beyond > _BEYOND * wide or (own[1] - own[0]) * NARROWER < wide
 
 
 def _place(model: Any, op: Any) -> int:
