@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from mobilekit.artifacts.executorch.runtime import ExecuTorchRuntime
 from mobilekit.convert.executorch.forms import FORMS
-from mobilekit.convert.executorch.lower import lower
+from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.program.program import output_names, program_of
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.worker import Worker
@@ -65,6 +65,7 @@ class Lowered:
         dtype: Of the input, as the file takes it.
         in_forms: Whether steps are written as XNNPACK takes them.
         worker: Runs the file; a process of its own without.
+        quantization: For a file of int8.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Lowered:
         dtype: str = "float32",
         in_forms: bool = True,
         worker: Worker | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
         self.model, self.path, self.worker = model.eval(), folder / "net.pte", worker
         program, names = program_in_forms(model, shape, dtype) if in_forms else (plain(model, shape), ["output"])
-        self.outside = lower(program, self.path, folder, {"inputs": ["input"], "outputs": names})
+        facts = {"inputs": ["input"], "outputs": names}
+        self.outside = lower(program, self.path, folder, facts, quantization)
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return what the file gives, of one output."""

@@ -62,6 +62,8 @@ class Int8Ranges(Result):
     """Of a file with ranges of each kind, all fitted to the other pictures."""
     float_outputs: tuple[str, ...] = ()
     """Outputs that stay in float, as one scale would leave parts of them too few values."""
+    kept_outputs: tuple[str, ...] = ()
+    """Outputs that stay in float as the recipe leaves what makes them so."""
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,9 @@ def calibration_lines(ledger: Ledger) -> list[str]:
         lines.append(
             f"int8 leaves {which} in float: one scale for all of an output would leave parts of it few values."
         )
+    if ranges and ranges.kept_outputs:
+        which = " and ".join(ranges.kept_outputs)
+        lines.append(f"int8 gives {which} in float32, as `keep_float` or `float_modules` of the recipe say.")
     if used and not used.is_own:
         lines.append(f"int8 is calibrated on {count(used.count, 'input')} ({used.source}), none of them yours.")
     if ledger.assumed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.export import ExportedProgram
@@ -18,10 +18,15 @@ _NEVER = ("LayerNorm", "GELU")
 _SEEDS = {
     "division": (aten.div.Tensor,),
     "attention": (aten.bmm.default, aten.softmax.int),
-    "exponential": (aten.exp.default, aten.log.default),
+    "exponential": (
+        *(aten.exp.default, aten.expm1.default, aten.log.default, aten.log1p.default, aten.logsumexp.default),
+        *(aten.softplus.default, aten.mish.default, aten.log_sigmoid.default, aten.cumsum.default),
+    ),
     "normalization": (aten.rsqrt.default,),
 }
 """Steps by the words of `keep_float`: they stay in float with all that leads to them from the dense ones before."""
+_BOTH_WAYS = ("exponential", "normalization")
+"""Words under which what follows, up to the dense steps after, stays in float too."""
 _CONSTANT = "b_constant_"
 """What the inputs of a program begin with that our forms have added."""
 
@@ -37,7 +42,9 @@ def float_steps(program: ExportedProgram, int8: Int8) -> list[str]:
     kept = {node for node in nodes if _is_kept(node, int8)}
     for word in int8.keep_float:
         seeds = [node for node in nodes if node.target in _SEEDS.get(word, ())]
-        kept |= {*seeds, *_leading_to(seeds)}
+        if word in _BOTH_WAYS:
+            seeds += _between_dense(seeds, lambda node: node.users)
+        kept |= {*seeds, *_between_dense(seeds, lambda node: node.all_input_nodes)}
     return [node.name for node in nodes if node in kept]
 
 
@@ -60,13 +67,13 @@ def _has_weights(node: Node) -> bool:
     return isinstance(weight, Node) and not weight.name.startswith(_CONSTANT)
 
 
-def _leading_to(seeds: Iterable[Node]) -> set[Node]:
-    """Return all that steps are made of, up to the dense ones before."""
-    found, waiting = set[Node](), [source for seed in seeds for source in seed.all_input_nodes]
+def _between_dense(seeds: Iterable[Node], neighbors: Callable[[Node], Iterable[Node]]) -> list[Node]:
+    """Return all that steps are made of, or that is made of them, up to the dense ones."""
+    found, waiting = dict[Node, None](), [one for seed in seeds for one in neighbors(seed)]
     while waiting:
         node = waiting.pop()
         is_dense = node.target in _DENSE and _has_weights(node)
         if node.op == "call_function" and node not in found and not is_dense:
-            found.add(node)
-            waiting += node.all_input_nodes
-    return found
+            found[node] = None
+            waiting += neighbors(node)
+    return [*found]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,10 @@ from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-n
 from executorch.exir.backend.utils import WhyNoPartition  # type: ignore[import-not-found]
 
 from mobilekit.convert.executorch.bias import correct_biases
+from mobilekit.convert.executorch.dequantized import EachReaderItsOwn
 from mobilekit.store.worker_loop import named, serve
 
 FACTS = "mobilekit"
-_LEAST_SCALE = 2.0**-18
-"""Of a channel's weights. XNNPACK wants the product of the scales of inputs and weights over the outputs' at 2^-32 at
-least (`xnn_create_convolution2d_nhwc_qs8_qc8w`); ExecuTorch's scales of values are 2^-12 at least."""
 _NO_STEPS = ("executorch_call_delegate", "getitem", "alloc")
 """Calls in a lowered graph that run no kernel of ExecuTorch's."""
 
@@ -68,6 +65,7 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
         lowered = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
+            transform_passes=[EachReaderItsOwn()],
             constant_methods={FACTS: json.dumps(request["facts"])},
         )
         made = lowered.to_executorch()
@@ -84,26 +82,15 @@ def _quantized(
     outputs: list[int],
 ) -> torch.export.ExportedProgram:
     """Return a program whose steps compute in int8, with ranges of the calibration inputs and a scale a channel."""
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore[import-not-found]
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
-    from torchao.quantization.pt2e import PerChannelMinMaxObserver  # type: ignore[import-not-found]
     from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-not-found]
         convert_pt2e,
         prepare_pt2e,
     )
 
+    from mobilekit.convert.executorch.quantizer import PartsQuantizer
     from mobilekit.convert.executorch.ranges import calibrate
 
     examples, kept = program.example_inputs[0], {*float_steps}
-    config = get_symmetric_quantization_config(is_per_channel=True)
-    # Its own least scale is 2^-12: a channel whose largest weight is below 127/4096 has larger steps than it need.
-    observer = PerChannelMinMaxObserver.with_args(eps=_LEAST_SCALE)
-    quantizer = XNNPACKQuantizer().set_global(
-        replace(config, weight=replace(config.weight, observer_or_fake_quant_ctr=observer))
-    )
-    quantizer.set_filter_function(lambda node: node.name not in kept)
     with np.load(arrays) as inputs:
         values = [torch.from_numpy(inputs[str(place)]).to(each.dtype) for place, each in enumerate(examples)]
     size = len(examples[0])
@@ -112,7 +99,7 @@ def _quantized(
         graph = program.module(check_guards=False)
         if correct_bias:
             correct_biases(graph, batches, kept)
-        ranged = calibrate(prepare_pt2e(graph, quantizer), batches, choose_ranges, outputs)
+        ranged = calibrate(prepare_pt2e(graph, PartsQuantizer(kept)), batches, choose_ranges, outputs)
         return torch.export.export(convert_pt2e(ranged), examples)
 
 

@@ -18,13 +18,13 @@ from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.byte_inputs import with_bytes, without_bytes
 from mobilekit.convert.installed import writes_directly
 from mobilekit.convert.int8.calibration import Observed, observe, with_corrected_biases, with_ranges
+from mobilekit.convert.int8.float_outputs import kept_outputs, unlike_outputs, with_float_outputs
 from mobilekit.convert.int8.int16 import in_int16, without_int16
 from mobilekit.convert.int8.joined_sums import with_joined_sums
 from mobilekit.convert.int8.own_scales import with_copies
 from mobilekit.convert.int8.ranges import WHOLE, with_headroom
 from mobilekit.convert.int8.roundings import without_roundings
 from mobilekit.convert.int8.trial import CHOSEN, Ranges, ranges_of
-from mobilekit.convert.int8.unlike_outputs import unlike_outputs, with_float_outputs
 from mobilekit.convert.opening import open_once
 from mobilekit.convert.outer_ends import with_outer_ends
 from mobilekit.store.worker_loop import named
@@ -88,13 +88,13 @@ class Quantizer:
 
     def int8(self) -> tuple[bytes, dict[str, Any]]:
         """Return the int8 file, and what tells for its ranges."""
-        unlike = unlike_outputs(self.graph, self.observed)
+        asked, unlike = kept_outputs(self.graph, self.kept), unlike_outputs(self.graph, self.observed)
         kept = self.kept | leading_to(self.graph, [self.graph.makers[number] for number in unlike.values()])
         content, observed = with_joined_sums(self.content, self.observed, kept)
         network, graph = self._network(content, observed, kept), TFLiteGraph(content)
 
         def quantized(ranges: Ranges) -> bytes:
-            return with_float_outputs(self._quantized(network, ranges, kept), unlike)
+            return with_float_outputs(self._quantized(network, ranges, kept), {*asked, *unlike})
 
         if self.settings["ranges"] == CHOSEN:
             ranges, told = ranges_of(observed, graph, quantized)
@@ -102,7 +102,7 @@ class Quantizer:
             ranges, told = observed.whole_ranges(), {"ranges": WHOLE}
         made, io = quantized(ranges), self.settings["io"]
         made = made if io == "int8" else with_outer_ends(made, io, self.pixels)
-        return made, {**told, "float_outputs": list(unlike)}
+        return made, {**told, "float_outputs": list(unlike), "kept_outputs": asked}
 
     def int16x8(self) -> bytes:
         """Return the file with int16 values and int8 weights.
@@ -113,6 +113,7 @@ class Quantizer:
         network = self._network(self.content, self.observed, kept)
         ranges = with_headroom(self.observed.whole_ranges())
         made = in_int16(self._quantized(network, ranges, kept), TFLiteGraph(network))
+        made = with_float_outputs(made, kept_outputs(self.graph, self.kept))
         return made if self.settings["io"] == "int8" else with_outer_ends(made, "float32", self.pixels)
 
     def _network(self, content: bytes, observed: Observed[int], kept: Collection[str]) -> bytes:

@@ -16,6 +16,7 @@ from mobilekit.artifacts.float_regions import reach
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.convert.byte_inputs import LARGEST, give_onnx_bytes, take_onnx_bytes
 from mobilekit.convert.int8.calibration import Observed
+from mobilekit.convert.int8.float_outputs import is_unlike
 from mobilekit.convert.int8.onnx_qdq import (
     OnnxGraph,
     choose_rules,
@@ -26,7 +27,6 @@ from mobilekit.convert.int8.onnx_qdq import (
 )
 from mobilekit.convert.int8.ranges import Range, with_headroom
 from mobilekit.convert.int8.trial import CHOSEN, Error, best_ranges, error_of
-from mobilekit.convert.int8.unlike_outputs import is_unlike
 from mobilekit.store.worker_loop import named, told
 
 

@@ -294,12 +294,13 @@ SOFTMAX_RANGE = (0.0, 255 * INT8_SOFTMAX_STEP)
 class FakeQuantInt8(EachStep):
     """A graph that rounds every tensor it makes, as a full int8 model does, but those inside one op of TFLite.
 
+    What stays in float is rounded where an int8 op takes it; as an output it is not, but for probabilities.
+
     Args:
         graph: The graph.
         keep_float: What stays unrounded, in the words of the recipe's `int8.keep_float`.
         ranges: The ranges to round in, by the names of the steps; each tensor's own without.
-        float_modules: Modules that stay in float. Their results are rounded where an int8 op takes them, and so are
-            sums and Hard-Swishes that stay.
+        float_modules: Modules that stay in float.
         rounding: Rounds a tensor in a range, by its ends.
     """
 
@@ -317,16 +318,17 @@ class FakeQuantInt8(EachStep):
         self.kept = nodes_inside(graph, float_modules) | float_results(graph, keep_float)
         self.in_float = parts | self.kept
         self.unrounded = parts | fused_nodes(graph)
-        softmaxes = (node.name for node in graph.graph.nodes if is_call(graph, node, SOFTMAX))
-        self.ranges = {**(ranges or {}), **dict.fromkeys(softmaxes, SOFTMAX_RANGE)}
+        self.softmaxes = {node for node in graph.graph.nodes if is_call(graph, node, SOFTMAX)}
+        self.ranges = {**(ranges or {}), **dict.fromkeys((node.name for node in self.softmaxes), SOFTMAX_RANGE)}
 
     def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""
         return value if node in self.unrounded or node in self.kept else self._round(node, value)
 
     def read(self, reader: Node, node: Node, value: Any) -> Any:
-        """Round what goes from a module in float to an op in int8."""
-        is_border = node in self.kept and reader not in self.in_float
+        """Round what goes from what stays in float to an op in int8."""
+        is_given = reader.op == "output" and node not in self.softmaxes
+        is_border = node in self.in_float and reader not in self.in_float and not is_given
         is_made = isinstance(value, torch.Tensor) and value.is_floating_point()
         return self._round(node, value) if is_border and is_made else value
 

@@ -174,7 +174,8 @@ def _dead(stage: Stage, ours: Values, theirs: Values, least: float) -> Iterator[
 def _few_levels(reference: Floats, candidate: Floats) -> Iterator[BrokenInvariant]:
     """Find parts along the channels, or the last axis as of many detectors, that 8 bits leave few values of."""
     for axis in _axes(candidate):
-        ours, theirs = (different_values(sorted_parts(outputs, axis)) for outputs in (reference, candidate))
+        parts = sorted_parts(reference, axis)
+        ours, theirs = different_values(parts), different_values(sorted_parts(candidate, axis))
         lost = np.flatnonzero((theirs < FEWEST_LEVELS) & (ours >= OF_VALUES))
         if len(lost):
             worst = lost[theirs[lost].argmin()]
@@ -182,7 +183,8 @@ def _few_levels(reference: Floats, candidate: Floats) -> Iterator[BrokenInvarian
                 f"{len(lost)} of {len(ours)} parts along axis {axis} have fewer than {FEWEST_LEVELS} different values "
                 f"left: part {worst} has {theirs[worst]}, where the one compared with has {ours[worst]}"
             )
-            yield BrokenInvariant("levels", text, _SHARED_SCALE)
+            is_shared = parts[worst, -1] - parts[worst, 0] < FEWEST_LEVELS * _step(candidate)
+            yield BrokenInvariant("levels", text, _SHARED_SCALE if is_shared else "")
             return
 
 
@@ -206,8 +208,15 @@ def _noisy(reference: Floats, candidate: Floats) -> Iterator[BrokenInvariant]:
                 f"noise: part {worst} has {heard[worst]:.1f} dB, its root mean square is {_size(own[worst]):.3g} and "
                 f"its error's {_size(noise[worst]):.3g}"
             )
-            yield BrokenInvariant("noise", text, _SHARED_SCALE)
+            is_shared = _size(noise[worst]) <= _step(candidate)
+            yield BrokenInvariant("noise", text, _SHARED_SCALE if is_shared else "")
             return
+
+
+def _step(candidate: Floats) -> float:
+    """Return the step that an int8 scale for all of an output has; 0 of outputs that have more values than int8."""
+    values = np.unique(candidate)
+    return float(values[-1] - values[0]) / 255 if len(values) <= 256 else 0.0
 
 
 def _decibel(values: Values, errors: Values) -> Values:

@@ -54,3 +54,22 @@ def test_a_quotient_stays_with_what_leads_to_it_from_the_layers_before() -> None
 
 def test_a_module_stays_whole() -> None:
     assert kept(float_modules=["branch", "head"]) == ["conv2d.default", "linear.default", *FORMULA, "linear.default"]
+
+
+class Sizes(nn.Module):
+    """Sizes by an exponential that are moved and go to a layer, and a map that none is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.head(nn.functional.softplus(2.0 * x) + 5.0) * x.relu()
+
+
+def test_exponentials_stay_with_all_between_the_layers_before_and_after() -> None:
+    program, _names = program_in_forms(Sizes(), (1, 3, 4, 4))
+    targets = {node.name: str(node.target) for node in program.graph.nodes}
+    steps = float_steps(program, Int8(keep_float=("exponential",)))
+    assert [targets[name] for name in steps] == ["aten.mul.Tensor", "aten.softplus.default", "aten.add.Tensor"]

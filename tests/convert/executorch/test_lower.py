@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mobilekit.convert.executorch import lower as lowering
 from mobilekit.convert.executorch.forms import FORMS
-from mobilekit.convert.executorch.lower import lower
+from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.program.program import program_of
 from mobilekit.errors import ToolError
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.files import sha256_of
 from mobilekit.store.worker import Worker, python_path
 from tests.converting import normal
-from tests.programs import Lowered, TwoParts
+from tests.programs import Lowered, TwoParts, program_in_forms
 
 SHAPE = (1, 3, 8, 8)
 
@@ -98,3 +100,52 @@ def test_pictures_that_come_as_bytes(tmp_path: Path) -> None:
     pictures = (normal(2, *SHAPE[1:]) * 40 + 128).clip(0, 255).round()
     assert made.distance(pictures) < 1e-6
     assert made.outside[0]["op"] == "_to_dim_order_copy"
+
+
+class Softplus(nn.Module):
+    """A map that steps inside and outside of XNNPACK's part read: log1p, which it lacks, and a comparison."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.softplus(self.conv(x))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_an_int8_map_is_read_inside_and_outside_of_a_part(tmp_path: Path) -> None:
+    """With one step that makes it float for all readers the file ends with error 0x10 when it is run."""
+    inputs = normal(8, *SHAPE[1:])
+    made = Lowered(Softplus(), SHAPE, tmp_path, quantization=Quantization([inputs], []))
+    assert made.distance(inputs) < 0.02
+    assert "log1p" in {step["op"] for step in made.outside}
+
+
+class Ends(nn.Module):
+    """Boxes up to 1000 and scores up to 1, joined and moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shares = self.conv(x).sigmoid()
+        return torch.cat([1000 * shares[:, :2], shares[:, 2:]], 1).flatten(2).transpose(1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_what_stays_in_float_is_not_rounded_where_it_is_joined(tmp_path: Path) -> None:
+    """ExecuTorch's quantizer does not ask for concatenations, nor for what moves them."""
+    inputs = normal(8, *SHAPE[1:])
+    program, _names = program_in_forms(Ends(), SHAPE)
+    steps = [node.name for node in program.graph.nodes if node.op == "call_function"]
+    made = Lowered(Ends(), SHAPE, tmp_path, quantization=Quantization([inputs], steps[1:]))
+    with torch.no_grad():
+        wanted = made.model(torch.from_numpy(inputs)).numpy()
+    scores = (made.run(inputs) - wanted)[..., 2:]
+    assert np.linalg.norm(scores) < 0.05 * np.linalg.norm(wanted[..., 2:])

@@ -103,4 +103,8 @@ def test_a_copy_that_shows_values_inside_is_judged_by_the_models_own_outputs(net
 def test_few_pictures_and_a_recipe_that_says_so_leave_whole_ranges(
     net: Converted, tmp_path: Path, count: int, settings: dict[str, object]
 ) -> None:
-    assert made(net, normal(count, *SHAPE), tmp_path, **settings) == {"ranges": "min-max", "float_outputs": []}
+    assert made(net, normal(count, *SHAPE), tmp_path, **settings) == {
+        "ranges": "min-max",
+        "float_outputs": [],
+        "kept_outputs": [],
+    }

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results
-from mobilekit.parity.ledger.format_error import FakeQuantInt8
+from mobilekit.parity.ledger.format_error import SOFTMAX_RANGE, FakeQuantInt8
 from mobilekit.parity.ledger.rounding import round_to_256_steps
 from mobilekit.rewrites.fx.graph import trace
 
@@ -146,6 +146,32 @@ def test_a_sum_in_float_is_rounded_where_an_int8_op_takes_it_and_nowhere_else() 
     twice = round_to_256_steps(round_to_256_steps(parts[0] + parts[1], *first_sum) + parts[2], *second_sum)
     assert torch.equal(simulated(), round_to_256_steps(twice, *ranges["conv"]))
     assert not torch.equal(simulated(), simulated("residual-add"))
+
+
+class Sizes(nn.Module):
+    """Sizes by an exponential, which are given and go to a convolution; and their shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.constant_(self.conv.weight, 1.0)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        sizes = x.exp() + 100
+        return sizes, self.conv(sizes), x.softmax(-1)
+
+
+def test_what_stays_in_float_is_rounded_where_an_int8_op_takes_it_and_not_as_an_output() -> None:
+    x = torch.linspace(-1, 1, 101).reshape(1, 1, 1, 101)
+    graph, (low, high) = trace(Sizes(), {"input": x}), (0.0, 200.0)
+    ranges = {"x": (-1.0, 1.0), "add": (low, high), "conv": (low, 2 * high)}
+    with torch.no_grad():
+        sizes, conv, shares = FakeQuantInt8(graph, ["exponential", "attention"], ranges)(x)
+    rounded = round_to_256_steps(x, -1.0, 1.0)
+    assert torch.equal(sizes, rounded.exp() + 100)
+    assert torch.equal(conv, round_to_256_steps(round_to_256_steps(sizes, low, high), low, 2 * high))
+    assert torch.equal(shares, round_to_256_steps(rounded.softmax(-1), *SOFTMAX_RANGE))
+    assert torch.equal(shares * 256, (shares * 256).round())
 
 
 class Places(nn.Module):

@@ -161,11 +161,10 @@ def test_scores_beside_boxes_that_8_bits_leave_few_values_of(axis: int) -> None:
     parts = np.concatenate([64 * draw.random((3, 4, 50)), draw.random((3, 2, 50))], axis=1).astype(np.float32)
     rounded = (np.rint(parts * 4) / 4).astype(np.float32)
     reference, candidate = (each if axis == 1 else each.swapaxes(1, 2) for each in (parts, rounded))
-    found = {each.invariant: each.text for each in check(Stage.TFLITE_INT8, reference, candidate, 0.2)}
-    assert found["levels"].startswith(
-        f"2 of 6 parts along axis {axis} have fewer than 16 different values left: part 4 "
-    )
-    assert "has 5, where the one compared with has 150" in found["levels"]
+    found = {each.invariant: each for each in check(Stage.TFLITE_INT8, reference, candidate, 0.2)}["levels"]
+    assert found.text.startswith(f"2 of 6 parts along axis {axis} have fewer than 16 different values left: part 4 ")
+    assert "has 5, where the one compared with has 150" in found.text
+    assert found.advice.endswith("return them apart, each as an output of its own.")
     assert not check(Stage.TFLITE_FLOAT16, reference, candidate, 0.2)
 
 
@@ -185,6 +184,18 @@ def test_a_part_that_is_mostly_noise_fails_beside_ones_that_are_not() -> None:
     assert not check(Stage.TFLITE_FLOAT16, np.float32(reference), np.float32(candidate), 1.0)
     everywhere = reference + 6 * draw.standard_normal(reference.shape)  # which the limit of all of it tells
     assert not check(Stage.TFLITE_INT8, np.float32(reference), np.float32(everywhere), 6.0)
+
+
+def test_parts_are_to_be_returned_apart_only_where_their_common_scale_is_to_blame() -> None:
+    draw = np.random.default_rng(0)
+    reference = (draw.standard_normal((8, 2, 20, 20)) * np.array([4, 1.0]).reshape(2, 1, 1)).astype(np.float32)
+    few, noisy = reference.copy(), reference + 0.5 * draw.standard_normal(reference.shape)
+    few[:, 1] = np.rint(few[:, 1])  # 1 of 256 levels in 30: an op before has lost the others
+    for broken, invariant in ((few, "levels"), (noisy, "noise")):
+        step = np.ptp(broken) / 255
+        candidate = (np.rint(broken / step) * step).astype(np.float32)
+        (found,) = check(Stage.TFLITE_INT8, reference, candidate, 1.0)
+        assert (found.invariant, found.advice) == (invariant, "")
 
 
 def test_one_number_an_input_has_no_parts() -> None:

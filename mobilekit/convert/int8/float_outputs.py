@@ -1,7 +1,8 @@
-"""Outputs that one scale of int8 does not hold: boxes in pixels beside scores of 0 to 1.
+"""Outputs that an int8 file gives in float32.
 
 All of an output shares one scale. Where a part of it has so narrow a range that few of the 256 levels are left for it,
-the output stays in float, with all that leads to it from the dense layers before.
+as scores of 0 to 1 beside boxes in pixels, the output stays in float, with all that leads to it from the dense layers
+before. And what is computed in float as a recipe says is given so.
 """
 
 from __future__ import annotations
@@ -34,6 +35,23 @@ def unlike_outputs(graph: TFLiteGraph, observed: Observed[int]) -> dict[str, int
         and graph.kinds[graph.makers[number]] != "SOFTMAX"
         and is_unlike(np.concatenate([run[number] for run in observed.outputs]))
     }
+
+
+def kept_outputs(graph: TFLiteGraph, kept: Collection[str]) -> list[str]:
+    """Return the outputs that an op in float makes, by the signature's names.
+
+    Probabilities are none of them: 256 levels from 0 to 1 are what those who take int8 expect.
+
+    Args:
+        graph: Of the float32 file.
+        kept: Names of the tensors that stay in float.
+    """
+    names = graph.names()[1]
+    return [
+        names[place]
+        for place, number in graph.own_outputs().items()
+        if graph.name(number) in kept and graph.kinds[graph.makers[number]] != "SOFTMAX"
+    ]
 
 
 def with_float_outputs(content: bytes, names: Collection[str]) -> bytes:

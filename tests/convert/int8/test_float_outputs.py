@@ -1,8 +1,9 @@
-"""Outputs that stay in float since one scale of int8 does not hold their parts."""
+"""Outputs that stay in float: one scale of int8 does not hold their parts, or the recipe keeps what makes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import torch
 from torch import nn
 
 from mobilekit.artifacts.litert import LiteRTRuntime
+from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.tflite import write_quantized
+from mobilekit.recipes.schema import Int8
+from mobilekit.store.stages import Precision
 from tests.converting import Converted, normal
 
 pytestmark = pytest.mark.slow
@@ -61,6 +65,17 @@ class Apart(Heads):
         return {"boxes": boxes, "scores": scores}
 
 
+class Sizes(Heads):
+    """Sizes of boxes beside 0, by an exponential, as detectors decode them, with `offset` added last."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__(16.0)
+        self.offset = offset
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.box(torch.relu(self.map(image))).exp() * self.size + self.offset
+
+
 class Classes(nn.Module):
     """Probabilities of three classes at each place, of which one is hardly ever likely."""
 
@@ -73,10 +88,19 @@ class Classes(nn.Module):
         return (self.map(image) - torch.tensor([0.0, 0.0, 12.0]).reshape(1, 3, 1, 1)).softmax(1)
 
 
-def quantized(model: nn.Module, folder: Path) -> tuple[dict[str, object], LiteRTRuntime, Converted]:
+def quantized(
+    model: nn.Module, folder: Path, precision: Precision = "int8", settings: Int8 | None = None
+) -> tuple[dict[str, object], LiteRTRuntime, Converted]:
     net = Converted(model, SHAPE, folder)
-    told = write_quantized(net.float32, folder / "int8.tflite", {"input": normal(COUNT, *SHAPE)}, folder / "scratch")
-    return told, LiteRTRuntime(folder / "int8.tflite", net.layouts), net
+    path, calibration = folder / f"{precision}.tflite", {"input": normal(COUNT, *SHAPE)}
+    told = write_quantized(net.float32, path, calibration, folder / "scratch", settings=settings, precision=precision)
+    return told, LiteRTRuntime(path, net.layouts), net
+
+
+def made_by_ops(path: Path) -> list[str]:
+    """Return the kind of op that makes each output of a file."""
+    graph = TFLiteGraph(path.read_bytes())
+    return [graph.kinds[graph.makers[number]] for number in graph.outputs()]
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -104,10 +128,26 @@ def test_an_output_that_stays_in_float_may_be_read_by_others(tmp_path: Path) -> 
         assert error < 0.02, name
 
 
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+@pytest.mark.parametrize("io", ["int8", "float32"])
+def test_an_output_that_the_recipe_computes_in_float_is_not_rounded(
+    precision: Precision, io: Literal["int8", "float32"], tmp_path: Path
+) -> None:
+    settings = Int8(keep_float=("exponential",), io=io)
+    told, runtime, net = quantized(Sizes(100.0), tmp_path, precision, settings)
+    assert told.get("kept_outputs", ["output"]) == ["output"]
+    inputs = normal(4, *SHAPE, seed=9)
+    made = runtime.run({"input": inputs})["output"]
+    with torch.no_grad():
+        wanted = net.model(torch.from_numpy(inputs)).numpy()
+    assert made_by_ops(tmp_path / f"{precision}.tflite") == ["ADD"]
+    assert np.linalg.norm(made - wanted) < 0.05 * np.linalg.norm(wanted - 100)
+
+
 @pytest.mark.parametrize("model", [Joined(1.0), Apart(64.0), Classes()], ids=["alike", "apart", "probabilities"])
 def test_outputs_that_int8_holds_are_int8(model: nn.Module, tmp_path: Path) -> None:
     told, _runtime, _net = quantized(model, tmp_path)
-    assert told["float_outputs"] == []
+    assert told["float_outputs"] == told["kept_outputs"] == []
     from ai_edge_litert.interpreter import Interpreter
 
     details = Interpreter(str(tmp_path / "int8.tflite")).get_output_details()
