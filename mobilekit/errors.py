@@ -119,5 +119,6 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
         count: How many to name at most.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
+    written = {each.lower(): each for each in known}
+    close = [written[each] for each in difflib.get_close_matches(word.lower(), written, n=count, cutoff=0.5)]
     return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known) or 'none'}."

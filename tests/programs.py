@@ -81,7 +81,7 @@ class Lowered:
         self.model, self.path, self.worker = model.eval(), folder / "net.pte", worker
         program, names = program_in_forms(model, shape, dtype) if in_forms else (plain(model, shape), ["output"])
         facts = {"inputs": ["input"], "outputs": names}
-        self.outside = lower(program, self.path, folder, facts, quantization)
+        self.outside = lower(program, self.path, folder, facts, quantization).outside
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return what the file gives, of one output."""

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mobilekit.artifacts.tflite_check import damage_in
 from mobilekit.bench.devices.local import pinned
 from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
 from mobilekit.errors import DeviceError, UsageError
@@ -48,7 +49,8 @@ class LiteRTEngine(Engine):
         try:
             reply = run_worker("mobilekit.bench.litert_worker", request, settings.cpu_mask, seconds)
         except WorkerError as error:
-            return Run(None, why_ended(error))
+            damage = damage_in(file.read_bytes()) if file.is_file() else None
+            return Run(None, f"{damage}; convert or export it again" if damage else why_ended(error))
         return _read(reply, settings.delegate)
 
 

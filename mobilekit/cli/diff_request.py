@@ -94,6 +94,8 @@ class DiffRequest:
         assert self.candidate is not None
         assert self.reference is not None
         for path in (self.candidate, *([Path(self.reference)] if self.reference.endswith(".onnx") else [])):
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder.", "Give a file; `mobilekit diff BUNDLE` measures a bundle.")
             if not path.is_file():
                 raise UsageError(f"There is no file {path}.")
         if self.candidate.suffix == ".pte":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -234,14 +235,24 @@ def simplify(source: Path, target: Path, scratch: Path) -> None:
     run_task("simplify", {"source": str(source.absolute()), "target": str(target.absolute())}, scratch)
 
 
+@dataclass(frozen=True)
+class QuantizedFiles:
+    """What came of quantizing an ONNX file."""
+
+    failed: Mapping[Precision, ToolError]
+    """Why a file could not be made."""
+    ranges: Mapping[str, Any] = field(default_factory=dict)
+    """What tells for the ranges of the int8 one (`int8.trial`)."""
+
+
 def quantize_onnx(
     source: Path,
     files: Mapping[Precision, Path],
     calibration: Mapping[str, NDArray[np.float32]],
     scratch: Path,
     settings: Int8,
-) -> dict[Precision, ToolError]:
-    """Write quantized ONNX files in QDQ form, and return why one could not be made.
+) -> QuantizedFiles:
+    """Write quantized ONNX files in QDQ form, and return what came of it.
 
     Args:
         source: The simplified float32 file.
@@ -265,8 +276,9 @@ def quantize_onnx(
     except FullDiskError:
         raise
     except ToolError as error:
-        return dict.fromkeys(files, error)
-    return {
+        return QuantizedFiles(dict.fromkeys(files, error))
+    failed = {
         precision: explain("quantize_onnx", WorkerError(said["error"], tool=said.get("tool")), scratch)
         for precision, said in reply["failed"].items()
     }
+    return QuantizedFiles(failed, reply["ranges"])

@@ -30,6 +30,7 @@ from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 from mobilekit.store.stages import CALIBRATED, FORM_STAGES, Precision, Stage, tflite_stage
 
 Progress = Callable[[str], None]
+_RANGES = bundles.INT8_RANGES.format(Stage.TFLITE_INT8)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _write_tflite(
         converted = converted if len(again.failed) > len(converted.failed) else again
     for name, path in files.items():
         if tflite_stage(name) not in converted.failed:
-            parts = [bundles.LAYOUTS, *([bundles.INT8_RANGES] if name == "int8" else [])]
+            parts = [bundles.LAYOUTS, *([_RANGES] if name == "int8" else [])]
             cache.put(keys[name], folder, [path.name, *parts])
     return converted
 
@@ -159,11 +160,15 @@ def _write_quantized_onnx(
     assert calibration is not None
     progress(f"quantizing the ONNX file with ONNX Runtime ({', '.join(missing)})")
     files = {stage.precision: folder / stage.file for stage in missing}
-    failed = quantize_onnx(onnx, files, calibration.arrays, scratch, recipe.int8)
+    made = quantize_onnx(onnx, files, calibration.arrays, scratch, recipe.int8)
     for stage in missing:
-        if stage.precision not in failed:
-            cache.put(keys[stage], folder, [stage.file])
-    return {stage: failed[stage.precision] for stage in missing if stage.precision in failed}
+        if stage.precision in made.failed:
+            continue
+        beside = bundles.INT8_RANGES.format(stage)
+        if stage.precision == "int8":
+            write_json(folder / beside, made.ranges)
+        cache.put(keys[stage], folder, [stage.file, *([beside] if stage.precision == "int8" else [])])
+    return {stage: made.failed[stage.precision] for stage in missing if stage.precision in made.failed}
 
 
 def _shapes_int8(graph: GraphModule | None, recipe: Recipe, calibration: Calibration | None) -> dict[str, object]:
@@ -200,7 +205,7 @@ def _write_files(
         if len(failed) < len(wanted):
             write_json(folder / bundles.LAYOUTS, made.layouts)
         if made.ranges:
-            write_json(folder / bundles.INT8_RANGES, made.ranges)
+            write_json(folder / _RANGES, made.ranges)
     owners = None
     for precision in mixed:
         if "float32" in failed:
@@ -212,7 +217,7 @@ def _write_files(
             tensors = owners.tensors_inside(recipe.int8.float_modules)
             told = write_quantized(float32, files[precision], inputs, scratch, recipe.int8, tensors, precision)
             if told:
-                write_json(folder / bundles.INT8_RANGES, told)
+                write_json(folder / _RANGES, told)
         except FullDiskError:
             raise
         except ToolError as error:

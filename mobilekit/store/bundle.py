@@ -22,7 +22,7 @@ LEDGER = "ledger.json"
 LAYOUTS = "stages/tflite.layouts.json"
 MODULES = "stages/modules.json"
 RANGES = "stages/ranges.json"
-INT8_RANGES = "stages/tflite.int8_ranges.json"
+INT8_RANGES = "stages/{}.ranges.json"
 
 OUTSIDE = "stages/{}.outside.json"
 """Of a file for ExecuTorch, by its stage: the steps that no delegate runs, in their order, with module and reason."""
@@ -50,13 +50,12 @@ def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
     return ranges
 
 
-def int8_ranges(folder: Path) -> Int8Ranges | None:
-    """Return how the int8 file's ranges came about; None in a bundle without int8."""
+def int8_ranges(folder: Path) -> dict[Stage, Int8Ranges]:
+    """Return how the ranges of a bundle's int8 files came about, by their stages."""
     from mobilekit.store.manifest import Int8Ranges
 
-    path = folder / INT8_RANGES
-    ranges: Int8Ranges | None = read_part(path, Int8Ranges) if path.exists() else None
-    return ranges
+    paths = {stage: folder / INT8_RANGES.format(stage) for stage in Stage}
+    return {stage: read_part(path, Int8Ranges) for stage, path in paths.items() if path.exists()}
 
 
 def file_on(folder: Path, stage: Stage, target: str) -> Path:

@@ -55,9 +55,12 @@ class Int8Ranges(Result):
     """How the range of each tensor came about, and what tells for it."""
 
     ranges: str
-    """`chosen`, tensor by tensor, `careful`, so that no picture pays for it, or `min-max`: all that was seen."""
+    """`chosen`, tensor by tensor, `careful`, so that no picture pays for it, `min-max`, all that was seen, or
+    `histogram`, ExecuTorch's."""
     pictures: int = 0
     """How many were kept back to tell; with 0 there were too few, or the recipe says `min-max`."""
+    fewest: int = 0
+    """How many runs of calibration inputs it takes to choose; 0 where there were so many, or none is to be chosen."""
     relative_l2: dict[str, UnseenError] = field(default_factory=dict)
     """Of a file with ranges of each kind, all fitted to the other pictures."""
     float_outputs: tuple[str, ...] = ()
@@ -77,7 +80,9 @@ class CalibrationSource(Result):
     is_own: bool = False
     """Whether the user brought them; of bundles up to 0.1, see `was_own`."""
     ranges: Int8Ranges | None = None
-    """Of the int8 file; none where that is not made, or another version made it."""
+    """Of the int8 TFLite file; none where that is not made, or another version made it."""
+    other_ranges: dict[str, Int8Ranges] = field(default_factory=dict)
+    """Of the int8 files for other runtimes, by their stages."""
 
 
 def was_own(calibration: Mapping[str, Any]) -> bool:

@@ -133,6 +133,7 @@ def net_of_classes(count: int) -> nn.Module:
         (["folder", "--weights", "x.pth"], "--weights goes with --candidate"),
         (["--reference", "ghostnetv2", "--candidate", "nowhere.tflite"], "There is no file nowhere.tflite"),
         (["--reference", "nowhere.onnx", "--candidate", "CLASSES"], "There is no file nowhere.onnx"),
+        (["--reference", "ghostnetv2", "--candidate", "tests"], "tests is a folder"),
         (
             ["--reference", FACTORY, "--candidate", "RUBBISH"],
             "LiteRT cannot open {folder}/rubbish.tflite: it is not a whole TFLite file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -144,12 +145,27 @@ def measured_lines(ledger: Ledger) -> list[str]:
     return lines
 
 
+class _Words(NamedTuple):
+    rule: str
+    ones: str
+
+
+_RANGES = {
+    "chosen": _Words("are chosen tensor by tensor", "chosen ones"),
+    "careful": _Words("are chosen tensor by tensor so that no picture pays for it", "careful ones"),
+    "min-max": _Words("go from lowest to highest value", "whole ones"),
+    "histogram": _Words("are those of ExecuTorch's histograms", "those of histograms"),
+}
+"""By the words of the manifest."""
+
+
 def calibration_lines(ledger: Ledger) -> list[str]:
     """Return what is doubtful of inputs, how int8 came by its ranges, if on built-in inputs, and what is assumed."""
     lines, used = list(ledger.notes), ledger.calibration
     ranges = used.ranges if used else None
-    if ranges and ranges.pictures:
-        lines.append(_ranges_in_words(ranges))
+    by_stage = {"int8": ranges, **used.other_ranges} if used else {}
+    told = {name: each for name, each in by_stage.items() if each and (each.pictures or each.fewest)}
+    lines += [_ranges_in_words(name, each) for name, each in told.items()]
     if ranges and ranges.float_outputs:
         which = " and ".join(ranges.float_outputs)
         lines.append(
@@ -165,19 +181,16 @@ def calibration_lines(ledger: Ledger) -> list[str]:
     return lines
 
 
-def _ranges_in_words(ranges: Int8Ranges) -> str:
-    """Return which ranges int8 has, and what told for them."""
+def _ranges_in_words(name: str, ranges: Int8Ranges) -> str:
+    """Return which ranges a file of int8 has, and what told for them."""
+    words = f"{name}'s ranges {_RANGES[ranges.ranges].rule}"
+    if not ranges.pictures:
+        return f"{words}: it takes {ranges.fewest} calibration inputs (or batches, with `batch`) to choose others."
     on = count(ranges.pictures, "calibration input")
-    which = {
-        "chosen": "are chosen tensor by tensor",
-        "careful": "are chosen tensor by tensor so that no picture pays for it",
-        "min-max": "go from lowest to highest value",
-    }[ranges.ranges]
-    names = {"chosen": "chosen ones", "careful": "careful ones", "min-max": "whole ones"}
     of_each = ", ".join(
-        f"{error.mean:.2g} ({error.worst:.2g}) with {names[kind]}" for kind, error in ranges.relative_l2.items()
+        f"{error.mean:.2g} ({error.worst:.2g}) with {_RANGES[kind].ones}" for kind, error in ranges.relative_l2.items()
     )
-    return f"int8's ranges {which}: on {on} kept back, mean relative L2 (and the worst) is {of_each}."
+    return f"{words}: on {on} kept back, mean relative L2 (and the worst) is {of_each}."
 
 
 def finding_lines(findings: Sequence[Finding], in_full: bool = True) -> list[str]:

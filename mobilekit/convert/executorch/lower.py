@@ -45,14 +45,24 @@ class Quantization:
     """Whether values may have other ranges than those of ExecuTorch's histograms."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What there is to say of a file."""
+
+    outside: list[dict[str, str]]
+    """The steps that no delegate runs."""
+    ranges: dict[str, Any]
+    """What tells for its ranges, of a file of int8."""
+
+
 def lower(
     program: ExportedProgram,
     file: Path,
     scratch: Path,
     facts: Mapping[str, Any],
     quantization: Quantization | None = None,
-) -> list[dict[str, str]]:
-    """Write a program as a .pte file, and return the steps that no delegate runs.
+) -> Written:
+    """Write a program as a .pte file.
 
     Args:
         program: It.
@@ -81,13 +91,13 @@ def lower(
         }
     try:
         with start(_WORKER) as worker:
-            outside: list[dict[str, str]] = worker.ask(request, _SECONDS)["outside"]
+            reply = worker.ask(request, _SECONDS)
     except WorkerError as error:
         raise _explained(error) from error
     finally:
         for each in (handed, arrays):
             each.unlink(missing_ok=True)
-    return outside
+    return Written(reply["outside"], reply["ranges"])
 
 
 def _explained(error: WorkerError) -> ToolError:

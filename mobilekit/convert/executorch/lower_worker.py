@@ -4,7 +4,8 @@ A request has `program`, the path of a .pt2 file that mobilekit wrote; `file`, w
 `facts`, what the file says of itself. For a file of int8 it has `calibration`: `arrays`, the path of an .npz file with
 inputs (N, ...) by their places, `float_steps`, names of those that stay in float, `correct_bias`, `choose_ranges`, and
 `outputs`, the places of those that are no values inside. A reply has `outside`, the steps that no delegate runs, in
-their order: `op`, `module` (a path, or nothing) and `reason`, in ExecuTorch's words (or nothing).
+their order: `op`, `module` (a path, or nothing) and `reason`, in ExecuTorch's words (or nothing), and `ranges`, what
+tells for those of int8.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     """Write a .pte file; of an empty request, only see that all is there."""
     if not request:
         return {}
-    program = torch.export.load(request["program"])
+    program, ranges = torch.export.load(request["program"]), dict[str, Any]()
     reasons = _listen()
     with named("ExecuTorch"):
         if request.get("calibration"):
-            program = _quantized(program, **request["calibration"])
+            program, ranges = _quantized(program, **request["calibration"])
         lowered = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
@@ -70,7 +71,8 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
         )
         made = lowered.to_executorch()
         Path(request["file"]).write_bytes(made.buffer)
-    return {"outside": [_told(node, reasons) for node in made.exported_program().graph.nodes if _is_step(node)]}
+    steps = [node for node in made.exported_program().graph.nodes if _is_step(node)]
+    return {"outside": [_told(node, reasons) for node in steps], "ranges": ranges}
 
 
 def _quantized(
@@ -80,8 +82,8 @@ def _quantized(
     correct_bias: bool,
     choose_ranges: bool,
     outputs: list[int],
-) -> torch.export.ExportedProgram:
-    """Return a program whose steps compute in int8, with ranges of the calibration inputs and a scale a channel."""
+) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
+    """Return a program whose steps compute in int8, with a scale a channel, and what tells for its ranges."""
     from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-not-found]
         convert_pt2e,
         prepare_pt2e,
@@ -99,8 +101,8 @@ def _quantized(
         graph = program.module(check_guards=False)
         if correct_bias:
             correct_biases(graph, batches, kept)
-        ranged = calibrate(prepare_pt2e(graph, PartsQuantizer(kept)), batches, choose_ranges, outputs)
-        return torch.export.export(convert_pt2e(ranged), examples)
+        ranged, told = calibrate(prepare_pt2e(graph, PartsQuantizer(kept)), batches, choose_ranges, outputs)
+        return torch.export.export(convert_pt2e(ranged), examples), told
 
 
 def _listen() -> _Reasons:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +20,16 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e  # type: ignore
 
 from mobilekit.convert.int8.calibration import Observed
 from mobilekit.convert.int8.ranges import FEWEST, WHOLE, Range, Seen, is_kept_back
-from mobilekit.convert.int8.trial import Error, error_of
+from mobilekit.convert.int8.trial import CHOSEN, Error, error_of
 
 Batch = Sequence[torch.Tensor]
+_HISTOGRAM = "histogram"
 _CASTS = (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default)
 
 
 def calibrate(
     prepared: GraphModule, batches: Sequence[Batch], choose: bool, outputs: Sequence[int] | None = None
-) -> GraphModule:
+) -> tuple[GraphModule, dict[str, Any]]:
     """Run a program with observers on calibration inputs, and return it with the ranges that its values are to have.
 
     The chosen ones are taken where they make the mean error of the outputs smaller and the largest no larger, on inputs
@@ -38,6 +41,9 @@ def calibrate(
         choose: Whether ExecuTorch's ranges may be replaced.
         outputs: Places of those that are the model's own, all without: a copy that gives values inside as well gets the
             ranges of the file that it is a copy of.
+
+    Returns:
+        The program, and what tells for its ranges, as `int8.trial` has it: `histogram` are ExecuTorch's.
     """
     watched = _Watched(prepared, outputs)
     held: Observed[int] = Observed(watched.seen, {}, len(batches))
@@ -48,8 +54,10 @@ def calibrate(
             held.inputs.append({place: value.numpy() for place, value in enumerate(batch)})
             held.outputs.append({place: made[place].numpy() for place in watched.outputs})
     watched.stop()
-    if not choose or len(batches) < FEWEST or not held.outputs:
-        return prepared
+    if not choose:
+        return prepared, {"ranges": _HISTOGRAM}
+    if len(batches) < FEWEST or not held.outputs:
+        return prepared, {"ranges": _HISTOGRAM, "fewest": FEWEST}
     rules = {key: WHOLE if key in watched.ends else seen.best() for key, seen in watched.seen.items()}
 
     def chosen(with_kept_back: bool) -> GraphModule:
@@ -58,7 +66,12 @@ def calibrate(
 
     theirs, ours = (_error(held, each, watched.outputs) for each in (prepared, chosen(False)))
     is_better = ours.mean < theirs.mean and ours.worst <= theirs.worst
-    return chosen(True) if is_better else prepared
+    told = {
+        "ranges": CHOSEN if is_better else _HISTOGRAM,
+        "pictures": sum(len(inputs[0]) for inputs in held.inputs),
+        "relative_l2": {_HISTOGRAM: asdict(theirs), CHOSEN: asdict(ours)},
+    }
+    return chosen(True) if is_better else prepared, told
 
 
 class _Watched:

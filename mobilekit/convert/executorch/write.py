@@ -23,7 +23,7 @@ from mobilekit.models.inputs import input_names
 from mobilekit.models.weights import weights_digest
 from mobilekit.recipes.inputs.calibration import Calibration
 from mobilekit.recipes.schema import Recipe
-from mobilekit.store.bundle import OUTSIDE
+from mobilekit.store.bundle import INT8_RANGES, OUTSIDE
 from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of_json, write_json
 from mobilekit.store.stages import Stage
@@ -128,18 +128,21 @@ def lower_programs(
             failed[stage] = exported.program
             continue
         progress(f"lowering to ExecuTorch ({stage.precision})")
-        beside = OUTSIDE.format(stage)
         try:
             quantization = exported.quantization if stage.is_calibrated else None
             program, facts = exported.program, exported.facts
             if stage.is_in_float16:
                 program, facts = in_float16(program), {**facts, "precision": stage.precision}
-            outside = lower(program, folder / stage.file, scratch, facts, quantization)
+            written = lower(program, folder / stage.file, scratch, facts, quantization)
         except FullDiskError:
             raise
         except ToolError as error:
             failed[stage] = error
             continue
-        write_json(folder / beside, outside)
-        cache.put(key, folder, [stage.file, beside])
+        beside: dict[str, Any] = {OUTSIDE.format(stage): written.outside}
+        if quantization:
+            beside[INT8_RANGES.format(stage)] = written.ranges
+        for name, content in beside.items():
+            write_json(folder / name, content)
+        cache.put(key, folder, [stage.file, *beside])
     return failed

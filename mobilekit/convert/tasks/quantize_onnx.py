@@ -25,7 +25,7 @@ from mobilekit.convert.int8.onnx_qdq import (
     observe,
     quantized,
 )
-from mobilekit.convert.int8.ranges import Range, with_headroom
+from mobilekit.convert.int8.ranges import WHOLE, Range, with_headroom
 from mobilekit.convert.int8.trial import CHOSEN, Error, best_ranges, error_of
 from mobilekit.store.worker_loop import named, told
 
@@ -39,23 +39,26 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `failed`: what was said of each file that could not be made, as a reply; the others are made nevertheless.
+        `ranges`: what tells for those of int8, as `int8.trial` has it.
     """
     source = Path("quantized.onnx")
     source.write_bytes(Path(request["onnx"]).read_bytes())
     pixels = take_onnx_bytes(source)
     with np.load(request["calibration"]) as content:
         quantizer = OnnxQuantizer(onnx.load(source), dict(content), pixels, request["settings"])
-    failed = {}
+    failed, ranges = {}, dict[str, Any]()
     for precision, path in request["files"].items():
         try:
-            onnx.save(quantizer.model(precision), source)
+            model, told_of = quantizer.model(precision)
+            ranges = told_of or ranges
+            onnx.save(model, source)
             give_onnx_bytes(source, pixels)
             onnx.checker.check_model(source)
             Path(path).write_bytes(source.read_bytes())
         except Exception as error:
             traceback.print_exc()
             failed[precision] = told(error)
-    return {"failed": failed}
+    return {"failed": failed, "ranges": ranges}
 
 
 class OnnxQuantizer:
@@ -79,8 +82,8 @@ class OnnxQuantizer:
         self.kept = nodes_to_keep(self.graph, settings["keep_float"], settings["float_modules"])
         self.observed = observe(self.graph, calibration)
 
-    def model(self, precision: str) -> Any:
-        """Return the model of a precision, int8 or int16x8."""
+    def model(self, precision: str) -> tuple[Any, dict[str, Any]]:
+        """Return the model of a precision, int8 or int16x8, and what tells for int8's ranges: nothing of the other."""
         graph, observed = self.graph, self.observed
         kept = self.kept | (self._leading_to_unlike_outputs() if precision == "int8" else set())
         names = {graph.nodes[number].name for number in kept}
@@ -93,12 +96,12 @@ class OnnxQuantizer:
         def error(ranges: Mapping[str, Range]) -> Error:
             return _error(observed, made(ranges))
 
-        ranges = observed.whole_ranges()
         if precision != "int8":
-            ranges = with_headroom(ranges)
-        elif self.settings["ranges"] == CHOSEN:
-            ranges, _told = best_ranges(observed, partial(choose_rules, graph, observed.seen), error)
-        return made(ranges)
+            return made(with_headroom(observed.whole_ranges())), {}
+        if self.settings["ranges"] != CHOSEN:
+            return made(observed.whole_ranges()), {"ranges": WHOLE}
+        ranges, told_of = best_ranges(observed, partial(choose_rules, graph, observed.seen), error)
+        return made(ranges), told_of
 
     def _leading_to_unlike_outputs(self) -> set[int]:
         """Return the nodes that lead to outputs of which a part would have too few of int8's levels."""

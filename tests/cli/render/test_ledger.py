@@ -22,6 +22,7 @@ from mobilekit.cli.render.ledger_junit import diff_junit
 from mobilekit.cli.render.ledger_markdown import diff_markdown
 from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.render.sarif import findings_sarif
+from mobilekit.cli.render.terminal import calibration_lines
 from mobilekit.cli.results import DiffResult, ExportResult, result_of
 from mobilekit.cli.schema import schema_of
 from mobilekit.parity.baseline import against_baseline
@@ -43,7 +44,7 @@ from mobilekit.parity.ledger.result import (
 from mobilekit.parity.ranges.result import RangeLint, RangeWarning
 from mobilekit.rewrites.exactness import Exactness
 from mobilekit.rewrites.report import Float32Check, Proof, Refusal, StepReport
-from mobilekit.store.manifest import CalibrationSource, FailedStage, Weights
+from mobilekit.store.manifest import CalibrationSource, FailedStage, Int8Ranges, UnseenError, Weights
 from mobilekit.store.stages import Stage
 from tests.cli.render.test_ci import check_junit
 from tests.snapshots import check_snapshot, on_terminal
@@ -191,6 +192,19 @@ CASES: dict[str, DiffResult] = {
     "failed": result_of(replace(ledger(), rows=ledger().rows[:3], gates=(), failed_stages=FAILED)),
     "baseline": result_of(ledger(int8=0.039), baseline=against_baseline(ledger(int8=0.039), ledger(int8=0.001))),
 }
+
+
+def test_a_line_says_how_the_ranges_of_each_int8_file_came_about() -> None:
+    errors = {"histogram": UnseenError(0.2, 0.4), "chosen": UnseenError(0.1, 0.25)}
+    tflite, plain = Int8Ranges("min-max", fewest=28), Int8Ranges("min-max")
+    pte = Int8Ranges("chosen", 12, relative_l2=errors)
+    source = CalibrationSource("photos", 20, "cd" * 32, True, tflite, {"pte-int8": pte, "onnx-int8": plain})
+    assert calibration_lines(replace(ledger(), calibration=source)) == [
+        "int8's ranges go from lowest to highest value: it takes 28 calibration inputs (or batches, with `batch`) to "
+        "choose others.",
+        "pte-int8's ranges are chosen tensor by tensor: on 12 calibration inputs kept back, mean relative L2 (and the "
+        "worst) is 0.2 (0.4) with those of histograms, 0.1 (0.25) with chosen ones.",
+    ]
 
 
 def exported(result: DiffResult) -> ExportResult:

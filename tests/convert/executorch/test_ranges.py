@@ -49,7 +49,13 @@ def outputs(folder: Path, pictures: NDArray[np.float32], choose: bool, shows_the
     program = program_of(trace(net, {"input": torch.zeros(SHAPE)}), shapes, FORMS)
     facts = {"inputs": ["input"], "outputs": ["y", *([f"{TAP}0"] if shows_them else [])]}
     path = folder / f"{len(pictures)}.{choose}.{shows_them}.pte"
-    lower(program, path, folder, facts, Quantization([pictures], [], choose_ranges=choose))
+    told = lower(program, path, folder, facts, Quantization([pictures], [], choose_ranges=choose)).ranges
+    if not choose or len(pictures) < FEWEST:
+        assert told == {"ranges": "histogram", **({"fewest": FEWEST} if choose else {})}
+    else:
+        errors = told["relative_l2"]
+        assert (told["ranges"], told["pictures"]) == ("chosen", len(pictures) // 7)
+        assert errors["chosen"]["mean"] < errors["histogram"]["mean"]
     return ExecuTorchRuntime(path).run({"input": normal(8, *SHAPE[1:], seed=1)})["y"]
 
 

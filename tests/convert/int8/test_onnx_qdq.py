@@ -73,14 +73,14 @@ def test_with_16_bits_a_file_is_the_net_with_rounded_weights(path: Path) -> None
     round_weights_to_int8(rounded)
     with torch.no_grad():
         exact, wanted = (net(inputs)["map"].numpy() for net in (Net().eval(), rounded))
-    made = run(quantizer(path).model("int16x8"), "map")
+    made = run(quantizer(path).model("int16x8")[0], "map")
     lost = np.linalg.norm(exact - wanted)
     assert lost > 2e-3 * np.linalg.norm(exact)
     assert np.linalg.norm(made - wanted) < 0.05 * lost
 
 
 def test_weights_are_int8_with_a_scale_for_each_channel_and_values_int8_in_the_range_seen(path: Path) -> None:
-    model = quantizer(path).model("int8")
+    model = quantizer(path).model("int8")[0]
     onnx.checker.check_model(model)
     held = constants(model)
     weights = {name: array for name, array in held.items() if array.dtype == np.int8 and array.ndim > 1}
@@ -128,7 +128,7 @@ def test_a_grouped_transposed_convolution_has_one_scale_and_a_bias_for_it(tmp_pa
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2, groups=4)).eval()
     write_onnx(trace(net, {"input": torch.zeros(1, *SHAPE)}), {"input": (1, *SHAPE)}, tmp_path / "net.onnx")
     made = quantizer(tmp_path / "net.onnx", correct_bias=True)
-    held = constants(made.model("int8"))
+    held = constants(made.model("int8")[0])
     (stored,) = (array for name, array in held.items() if array.dtype == np.int8 and array.shape == (8, 2, 2, 2))
     (scale,) = (array for name, array in held.items() if name.endswith("2.weight_scale"))
     weight = net[2].weight.detach().numpy()
@@ -136,7 +136,7 @@ def test_a_grouped_transposed_convolution_has_one_scale_and_a_bias_for_it(tmp_pa
     assert np.abs(stored * scale - weight).max() <= np.abs(weight).max() / 254 * 1.001
     with torch.no_grad():
         exact = net(torch.from_numpy(normal(COUNT, *SHAPE))).numpy()
-    error = run(made.model("int16x8"), "output") - exact
+    error = run(made.model("int16x8")[0], "output") - exact
     assert np.linalg.norm(error) < 0.01 * np.linalg.norm(exact)
     assert np.abs(error.mean((0, 2, 3))).max() < 1e-4 * np.abs(exact).max()
 
@@ -152,7 +152,7 @@ def test_words_and_modules_of_a_recipe_stay_in_float(path: Path) -> None:
     division = kept(path, "division")
     assert {"Div", "Abs", "Add", "HardSwish"} <= division and not {"Conv", "ConvTranspose", "Relu"} & division
     assert kept(path, modules=("d*",)) == {"Conv", "Gemm"}
-    model = quantizer(path, keep_float=["division"]).model("int8")
+    model = quantizer(path, keep_float=["division"]).model("int8")[0]
     makers = {made: node.op_type for node in model.graph.node for made in node.output}
     (div,) = (node for node in model.graph.node if node.op_type == "Div")
     assert [makers[name] for name in div.input] == ["HardSwish", "Add"]
@@ -212,8 +212,9 @@ def test_ranges_are_tried_on_inputs_kept_back(path: Path, monkeypatch: pytest.Mo
     inputs = normal(COUNT, *SHAPE)
     inputs[4] *= 30
     settings = {**PLAIN, "ranges": "chosen"}
-    made = OnnxQuantizer(onnx.load(path), {"input": inputs}, [], settings).model("int8")
-    plain = OnnxQuantizer(onnx.load(path), {"input": inputs}, [], PLAIN).model("int8")
+    made, told = OnnxQuantizer(onnx.load(path), {"input": inputs}, [], settings).model("int8")
+    plain, told_of_plain = OnnxQuantizer(onnx.load(path), {"input": inputs}, [], PLAIN).model("int8")
+    assert (told["ranges"], told_of_plain) == ("chosen", {"ranges": "min-max"})
     with torch.no_grad():
         exact = Net().eval()(torch.from_numpy(normal(COUNT, *SHAPE)))["map"].numpy()
     chosen, whole = (np.linalg.norm(run(each, "map") - exact) for each in (made, plain))
@@ -226,7 +227,7 @@ def test_a_file_that_takes_bytes_has_a_step_for_each(path: Path, tmp_path: Path)
     give_onnx_bytes(source, ["input"])
     levels = np.random.default_rng(0).integers(0, 256, (COUNT, *SHAPE)).astype(np.float32)
     (tmp_path / "scratch").mkdir()
-    assert quantize_onnx(source, {"int8": target}, {"input": levels}, tmp_path / "scratch", Int8()) == {}
+    assert quantize_onnx(source, {"int8": target}, {"input": levels}, tmp_path / "scratch", Int8()).failed == {}
     assert [(one.name, one.dtype) for one in OnnxRuntime(target).inputs] == [("input", "uint8")]
     model = onnx.load(target)
     (first,) = (node for node in model.graph.node if node.op_type == "QuantizeLinear" and "input" in node.input[0])
@@ -245,7 +246,7 @@ def test_outputs_of_unlike_parts_stay_in_float(tmp_path: Path) -> None:
 
     made = tmp_path / "net.onnx"
     write_onnx(trace(Detector().eval(), {"input": torch.zeros(1, *SHAPE)}), {"input": (1, *SHAPE)}, made)
-    model = quantizer(made).model("int8")
+    model = quantizer(made).model("int8")[0]
     (last,) = (node for node in model.graph.node if model.graph.output[0].name in node.output)
     assert last.op_type == "Mul"
     scores = run(model, model.graph.output[0].name)[:, 1]
