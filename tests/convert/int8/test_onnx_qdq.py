@@ -96,7 +96,7 @@ def test_weights_are_int8_with_a_scale_for_each_channel_and_values_int8_in_the_r
 def test_files_tell_their_precision(path: Path, tmp_path: Path) -> None:
     made = quantizer(path)
     for precision in ("int8", "int16x8"):
-        onnx.save(made.model(precision), tmp_path / "model.onnx")
+        onnx.save(made.model(precision)[0], tmp_path / "model.onnx")
         assert precision_of(tmp_path / "model.onnx") == precision
 
 
