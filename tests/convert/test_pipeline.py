@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 
 from mobilekit.convert import keys, pipeline
 from mobilekit.convert.alignment import Alignment
+from mobilekit.convert.onnx import QuantizedFiles
 from mobilekit.convert.pipeline import convert
 from mobilekit.convert.tflite import TFLiteFiles
 from mobilekit.errors import ToolError
@@ -56,10 +57,10 @@ def aligned(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             path.touch()
         return TFLiteFiles({}, {}, {"ranges": "min-max"})
 
-    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> dict[str, ToolError]:
+    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> QuantizedFiles:
         for path in files.values():
             path.touch()
-        return {}
+        return QuantizedFiles({}, {"ranges": "chosen"})
 
     for module in (pipeline, artifacts):
         monkeypatch.setattr(module, "align", align)
@@ -95,7 +96,9 @@ def changed_files(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return the models, not what stands beside them, that are known by other keys."""
     assert before.keys() == after.keys()
     return {
-        name for name in before if before[name] != after[name] and name not in (bundles.LAYOUTS, bundles.INT8_RANGES)
+        name
+        for name in before
+        if before[name] != after[name] and name != bundles.LAYOUTS and not name.endswith(".ranges.json")
     }
 
 
@@ -174,9 +177,9 @@ def test_quantized_files_of_onnx_are_known_by_the_calibration_and_what_the_recip
 
 @pytest.mark.usefixtures("aligned")
 def test_a_quantized_onnx_file_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> dict[str, ToolError]:
+    def quantize_onnx(_onnx: Path, files: dict[str, Path], *_others: Any) -> QuantizedFiles:
         files["int16x8"].touch()
-        return {"int8": ToolError("it cannot")}
+        return QuantizedFiles({"int8": ToolError("it cannot")})
 
     monkeypatch.setattr(pipeline, "quantize_onnx", quantize_onnx)
     for name in ("stages", "scratch"):
