@@ -155,7 +155,7 @@ def work_for_phone_b(cluster: Cluster) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
-            while "phone:B" not in (cluster.width() and cluster.resources):
+            while not cluster.width() or "phone:B" not in cluster.resources:
                 assert process.poll() is None
                 time.sleep(0.05)
             yield process
