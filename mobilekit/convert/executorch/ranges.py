@@ -54,10 +54,10 @@ def calibrate(
             held.inputs.append({place: value.numpy() for place, value in enumerate(batch)})
             held.outputs.append({place: made[place].numpy() for place in watched.outputs})
     watched.stop()
-    if not choose:
-        return prepared, {"ranges": _HISTOGRAM}
-    if len(batches) < FEWEST or not held.outputs:
+    if choose and len(batches) < FEWEST:
         return prepared, {"ranges": _HISTOGRAM, "fewest": FEWEST}
+    if not choose or not held.outputs:
+        return prepared, {"ranges": _HISTOGRAM}
     rules = {key: WHOLE if key in watched.ends else seen.best() for key, seen in watched.seen.items()}
 
     def chosen(with_kept_back: bool) -> GraphModule:

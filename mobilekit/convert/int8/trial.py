@@ -68,8 +68,10 @@ def best_ranges(
         The ranges; `ranges` (`chosen`, `careful` or `min-max`) and, where there are pictures enough, `pictures` (how
         many are kept back) and `relative_l2` (`mean` and `worst` of each kind), else `fewest` (how many runs it takes).
     """
-    if observed.runs < FEWEST or not observed.outputs[0]:
+    if observed.runs < FEWEST:
         return observed.whole_ranges(), {"ranges": WHOLE, "fewest": FEWEST}
+    if not observed.outputs[0]:  # labels alone, which no error is measured in
+        return observed.whole_ranges(), {"ranges": WHOLE}
     kinds = {CHOSEN: choose(False), CAREFUL: choose(True)}
     whole = {tensor: rule if rule == WITH_ROOM else WHOLE for tensor, rule in kinds[CHOSEN].items()}
     rules: dict[str, Mapping[K, str]] = {WHOLE: whole, **kinds}
