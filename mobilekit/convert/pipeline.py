@@ -164,10 +164,11 @@ def _write_quantized_onnx(
     for stage in missing:
         if stage.precision in made.failed:
             continue
-        beside = bundles.INT8_RANGES.format(stage)
+        names = [stage.file]
         if stage.precision == "int8":
-            write_json(folder / beside, made.ranges)
-        cache.put(keys[stage], folder, [stage.file, *([beside] if stage.precision == "int8" else [])])
+            names.append(bundles.INT8_RANGES.format(stage))
+            write_json(folder / names[-1], made.ranges)
+        cache.put(keys[stage], folder, names)
     return {stage: made.failed[stage.precision] for stage in missing if stage.precision in made.failed}
 
 

@@ -12,7 +12,7 @@ from mobilekit.jobs.source import Built
 from mobilekit.models.weights import weights_digest
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT
-from mobilekit.store.manifest import CalibrationSource, FailedStage, Given, Int8Ranges
+from mobilekit.store.manifest import CalibrationSource, FailedStage, Given
 from mobilekit.store.stages import Stage
 
 
@@ -69,7 +69,7 @@ def calibrated_on(folder: Path, built: Built) -> CalibrationSource:
     source, calibration = built.source, built.calibration
     path = source.calibration
     name = path.name if path else f"built-in {source.recipe.recipe.data}"
-    ranges: dict[str, Int8Ranges] = {str(stage): each for stage, each in bundles.int8_ranges(folder).items()}
+    ranges = bundles.int8_ranges(folder)
     return CalibrationSource(
         name,
         len(calibration.arrays[INPUT]),

@@ -50,12 +50,12 @@ def calibrated_ranges(folder: Path) -> dict[str, tuple[float, float]] | None:
     return ranges
 
 
-def int8_ranges(folder: Path) -> dict[Stage, Int8Ranges]:
+def int8_ranges(folder: Path) -> dict[str, Int8Ranges]:
     """Return how the ranges of a bundle's int8 files came about, by their stages."""
     from mobilekit.store.manifest import Int8Ranges
 
     paths = {stage: folder / INT8_RANGES.format(stage) for stage in Stage}
-    return {stage: read_part(path, Int8Ranges) for stage, path in paths.items() if path.exists()}
+    return {str(stage): read_part(path, Int8Ranges) for stage, path in paths.items() if path.exists()}
 
 
 def file_on(folder: Path, stage: Stage, target: str) -> Path:

@@ -95,11 +95,8 @@ def keys_of(folder: Path, graph: GraphModule, recipe: Recipe, calibration: Calib
 def changed_files(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return the models, not what stands beside them, that are known by other keys."""
     assert before.keys() == after.keys()
-    return {
-        name
-        for name in before
-        if before[name] != after[name] and name != bundles.LAYOUTS and not name.endswith(".ranges.json")
-    }
+    beside = {bundles.LAYOUTS, *(bundles.INT8_RANGES.format(stage) for stage in Stage)}
+    return {name for name in before.keys() - beside if before[name] != after[name]}
 
 
 def other_weights(graph: GraphModule) -> None:
