@@ -30,7 +30,8 @@ from mobilekit.bench.executorch_engine import ExecuTorchEngine
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.schedule import order_of_round
 from mobilekit.convert.executorch.lower import lower
-from mobilekit.jobs.source import Source, build, recipe_of_model
+from mobilekit.jobs.build import build
+from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import NO_WEIGHTS, is_registered
 

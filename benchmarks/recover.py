@@ -34,9 +34,10 @@ from benchmarks.tables import DOCS, markdown, write
 from benchmarks.train_digits import tensors
 from mobilekit.api import load_model
 from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.jobs.build import Built, build
 from mobilekit.jobs.recover.job import recover
 from mobilekit.jobs.recover.result import RecoverRequest, Training
-from mobilekit.jobs.source import Built, Source, build
+from mobilekit.jobs.source import Source
 from mobilekit.models.names import LIVE
 from mobilekit.parity.ledger.format_error import fake_quantize_int8
 from mobilekit.parity.ledger.metrics import compare

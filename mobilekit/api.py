@@ -13,9 +13,11 @@ from torch import nn
 from mobilekit.jobs import diff as differ
 from mobilekit.jobs import export as exporter
 from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.build import as_tensors, build
 from mobilekit.jobs.examples import Examples, for_examples
 from mobilekit.jobs.notebook import show_steps
-from mobilekit.jobs.source import Source, as_tensors, build, choose_recipe
+from mobilekit.jobs.request import ExportRequest
+from mobilekit.jobs.source import Source, choose_recipe
 from mobilekit.models.names import folder_name
 from mobilekit.models.user import live_name
 from mobilekit.parity.ledger.result import Ledger
@@ -169,7 +171,7 @@ def export(
     if example_inputs is not None:
         chosen = for_examples(chosen, example_inputs, module)
     loaded = adjust(chosen, input_size, num_classes, precision, rewrites, picture, labels, max_top1_drop)
-    request = exporter.ExportRequest(
+    request = ExportRequest(
         Source(name, loaded, _path(weights), _path(calibration), _path(inputs), module=module),
         output=Path(output) if output else Path("artifacts") / folder_name(name),
         force=force,

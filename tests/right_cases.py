@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from mobilekit.convert.installed import writes_directly
 from mobilekit.jobs.adjust import adjust
-from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.export import export
+from mobilekit.jobs.request import ExportRequest
 from mobilekit.jobs.source import Source, choose_recipe
 from mobilekit.parity.ledger.result import Ledger, ledger_of
 from mobilekit.store.bundle import Bundle

@@ -15,7 +15,8 @@ import torch
 from benchmarks.converters.networks import FAMILIES, INPUTS, TRAINED, source_name
 from mobilekit.artifacts.onnx import open_session
 from mobilekit.convert.onnx import simplify, write_onnx
-from mobilekit.jobs.source import Source, build, choose_recipe
+from mobilekit.jobs.build import build
+from mobilekit.jobs.source import Source, choose_recipe
 from mobilekit.recipes.inputs.builtin import EVALUATION_PHOTOS, varied_views
 from mobilekit.recipes.inputs.extra import random_inputs
 from mobilekit.recipes.inputs.preprocess import stack

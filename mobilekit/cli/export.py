@@ -71,8 +71,8 @@ def export(
     rewritten = _is_on(rewrites)
     weights = _pretrained(weights) if pretrained else weights
     from mobilekit.jobs.adjust import adjust
-    from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.export import export as run
+    from mobilekit.jobs.request import ExportRequest
     from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.models.names import folder_name
     from mobilekit.recipes.inputs.labeled import read_labels

@@ -58,8 +58,8 @@ def quantize_search(
     from mobilekit.bench.instructions.cores import core_named
     from mobilekit.cli.render.float_search_chart import draw_search
     from mobilekit.cli.render.quantize_search import search_report
-    from mobilekit.jobs.export import ExportRequest
     from mobilekit.jobs.quantize_search.job import as_yaml, search
+    from mobilekit.jobs.request import ExportRequest
     from mobilekit.store.bundle import refuse_inside_bundle
     from mobilekit.store.cache import Cache
     from mobilekit.store.files import write_atomic

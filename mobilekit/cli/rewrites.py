@@ -13,7 +13,7 @@ from mobilekit.cli.output import out, print_json, working
 from mobilekit.store.bundle import INPUT
 
 if TYPE_CHECKING:
-    from mobilekit.jobs.source import Built
+    from mobilekit.jobs.build import Built
 
 app = typer.Typer(help="Rewrites of a model, each with a stated exactness.", no_args_is_help=True)
 
@@ -69,7 +69,8 @@ def explain(
     """
     from mobilekit.cli.render.rewrites import explanation
     from mobilekit.jobs import explain_rewrites as explaining
-    from mobilekit.jobs.source import Source, build, choose_recipe
+    from mobilekit.jobs.build import build
+    from mobilekit.jobs.source import Source, choose_recipe
 
     loaded = choose_recipe(model, recipe, weights)
     named = rewrite is None or any(step.name == rewrite for step in loaded.recipe.rewrites)
@@ -112,9 +113,10 @@ def rank(
     --rewrite tanh-gelu --max-drift 0.01`
     """
     from mobilekit.cli.render.rewrites import ranking
+    from mobilekit.jobs.build import build, evaluation_tensors
     from mobilekit.jobs.rank_rewrites import cheapest, step_for
     from mobilekit.jobs.rank_rewrites import rank as measure
-    from mobilekit.jobs.source import Source, build, choose_recipe, evaluation_tensors
+    from mobilekit.jobs.source import Source, choose_recipe
 
     pictures, measured = split_inputs(inputs, count)
     loaded = choose_recipe(model, recipe, weights)

@@ -17,8 +17,9 @@ from mobilekit.convert.flat import flat
 from mobilekit.convert.onnx_forms import attention, forms
 from mobilekit.convert.process import explain, run_task
 from mobilekit.errors import FullDiskError, ToolError, UsageError, first_line
-from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
+from mobilekit.models.inputs import arguments, input_names, zeros
 from mobilekit.models.outputs import named_outputs
+from mobilekit.models.shapes import Shapes
 from mobilekit.recipes.schema import Int8, Opset
 from mobilekit.rewrites.fx.capture import quiet
 from mobilekit.store.bundle import INPUT

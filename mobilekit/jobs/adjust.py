@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mobilekit.errors import UsageError
-from mobilekit.models.inputs import resized
+from mobilekit.models.shapes import resized
 from mobilekit.recipes.gates import AccuracyGate, TargetGate
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.picture import Input

@@ -18,8 +18,9 @@ from mobilekit.artifacts.open import open_artifact
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
 from mobilekit.errors import GateError, UsageError
+from mobilekit.jobs.build import build
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.source import Source, build
+from mobilekit.jobs.source import Source
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import file_spec
 from mobilekit.parity.bisect.bisect import Findings, bisect

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilekit.jobs.source import Source
-from mobilekit.models.build import SEED, pretrained_file
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED, has_own_weights, is_registered
-from mobilekit.models.registry import ModelEntry
 from mobilekit.recipes.inputs.builtin import DIGITS_TEST_COUNT, EVALUATION_COUNT
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.recipes.picture import Input
 from mobilekit.recipes.schema import Recipe
-from mobilekit.rewrites.pixels import pixels_of
 from mobilekit.store.manifest import ASSUMED, NOT_USED, OPTION, Given
+
+if TYPE_CHECKING:
+    from mobilekit.models.registry import ModelEntry
+
+TellGiven = Callable[[tuple[Given, ...]], None]
 
 
 def given_of(source: Source) -> tuple[Given, ...]:
     """Return what an export of this source is given. Of a reference model nothing is assumed: its recipe is its own."""
+    return (*given_but_weights(source), _by_recipe(source, _of_weights(source)))
+
+
+def given_but_weights(source: Source) -> tuple[Given, ...]:
+    """Return what `given_of` does, but for the weights: the model is not looked up for it."""
     loaded = source.recipe
     recipe, spec = loaded.recipe, loaded.recipe.input
     figures = {name: " ".join(f"{value:g}" for value in getattr(spec, name)) for name in ("mean", "std")}
@@ -48,13 +56,16 @@ def given_of(source: Source) -> tuple[Given, ...]:
         _of_picture("crop", _crop(spec), loaded, arrays, "crop"),
         _of_data("calibration", source.calibration, recipe.calibration.count, loaded, "--calibration"),
         _of_data("evaluation", source.inputs, _evaluation_count(loaded), loaded, "--inputs"),
-        _of_weights(source),
     )
-    return tuple(map(_by_recipe(loaded), found)) if is_registered(source.model) else found
+    return tuple(_by_recipe(source, each) for each in found)
 
 
 def _frame(recipe: Recipe) -> str:
     """Return what files make the network's picture of, and what that costs; nothing where they are given it."""
+    if not recipe.input.frame_parts:
+        return ""
+    from mobilekit.rewrites.pixels import pixels_of
+
     frame = pixels_of(recipe).frame
     if frame is None:
         return ""
@@ -86,8 +97,10 @@ def assumed(given: Iterable[Given]) -> tuple[str, ...]:
     return tuple(each.what for each in given if each.is_assumed)
 
 
-def _by_recipe(loaded: LoadedRecipe) -> Callable[[Given], Given]:
-    return lambda each: replace(each, origin=f"recipe {loaded.name}") if each.is_assumed else each
+def _by_recipe(source: Source, given: Given) -> Given:
+    """Return what a reference model is given; what nobody said is what its recipe means."""
+    is_its_own = given.is_assumed and is_registered(source.model)
+    return replace(given, origin=f"recipe {source.recipe.name}") if is_its_own else given
 
 
 def _of_picture(what: str, value: str, loaded: LoadedRecipe, arrays: bool, *keys: str) -> Given:
@@ -114,6 +127,8 @@ def _evaluation_count(loaded: LoadedRecipe) -> int:
 
 
 def _of_weights(source: Source) -> Given:
+    from mobilekit.models.build import SEED
+
     drawn = f"drawn anew (seed {SEED})"
     if source.weights is not None and source.weights != PRETRAINED:
         is_none = source.weights == NO_WEIGHTS
@@ -130,6 +145,8 @@ def _of_weights(source: Source) -> Given:
 
 def _of_library(entry: ModelEntry, source: Source, drawn: str) -> Given:
     """Return whether a library's trained weights are taken: on the word of `--pretrained`, or as they are there."""
+    from mobilekit.models.build import pretrained_file
+
     there = entry.pretrained
     file = pretrained_file(entry, source.recipe.recipe.model_options, source.weights)
     if there is None:

@@ -11,7 +11,8 @@ import torch
 from torch.fx import GraphModule, Node
 
 from mobilekit.models.analysis.macs import count_macs
-from mobilekit.models.inputs import Shapes, input_names
+from mobilekit.models.inputs import input_names
+from mobilekit.models.shapes import Shapes
 from mobilekit.rewrites.fx.graph import module_of, shape_of
 from mobilekit.rewrites.fx.precision import compute_in
 

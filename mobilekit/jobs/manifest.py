@@ -8,7 +8,7 @@ from typing import Any
 
 from mobilekit.artifacts.inspect import Inspection, artifact_entries, extra_input_entries, input_entry
 from mobilekit.convert.installed import tools_of
-from mobilekit.jobs.source import Built
+from mobilekit.jobs.build import Built
 from mobilekit.models.weights import weights_digest
 from mobilekit.store import bundle as bundles
 from mobilekit.store.bundle import INPUT

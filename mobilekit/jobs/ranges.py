@@ -11,9 +11,10 @@ from typing import Any
 from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
+from mobilekit.jobs.build import build
 from mobilekit.jobs.bundle_inputs import calibration_of_bundle
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.source import Source, build
+from mobilekit.jobs.source import Source
 from mobilekit.parity.ledger.float16_arithmetic import float16_losses
 from mobilekit.parity.ranges.lint import lint
 from mobilekit.parity.ranges.result import RangeLint

@@ -12,8 +12,8 @@ from mobilekit.artifacts.analysis.compare import differences
 from mobilekit.convert.installed import tools_of
 from mobilekit.errors import UsageError
 from mobilekit.jobs.artifacts import make_artifacts
+from mobilekit.jobs.build import as_tensors
 from mobilekit.jobs.bundle_models import recipe_of_bundle, reference_of_bundle
-from mobilekit.jobs.source import as_tensors
 from mobilekit.recipes.inputs.calibration import Calibration, read_calibration
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.engine import rewrite

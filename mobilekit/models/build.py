@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mobilekit.errors import UsageError, first_line
-from mobilekit.models.inputs import Shapes, Tensors, call, check_names, describe_shapes, resized, zeros
+from mobilekit.models.inputs import Tensors, call, check_names, zeros
 from mobilekit.models.names import LIVE, NO_WEIGHTS, PRETRAINED, file_spec, has_own_weights
 from mobilekit.models.outputs import named_outputs
 from mobilekit.models.registry import ModelEntry
+from mobilekit.models.shapes import Shapes, describe_shapes, resized
 from mobilekit.models.users_code import line_of, told
 from mobilekit.models.weights import (
     calibrate_batch_norms,

@@ -15,10 +15,10 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import UsageError, nearest
+from mobilekit.models.shapes import Shapes
 from mobilekit.store.bundle import INPUT
 
 Tensors = dict[str, torch.Tensor]
-Shapes = dict[str, tuple[int, ...]]
 Value = TypeVar("Value")
 
 
@@ -31,26 +31,6 @@ def call(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
 def zeros(shapes: Shapes, dtype: torch.dtype = torch.float32) -> Tensors:
     """Return inputs of these shapes, all zero."""
     return {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
-
-
-def resized(shapes: Shapes, image: tuple[int, ...]) -> Shapes:
-    """Return the shapes of inputs with an image of another shape, (N, C, H, W).
-
-    Inputs of the same height and width follow it, and all inputs have its batch.
-    """
-    size = shapes[INPUT][2:]
-
-    def follow(own: tuple[int, ...]) -> tuple[int, ...]:
-        rest = (*own[1:-2], *image[2:]) if len(own) > 2 and own[-2:] == size else own[1:]
-        return (image[0], *rest)
-
-    return {name: follow(own) for name, own in shapes.items()}
-
-
-def describe_shapes(shapes: Shapes) -> str:
-    """Return the shapes in words, without the batch: `an input of 3x96x96, mask of 1x96x96`."""
-    sizes = {name: "x".join(map(str, shape[1:])) for name, shape in shapes.items()}
-    return ", ".join(f"{'an input' if name == INPUT else name} of {size}" for name, size in sizes.items())
 
 
 def input_names(graph: GraphModule) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mobilekit.errors import UsageError
 from mobilekit.rewrites.base import Rewrite
-from mobilekit.rewrites.names import GROUP, installed_names
+from mobilekit.rewrites.names import GROUP
 from mobilekit.store.files import sha256_of
 
 GRAPH = "aten"
@@ -44,10 +44,9 @@ def load_installed(name: str) -> type[Rewrite[Any]]:
     return kind
 
 
-def sources_of(names: list[str]) -> dict[str, str]:
-    """Return the SHA-256 of the files that define the installed rewrites among `names`."""
-    known = installed_names()
-    return {name: sha256_of(Path(inspect.getfile(load_installed(name)))) for name in names if name in known}
+def source_of(name: str) -> str:
+    """Return the SHA-256 of the file that defines an installed rewrite."""
+    return sha256_of(Path(inspect.getfile(load_installed(name))))
 
 
 def _origin(point: metadata.EntryPoint) -> str:

@@ -62,7 +62,8 @@ def _export(job: _Job) -> dict[str, Any]:
     import torch
 
     from mobilekit.jobs.adjust import adjust
-    from mobilekit.jobs.export import ExportRequest, export
+    from mobilekit.jobs.export import export
+    from mobilekit.jobs.request import ExportRequest
     from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.store.cache import Cache
 

@@ -108,13 +108,26 @@ print(json.dumps(ends))
 """
 
 
-def test_a_typo_is_answered_before_torch_is_imported() -> None:
+def ends_without_torch(*lines: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Return the exit code of each command line, and what it says on stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(list(TYPOS))], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for (code, said), (arguments, words) in zip(json.loads(done.stdout), TYPOS.items(), strict=True):
+    return [(code, said) for code, said in json.loads(done.stdout.splitlines()[-1])]
+
+
+def test_a_typo_is_answered_before_torch_is_imported() -> None:
+    for (code, said), (arguments, words) in zip(ends_without_torch(*TYPOS), TYPOS.items(), strict=True):
         assert code == 2, arguments
         assert said.startswith(f"error: {words}"), arguments
+
+
+def test_that_a_reference_model_is_exported_already_is_known_without_torch(digits_bundle: Path) -> None:
+    again = ("export", "ghostnetv2_digits", "-o", str(digits_bundle))
+    other = (*again, "--precision", "float32")
+    (code, _), (other_code, said) = ends_without_torch(again, other)
+    assert code == 0
+    assert other_code != 0 and "torch" in said
 
 
 def test_inputs_are_pictures_and_an_integer_is_a_count_for_one_version(tmp_path: Path) -> None:

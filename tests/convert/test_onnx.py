@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from mobilekit.convert.onnx import simplify, write_onnx
 from mobilekit.errors import ToolError, UsageError
-from mobilekit.models.inputs import Shapes, zeros
+from mobilekit.models.inputs import zeros
+from mobilekit.models.shapes import Shapes
 from mobilekit.recipes.schema import Opset
 from mobilekit.rewrites.fx.graph import trace
 

@@ -76,8 +76,8 @@ def test_a_search_takes_a_bundle(made: dict[str, Path], cli: Cli, tmp_path: Path
 @pytest.mark.slow
 def test_a_bundle_is_a_source_with_the_same_weights(made: dict[str, Path], digits_bundle: Path) -> None:
     """And knows whether they mean something."""
+    from mobilekit.jobs.build import build
     from mobilekit.jobs.bundle_inputs import source_of_bundle
-    from mobilekit.jobs.source import build
     from mobilekit.models.weights import weights_digest
 
     for path, reference, is_trained in ((made["bundle"], TINY, False), (digits_bundle, None, True)):

@@ -16,9 +16,10 @@ import mobilekit
 from mobilekit.cli import app
 from mobilekit.errors import UsageError
 from mobilekit.jobs import export as exporter
+from mobilekit.jobs.build import build, open_source
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.export import ExportRequest, request_digest
-from mobilekit.jobs.source import Source, build, choose_recipe, open_source, recipe_of_model
+from mobilekit.jobs.request import ExportRequest, request_digest
+from mobilekit.jobs.source import Source, choose_recipe, recipe_of_model
 from mobilekit.models.build import Reference, save_state
 from mobilekit.models.names import NO_WEIGHTS
 from mobilekit.models.weights import weights_digest
@@ -192,8 +193,8 @@ def test_a_model_is_built_once(given: dict[str, Path], monkeypatch: pytest.Monke
         return made[-1]
 
     entry = replace(opened.entry, build=counting)
-    monkeypatch.setattr("mobilekit.jobs.source.resolve", lambda *_arguments: entry)
-    monkeypatch.setattr(exporter, "_fill", lambda _folder, opened, *_others: opened.fill())
+    monkeypatch.setattr("mobilekit.models.user.resolve", lambda *_arguments: entry)
+    monkeypatch.setattr("mobilekit.jobs.fill_bundle.fill_bundle", lambda _folder, opened, *_others: opened.fill())
     monkeypatch.setattr(exporter, "_unchanged", lambda *_arguments: None)
     monkeypatch.setattr(exporter, "open_bundle", lambda path: path)
     exporter.export(ExportRequest(source, given["folder"] / "out"), NoCache())

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.errors import UsageError
 from mobilekit.models.build import probe_model
-from mobilekit.models.inputs import Shapes, Tensors, call, zeros
+from mobilekit.models.inputs import Tensors, call, zeros
 from mobilekit.models.registry import ModelEntry
+from mobilekit.models.shapes import Shapes
 from mobilekit.rewrites.fx.graph import trace
 from tests.nets_of_several_inputs import MASKED, Masked, Stereo, recipe
 

@@ -14,8 +14,9 @@ from torch import nn
 
 from mobilekit.errors import ToolError, UsageError
 from mobilekit.jobs.adjust import adjust
+from mobilekit.jobs.build import open_source
 from mobilekit.jobs.given import given_of
-from mobilekit.jobs.source import Source, open_source, recipe_of_model
+from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 from mobilekit.models.torchvision_models import _with_new_names
 from mobilekit.models.user import resolve

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from mobilekit.errors import ToolError, UsageError
+from mobilekit.jobs.build import open_source
 from mobilekit.jobs.given import given_of
-from mobilekit.jobs.source import Source, open_source, recipe_of_model
+from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.names import NO_WEIGHTS, PRETRAINED
 from mobilekit.models.user import resolve
 from mobilekit.recipes.inputs.preprocess import preprocess

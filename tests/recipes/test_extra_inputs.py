@@ -12,7 +12,7 @@ from PIL import Image
 
 from mobilekit.errors import UsageError
 from mobilekit.jobs.adjust import adjust
-from mobilekit.models.inputs import resized
+from mobilekit.models.shapes import resized
 from mobilekit.recipes.inputs.builtin import calibration_inputs, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs, with_extras
 from mobilekit.recipes.inputs.user_data import load_own, own_files

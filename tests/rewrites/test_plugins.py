@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 
 import mobilekit
 from mobilekit.errors import UsageError
-from mobilekit.jobs.export import ExportRequest, request_digest
+from mobilekit.jobs.request import ExportRequest, request_digest
 from mobilekit.jobs.source import Source
 from mobilekit.recipes.load import LoadedRecipe, parse_recipe
 from mobilekit.rewrites.catalogue import REWRITES, find_rewrite, rewrite_names, steps_of

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilekit.jobs.source import Source, build, recipe_of_model
+from mobilekit.jobs.build import build
+from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.names import NO_WEIGHTS
 from tests.core_ml import constants, converted_graph
 from tests.zoo import MODELS, SIZE

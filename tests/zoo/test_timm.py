@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.export import export
 from mobilekit.jobs.graph_cost import cost_of
+from mobilekit.jobs.request import ExportRequest
 from mobilekit.jobs.source import Source, recipe_of_model
 from mobilekit.models.timm_models import import_timm
 from mobilekit.models.weights import calibrate_batch_norms

@@ -11,8 +11,9 @@ from torch.fx import GraphModule
 from mobilekit.convert.flat import flat
 from mobilekit.convert.program.forms import Forms, in_forms
 from mobilekit.errors import ToolError, first_line
-from mobilekit.models.inputs import Shapes, arguments, input_names, zeros
+from mobilekit.models.inputs import arguments, input_names, zeros
 from mobilekit.models.outputs import named_outputs
+from mobilekit.models.shapes import Shapes
 from mobilekit.rewrites.fx.capture import quiet
 
 aten = torch.ops.aten

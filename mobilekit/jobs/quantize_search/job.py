@@ -22,8 +22,9 @@ from mobilekit.convert.alignment import align
 from mobilekit.convert.tflite import write_quantized
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.export import export
 from mobilekit.jobs.quantize_search.float_search import FloatSearch, Point
+from mobilekit.jobs.request import ExportRequest
 from mobilekit.jobs.source import Source
 from mobilekit.parity.ledger.metrics import compare
 from mobilekit.recipes.inputs.calibration import read_calibration

@@ -16,10 +16,10 @@ from torch.fx import GraphModule
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, is_label
 from mobilekit.errors import UsageError
+from mobilekit.jobs.build import Built, build
 from mobilekit.jobs.recover.result import OutputDistance, Recovered, RecoverRequest
 from mobilekit.jobs.recover.student import Int8Student, inexact, state_for
 from mobilekit.jobs.recover.train import Checkpoint, distill
-from mobilekit.jobs.source import Built, build
 from mobilekit.models.inputs import Tensors
 from mobilekit.models.weights import fill, weights_digest
 from mobilekit.parity.ledger.format_error import fake_quantize_int8

@@ -10,7 +10,8 @@ from mobilekit.bench.devices.base import Device
 from mobilekit.bench.devices.emulator_setup import find_count_problem
 from mobilekit.bench.instructions.cores import CountedCore
 from mobilekit.errors import GateError, UsageError
-from mobilekit.jobs.export import ExportRequest, export
+from mobilekit.jobs.export import export
+from mobilekit.jobs.request import ExportRequest
 from mobilekit.jobs.tune.forms import groups_for
 from mobilekit.jobs.tune.lab import Lab, check_ledger
 from mobilekit.jobs.tune.meters import BenchMeter, CountMeter

@@ -9,8 +9,10 @@ from pathlib import Path
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.errors import GateError, MobilekitError, ToolError
 from mobilekit.jobs.adjust import adjust
-from mobilekit.jobs.export import ExportRequest, export
-from mobilekit.jobs.source import Source, build
+from mobilekit.jobs.build import build
+from mobilekit.jobs.export import export
+from mobilekit.jobs.request import ExportRequest
+from mobilekit.jobs.source import Source
 from mobilekit.jobs.tune.forms import Group
 from mobilekit.jobs.tune.meters import Meter
 from mobilekit.jobs.tune.search import BASE, Candidate, Figure, Progress

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mobilekit.errors import GateError, UsageError
+from mobilekit.jobs.build import build
 from mobilekit.jobs.recover import train
 from mobilekit.jobs.recover.job import recover
 from mobilekit.jobs.recover.result import RecoverRequest, Training
-from mobilekit.jobs.source import Source, build
+from mobilekit.jobs.source import Source
 from mobilekit.models.dfc import DenseFullyConnected
 from mobilekit.models.names import LIVE
 from mobilekit.recipes.load import load_recipe

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 import mobilekit.parity.ledger.format_error as noise_module
 from mobilekit.artifacts.pytorch import TorchRuntime
-from mobilekit.models.inputs import Shapes, call, zeros
+from mobilekit.models.inputs import call, zeros
+from mobilekit.models.shapes import Shapes
 from mobilekit.parity.ledger.float_nodes import fused_nodes
 from mobilekit.parity.ledger.format_error import (
     FakeQuantInt8,
