@@ -1,4 +1,4 @@
-"""What the layers of a dynamic-range file cost beside the same layers in float32: an estimate, of shapes alone.
+"""What layers cost in a dynamic-range file beside the same layers in float32: an estimate, of shapes alone.
 
 Such a layer rounds its inputs as they come, multiplies bytes, and scales each output. Where it has few inputs or few
 outputs for each value that it reads, the rounding costs more than float32's products. The figures are instructions of
@@ -9,7 +9,6 @@ GhostNet, GhostNetV2, ShuffleNet and EfficientViT-b1. Of these four files the es
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mobilekit.artifacts.tflite import TFLiteGraph, type_of
@@ -44,7 +43,7 @@ _DYNAMIC, _DYNAMIC_WINDOWS, _DYNAMIC_ONE = (
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer whose weights are in int8, and whose inputs are not."""
+    """A layer that takes float32."""
 
     taken: int
     """Values that it takes."""
@@ -81,23 +80,36 @@ def dynamic_ratio(content: bytes) -> float | None:
     Returns:
         The ratio; None for a file without such layers.
     """
-    costs = [layer.both() for layer in _layers(TFLiteGraph(content))]
+    costs = [layer.both() for layer in _layers(TFLiteGraph(content), "INT8").values()]
     return sum(dynamic for dynamic, _ in costs) / sum(float32 for _, float32 in costs) if costs else None
 
 
-def _layers(graph: TFLiteGraph) -> Iterator[_Layer]:
+def dearer_on_maps(content: bytes) -> set[int]:
+    """Return the ops of a float32 file on maps that would take more instructions if their inputs were rounded.
+
+    Their weights are few. Those of layers on one place are what such a layer costs and what a file weighs.
+    """
+    found = _layers(TFLiteGraph(content), "FLOAT32")
+    costs = {op: layer.both() for op, layer in found.items() if layer.places > 1}
+    return {op for op, (dynamic, float32) in costs.items() if dynamic > float32}
+
+
+def _layers(graph: TFLiteGraph, weights_type: str) -> dict[int, _Layer]:
+    """Return the layers that take float32 and have weights of this type, by their ops."""
+    found = {}
     for op in graph.ops_of(("CONV_2D", "FULLY_CONNECTED")):
         taken, weights = graph.operands[op][_TAKEN], graph.operands[op][_WEIGHTS]
         [made] = graph.results[op]
-        if type_of(graph.tensors[weights]) != "INT8" or not graph.is_float32(taken):
+        if type_of(graph.tensors[weights]) != weights_type or not graph.is_float32(taken):
             continue
         channels, *others = graph.shape(weights)
         options, depth = graph.options(op), graph.shape(taken)[-1]
         strides = (getattr(options, "strideH", 1), getattr(options, "strideW", 1))
-        yield _Layer(
+        found[op] = _Layer(
             taken=math.prod(graph.shape(taken)),
             places=math.prod(graph.shape(made)) // channels,
             channels=channels,
             weights=math.prod(others),
             windows=strides != (1, 1) or math.prod(others) != depth,
         )
+    return found

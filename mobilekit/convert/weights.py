@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilekit.artifacts.dynamic_cost import dearer_on_maps
 from mobilekit.artifacts.tflite import (
     add_buffer,
     add_tensor,
@@ -75,7 +76,8 @@ def dynamic(content: bytes) -> bytes:
     """Return a float32 file with weights in int8, which are multiplied with inputs that are rounded as they come.
 
     A scale for each channel of the output, but one for all of matrices that are multiplied one by one. Depthwise
-    convolutions stay float32: XNNPACK has none of this kind, each would end a partition, and their weights are few.
+    convolutions stay float32: XNNPACK has none of this kind, each would end a partition, and their weights are few. So
+    does a layer on a map with so few weights that rounding its inputs costs more than it saves.
 
     Args:
         content: The file, with one graph, in which convolutions with kernels of one channel each are DEPTHWISE_CONV_2D.
@@ -84,10 +86,11 @@ def dynamic(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     found = kinds(model)
     rounded: dict[int, int] = {}
-    for op in graph.operators:
+    dearer = dearer_on_maps(content)
+    for index, op in enumerate(graph.operators):
         kind = found[op.opcodeIndex]
         place = _WEIGHTS.get(kind)
-        if place is None:
+        if place is None or index in dearer:
             continue
         number = int(op.inputs[place])
         tensor = graph.tensors[number]

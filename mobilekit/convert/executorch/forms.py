@@ -20,6 +20,7 @@ from mobilekit.convert.program.arithmetic_forms import (
 )
 from mobilekit.convert.program.forms import Forms
 from mobilekit.convert.program.map_forms import adaptive_pool, average_pool, bilinear, nearest
+from mobilekit.convert.program.moved_forms import in_place
 from mobilekit.convert.program.shape_forms import (
     NOTHING,
     constant,
@@ -58,4 +59,4 @@ _FORMS = {
     **dict.fromkeys((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor), float_number),
     **dict.fromkeys((aten.full.default, aten.ones.default, aten.zeros.default, aten.arange.start_step), constant),
 }
-FORMS = Forms("ExecuTorch", _FORMS)
+FORMS = Forms("ExecuTorch", _FORMS, {aten.permute.default: in_place})

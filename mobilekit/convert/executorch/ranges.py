@@ -1,13 +1,15 @@
 """Ranges of a program's values in int8: ExecuTorch's, or those of `convert.int8.ranges` where they are better.
 
 ExecuTorch takes the range of each value from a histogram of all that it held: the one that leaves least noise in all
-of it together, in which the pictures with the largest values count most. The Python that has ExecuTorch runs this.
+of it together, in which the pictures with the largest values count most. It may end below the largest values, which of
+an output are the model's answers: inputs and outputs have the ranges of `convert.int8.ranges` in any case. The Python
+that has ExecuTorch runs this.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +21,17 @@ from torchao.quantization.pt2e import MinMaxObserver, ObserverBase  # type: igno
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e  # type: ignore[import-not-found]
 
 from mobilekit.convert.int8.calibration import Observed
-from mobilekit.convert.int8.ranges import FEWEST, WHOLE, Range, Seen, is_kept_back
+from mobilekit.convert.int8.ranges import FEWEST, WHOLE, WITH_ROOM, Range, Seen, is_kept_back
 from mobilekit.convert.int8.trial import CHOSEN, Error, error_of
 
 Batch = Sequence[torch.Tensor]
 _HISTOGRAM = "histogram"
 _CASTS = (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default)
+_BOUNDED = (
+    *("_softmax", "softmax", "sigmoid", "tanh", "hardsigmoid"),
+    *("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_", "maximum", "minimum"),
+)
+"""Steps that say where their values end."""
 
 
 def calibrate(
@@ -32,18 +39,19 @@ def calibrate(
 ) -> tuple[GraphModule, dict[str, Any]]:
     """Run a program with observers on calibration inputs, and return it with the ranges that its values are to have.
 
-    The chosen ones are taken where they make the mean error of the outputs smaller and the largest no larger, on inputs
-    that they were not fitted to. ExecuTorch's have seen these, which speaks for them.
+    Inputs and outputs are never cut. Of what is inside, the chosen ones are taken where they make the mean error of
+    the outputs smaller and the largest no larger, on inputs that they were not fitted to. ExecuTorch's have seen these,
+    which speaks for them.
 
     Args:
         prepared: As `prepare_pt2e` returns it.
         batches: What it takes, each a tensor for each input.
-        choose: Whether ExecuTorch's ranges may be replaced.
+        choose: Whether ExecuTorch's ranges of what is inside may be replaced.
         outputs: Places of those that are the model's own, all without: a copy that gives values inside as well gets the
             ranges of the file that it is a copy of.
 
     Returns:
-        The program, and what tells for its ranges, as `int8.trial` has it: `histogram` are ExecuTorch's.
+        The program, and what tells for its ranges, as `int8.trial` has it: `histogram` are ExecuTorch's, inside.
     """
     watched = _Watched(prepared, outputs)
     held: Observed[int] = Observed(watched.seen, {}, len(batches))
@@ -54,24 +62,24 @@ def calibrate(
             held.inputs.append({place: value.numpy() for place, value in enumerate(batch)})
             held.outputs.append({place: made[place].numpy() for place in watched.outputs})
     watched.stop()
+    best = {key: seen.best() for key, seen in watched.seen.items() if key not in watched.ends} if choose else {}
+
+    def ranged(inside: Mapping[int, str], with_kept_back: bool = True) -> GraphModule:
+        rules = {**inside, **watched.ends}
+        return watched.with_ranges({key: watched.seen[key].fitted(rule, with_kept_back) for key, rule in rules.items()})
+
     if choose and len(batches) < FEWEST:
-        return prepared, {"ranges": _HISTOGRAM, "fewest": FEWEST}
+        return ranged({}), {"ranges": _HISTOGRAM, "fewest": FEWEST}
     if not choose or not held.outputs:
-        return prepared, {"ranges": _HISTOGRAM}
-    rules = {key: WHOLE if key in watched.ends else seen.best() for key, seen in watched.seen.items()}
-
-    def chosen(with_kept_back: bool) -> GraphModule:
-        fitted = {key: watched.seen[key].fitted(rule, with_kept_back) for key, rule in rules.items()}
-        return watched.with_ranges(fitted)
-
-    theirs, ours = (_error(held, each, watched.outputs) for each in (prepared, chosen(False)))
+        return ranged({}), {"ranges": _HISTOGRAM}
+    theirs, ours = (_error(held, ranged(inside, False), watched.outputs) for inside in ({}, best))
     is_better = ours.mean < theirs.mean and ours.worst <= theirs.worst
     told = {
         "ranges": CHOSEN if is_better else _HISTOGRAM,
         "pictures": sum(len(inputs[0]) for inputs in held.inputs),
         "relative_l2": {_HISTOGRAM: asdict(theirs), CHOSEN: asdict(ours)},
     }
-    return chosen(True) if is_better else prepared, told
+    return ranged(best if is_better else {}), told
 
 
 class _Watched:
@@ -93,10 +101,12 @@ class _Watched:
         self.numbers = {str(node.target): numbers[observer] for node, observer in self._nodes.items()}
         """Of observers, by their names; those of one number are the same."""
         self.seen = {number: Seen() for number in numbers.values()}
-        self.ends: Collection[int] = {
-            numbers[each] for node, each in self._nodes.items() if node in own or _sees_an_input(node)
+        self.ends: Mapping[int, str] = {
+            numbers[each]: WHOLE if node not in own or _is_bounded(node) else WITH_ROOM
+            for node, each in self._nodes.items()
+            if node in own or _sees_an_input(node)
         }
-        """Of what the program takes and gives."""
+        """The rules for what the program takes and gives."""
         self._passed: dict[int, list[NDArray[np.float32]]] = {}
         self._hooks = [
             observer.register_forward_pre_hook(lambda _observer, given, number=number: self._note(number, given[0]))
@@ -118,10 +128,10 @@ class _Watched:
             hook.remove()
 
     def with_ranges(self, ranges: Mapping[int, Range]) -> GraphModule:
-        """Return a copy of the program whose observers have seen the ends of these ranges."""
+        """Return a copy of the program in which the observers of these ranges have seen their ends, and no more."""
         made = copy.deepcopy(self.prepared)
         fixed = {}
-        for name, number in self.numbers.items():
+        for name, number in ((name, number) for name, number in self.numbers.items() if number in ranges):
             if number not in fixed:
                 old = made.get_submodule(name)
                 keys = ("dtype", "qscheme", "quant_min", "quant_max", "eps")
@@ -144,6 +154,12 @@ def _error(held: Observed[int], prepared: GraphModule, outputs: Sequence[int]) -
 
 def _is_constant(node: object) -> bool:
     return isinstance(node, Node) and node.op == "get_attr"
+
+
+def _is_bounded(node: Node) -> bool:
+    """Return whether the step that an observer looks at says where its values end."""
+    target = node.all_input_nodes[0].target
+    return isinstance(target, torch._ops.OpOverload) and target._schema.name.removeprefix("aten::") in _BOUNDED
 
 
 def _sees_an_input(node: Node) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +33,8 @@ class Forms:
     """Its name."""
     table: Mapping[Any, Form]
     """By the operator of a step."""
+    of_several: Mapping[Any, Form] = field(default_factory=dict)
+    """Of steps that are one function together, by the operator of the last; they come first."""
 
 
 def in_forms(program: ExportedProgram, inputs: tuple[torch.Tensor, ...], forms: Forms) -> ExportedProgram:
@@ -49,6 +51,7 @@ def in_forms(program: ExportedProgram, inputs: tuple[torch.Tensor, ...], forms: 
     with quiet(), torch.no_grad():
         before = program.module(check_guards=False)
         graph = copy.deepcopy(before)
+        _rewrite(graph, forms.of_several)
         _rewrite(graph, forms.table)
         if graph.code == before.code:
             return program

@@ -10,8 +10,9 @@ from torch.fx import Node
 from mobilekit.convert.program.graph import Writer, given, is_float, shape_of
 
 aten = torch.ops.aten
-_MAP = 4
+MAP = 4
 """Axes of a map in a batch."""
+CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
 def adaptive_pool(writer: Writer, node: Node) -> Node | None:
@@ -19,7 +20,7 @@ def adaptive_pool(writer: Writer, node: Node) -> Node | None:
     source = node.args[0]
     assert isinstance(source, Node)
     shape, wanted = shape_of(source), shape_of(node)
-    if len(shape) != _MAP or any(large % small for large, small in zip(shape[2:], wanted[2:], strict=True)):
+    if len(shape) != MAP or any(large % small for large, small in zip(shape[2:], wanted[2:], strict=True)):
         return None
     if wanted[2:] == (1, 1):
         return writer.call(aten.mean.dim, source, [2, 3], True)
@@ -35,7 +36,7 @@ def average_pool(writer: Writer, node: Node) -> Node | None:
     stride = _pair(arguments["stride"] or window)
     size, divisor = window[0] * window[1], arguments["divisor_override"]
     counts = arguments["count_include_pad"] and any(padding)
-    if len(shape_of(source)) != _MAP or not (counts or divisor) or _reaches_out(node, window, stride, padding):
+    if len(shape_of(source)) != MAP or not (counts or divisor) or _reaches_out(node, window, stride, padding):
         return None
     if divisor and any(padding):
         counts = True  # a divisor of one's own does not ask what is padding
@@ -58,15 +59,21 @@ def nearest(writer: Writer, node: Node) -> Node | None:
     """Return an upsampling that repeats each value equally often as a product with ones, which repeats them."""
     source = node.args[0]
     assert isinstance(source, Node)
-    (batch, channels, height, width), wanted = shape_of(source), shape_of(node)
+    (_batch, _channels, height, width), wanted = shape_of(source), shape_of(node)
     rows, columns = wanted[2] // height, wanted[3] // width
     scales = given(node)["scale_factors"]
     is_whole = (height * rows, width * columns) == wanted[2:] and not (scales and [*scales] != [rows, columns])
-    if not is_whole or not is_float(node):
-        return None
-    spread = writer.view(source, batch * channels, height, 1, width, 1)
-    ones = writer.constant(torch.ones(1, 1, rows, 1, columns))
-    return writer.view(writer.call(aten.mul.Tensor, spread, ones), *wanted)
+    return repeated(writer, source, rows, columns) if is_whole and is_float(node) else None
+
+
+def repeated(writer: Writer, source: Node, rows: int, columns: int) -> Node:
+    """Return a map with each place so many times along its height and width: all channels of a place at once."""
+    batch, channels, height, width = shape_of(source)
+    pixels = writer.call(aten.permute.default, source, CHANNELS_LAST)
+    ones = writer.constant(torch.ones(1, 1, rows, 1, columns, 1))
+    spread = writer.call(aten.mul.Tensor, writer.view(pixels, batch, height, 1, width, 1, channels), ones)
+    large = writer.view(spread, batch, height * rows, width * columns, channels)
+    return writer.call(aten.permute.default, large, CHANNELS_FIRST)
 
 
 def bilinear(writer: Writer, node: Node) -> Node | None:

@@ -20,6 +20,7 @@ from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.program.forms import Forms, in_forms
 from mobilekit.errors import ToolError
 from mobilekit.recipes.schema import Int8
+from mobilekit.rewrites.rules.upsample_broadcast import CombineWithUpsampled
 from tests.converting import normal
 from tests.programs import Kept, Lowered, plain, program_in_forms
 
@@ -70,6 +71,18 @@ GELU = aten.gelu.default
 STEPS: dict[str, tuple[Step, set[object], int]] = {
     "a tensor joined with itself": (lambda x: torch.cat([x, x, x], 2), {aten.cat.default}, 4),
     "nearest upsampling": (lambda x: F.interpolate(x, scale_factor=(2, 3)), {aten.upsample_nearest2d.vec}, 4),
+    "a product with an upsampled map": (
+        lambda x: CombineWithUpsampled(torch.mul, "nearest")(x, F.avg_pool2d(x, 2)),
+        {aten.cat.default},
+        4,
+    ),
+    "a sum with a map upsampled along its width": (
+        lambda x: CombineWithUpsampled(torch.add, "nearest")(x, F.avg_pool2d(x, (1, 4))),
+        {aten.cat.default},
+        4,
+    ),
+    "a sum with channels last": (lambda x: first(last(x) + last(x.relu())), {aten.permute.default}, 4),
+    "a sum of one map with channels last": (lambda x: first(last(x) + torch.ones(4)), set(), 4),
     "a counted padding of a pool": (lambda x: F.avg_pool2d(x, 3, 2, 1), set(), 4),
     "a divisor of a pool's own": (lambda x: F.avg_pool2d(x, (2, 3), 2, divisor_override=5), set(), 4),
     "an adaptive pool": (lambda x: F.adaptive_avg_pool2d(x, (3, 2)), {aten.adaptive_avg_pool2d.default}, 4),
@@ -110,6 +123,14 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 """Steps as layers, which XNNPACKQuantizer finds by their classes too."""
 FAULTS = ("two clamps", "a bilinear factor that is no ratio", "GELU's tanh form", "a softmax over the width")
 """Steps that ExecuTorch 1.5.1 computes wrongly, and says nothing."""
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+def first(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 3, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +216,12 @@ def test_an_upsampling_by_parts_of_a_pixel_stays() -> None:
     net = Between(lambda x: F.interpolate(x, scale_factor=1.5))
     program, _names = program_in_forms(net, MAP)
     assert aten.upsample_nearest2d.vec in {node.target for node in program.graph.nodes}
+
+
+def test_a_large_map_is_not_moved_for_a_product_with_a_smaller_one() -> None:
+    net = Between(lambda x: CombineWithUpsampled(torch.mul, "nearest")(x, F.avg_pool2d(x, 2)))
+    moves = [node for node in program_in_forms(net, MAP)[0].graph.nodes if node.target is aten.permute.default]
+    assert [tuple(node.meta["val"].shape) for node in moves] == [(2, 3, 4, 4), MAP]
 
 
 def test_a_clamp_that_something_else_reads_stays() -> None:

@@ -84,15 +84,13 @@ def pointwise(shape: tuple[int, ...], channels: int) -> bytes:
     return pack(model)
 
 
-@pytest.mark.parametrize(
-    ("shape", "channels", "is_told"), [((1, 112, 112, 16), 64, True), ((1, 7, 7, 160), 960, False)]
-)
+@pytest.mark.parametrize(("shape", "channels", "is_told"), [((1, 1, 1, 32), 32, True), ((1, 7, 7, 160), 960, False)])
 def test_a_dynamic_range_file_that_rounds_more_than_it_saves_is_told_of(
     tmp_path: Path, shape: tuple[int, ...], channels: int, is_told: bool
 ) -> None:
-    """The counts of these two layers on a Cortex-A76 were 1.9 and .33 times those of float32."""
+    """On one place a layer is rounded for the size of its weights. The second's count was .33 times float32's."""
     (tmp_path / "model.dynamic.tflite").write_bytes(dynamic(pointwise(shape, channels)))
     whole = Inspection("tflite", {}, WHOLE, (), (), 1)
     told = slower_files({f"model.{name}.tflite": whole for name in ("float32", "dynamic")}, folder=tmp_path)
     assert bool(told) == is_told
-    assert not told or "by an estimate, its quantized layers take 1.7" in told[0]
+    assert not told or "by an estimate, its quantized layers take 1.5" in told[0]
