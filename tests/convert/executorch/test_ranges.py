@@ -84,3 +84,21 @@ def test_a_copy_that_shows_values_inside_has_the_ranges_of_the_file(tmp_path: Pa
 def test_few_pictures_choose_nothing(tmp_path: Path) -> None:
     few = WITH_A_PLAIN_ONE[: FEWEST - 1]
     np.testing.assert_array_equal(*(outputs(tmp_path, few, choose) for choose in (False, True)))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+@pytest.mark.parametrize("count", [FEWEST - 1, 36])
+@pytest.mark.parametrize("choose", [True, False])
+def test_an_output_is_never_cut(count: int, choose: bool, tmp_path: Path) -> None:
+    pictures = normal(count, *SHAPE[1:]) ** 3  # a few values are many times as large as the others
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 4, 1).eval()
+    program = program_of(trace(net, {"input": torch.zeros(SHAPE)}), {"input": SHAPE}, FORMS)
+    facts = {"inputs": ["input"], "outputs": ["y"]}
+    lower(program, tmp_path / "net.pte", tmp_path, facts, Quantization([pictures], [], choose_ranges=choose))
+    made = ExecuTorchRuntime(tmp_path / "net.pte").run({"input": pictures})["y"]
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(pictures)).numpy()
+    for end in (np.min, np.max):
+        assert abs(end(made) / end(wanted) - 1) < 0.03
