@@ -72,6 +72,7 @@ def export(
     weights = _pretrained(weights) if pretrained else weights
     from mobilekit.jobs.adjust import adjust
     from mobilekit.jobs.export import export as run
+    from mobilekit.jobs.export import find_exported
     from mobilekit.jobs.request import ExportRequest
     from mobilekit.jobs.source import Source, choose_recipe
     from mobilekit.models.names import folder_name
@@ -95,8 +96,10 @@ def export(
     loaded = adjust(base, size, num_classes, words, rewritten, picture, names, max_top1_drop, targets)
     place = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration, inputs), place, force, strict, jobs)
-    with working(f"exporting {model}") as tell:
-        exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
+    exported = find_exported(request)
+    if exported is None:
+        with working(f"exporting {model}") as tell:
+            exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
     result = _result(exported)
     if as_json:
         print_json(result.to_json())

@@ -57,15 +57,28 @@ def export(
         ToolError: The ONNX file, of which all others are made, could not be made, the disk is full, or a converter is
             not installed; with `strict`, any file could not be made, opened or run.
     """
-    is_ours = is_registered(request.source.model)  # which need not be built to know that it was exported
-    opened = None if is_ours else _opened(request)
-    digest = request_digest(request, opened)
-    existing = None if request.force else _unchanged(request.output, digest)
+    existing = find_exported(request)
     if existing:
-        if request.strict:
-            _check_whole(existing)
-        return Exported(existing, up_to_date=True)
-    return _export(request, opened or _opened(request), digest, cache, progress, tell_given)
+        return existing
+    opened = _opened(request)
+    digest = request_digest(request, None if is_registered(request.source.model) else opened)
+    return _existing(request, digest) or _export(request, opened, digest, cache, progress, tell_given)
+
+
+def find_exported(request: ExportRequest) -> Exported | None:
+    """Return what is there already of a reference model, for which neither torch nor the model is needed.
+
+    Raises:
+        ToolError: With `strict`, it lacks a file that could not be made.
+    """
+    return _existing(request, request_digest(request)) if is_registered(request.source.model) else None
+
+
+def _existing(request: ExportRequest, digest: str) -> Exported | None:
+    found = None if request.force else _unchanged(request.output, digest)
+    if found and request.strict:
+        _check_whole(found)
+    return Exported(found, up_to_date=True) if found else None
 
 
 def _opened(request: ExportRequest) -> Opened:
