@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mobilekit.cli.render.format import NOTHING, count, figure, some
+from mobilekit.models.names import distinct
 from mobilekit.parity.layers.result import EQUAL, LayerRow, Layers, StageLayers, TensorError
 
 
@@ -16,9 +18,17 @@ def layers_table(layers: Layers) -> Group:
     """Return a table of the float stages, one of each stage of a smaller format, and a summary."""
     floats = [stage for stage in layers.measured if not is_rounded(stage)]
     rounded = [stage for stage in layers.measured if is_rounded(stage)]
-    parts: list[RenderableType] = [_float_table(floats)]
-    parts += [_rounded_table(stage) for stage in rounded]
+    names = tap_names(layers)
+    parts: list[RenderableType] = [_float_table(floats, names)]
+    parts += [_rounded_table(stage, names) for stage in rounded]
     return Group(*parts, Text("\n".join(["", *summary(layers)])))
+
+
+def tap_names(layers: Layers) -> dict[str, str]:
+    """Return what each tap is called: its module, with the step where a module has several, and a number if need be."""
+    met = Counter(tap.module for tap in layers.taps)
+    words = [tap.module if met[tap.module] == 1 else f"{tap.module}: {tap.step}" for tap in layers.taps]
+    return dict(zip((tap.tap for tap in layers.taps), distinct(words), strict=True))
 
 
 def is_rounded(stage: StageLayers) -> bool:
@@ -30,14 +40,15 @@ def summary(layers: Layers) -> list[str]:
     """Return what stands out: a sentence or two a stage, the observer effect, and what was left out."""
     inside = sum(not tap.is_output for tap in layers.taps)
     lines = [f"{count(inside, 'value')} inside the model, on {layers.inputs.count} inputs ({layers.inputs.real})."]
-    lines += [_stands_out(stage) for stage in layers.measured]
-    lacking = [tap.module for tap in layers.taps if tap.reference is None]
+    names = tap_names(layers)
+    lines += [_stands_out(stage, names) for stage in layers.measured]
+    lacking = [names[tap.tap] for tap in layers.taps if tap.reference is None]
     if lacking:
         lines.append(
             f"{count(len(lacking), 'value')} without a counterpart in the reference, where a rewrite computes "
             f"something else on the way: {some(lacking)}."
         )
-    near = [tap.module for tap in layers.taps if tap.reference and tap.reference.distance > EQUAL]
+    near = [names[tap.tap] for tap in layers.taps if tap.reference and tap.reference.distance > EQUAL]
     if near:
         lines.append(
             f"{count(len(near), 'value')} compared with the nearest of the reference's same module, as an "
@@ -46,12 +57,12 @@ def summary(layers: Layers) -> list[str]:
     return [*lines, *_observer(layers.stages), *layers.notes]
 
 
-def _stands_out(stage: StageLayers) -> str:
-    most = ", ".join(f"{row.module} ({figure(row.added)})" for row in stage.adds_most)
+def _stands_out(stage: StageLayers, names: Mapping[str, str]) -> str:
+    most = ", ".join(f"{names[row.tap]} ({figure(row.added)})" for row in stage.adds_most)
     first, jump = "no jump", stage.first_jump
     if jump and jump.step:
         found, limit = figure(jump.step.relative_l2), figure(jump.limit)
-        first = f"the error jumps at {jump.module}: {found}, and the format explains {limit} there"
+        first = f"the error jumps at {names[jump.tap]}: {found}, and the format explains {limit} there"
     return f"{stage.stage}: {first}; {f'most comes in at {most}' if most else 'nothing differs'}."
 
 
@@ -67,12 +78,12 @@ def _observer(stages: Sequence[StageLayers]) -> list[str]:
     ]
 
 
-def _float_table(stages: Sequence[StageLayers]) -> RenderableType:
+def _float_table(stages: Sequence[StageLayers], names: Mapping[str, str]) -> RenderableType:
     """Return the float stages beside each other: each against the stage before, and the last against the reference."""
     columns = [(_narrow(stage.stage), [error(row.step) for row in stage.rows]) for stage in stages]
     columns.append(("total", [error(row.total) for row in stages[-1].rows]))
     heading = "Float stages: relative L2 against the stage before; total: of the last, against the reference"
-    return _table(heading, stages[-1].rows, columns, stages)
+    return _table(heading, [names[row.tap] for row in stages[-1].rows], columns, stages)
 
 
 def _narrow(name: str) -> str:
@@ -80,7 +91,7 @@ def _narrow(name: str) -> str:
     return name.replace("simplified", "simpl.").replace("float32", "f32")
 
 
-def _rounded_table(stage: StageLayers) -> RenderableType:
+def _rounded_table(stage: StageLayers, names: Mapping[str, str]) -> RenderableType:
     columns = [
         ("step", [error(row.step) for row in stage.rows]),
         ("format", [figure(row.expected) for row in stage.rows]),
@@ -92,12 +103,12 @@ def _rounded_table(stage: StageLayers) -> RenderableType:
         f"\n{stage.stage}: relative L2 against {stage.against} (step; format: what the format does by itself) "
         "and the reference (total)"
     )
-    return _table(heading, stage.rows, columns, [stage])
+    return _table(heading, [names[row.tap] for row in stage.rows], columns, [stage])
 
 
 def _table(
     heading: str,
-    rows: Sequence[LayerRow],
+    names: Sequence[str],
     columns: Sequence[tuple[str, Sequence[str]]],
     stages: Sequence[StageLayers],
 ) -> RenderableType:
@@ -105,9 +116,9 @@ def _table(
     table.add_column("module", overflow="fold")
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for number, row in enumerate(rows):
+    for number, name in enumerate(names):
         jumps = any(stage.rows[number].jumps for stage in stages)
-        table.add_row(row.module, *(cells[number] for _, cells in columns), style="bold red" if jumps else "")
+        table.add_row(name, *(cells[number] for _, cells in columns), style="bold red" if jumps else "")
     return Group(Text(heading), table)
 
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +22,7 @@ from torch.fx import GraphModule
 
 from mobilekit.artifacts.pytorch import TorchRuntime
 from mobilekit.artifacts.runtime import Arrays, Runtime
-from mobilekit.cli.render.layers import layers_table, summary
+from mobilekit.cli.render.layers import layers_table, summary, tap_names
 from mobilekit.cli.render.layers_chart import draw_layers, tick_places
 from mobilekit.cli.render.report.bundle import Facts, bundle_html
 from mobilekit.cli.results import result_of
@@ -208,6 +209,16 @@ def _printed(content: Layers) -> str:
     console.print(layers_table(content))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_values_of_one_module_are_told_apart(content: Layers) -> None:
+    stem, left, right, *others = content.taps
+    branch = (replace(left, module="branch", step="branch.add"), replace(right, module="branch", step="branch"))
+    late = (replace(tap, module="late", step="relu") for tap in others)
+    names = tap_names(replace(content, taps=(stem, *branch, *late)))
+    assert [*names] == [tap.tap for tap in content.taps]
+    told = ["stem", "branch: branch.add", "branch: branch", "late: relu", "late: relu (2)", "late: relu (3)"]
+    assert [*names.values()][:6] == told
 
 
 def test_the_table_has_every_module_and_the_summary_names_the_jump(content: Layers) -> None:

@@ -13,7 +13,7 @@ from mobilekit.cli.bench_results import Bench, about
 from mobilekit.cli.findings import advice_of, by_place, gate_words, texts_of
 from mobilekit.cli.render.apps import app_lines
 from mobilekit.cli.render.format import METRICS, count, figure, limit_words, megabytes, metric_value, ms
-from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, worst_channel
+from mobilekit.cli.render.layers import error, is_rounded, sqnr, summary, tap_names, worst_channel
 from mobilekit.cli.render.ranges import range_lines
 from mobilekit.cli.render.report import charts
 from mobilekit.cli.render.report.costs import Column, columns, shares
@@ -117,6 +117,7 @@ def bundle_html(facts: Facts) -> str:
         rewrite_lines=step_lines(result.steps, in_full=True),
         depth=_depth(result.layers) if result.layers else [],
         layer_lines=summary(result.layers) if result.layers else [],
+        tap_names=tap_names(result.layers) if result.layers else {},
         apps=app_lines(result),
         loosened=loosened(result),
         gate_words=gate_words,
