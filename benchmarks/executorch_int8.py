@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.int8_accuracy.__main__ import HEAD, export, fetch
-from benchmarks.int8_accuracy.measure import by_litert, figures
+from benchmarks.int8_accuracy.__main__ import export, fetch
+from benchmarks.int8_accuracy.measure import CLASSES, by_litert
 from benchmarks.int8_accuracy.networks import NETWORKS
 from benchmarks.tables import DOCS, markdown, ran_on, write
 from mobilekit.artifacts.executorch.environment import versions
@@ -28,7 +28,7 @@ from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.program.program import program_of
 from mobilekit.jobs.bundle_models import models_of_bundle, recipe_of_bundle
-from mobilekit.store.bundle import INPUT, open_bundle
+from mobilekit.store.bundle import INPUT, open_bundle, output_layouts
 
 NAME = "MobileNetV2"
 STEPS: Mapping[str, tuple[bool, bool]] = {
@@ -48,15 +48,17 @@ def rows(work: Path) -> Iterator[list[str]]:
     _reference, rewritten = models_of_bundle(bundle, loaded)
     program = program_of(rewritten.graph, recipe.file_shapes, FORMS, recipe.bytes)
     pictures, calibration = network.pictures(work, recipe), network.calibration(work, recipe)
-    wanted, _ends = by_litert((bundle.path / "model.float32.tflite").read_bytes(), pictures.images)
+    content = (bundle.path / "model.float32.tflite").read_bytes()
+    wanted, _ends = by_litert(content, output_layouts(bundle.path), pictures.images)
+    [name] = wanted
     given = {INPUT: pictures.images.transpose(0, 3, 1, 2).astype(np.float32)}
     for said, (correct_bias, choose) in STEPS.items():
-        with TemporaryDirectory() as name:
-            path = Path(name) / "model.int8.pte"
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.int8.pte"
             steps = float_steps(program, recipe.int8)
             lower(program, path, path.parent, {}, Quantization([calibration], steps, correct_bias, choose))
             [made] = ExecuTorchRuntime(path).run(given).values()
-        yield [said, *figures(made, wanted, pictures, None)[:-1]]
+        yield [said, *CLASSES.figures({name: made}, wanted, pictures, None)[:-1]]
         print(said, flush=True)
 
 
@@ -70,7 +72,7 @@ def main() -> None:
     fetch(work)
     os.chdir(work)  # the bundle names its weights from there
     tools = ", ".join(f"{name} {version}" for name, version in versions().items())
-    text = f"{markdown(['MobileNetV2 in int8', *HEAD[2:-1]], rows(work))}\n\n{ran_on(('mobilekit',))} {tools}."
+    text = f"{markdown(['MobileNetV2 in int8', *CLASSES.head[:-1]], rows(work))}\n\n{ran_on(('mobilekit',))} {tools}."
     print(text)
     if options.write:
         write(DOCS / "executorch.md", "executorch_int8", text)

@@ -9,6 +9,7 @@ import argparse
 import io
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -31,7 +32,7 @@ def main() -> None:
     print(f"{asked.picture}: {len(drawn) / 1000:.0f} kB")
 
 
-def draw(page: Path, height: int, scheme: str) -> bytes:
+def draw(page: Path, height: int, scheme: Literal["light", "dark"]) -> bytes:
     """Return the upper part of a page as PNG.
 
     Args:

@@ -195,7 +195,7 @@ def of_chromium(draw: str) -> Callable[[Bytes, tuple[int, int]], Bytes]:
 
     def scale(pixels: Bytes, sides: tuple[int, int]) -> Bytes:
         opaque = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
-        page = _PAGE % (*sides[::-1], *pixels.shape[1::-1], base64.b64encode(opaque).decode(), draw)
+        page = _PAGE % (*sides[::-1], *pixels.shape[1::-1], base64.b64encode(opaque.tobytes()).decode(), draw)
         with TemporaryDirectory() as folder:
             (Path(folder) / "page.html").write_text(page)
             command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000"]

@@ -61,12 +61,12 @@ def train(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, epochs: 
     model.train()
     for epoch in range(epochs):
         total = 0.0
-        for chosen in torch.randperm(len(inputs), generator=generator).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(inputs), generator=generator), BATCH):
             if len(chosen) < BATCH:
                 continue
             loss = F.cross_entropy(model(shifted(inputs[chosen], generator)), labels[chosen], label_smoothing=0.05)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.item()

@@ -31,7 +31,7 @@ def make(folder: Path, requirements: Sequence[str], alone: Sequence[str] = ()) -
     print(f"setting up {folder.name}: {', '.join((*requirements, *alone))}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [python_of(folder), "-m", "pip", "install", "--quiet"]
+    pip = [str(python_of(folder)), "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, *requirements], check=True)
     if alone:
         subprocess.run([*pip, "--no-deps", *alone], check=True)

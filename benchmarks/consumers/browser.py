@@ -53,7 +53,7 @@ def open_by(script: str, imports: dict[str, str], file: str) -> Bind:
     def bind(image: np.ndarray) -> Any:
         page = _PAGE % {
             "imports": json.dumps({"imports": {name: f"/node_modules/{path}" for name, path in imports.items()}}),
-            "bytes": base64.b64encode(np.ascontiguousarray(image)).decode(),
+            "bytes": base64.b64encode(image.tobytes()).decode(),
             "array": _ARRAYS[str(image.dtype)],
             "shape": list(image.shape),
             "script": script,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import coremltools  # type: ignore[import-not-found]
+import coremltools
 import torch
 
 from benchmarks.peers.worker import serve

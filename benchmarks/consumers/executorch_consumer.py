@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
     XnnpackPartitioner,
 )
-from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
-from executorch.runtime import Runtime  # type: ignore[import-not-found]
+from executorch.exir import to_edge_transform_and_lower
+from executorch.runtime import Runtime
 
 from benchmarks.peers.worker import Bind, serve
 from mobilekit.artifacts.executorch.pte import read_pte

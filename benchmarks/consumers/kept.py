@@ -67,8 +67,8 @@ def _found(cell: str, reasons: dict[str, str]) -> Row:
     if cell == "not finite":
         return {"cosine": math.nan, "max_abs": math.inf}
     if cell.startswith("compiles"):
-        told = cell.partition("; ")[2]
-        return {"told": told} if told else {}
+        what = cell.partition("; ")[2]
+        return {"told": what} if what else {}
     figures = _FIGURES.fullmatch(cell)
     assert figures, cell
     told = {"told": figures[3]} if figures[3] else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ethosu.vela.vela import main  # type: ignore[import-not-found]
+from ethosu.vela.vela import main
 
 from benchmarks.peers.worker import serve
 

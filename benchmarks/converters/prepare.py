@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ def prepare(model: str, folder: Path) -> None:
     for name, inputs in (("random", random), ("photos", photos)):
         rows = [session.run(None, {INPUT: image[None]})[0] for image in inputs[INPUT]]
         np.savez(folder / f"{name}.npz", inputs=inputs[INPUT], expected=np.concatenate(rows))
-    np.savez(folder / "calibration.npz", **built.calibration.arrays)
+    arrays: dict[str, Any] = {**built.calibration.arrays}
+    np.savez(folder / "calibration.npz", **arrays)
     write_json(
         folder / "prepared.json", {"int8": loaded.recipe.int8.model_dump(mode="json"), "trained": model in TRAINED}
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def onnx(model: str, size: int, prepared: Path) -> None:
 
     save_inputs(np.load(prepared / "calibration.npy"))
     reference, image = _given(model, prepared), (torch.zeros(1, 3, size, size),)
-    names = {"input_names": ["input"]}
+    names: Any = {"input_names": ["input"]}
     try:
         torch.onnx.export(reference, image, "model.onnx", dynamo=True, external_data=False, **names)
     except Exception:
@@ -33,7 +33,7 @@ def onnx(model: str, size: int, prepared: Path) -> None:
 
 def tflite(model: str, size: int, prepared: Path) -> None:
     """Write model.tflite."""
-    import litert_torch  # type: ignore[import-not-found]
+    import litert_torch
     import torch
 
     litert_torch.convert(_given(model, prepared), (torch.zeros(1, 3, size, size),)).export("model.tflite")

@@ -55,7 +55,8 @@ def _quantized(values: Array, detail: dict[str, Any]) -> Array:
     if not scale:
         return values.astype(detail["dtype"])
     limits = np.iinfo(detail["dtype"])
-    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+    rounded: Array = np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+    return rounded
 
 
 def _real(values: Array, detail: dict[str, Any]) -> Array:
@@ -96,7 +97,7 @@ def best(made: list[Array], expected: list[Array], figure: Callable[[Array, Arra
         return None
     figures = [[_of_pair(a, b, figure) for a in made] for b in expected]
     worst = [[figures[place][number] for place, number in enumerate(order)] for order in orders]
-    known = [min(row) for row in worst if None not in row]  # type: ignore[type-var]
+    known = [min(found) for row in worst if len(found := [each for each in row if each is not None]) == len(row)]
     return max(known, default=None)
 
 

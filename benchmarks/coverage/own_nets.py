@@ -26,7 +26,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(8, 4, 1)
 
     def forward(self, x: torch.Tensor) -> Any:  # noqa: D102
-        kept = []
+        kept: list[torch.Tensor] = []
         for down in self.down:
             x = down(F.max_pool2d(x, 2) if kept else x)
             kept.append(x)

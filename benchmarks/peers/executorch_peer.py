@@ -42,7 +42,7 @@ def _quantize(network: torch.nn.Module, sample: tuple[torch.Tensor], inputs: np.
     quantizer.set_global(xnnpack.get_symmetric_quantization_config(is_per_channel=True))
     prepared: Any = prepare_pt2e(torch.export.export(network, sample).module(), quantizer)
     with torch.no_grad():
-        for each in torch.from_numpy(inputs).split(1):
+        for each in torch.split(torch.from_numpy(inputs), 1):
             prepared(each)
     quantized: torch.nn.Module = convert_pt2e(prepared)
     return quantized

@@ -32,8 +32,8 @@ def load(model: str, weights: str) -> nn.Module:
 
 def _convolution(taps: nn.Parameter) -> nn.Conv2d:
     """Return the depthwise convolution with these kernels, (C, 1, 1, K) or (C, 1, K, 1)."""
-    channels, kernel = taps.shape[0], tuple(taps.shape[2:])
-    padding = tuple(length // 2 for length in kernel)
+    channels, _, height, width = taps.shape
+    kernel, padding = (height, width), (height // 2, width // 2)
     convolution = nn.Conv2d(channels, channels, kernel, padding=padding, groups=channels, bias=False)
     convolution.weight = taps
     return convolution

@@ -10,7 +10,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from benchmarks.peers.worker import Bind, Floats, serve
 
 
-class _Reader(quantization.CalibrationDataReader):
+class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, inputs: Floats) -> None:
         self.left = ({"input": inputs[i : i + 1]} for i in range(len(inputs)))
 

@@ -18,7 +18,7 @@ from benchmarks.peers.tools import PRECISIONS, TOOLS, Tool
 from mobilekit.bench.artifacts import Artifact
 from mobilekit.bench.devices.base import Finished, Workspace
 from mobilekit.bench.devices.local import LocalDevice
-from mobilekit.bench.engine import Engine, Run, RunSettings
+from mobilekit.bench.engine import Engine, EngineFacts, Run, RunSettings
 from mobilekit.bench.litert_engine import LiteRTEngine
 from mobilekit.bench.result import result_of
 from mobilekit.bench.session import Plan, run_rounds
@@ -41,9 +41,9 @@ class PeersEngine(Engine):
         self.runtimes = runtimes
         self.size = size
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> EngineFacts:
         """Return the name; the versions are in the records."""
-        return {"name": self.name, "version": None, "sha256": None}
+        return EngineFacts(self.name, None, None)
 
     def run(self, file: Path, settings: RunSettings) -> Run:
         """Run a file in a process of its own; see `Engine.run`."""
@@ -142,7 +142,7 @@ def _best_shapes(rounds: int, seed: int) -> list[Rate]:
 def _rate(content: dict[str, Any], rate: Rate) -> float:
     """Return the multiply-accumulates a second in the fastest of the rounds' medians, as a limit is one."""
     [result] = [result for result in content["results"] if result["path"] == str(rate.file)]
-    return pointwise.macs(*rate.shape) / (1e-3 * result["latency_ms"]["min"])
+    return pointwise.macs(*rate.shape) / (1e-3 * float(result["latency_ms"]["min"]))
 
 
 def _rounds(artifacts: list[Artifact], runtimes: dict[Path, Tool], size: int, rounds: int, seed: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from executorch.extension.pybindings.portable_lib import (  # type: ignore[import-not-found]
+from executorch.extension.pybindings.portable_lib import (
     _unsafe_reset_threadpool,
 )
 

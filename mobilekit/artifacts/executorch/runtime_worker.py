@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from executorch.runtime import Runtime, Verification  # type: ignore[import-not-found]
+from executorch.runtime import Runtime, Verification
 
 from mobilekit.store.files import save_arrays
 from mobilekit.store.worker_loop import serve

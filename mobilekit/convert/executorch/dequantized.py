@@ -7,7 +7,7 @@ it gives it with its axes in another order, and the file fails when it is run, a
 from __future__ import annotations
 
 import torch
-from executorch.exir.pass_base import ExportPass, PassResult  # type: ignore[import-not-found]
+from executorch.exir.pass_base import ExportPass, PassResult
 
 _DEQUANTIZE = "dequantize_per_tensor"
 

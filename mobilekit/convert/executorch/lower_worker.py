@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # type: ignore[import-not-found]
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
     XnnpackPartitioner,
 )
-from executorch.exir import to_edge_transform_and_lower  # type: ignore[import-not-found]
-from executorch.exir.backend.utils import WhyNoPartition  # type: ignore[import-not-found]
+from executorch.exir import to_edge_transform_and_lower
+from executorch.exir.backend.utils import WhyNoPartition
 
 from mobilekit.convert.executorch.bias import correct_biases
 from mobilekit.convert.executorch.dequantized import EachReaderItsOwn
@@ -84,7 +84,7 @@ def _quantized(
     outputs: list[int],
 ) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
     """Return a program whose steps compute in int8, with a scale a channel, and what tells for its ranges."""
-    from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-not-found]
+    from torchao.quantization.pt2e.quantize_pt2e import (
         convert_pt2e,
         prepare_pt2e,
     )

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import torch
-from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore[import-not-found]
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     XNNPACKQuantizer,
     get_symmetric_quantization_config,
 )
-from torchao.quantization.pt2e import PerChannelMinMaxObserver  # type: ignore[import-not-found]
-from torchao.quantization.pt2e.quantizer import QuantizationAnnotation  # type: ignore[import-not-found]
-from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY  # type: ignore[import-not-found]
+from torchao.quantization.pt2e import PerChannelMinMaxObserver
+from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 _LEAST_SCALE = 2.0**-18
 """Of a channel's weights. XNNPACK wants the product of the scales of inputs and weights over the outputs' at 2^-32 at

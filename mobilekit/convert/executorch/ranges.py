@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
-from torchao.quantization.pt2e import MinMaxObserver, ObserverBase  # type: ignore[import-not-found]
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e  # type: ignore[import-not-found]
+from torchao.quantization.pt2e import MinMaxObserver, ObserverBase
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 from mobilekit.convert.int8.calibration import Observed
 from mobilekit.convert.int8.ranges import FEWEST, WHOLE, WITH_ROOM, Range, Seen, is_kept_back
