@@ -138,7 +138,7 @@ def explain(islands: Islands, shown: Reproduction) -> list[str]:
     fault, said = shown.fault, []
     step = islands.candidate.steps.get(fault.tensor)
     if step and shown.expected.shape == shown.got.shape:
-        span = float(max(shown.expected.max(), 0) - min(shown.expected.min(), 0))
+        span = max(float(shown.expected.max()), 0.0) - min(float(shown.expected.min()), 0.0)
         if span > _INT8_STEPS * step:
             said.append(f"Its integers span {_INT8_STEPS * step:.3g}, and the values that it should hold {span:.3g}.")
         elif span < FEWEST_STEPS * step:
