@@ -57,12 +57,10 @@ def export(
         ToolError: The ONNX file, of which all others are made, could not be made, the disk is full, or a converter is
             not installed; with `strict`, any file could not be made, opened or run.
     """
-    existing = find_exported(request)
-    if existing:
-        return existing
-    opened = _opened(request)
-    digest = request_digest(request, None if is_registered(request.source.model) else opened)
-    return _existing(request, digest) or _export(request, opened, digest, cache, progress, tell_given)
+    opened = None if is_registered(request.source.model) else _opened(request)
+    digest = request_digest(request, opened)
+    existing = _existing(request, digest)
+    return existing or _export(request, opened or _opened(request), digest, cache, progress, tell_given)
 
 
 def find_exported(request: ExportRequest) -> Exported | None:
