@@ -42,7 +42,7 @@ _DYNAMIC, _DYNAMIC_WINDOWS, _DYNAMIC_ONE = (
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """A layer that takes float32."""
 
     taken: int
@@ -70,6 +70,15 @@ class _Layer:
             return self.cost(_DYNAMIC_ONE), self.cost(_FLOAT32_ONE)
         return self.cost(_DYNAMIC), self.cost(_FLOAT32_NARROW if self.channels % _NARROW else _FLOAT32_WIDE)
 
+    @property
+    def stays_float(self) -> bool:
+        """Whether it is on a map and takes more instructions with its inputs rounded; its weights are few then.
+
+        Those of a layer on one place are what it costs and what a file weighs.
+        """
+        dynamic, float32 = self.both()
+        return self.places > 1 and dynamic > float32
+
 
 def dynamic_ratio(content: bytes) -> float | None:
     """Return the instructions of a file's dynamically rounded layers as a multiple of theirs in float32, estimated.
@@ -84,17 +93,13 @@ def dynamic_ratio(content: bytes) -> float | None:
     return sum(dynamic for dynamic, _ in costs) / sum(float32 for _, float32 in costs) if costs else None
 
 
-def dearer_on_maps(content: bytes) -> set[int]:
-    """Return the ops of a float32 file on maps that would take more instructions if their inputs were rounded.
-
-    Their weights are few. Those of layers on one place are what such a layer costs and what a file weighs.
-    """
-    found = _layers(TFLiteGraph(content), "FLOAT32")
-    costs = {op: layer.both() for op, layer in found.items() if layer.places > 1}
-    return {op for op, (dynamic, float32) in costs.items() if dynamic > float32}
+def kept_float(content: bytes) -> set[int]:
+    """Return the convolutions of a float32 file, by their ops, that a dynamic-range file of ours leaves in float."""
+    graph = TFLiteGraph(content)
+    return {op for op, layer in _layers(graph, "FLOAT32").items() if graph.kinds[op] == "CONV_2D" and layer.stays_float}
 
 
-def _layers(graph: TFLiteGraph, weights_type: str) -> dict[int, _Layer]:
+def _layers(graph: TFLiteGraph, weights_type: str) -> dict[int, Layer]:
     """Return the layers that take float32 and have weights of this type, by their ops."""
     found = {}
     for op in graph.ops_of(("CONV_2D", "FULLY_CONNECTED")):
@@ -105,7 +110,7 @@ def _layers(graph: TFLiteGraph, weights_type: str) -> dict[int, _Layer]:
         channels, *others = graph.shape(weights)
         options, depth = graph.options(op), graph.shape(taken)[-1]
         strides = (getattr(options, "strideH", 1), getattr(options, "strideW", 1))
-        found[op] = _Layer(
+        found[op] = Layer(
             taken=math.prod(graph.shape(taken)),
             places=math.prod(graph.shape(made)) // channels,
             channels=channels,

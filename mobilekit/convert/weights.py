@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilekit.artifacts.dynamic_cost import dearer_on_maps
+from mobilekit.artifacts.dynamic_cost import kept_float
 from mobilekit.artifacts.tflite import (
     add_buffer,
     add_tensor,
@@ -77,7 +77,7 @@ def dynamic(content: bytes) -> bytes:
 
     A scale for each channel of the output, but one for all of matrices that are multiplied one by one. Depthwise
     convolutions stay float32: XNNPACK has none of this kind, each would end a partition, and their weights are few. So
-    does a layer on a map with so few weights that rounding its inputs costs more than it saves.
+    does a convolution of a map with so few weights that rounding its inputs costs more than it saves.
 
     Args:
         content: The file, with one graph, in which convolutions with kernels of one channel each are DEPTHWISE_CONV_2D.
@@ -86,11 +86,11 @@ def dynamic(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     found = kinds(model)
     rounded: dict[int, int] = {}
-    dearer = dearer_on_maps(content)
+    left = kept_float(content)
     for index, op in enumerate(graph.operators):
         kind = found[op.opcodeIndex]
         place = _WEIGHTS.get(kind)
-        if place is None or index in dearer:
+        if place is None or index in left:
             continue
         number = int(op.inputs[place])
         tensor = graph.tensors[number]

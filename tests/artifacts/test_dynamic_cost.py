@@ -40,7 +40,7 @@ def test_the_estimate_is_near_the_count(
 ) -> None:
     is_kept = dynamic_ratio(dynamic(layer(shape, channels, weights))) is None
     assert is_kept == (counted > float32)
-    monkeypatch.setattr("mobilekit.convert.weights.dearer_on_maps", lambda _content: set())
+    monkeypatch.setattr("mobilekit.convert.weights.kept_float", lambda _content: set())
     ratio = dynamic_ratio(dynamic(layer(shape, channels, weights)))
     assert ratio is not None
     assert 0.7 < ratio / (counted / float32) < 1.3

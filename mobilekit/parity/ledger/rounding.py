@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from mobilekit.artifacts import dynamic_cost
 from mobilekit.rewrites.fx.constants import constant_of, store_constants
-from mobilekit.rewrites.fx.graph import path_of
+from mobilekit.rewrites.fx.graph import path_of, shape_of
 from mobilekit.rewrites.shared.int8 import in_steps
 from mobilekit.rewrites.shared.norms import scale_and_shift
 
@@ -123,7 +124,8 @@ def _hard_sigmoid(x: torch.Tensor) -> torch.Tensor:
 def round_as_dynamic(graph: GraphModule, least: int) -> None:
     """Let a graph round as a dynamic-range file does, in place: weights of layers, and the values that these take.
 
-    Depthwise convolutions stay in float, as `convert/weights.py` leaves them in every file, whoever made its graph.
+    Depthwise convolutions stay in float, as `convert/weights.py` leaves them in every file, whoever made its graph, and
+    those of which rounding the inputs costs more than it saves.
 
     Args:
         graph: float32.
@@ -131,14 +133,30 @@ def round_as_dynamic(graph: GraphModule, least: int) -> None:
     """
     store_constants(graph)
     hold_products(graph)
-    left = [path for path, module in graph.named_modules() if _is_depthwise(module)]
+    left = _kept_float(graph)
     round_weights_to_int8(graph, least, left)
     round_layer_inputs(graph, least, left)
 
 
-def _is_depthwise(module: nn.Module) -> bool:
-    """Return whether a layer is TFLite's DEPTHWISE_CONV_2D: each of several channels has kernels of its own."""
-    return isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups == module.in_channels > 1
+def _kept_float(graph: GraphModule) -> set[str]:
+    """Return the paths of convolutions that dynamic-range files leave in float wherever they are called."""
+    modules = dict(graph.named_modules())
+    calls = [(node, modules[str(node.target)]) for node in graph.graph.nodes if node.op == "call_module"]
+    convolutions = [(node, module) for node, module in calls if isinstance(module, nn.Conv1d | nn.Conv2d)]
+    rounded = {str(node.target) for node, module in convolutions if not _stays_float(node, module)}
+    return {str(node.target) for node, _ in convolutions} - rounded
+
+
+def _stays_float(node: Node, module: nn.Conv1d | nn.Conv2d) -> bool:
+    taken, made = shape_of(node.all_input_nodes[0]), shape_of(node)
+    if module.groups == module.in_channels > 1:  # TFLite's DEPTHWISE_CONV_2D: each channel has kernels of its own
+        return True
+    if taken is None or made is None:
+        return False
+    weights = module.weight[0].numel()
+    windows = {*module.stride} != {1} or weights != module.in_channels
+    places = math.prod(made) // module.out_channels
+    return dynamic_cost.Layer(math.prod(taken), places, module.out_channels, weights, windows).stays_float
 
 
 def hold_products(graph: GraphModule) -> None:

@@ -40,7 +40,8 @@ class Kinds(nn.Module):
                 "grouped": nn.Conv2d(C, 64, 3, padding=1, groups=2),
                 "depthwise": nn.Conv2d(C, C, 7, padding=3, groups=C),
                 "few": nn.Conv2d(C, C, 3, padding=1, groups=C),
-                "pointwise": nn.Conv2d(C, 64, 1),
+                "pointwise": nn.Conv2d(C, 8 * C, 1),
+                "narrow": nn.Conv2d(C, 2 * C, 1),
                 "strided": nn.Conv2d(C, 64, 1, 2),
                 "grouped_pointwise": nn.Conv2d(C, 128, 1, groups=2),
                 "transposed": nn.ConvTranspose2d(C, C, 3, 2, 1, 1),
@@ -51,7 +52,7 @@ class Kinds(nn.Module):
         )
         norm = self.maps["norm"]
         norm.running_mean, norm.running_var = torch.randn(C) * 3, torch.rand(C) * 4 + 0.5
-        self.along = nn.ModuleDict({"rows": nn.Conv1d(C, C, 3, padding=1), "one_by_one": nn.Conv1d(C, 64, 1)})
+        self.along = nn.ModuleDict({"rows": nn.Conv1d(C, C, 3, padding=1), "one_by_one": nn.Conv1d(C, 8 * C, 1)})
         self.tokens = nn.Linear(C, 64)
         self.matrix, self.matrices = nn.Parameter(torch.randn(C, 64) / 6), nn.Parameter(torch.randn(4, 8, 64) / 3)
         self.summed = nn.Parameter(torch.randn(4, 8, 64) / 3)
@@ -109,6 +110,7 @@ def differences(one: Arrays, other: Arrays) -> dict[str, float]:
             (
                 "depthwise",
                 "few",
+                "narrow",
                 "transposed_by_channel",
                 "norm",
                 "left",
