@@ -20,9 +20,9 @@ from pathlib import Path
 LIBRARIES = ("-c", "import typer, pydantic, rich.console, yaml")
 AGAIN = ("-c", "import typer, pydantic, rich.console, yaml, numpy")
 LIGHT = {"mobilekit --help": ("--help",), "mobilekit recipes": ("recipes",)}
-LIMIT = 2.5
-"""A light command took 1.7 to 2.0 times its libraries' imports, an export that is there already 1.5 to 2.3 times
-torch's."""
+LIMIT, LIMIT_AGAIN = 2.5, 5
+"""A light command took 1.7 to 2.6 times its libraries' imports, and an export that is there already 4.0 times: it reads
+the recipe, makes digests of the package and of the bundle's files, and shows the ledger."""
 
 
 def main() -> None:
@@ -33,11 +33,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         again = ("export", "ghostnetv2_digits", "--precision", "float32", "-o", f"{folder}/bundle")
         seconds(Path(folder), "-m", "mobilekit", *again)
-        ratios = {name: ratio(Path(folder), command, LIBRARIES, rounds) for name, command in LIGHT.items()}
-        ratios["the same export again"] = ratio(Path(folder), again, AGAIN, rounds)
-    for name, (share, own) in ratios.items():
-        print(f"{name:24s} {own:5.2f} s, {share:.2f} times the imports, at most {LIMIT}")
-    sys.exit(any(share > LIMIT for share, _ in ratios.values()))
+        found = [(name, *ratio(Path(folder), command, LIBRARIES, rounds), LIMIT) for name, command in LIGHT.items()]
+        found.append(("the same export again", *ratio(Path(folder), again, AGAIN, rounds), LIMIT_AGAIN))
+    for name, share, own, limit in found:
+        print(f"{name:24s} {own:5.2f} s, {share:.2f} times the imports, at most {limit}")
+    sys.exit(any(share > limit for _, share, _, limit in found))
 
 
 def ratio(folder: Path, command: tuple[str, ...], imports: tuple[str, ...], rounds: int) -> tuple[float, float]:

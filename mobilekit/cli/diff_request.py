@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mobilekit.errors import UsageError
 from mobilekit.models.names import check_name
-from mobilekit.recipes.inputs.apps import ALL, find_apps
 from mobilekit.store.bundle import open_bundle
 
 _EXAMPLES = (
@@ -65,7 +64,7 @@ class DiffRequest:
             if self.device:
                 refuse(f"looks into files op by op, which {self.device} does not show", _INSTEAD, bisect=self.bisect)
             open_bundle(self.bundle)
-            find_apps(self.app or ALL)
+            _ = self.apps  # to refuse a wrong name
         else:
             refuse(
                 "goes with a bundle",
@@ -87,7 +86,11 @@ class DiffRequest:
         Raises:
             UsageError: There is none of a name.
         """
-        return () if self.app is None else find_apps(self.app)
+        if self.app is None:
+            return ()
+        from mobilekit.recipes.inputs.apps import find_apps  # imports numpy
+
+        return find_apps(self.app)
 
     def _check_candidate(self) -> None:
         """Check what can be checked of the candidate and its reference before either is opened."""

@@ -297,7 +297,9 @@ def test_every_command_has_help_with_an_example(run: Run, command: tuple[str, ..
 
 HEAVY = {
     "ai_edge_litert",
+    "PIL",
     "matplotlib",
+    "numpy",
     "onnx",
     "onnx2tf",
     "onnxruntime",
