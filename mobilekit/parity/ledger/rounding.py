@@ -140,11 +140,11 @@ def round_as_dynamic(graph: GraphModule, least: int) -> None:
 
 def _kept_float(graph: GraphModule) -> set[str]:
     """Return the paths of convolutions that dynamic-range files leave in float wherever they are called."""
-    modules = dict(graph.named_modules())
-    calls = [(node, modules[str(node.target)]) for node in graph.graph.nodes if node.op == "call_module"]
+    calls = [(node, graph.get_submodule(str(node.target))) for node in graph.graph.nodes if node.op == "call_module"]
     convolutions = [(node, module) for node, module in calls if isinstance(module, nn.Conv1d | nn.Conv2d)]
-    rounded = {str(node.target) for node, module in convolutions if not _stays_float(node, module)}
-    return {str(node.target) for node, _ in convolutions} - rounded
+    rounded = [module for node, module in convolutions if not _stays_float(node, module)]
+    left = [module for _, module in convolutions if module not in rounded]
+    return {path for path, module in graph.named_modules() if module in left}  # of two names of one, the first
 
 
 def _stays_float(node: Node, module: nn.Conv1d | nn.Conv2d) -> bool:

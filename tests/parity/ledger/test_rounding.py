@@ -145,6 +145,24 @@ def test_the_simulation_rounds_what_the_file_rounds(
             assert error < 0.05 * lost[name], name
 
 
+@pytest.mark.parametrize(("outputs", "is_rounded"), [(8 * C, True), (2 * C, False)])
+def test_a_layer_of_two_names_is_rounded_or_left_under_both(outputs: int, is_rounded: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(C, outputs, 1)
+            self.other = self.one
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.one(x) + self.other(x.relu())
+
+    image = torch.from_numpy(normal(1, C, SIZE, SIZE))
+    graph = trace(Net().eval(), {"input": image})
+    before = graph(image)
+    round_as_dynamic(graph, DYNAMIC_LEAST)
+    assert (not torch.equal(graph(image), before)) == is_rounded
+
+
 def test_integers_that_a_graph_counts_with_stay() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
