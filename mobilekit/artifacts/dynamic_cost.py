@@ -56,6 +56,23 @@ class Layer:
     windows: bool
     """It reads more than one place for each of its own, or some of the channels."""
 
+    @classmethod
+    def of(
+        cls, taken: tuple[int, ...], made: tuple[int, ...], depth: int, weights: tuple[int, int], stride: int
+    ) -> Layer:
+        """Return a layer by the shapes of what it takes and makes.
+
+        Args:
+            taken: In any order of axes, as `made`.
+            made: See `taken`.
+            depth: Channels that it takes.
+            weights: How many channels it makes, and how many weights each has.
+            stride: The largest.
+        """
+        channels, each = weights
+        places = math.prod(made) // channels
+        return cls(math.prod(taken), places, channels, each, stride != 1 or each != depth)
+
     def cost(self, rates: _Rates) -> float:
         """Return its instructions."""
         made = self.places * self.channels
@@ -108,13 +125,7 @@ def _layers(graph: TFLiteGraph, weights_type: str) -> dict[int, Layer]:
         if type_of(graph.tensors[weights]) != weights_type or not graph.is_float32(taken):
             continue
         channels, *others = graph.shape(weights)
-        options, depth = graph.options(op), graph.shape(taken)[-1]
-        strides = (getattr(options, "strideH", 1), getattr(options, "strideW", 1))
-        found[op] = Layer(
-            taken=math.prod(graph.shape(taken)),
-            places=math.prod(graph.shape(made)) // channels,
-            channels=channels,
-            weights=math.prod(others),
-            windows=strides != (1, 1) or math.prod(others) != depth,
-        )
+        options, shape = graph.options(op), tuple(graph.shape(taken))
+        stride = max(getattr(options, "strideH", 1), getattr(options, "strideW", 1))
+        found[op] = Layer.of(shape, tuple(graph.shape(made)), shape[-1], (channels, math.prod(others)), stride)
     return found

@@ -16,6 +16,8 @@ def in_place(writer: Writer, node: Node) -> Node | None:
 
     Rewrites write some so, as TFLite files have this order. ExecuTorch moves maps into it and back for each step.
     """
+    if node.args[1] != CHANNELS_FIRST:
+        return None
     return _of_moved(writer, node) or _with_repeated(writer, node)
 
 
@@ -26,7 +28,7 @@ def _of_moved(writer: Writer, node: Node) -> Node | None:
     maps = [_taken(each, aten.permute.default) for each in made.args] if _is_of_two(made) else [None]
     if None in maps or any(each.args[1] != CHANNELS_LAST for each in made.all_input_nodes):
         return None
-    return writer.call(made.target, *maps) if node.args[1] == CHANNELS_FIRST else None
+    return writer.call(made.target, *maps)
 
 
 def _is_of_two(node: Node) -> bool:
@@ -38,7 +40,7 @@ def _with_repeated(writer: Writer, node: Node) -> Node | None:
 
     The rewrite `upsample-broadcast` makes it.
     """
-    made = _taken(node.args[0], aten.reshape.default) if node.args[1] == CHANNELS_FIRST else None
+    made = _taken(node.args[0], aten.reshape.default)
     if made is None or not _is_of_two(made):
         return None
     for blocks, rows in (made.args, made.args[::-1]):

@@ -153,10 +153,8 @@ def _stays_float(node: Node, module: nn.Conv1d | nn.Conv2d) -> bool:
         return True
     if taken is None or made is None:
         return False
-    weights = module.weight[0].numel()
-    windows = {*module.stride} != {1} or weights != module.in_channels
-    places = math.prod(made) // module.out_channels
-    return dynamic_cost.Layer(math.prod(taken), places, module.out_channels, weights, windows).stays_float
+    weights = (module.out_channels, module.weight[0].numel())
+    return dynamic_cost.Layer.of(taken, made, module.in_channels, weights, max(module.stride)).stays_float
 
 
 def hold_products(graph: GraphModule) -> None:

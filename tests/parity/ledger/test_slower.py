@@ -84,13 +84,16 @@ def pointwise(shape: tuple[int, ...], channels: int) -> bytes:
     return pack(model)
 
 
-@pytest.mark.parametrize(("shape", "channels", "is_told"), [((1, 1, 1, 32), 32, True), ((1, 7, 7, 160), 960, False)])
+@pytest.mark.parametrize(
+    ("shape", "channels", "is_told"), [((1, 112, 112, 16), 64, True), ((1, 7, 7, 160), 960, False)]
+)
 def test_a_dynamic_range_file_that_rounds_more_than_it_saves_is_told_of(
-    tmp_path: Path, shape: tuple[int, ...], channels: int, is_told: bool
+    tmp_path: Path, shape: tuple[int, ...], channels: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On one place a layer is rounded for the size of its weights. The second's count was .33 times float32's."""
+    """The counts of these two layers on a Cortex-A76 were 1.9 and .33 times those of float32."""
+    monkeypatch.setattr("mobilekit.convert.weights.kept_float", lambda _content: set())  # as in files of before
     (tmp_path / "model.dynamic.tflite").write_bytes(dynamic(pointwise(shape, channels)))
     whole = Inspection("tflite", {}, WHOLE, (), (), 1)
     told = slower_files({f"model.{name}.tflite": whole for name in ("float32", "dynamic")}, folder=tmp_path)
     assert bool(told) == is_told
-    assert not told or "by an estimate, its quantized layers take 1.5" in told[0]
+    assert not told or "by an estimate, its quantized layers take 1.7" in told[0]
