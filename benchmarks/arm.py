@@ -1,4 +1,4 @@
-"""Instructions of bundles on ARM cores: the table of docs/arm.md.
+"""Instructions of bundles on ARM cores, and misses of simulated caches: the tables of docs/arm.md.
 
 `.venv/bin/python -m benchmarks.arm artifacts/ghostnetv2 artifacts/shufflenet` counts each bundle's files on each core,
 after `mobilekit devices setup-emulated`. Counts are kept in mobilekit's cache folder: a file is counted once.
@@ -10,32 +10,40 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.tables import DOCS, markdown, ran_on, write
 from mobilekit.bench.artifacts import Artifact, find_artifacts
 from mobilekit.bench.devices.emulator_setup import counted_litert, written
 from mobilekit.bench.instructions import plugin_build
-from mobilekit.bench.instructions.cores import CORES, CountedCore
+from mobilekit.bench.instructions.cores import CORES, CountedCore, core_named
 from mobilekit.bench.instructions.count import count_files
 from mobilekit.store.cache import default_folder
 from mobilekit.store.files import write_json
 
+_MISS_CORES = (core_named("a55"), core_named("a76"))
 PRECISIONS = ("float32", "dynamic", "int8")  # float16 files run float32's kernels
 
 
 def count(path: Path, core: CountedCore) -> int | None:
     """Return a file's instructions on a core, from the disk where they were counted before; None where refused."""
+    counted = _counted(path, core)
+    return counted and int(counted["instructions"])
+
+
+def _counted(path: Path, core: CountedCore, cache_misses: bool = False) -> dict[str, Any] | None:
     [artifact] = find_artifacts([path])
     key = f"{artifact.sha256[:16]}-{core.name}-{counted_litert()}-{plugin_build.digest()[:12]}"
-    kept = default_folder() / "arm" / f"{key}.json"
+    kept = default_folder() / "arm" / f"{key}{'-misses' if cache_misses else ''}.json"
     if not kept.exists():
-        result = count_files([artifact], core, print)
+        result = count_files([artifact], core, print, cache_misses=cache_misses)
         if not result.results[0].accepted:
             print(f"refused: {path}: {result.results[0].why_not}")
             return None
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_json(kept, result.to_json())
-    return int(json.loads(kept.read_text())["results"][0]["count"]["instructions"])
+    found: dict[str, Any] = json.loads(kept.read_text())["results"][0]["count"]
+    return found
 
 
 def files_of(bundles: Sequence[Path]) -> list[Artifact]:
@@ -60,12 +68,23 @@ def _rows(bundles: Sequence[Path]) -> Iterator[list[str]]:
         yield [Path(artifact.name).parent.name, artifact.precision, *figures]
 
 
+def _miss_rows(bundles: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield a row for each bundle and precision, with the misses of each cache of some cores in millions of lines."""
+    for artifact in files_of(bundles):
+        found = [_counted(artifact.path, core, cache_misses=True) for core in _MISS_CORES]
+        figures = [millions(one and one["misses"][level]) for one in found for level in ("first", "second")]
+        yield [Path(artifact.name).parent.name, artifact.precision, *figures]
+
+
 def main() -> None:
-    """Count, and write the table."""
-    table = markdown(
-        ("model", "precision", *(core.model for core in CORES)), _rows([Path(name) for name in sys.argv[1:]])
-    )
-    write(DOCS / "arm.md", "arm", f"{table}\n\nBy `benchmarks/arm.py` on {ran_on(['mobilekit'])} {counted_with()}")
+    """Count, and write the tables."""
+    bundles = [Path(name) for name in sys.argv[1:]]
+    ran = f"By `benchmarks/arm.py` on {ran_on(['mobilekit'])} {counted_with()}"
+    table = markdown(("model", "precision", *(core.model for core in CORES)), _rows(bundles))
+    write(DOCS / "arm.md", "arm", f"{table}\n\n{ran}")
+    caches = [f"{core.model}, {cache.kib} KiB" for core in _MISS_CORES for cache in core.caches]
+    table = markdown(("model", "precision", *caches), _miss_rows(bundles))
+    write(DOCS / "arm.md", "arm_misses", f"{table}\n\n{ran}")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ def bench(
     ] = "local",
     fleet: options.Fleet = None,
     core: options.Core = None,
+    cache_misses: Annotated[
+        bool, typer.Option("--cache-misses", help="With --core: simulate its caches of data as well.")
+    ] = False,
     threads: options.Threads = 1,
     benchmark_binary: options.BenchmarkBinary = None,
     delegate: Annotated[
@@ -125,6 +128,10 @@ def bench(
         "--push-lib": push_lib is not None,
     }
     is_count = check_core(core, device, given)
+    if cache_misses and not is_count:
+        raise UsageError(
+            "--cache-misses is for --device emulated with --core: elsewhere caches are not seen.", "Leave it out."
+        )
     check_fleet(fleet, device, record=record is not None, adb_server=adb_server is not None)
     check_outputs((save_baseline, junit, markdown, sarif, plot, record), (*(files or ()), budgets))
     if is_count:
@@ -133,6 +140,7 @@ def bench(
             files or [],
             core,
             details=profile,
+            cache_misses=cache_misses,
             save_baseline=save_baseline,
             baseline=baseline,
             budgets=budgets,

@@ -41,6 +41,7 @@ def count(
     core: str,
     *,
     details: bool,
+    cache_misses: bool,
     save_baseline: Path | None,
     baseline: Path | None,
     budgets: Path | None,
@@ -71,7 +72,7 @@ def count(
     for absent in failed_stages(files):
         err.print(f"warning: {absent}")
     with progress(f"counting on {chosen.model}") as tell:
-        result = gates.check(count_files(artifacts, chosen, tell))
+        result = gates.check(count_files(artifacts, chosen, tell, cache_misses=cache_misses))
     if as_json:
         print_json(result.to_json())
     else:

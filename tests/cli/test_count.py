@@ -32,6 +32,7 @@ def file(tmp_path: Path) -> Path:
         (["--device", "emulated", "--core", "a76", "--runs", "7"], "--runs has no meaning with --core", "Leave"),
         (["--device", "emulated", "--core", "a76", "--free-clocks"], "--free-clocks has no meaning", "Leave"),
         (["--device", "emulated", "--core", "a76", "--cpus", "big"], "--cpus has no meaning with --core", "Leave"),
+        (["--cache-misses"], "--cache-misses is for --device emulated with --core", "Leave it out"),
         (
             ["--device", "emulated", "--core", "a76", "--baseline", "none.json"],
             "Cannot read the baseline",

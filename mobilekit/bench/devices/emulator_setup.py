@@ -119,7 +119,13 @@ def command(root: Path, arguments: Sequence[str], python_path: Sequence[str] = (
 
 
 def counting_command(
-    root: Path, core: CountedCore, out: Path, arguments: Sequence[str], python_path: Sequence[str] = ()
+    root: Path,
+    core: CountedCore,
+    out: Path,
+    arguments: Sequence[str],
+    python_path: Sequence[str] = (),
+    *,
+    cache_misses: bool = False,
 ) -> list[str]:
     """Return the command that runs the ARM Python as on a core, and counts its instructions.
 
@@ -132,9 +138,11 @@ def counting_command(
         out: What the plugin writes.
         arguments: Python's.
         python_path: Further folders to import from.
+        cache_misses: Simulate the core's caches as well.
     """
     file, to = (str(path).replace(",", ",,") for path in (plugin.path(root), out))  # one comma ends a value
-    more = ("-plugin", f"{file},out={to}")
+    caches = ":".join(f"{cache.kib}:{cache.ways}" for cache in core.caches)
+    more = ("-plugin", f"{file},out={to}" + (f",cache={caches}" if cache_misses else ""))
     program, prefix = qemu.program(root, is_alone=True), root / _CORES / core.name
     return _command(program, root, prefix, core, more, arguments, (_COUNT, *python_path))
 

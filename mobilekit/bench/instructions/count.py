@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +30,10 @@ from mobilekit.targets.debian import run_tool
 Progress = Callable[[str], None]
 
 NOT_TIME = "These are instructions, not times: they compare with counts of the same core, precision and LiteRT alone."
+_MISSES = (
+    "Misses are lines of 64 bytes that simulated caches without prefetching did not have: where memory is asked for, "
+    "not how long that takes."
+)
 _NO_DOT = "this core has no dot products: int8 took .31 of float32's time on such phones where .83 was counted"
 _MODEL, _REPLY, _OUT, _ROOT, _SOURCES = "model.tflite", "reply.json", "counts", "root", "sources"
 _AROUND = "around kernels"
@@ -45,9 +51,19 @@ class _Reply:
 
 
 def count_files(
-    artifacts: Sequence[Artifact], core: CountedCore, progress: Progress = lambda _message: None
+    artifacts: Sequence[Artifact],
+    core: CountedCore,
+    progress: Progress = lambda _message: None,
+    *,
+    cache_misses: bool = False,
 ) -> CountResult:
     """Count one inference of each file on a core.
+
+    Args:
+        artifacts: The files.
+        core: Whose kernels run.
+        progress: Is told what is being done.
+        cache_misses: Simulate the core's caches of data as well, which takes twice the time.
 
     Raises:
         ToolError: The emulated device is not set up, or has no plugin.
@@ -59,7 +75,7 @@ def count_files(
     results = []
     for artifact in artifacts:
         progress(f"counting {artifact.name} on {core.model}")
-        results.append(_file_count(artifact, core, root, library))
+        results.append(_file_count(artifact, core, root, library, cache_misses))
     made = setup.written() or {}
     comparisons = tuple(_comparisons(artifacts, results, core))
     return CountResult(
@@ -72,14 +88,14 @@ def count_files(
         threads=1,
         results=tuple(results),
         comparisons=comparisons,
-        notes=(NOT_TIME, *dearer(results, comparisons)),
+        notes=(NOT_TIME, *((_MISSES,) if cache_misses else ()), *dearer(results, comparisons)),
     )
 
 
-def _file_count(artifact: Artifact, core: CountedCore, root: Path, library: Library) -> FileCount:
+def _file_count(artifact: Artifact, core: CountedCore, root: Path, library: Library, cache_misses: bool) -> FileCount:
     count, why_not = None, None
     try:
-        count = _count(artifact, core, root, library)
+        count = _count(artifact, core, root, library, cache_misses)
     except ToolError as error:
         why_not = error.what
     return FileCount(
@@ -94,16 +110,16 @@ def _file_count(artifact: Artifact, core: CountedCore, root: Path, library: Libr
     )
 
 
-def _count(artifact: Artifact, core: CountedCore, root: Path, library: Library) -> Count:
+def _count(artifact: Artifact, core: CountedCore, root: Path, library: Library, cache_misses: bool) -> Count:
     check_whole(artifact.path)
     ops = read_ops(artifact.path, artifact.alignment())
-    reply = _run(artifact.path, core, root, library)
+    reply = _run(artifact.path, core, root, library, cache_misses)
     if not reply.partitions and LiteRTRuntime(artifact.path).partitions():
         raise ToolError(f"XNNPACK does not run {artifact.name} on the emulated core, as it does here.")
     return count_of(reply.steps, reply.partitions, ops, artifact.alignment() is not None)
 
 
-def _run(path: Path, core: CountedCore, root: Path, library: Library) -> _Reply:
+def _run(path: Path, core: CountedCore, root: Path, library: Library, cache_misses: bool) -> _Reply:
     """Run a file in the ARM Python, and return what ran.
 
     Raises:
@@ -115,7 +131,7 @@ def _run(path: Path, core: CountedCore, root: Path, library: Library) -> _Reply:
         for name, target in ((_MODEL, path.absolute()), (_ROOT, root), (_SOURCES, Path(__file__).parents[3])):
             (folder / name).symlink_to(target)
         words = ["-m", "mobilekit.bench.instructions.inside", _MODEL, _REPLY, *map(str, library.stops)]
-        command = setup.counting_command(Path(_ROOT), core, Path(_OUT), words, [_SOURCES])
+        command = setup.counting_command(Path(_ROOT), core, Path(_OUT), words, [_SOURCES], cache_misses=cache_misses)
         run_tool(command, f"{path.name} cannot be run on the emulated core", folder, "Convert or export it again.")
         record = parse_record((folder / _OUT).read_text().splitlines())
         reply: dict[str, Any] = json.loads((folder / _REPLY).read_text())
@@ -146,6 +162,7 @@ def count_of(steps: Sequence[Step], partitions: Sequence[Sequence[int]], ops: Se
     """
     ran = [step for step in steps if step.kind != "runtime"]
     counted = [_step_count(step, op) for step, op in zip(ran, _ops_of(ran, partitions, ops), strict=True)]
+    misses = [each.misses for each in counted if each.misses]
     return Count(
         instructions=sum(each.instructions for each in counted),
         runtime_instructions=sum(step.work.instructions for step in steps if step.kind == "runtime"),
@@ -157,6 +174,7 @@ def count_of(steps: Sequence[Step], partitions: Sequence[Sequence[int]], ops: Se
         by_kind=_sums((each.work or "(unknown)", each.instructions) for each in counted),
         by_module=_sums((module_group(each.module), each.instructions) for each in counted) if has_modules else {},
         steps=tuple(counted),
+        misses=reduce(add, misses) if misses else None,
     )
 
 
@@ -174,6 +192,7 @@ def _step_count(step: Step, op: Op | None) -> StepCount:
         tensor=op.tensor if op else None,
         module=op.module if op else None,
         work=op.kind if op else None,
+        misses=step.work.misses,
     )
 
 

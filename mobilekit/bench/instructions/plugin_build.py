@@ -1,4 +1,4 @@
-"""The plugin that counts: one C file, compiled by the system's compiler, and kept by the hash of its source."""
+"""The plugin that counts: C of a folder of its own, compiled by the system's compiler, and kept by its hash."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
-from mobilekit.store.files import sha256_of
+from mobilekit.store.files import sha256_of_all
 from mobilekit.targets.debian import run_tool
 
-_SOURCE = Path(__file__).parent / "plugin" / "count.c"
+_SOURCES = Path(__file__).parent / "plugin"
 _COMPILERS = ("cc", "gcc", "clang")
 _OPTIONS = ("-std=c11", "-O2", "-shared", "-fPIC", "-pthread")
 
 
 def digest() -> str:
-    """Return the SHA-256 of the plugin's source."""
-    return sha256_of(_SOURCE)
+    """Return the SHA-256 of the plugin's sources."""
+    return sha256_of_all(_SOURCES)
 
 
 def path(root: Path) -> Path:
@@ -39,6 +39,9 @@ def build(root: Path, compiler: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     hint = "A compiler with the C library's headers is needed, for example: apt install gcc libc6-dev"
     run_tool(
-        [compiler, *_OPTIONS, "-o", str(target), str(_SOURCE)], "The counting plugin cannot be compiled", None, hint
+        [compiler, *_OPTIONS, "-o", str(target), str(_SOURCES / "count.c")],
+        "The counting plugin cannot be compiled",
+        None,
+        hint,
     )
     return target

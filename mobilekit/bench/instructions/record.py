@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mobilekit.errors import ToolError
+from mobilekit.store.jsonable import Jsonable
+
+
+@dataclass(frozen=True)
+class CacheMisses(Jsonable):
+    """Lines of 64 bytes that simulated caches of data did not have when they were asked for."""
+
+    first: int
+    second: int
+
+    def __add__(self, other: CacheMisses) -> CacheMisses:
+        return CacheMisses(self.first + other.first, self.second + other.second)
 
 
 @dataclass(frozen=True)
@@ -16,6 +28,8 @@ class Segment:
     """Number of the stop at which it began; -1 where the inference did."""
     runs: Mapping[int, int]
     """How often each piece ran."""
+    misses: CacheMisses | None = None
+    """Where caches were simulated."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,8 @@ def _inferences(lines: Sequence[str]) -> Iterator[tuple[Segment, ...]]:
         elif kind == "segment":
             stop, *numbers = map(int, words)
             segments.append(Segment(stop, dict(zip(numbers[::2], numbers[1::2], strict=True))))
+        elif kind == "misses":
+            segments[-1] = replace(segments[-1], misses=CacheMisses(int(words[0]), int(words[1])))
         elif kind == "end":
             yield tuple(segments)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mobilekit.bench.instructions.cores import CountedCore
+from mobilekit.bench.instructions.record import CacheMisses
 from mobilekit.bench.verdicts import BudgetVerdict, InstructionChange
 from mobilekit.store.jsonable import ABSENT_IF_NONE, Jsonable
 
@@ -33,6 +34,8 @@ class StepCount(Jsonable):
     """Path of the PyTorch module that the op comes from."""
     work: str | None
     """The kind of work, as profiles group it: pointwise, depthwise, ..."""
+    misses: CacheMisses | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """None where no caches were simulated."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Count(Jsonable):
     by_module: dict[str, int]
     """Paths cut to their first two parts; empty where the file's bundle does not tell."""
     steps: tuple[StepCount, ...]
+    misses: CacheMisses | None = field(default=None, metadata=ABSENT_IF_NONE)
+    """Of all steps; None where no caches were simulated."""
 
     @property
     def kernels(self) -> dict[str, str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Literal
 
 from mobilekit.bench.instructions.decode import classify, moved_bytes
 from mobilekit.bench.instructions.kernels import COPY, NOTHING, ops_run_by, short_name
 from mobilekit.bench.instructions.library import Library, builtin_op
-from mobilekit.bench.instructions.record import Piece, Segment
+from mobilekit.bench.instructions.record import CacheMisses, Piece, Segment
 from mobilekit.errors import ToolError
 
 StepKind = Literal["operator", "builtin", "runtime"]
@@ -28,6 +30,8 @@ class Work:
     """Instructions of each function; of a library without names, all of it."""
     loaded_bytes: int
     stored_bytes: int
+    misses: CacheMisses | None = field(default=None, compare=False)
+    """They depend on where in the memory a process's maps lie, and so differ a little from run to run."""
 
     @property
     def instructions(self) -> int:
@@ -88,7 +92,8 @@ def work_of(segments: Sequence[Segment], pieces: Mapping[int, Piece], name_of: N
                     loaded += times * moved_bytes(word)
                 elif name == "store":
                     stored += times * moved_bytes(word)
-    return Work(dict(classes), dict(functions), loaded, stored)
+    misses = [segment.misses for segment in segments if segment.misses]
+    return Work(dict(classes), dict(functions), loaded, stored, reduce(add, misses) if misses else None)
 
 
 def _kernel(work: Work) -> tuple[str, str]:
@@ -117,21 +122,24 @@ def _own_op(work: Work) -> tuple[str, str] | None:
 
 
 def agreed(inferences: Sequence[Sequence[Step]]) -> list[Step]:
-    """Return the steps that all inferences have alike; what the runtime does around them is the first one's.
+    """Return the steps that all inferences have alike.
+
+    What differs is the last one's: what the runtime does around the steps, and the misses of caches, which the
+    inferences before have filled.
 
     Raises:
         ToolError: They differ in a step, so that a count would be chance.
     """
-    first, *others = inferences
+    *others, last = inferences
     for other in others:
-        differences = list(_differences(first, other))
+        differences = list(_differences(other, last))
         if differences:
             more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
             raise ToolError(
                 f"Two inferences did not run the same instructions: {'; '.join(differences[:3])}{more}.",
                 "Count again. If it stays so, the file has an op whose work depends on chance.",
             )
-    return list(first)
+    return list(last)
 
 
 def _differences(first: Sequence[Step], other: Sequence[Step]) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mobilekit.bench.instructions.cores import CountedCore
 from mobilekit.bench.instructions.result import Count, CountComparison, CountResult, FileCount
 from mobilekit.bench.verdicts import InstructionChange
 from mobilekit.cli.render.bench import add_row, bars, limit_and_figure, limits, make_table, verdict_text
@@ -26,14 +28,14 @@ def count_report(result: CountResult, details: bool) -> Group:
         result: What was counted.
         details: Show where each file's instructions are.
     """
-    parts: list[RenderableType] = [Text(f"{heading(result)}\n"), _files(result.results)]
+    parts: list[RenderableType] = [Text(f"{heading(result)}\n"), _files(result)]
     parts += [Text(f"refused: {each.file}: {each.why_not}") for each in result.results if each.why_not]
     if result.comparisons:
         parts += [Text(), _comparisons(result.comparisons)]
     if details:
         for each in result.results:
             if each.count:
-                parts += [Text(f"\n{each.file}:"), *_details(each.count)]
+                parts += [Text(f"\n{each.file}:"), *_details(each.count, result.core)]
     if result.baseline:
         parts += [Text("\nAgainst the baseline:"), _changes(result.baseline)]
         parts += map(Text, kernel_lines(result.baseline))
@@ -64,9 +66,19 @@ def kernel_lines(changes: Sequence[InstructionChange]) -> Iterator[str]:
             yield f"{change.file}: {pair} in {number_of(number, 'op')}"
 
 
-def _files(results: Sequence[FileCount]) -> Table:
-    lines = make_table(*_FILES)
-    for each in results:
+def _columns(result: CountResult) -> tuple[str, ...]:
+    """Return the columns of the table of files, those of misses where caches were simulated."""
+    has_misses = any(each.count and each.count.misses for each in result.results)
+    return (*_FILES, *(_miss_columns(result.core) if has_misses else ()))
+
+
+def _miss_columns(core: CountedCore) -> list[str]:
+    return [f"misses of {cache.kib} KiB" for cache in core.caches]
+
+
+def _files(result: CountResult) -> Table:
+    lines = make_table(*_columns(result))
+    for each in result.results:
         if each.count:
             add_row(lines, *_file_row(each, each.count))
         else:
@@ -76,7 +88,9 @@ def _files(results: Sequence[FileCount]) -> Table:
 
 def _file_row(each: FileCount, count: Count) -> tuple[str, ...]:
     moved = (f"{count.loaded_bytes / 1e6:.1f}", f"{count.stored_bytes / 1e6:.1f}")
-    return each.file, instructions(count.instructions), *moved, str(count.partitions), f"{each.size_mb:.2f}"
+    misses = (count.misses.first, count.misses.second) if count.misses else ()
+    size = f"{each.size_mb:.2f}"
+    return each.file, instructions(count.instructions), *moved, str(count.partitions), size, *map(instructions, misses)
 
 
 def _comparisons(comparisons: Sequence[CountComparison]) -> Table:
@@ -86,7 +100,7 @@ def _comparisons(comparisons: Sequence[CountComparison]) -> Table:
     return lines
 
 
-def _details(count: Count) -> Iterator[Table]:
+def _details(count: Count, core: CountedCore) -> Iterator[Table]:
     """Yield where the instructions are, each way in a table."""
     sums = (
         ("class", count.by_class),
@@ -97,6 +111,17 @@ def _details(count: Count) -> Iterator[Table]:
     for title, parts in sums:
         if parts:
             yield bars(title, parts, count.instructions, "instructions", instructions)
+    if count.misses:
+        yield bars("kernel", _misses_by_kernel(count), count.misses.second, _miss_columns(core)[1], instructions)
+
+
+def _misses_by_kernel(count: Count) -> dict[str, int]:
+    """Return the misses of the second cache, by the kernel of their step."""
+    sums: Counter[str] = Counter()
+    for step in count.steps:
+        if step.misses:
+            sums[step.kernel] += step.misses.second
+    return dict(sums.most_common())
 
 
 def _changes(changes: Sequence[InstructionChange]) -> Table:
@@ -116,7 +141,7 @@ def _change_row(each: InstructionChange) -> tuple[str, ...]:
 def count_markdown(result: CountResult) -> str:
     """Return a count for the summary of a CI job."""
     rows = [_file_row(each, each.count) if each.count else _refused_row(each) for each in result.results]
-    lines = [f"## {plain(heading(result))}", "", *table(_FILES, rows)]
+    lines = [f"## {plain(heading(result))}", "", *table(_columns(result), rows)]
     if result.comparisons:
         ratios = [(each.file, each.against, f"{each.ratio:.3f}") for each in result.comparisons]
         lines += ["", *table(("file", "against", "ratio"), ratios)]

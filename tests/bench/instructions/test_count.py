@@ -141,3 +141,21 @@ def test_ops_between_partitions_have_rows_of_their_own(count: Callable[[bytes, s
     found = count(make_tflite([("ADD", ["x", "x"], "y"), ("FLOOR_MOD", ["y", "x"], "z")], (1, 64), ["z"]), "a76")
     assert [(step.kind, step.op) for step in found.steps] == [("operator", "ADD"), ("builtin", "FLOOR_MOD")]
     assert found.steps[1].kernel == "floor_mod"
+
+
+@emulated
+def test_a_sum_of_large_maps_misses_each_line_once(tmp_path: Path) -> None:
+    """Two maps of 1 MiB are read and one is written, and none of them is in caches of 32 and 128 KiB any more."""
+    path = tmp_path / "net.tflite"
+    weights = {"w": np.ones((1, 1 << 18), np.float32)}
+    path.write_bytes(make_tflite([("ADD", ["x", "w"], "y")], (1, 1 << 18), ["y"], weights))
+    [result] = count_files(find_artifacts([path]), core_named("a55"), cache_misses=True).results
+    assert result.count and result.count.misses, result.why_not
+    [step] = result.count.steps
+    assert step.misses
+    lines = 3 * (1 << 20) // 64
+    assert lines <= step.misses.first < 1.01 * lines and lines <= step.misses.second < 1.01 * lines
+    assert result.count.misses == step.misses
+    [plain] = count_files(find_artifacts([path]), core_named("a55")).results
+    assert plain.count and plain.count.misses is None
+    assert plain.count.instructions == result.count.instructions, "simulated caches changed what is counted"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mobilekit.bench.instructions.library import Library
-from mobilekit.bench.instructions.record import parse_record
+from mobilekit.bench.instructions.record import CacheMisses, parse_record
 from mobilekit.bench.instructions.steps import Step, agreed, read_steps
 from mobilekit.errors import ToolError
 
@@ -64,7 +64,31 @@ def test_steps() -> None:
 def test_inferences_that_agree_are_one_count() -> None:
     both = steps_of(RUN.rstrip("\n") + RUN.replace("segment -1 4 9", "segment -1 4 12").rstrip("\n") + PIECES)
     steps = agreed(both)
-    assert steps == both[0], "what the runtime does around the steps may differ"
+    assert steps == both[1], "what the runtime does around the steps may differ"
+
+
+def with_misses(run: str, misses: list[tuple[int, int]]) -> str:
+    """Return the lines of a run with the misses of each segment."""
+    pairs = iter(misses)
+    lines = [
+        (line, *(["misses {} {}".format(*next(pairs))] if line.startswith("segment") else []))
+        for line in run.split("\n")
+    ]
+    return "\n".join(each for pair in lines for each in pair)
+
+
+def test_misses_of_caches_are_summed_by_step_and_may_differ() -> None:
+    """The first inference fills the caches: what the last one misses counts."""
+    first = with_misses(RUN, [(9, 9)] * 8)
+    last = with_misses(RUN, [(1, 0), (5, 3), (2, 2), (8, 6), (0, 0), (4, 2), (1, 1), (7, 0)])
+    steps = agreed(steps_of(first.rstrip("\n") + last.rstrip("\n") + PIECES))
+    assert [(step.kernel, step.work.misses) for step in steps] == [
+        ("f32_gemm_6x8", CacheMisses(5, 3)),
+        ("f32_vmul", CacheMisses(8, 6)),
+        ("transpose", CacheMisses(4, 2)),
+        ("no kernel", CacheMisses(7, 0)),
+        ("runtime", CacheMisses(4, 3)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +115,15 @@ def test_three_differences_are_named_and_the_rest_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "begin\nend", "begin\nsegment x\nend\ndone", "piece 1 zz\ndone", "segment 1 2\ndone"]
+    "text",
+    [
+        "",
+        "begin\nend",
+        "begin\nmisses 1 2\nend\ndone",
+        "begin\nsegment x\nend\ndone",
+        "piece 1 zz\ndone",
+        "segment 1 2\ndone",
+    ],
 )
 def test_what_is_not_whole_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="What was counted cannot be read"):

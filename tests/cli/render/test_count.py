@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mobilekit.bench.instructions.gates import CountGates
+from mobilekit.bench.instructions.record import CacheMisses
 from mobilekit.bench.instructions.result import CountResult
 from mobilekit.cli.findings_of_cost import cost_findings
 from mobilekit.cli.render.count import count_markdown, count_report
@@ -39,6 +40,20 @@ def count(tmp_path: Path) -> CountResult:
 
 def test_on_the_terminal(count: CountResult) -> None:
     check_snapshot("count.txt", on_terminal(count_report(count, details=True)))
+
+
+def test_misses_of_caches_have_columns_and_a_table(count: CountResult) -> None:
+    first = count.results[0].count
+    assert first
+    misses = [CacheMisses(200_000, 150_000), CacheMisses(90_000, 50_000)]
+    steps = tuple(replace(step, misses=each) for step, each in zip(first.steps, misses, strict=True))
+    counted = replace(first, steps=steps, misses=CacheMisses(290_000, 200_000))
+    simulated = replace(count, results=(replace(count.results[0], count=counted), *count.results[1:]))
+    text = on_terminal(count_report(simulated, details=True))
+    text = text[text.index("\nn/model.float32.tflite:") : text.index("\nn/model.int8.tflite:")]
+    check_snapshot("count_misses.txt", text.strip())
+    head, _, row = count_markdown(simulated).split("\n")[2:5]
+    assert head.endswith("| size MB | misses of 64 KiB | misses of 256 KiB |") and row.endswith("| 0.29M | 0.20M |")
 
 
 def test_as_markdown(count: CountResult) -> None:

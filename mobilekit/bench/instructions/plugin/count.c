@@ -21,10 +21,12 @@
 //   lseek(-7702, 1, 0)        count from here
 //   lseek(-7702, 0, 0)        and up to here
 //
-// It writes lines to the file of its argument `out`:
+// Its arguments are `out=FILE`, and for misses of caches `cache=K:W:K:W`: the KiB and the ways of the first and of the
+// second cache of data. It writes lines to the file:
 //   begin                     counting begins
 //   segment N P C P C ...     a segment that began at the N-th address (-1: where counting began): each piece P of code
 //                             that ran in it, and how often
+//   misses F S                with `cache`: the lines that this segment missed in the first cache and in the second
 //   end                       counting ended
 //   piece P ADDRESS W W ...   at the program's end: where a piece lies, and its instructions, in hexadecimal
 //   done                      all is written
@@ -37,6 +39,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
+
 // What is used of qemu's interface for plugins, version 1, as its documentation describes it ("QEMU TCG Plugins"). No
 // package has the header.
 #define EXPORT __attribute__((visibility("default")))
@@ -45,9 +49,12 @@ typedef struct qemu_info_t qemu_info_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_CB_RW_REGS };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 typedef void (*udata_cb)(qemu_plugin_id_t, void *);
 typedef void (*vcpu_udata_cb)(unsigned int, void *);
+typedef uint32_t qemu_plugin_meminfo_t;
+typedef void (*vcpu_mem_cb)(unsigned int, qemu_plugin_meminfo_t, uint64_t, void *);
 typedef void (*tb_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
 typedef void (*syscall_cb)(qemu_plugin_id_t, unsigned int, int64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
                            uint64_t, uint64_t, uint64_t);
@@ -57,6 +64,9 @@ void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, udata_cb, void *);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, vcpu_udata_cb, enum qemu_plugin_cb_flags,
                                             void *);
 void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, enum qemu_plugin_op, void *, uint64_t);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, vcpu_mem_cb, enum qemu_plugin_cb_flags,
+                                      enum qemu_plugin_mem_rw, void *);
+unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
@@ -79,7 +89,8 @@ static struct piece **pieces;
 static size_t piece_count, piece_room;
 static uint64_t stops[MAX_STOPS];
 static intptr_t stop_count, began;
-static bool counting;
+static bool counting, has_caches;
+static struct cache first_cache, second_cache;
 static FILE *out;
 
 static void die(const char *what) {
@@ -99,6 +110,17 @@ static void end_segment(void) {
         }
     }
     fputc('\n', out);
+    if (!has_caches) return;
+    fprintf(out, "misses %" PRIu64 " %" PRIu64 "\n", first_cache.misses, second_cache.misses);
+    first_cache.misses = second_cache.misses = 0;
+}
+
+static void on_access(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *unused) {
+    (void)vcpu, (void)unused;
+    if (!counting) return;
+    pthread_mutex_lock(&lock);
+    cache_access(&first_cache, address, UINT64_C(1) << qemu_plugin_mem_size_shift(info));
+    pthread_mutex_unlock(&lock);
 }
 
 static void on_stop(unsigned int vcpu, void *number) {
@@ -169,6 +191,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < length; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        if (has_caches)
+            qemu_plugin_register_vcpu_mem_cb(insn, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
         intptr_t stop = stop_at(qemu_plugin_insn_vaddr(insn));
         if (stop < 0) continue;
         if (i > first) add_piece(tb, first, i);
@@ -191,10 +215,19 @@ static void on_exit_of_program(qemu_plugin_id_t id, void *unused) {
     if (fclose(out)) die("cannot write what was counted");
 }
 
+// Returns 0, or -1 where the argument tells no caches.
+static int make_caches(const char *argument) {
+    uint64_t kib[2], ways[2];
+    const char *form = "cache=%" SCNu64 ":%" SCNu64 ":%" SCNu64 ":%" SCNu64;
+    if (sscanf(argument, form, &kib[0], &ways[0], &kib[1], &ways[1]) != 4) return -1;
+    has_caches = true;
+    return cache_init(&second_cache, kib[1], ways[1], NULL) || cache_init(&first_cache, kib[0], ways[0], &second_cache);
+}
+
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
     (void)info;
-    if (argc != 1 || strncmp(argv[0], "out=", 4)) {
-        fputs("count plugin: it takes out=FILE\n", stderr);
+    if (argc < 1 || argc > 2 || strncmp(argv[0], "out=", 4) || (argc == 2 && make_caches(argv[1]))) {
+        fputs("count plugin: it takes out=FILE, and cache=K:W:K:W\n", stderr);
         return -1;
     }
     out = fopen(argv[0] + 4, "w");
