@@ -28,7 +28,7 @@ PRECISIONS = ("float32", "dynamic", "int8")  # float16 files run float32's kerne
 def count(path: Path, core: CountedCore) -> int | None:
     """Return a file's instructions on a core, from the disk where they were counted before; None where refused."""
     counted = _counted(path, core)
-    return counted and int(counted["instructions"])
+    return None if counted is None else int(counted["instructions"])
 
 
 def _counted(path: Path, core: CountedCore, cache_misses: bool = False) -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ def _miss_rows(bundles: Sequence[Path]) -> Iterator[list[str]]:
     """Yield a row for each bundle and precision, with the misses of each cache of some cores in millions of lines."""
     for artifact in files_of(bundles):
         found = [_counted(artifact.path, core, cache_misses=True) for core in _MISS_CORES]
-        figures = [millions(one and one["misses"][level]) for one in found for level in ("first", "second")]
+        figures = [millions(one["misses"][level] if one else None) for one in found for level in ("first", "second")]
         yield [Path(artifact.name).parent.name, artifact.precision, *figures]
 
 

@@ -96,10 +96,11 @@ def export(
     loaded = adjust(base, size, num_classes, words, rewritten, picture, names, max_top1_drop, targets)
     place = output or Path("artifacts") / folder_name(model)
     request = ExportRequest(Source(model, loaded, weights, calibration, inputs), place, force, strict, jobs)
-    exported = find_exported(request)
+    cache = NoCache() if no_cache else Cache.default()
+    exported = find_exported(request, cache)
     if exported is None:
         with working(f"exporting {model}") as tell:
-            exported = run(request, NoCache() if no_cache else Cache.default(), tell, lambda given: _tell(model, given))
+            exported = run(request, cache, tell, lambda given: _tell(model, given))
     result = _result(exported)
     if as_json:
         print_json(result.to_json())

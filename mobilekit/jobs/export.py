@@ -59,24 +59,45 @@ def export(
     """
     opened = None if is_registered(request.source.model) else _opened(request)
     digest = request_digest(request, opened)
-    existing = _existing(request, digest)
-    return existing or _export(request, opened or _opened(request), digest, cache, progress, tell_given)
+    found = _find(request, digest, cache)
+    return found or _make(request, opened or _opened(request), digest, cache, progress, tell_given)
 
 
-def find_exported(request: ExportRequest) -> Exported | None:
-    """Return what is there already of a reference model, for which neither torch nor the model is needed.
+def find_exported(request: ExportRequest, cache: Cache) -> Exported | None:
+    """Return what is there of a reference model, or in the cache: for that neither torch nor the model is needed.
 
     Raises:
-        ToolError: With `strict`, it lacks a file that could not be made.
+        UsageError: The request cannot be carried out.
+        ToolError: A converter is not installed; with `strict`, what is there lacks a file that could not be made.
     """
-    return _existing(request, request_digest(request)) if is_registered(request.source.model) else None
+    if not is_registered(request.source.model):
+        return None
+    return _find(request, request_digest(request), cache)
 
 
-def _existing(request: ExportRequest, digest: str) -> Exported | None:
-    found = None if request.force else _unchanged(request.output, digest)
-    if found and request.strict:
-        _check_whole(found)
-    return Exported(found, up_to_date=True) if found else None
+def _find(request: ExportRequest, digest: str, cache: Cache) -> Exported | None:
+    """Return what is there already, or comes out of the cache; None where it has to be made, and may be."""
+    if not request.force and (bundle := _unchanged(request.output, digest)):
+        if request.strict:
+            _check_whole(bundle)
+        return Exported(bundle, up_to_date=True)
+    from mobilekit.jobs.target_gates import check_named
+
+    _check_output(request, digest)
+    check_installed()
+    check_named(request.source.recipe)
+    if request.force:
+        return None
+    with suppress(_NotInCacheError):
+        with whole_folder(request.output) as folder:
+            if not cache.take(digest, folder):
+                raise _NotInCacheError
+        return Exported(open_bundle(request.output), from_cache=True)
+    return None
+
+
+class _NotInCacheError(Exception):
+    """The cache does not have it, so that no folder is made."""
 
 
 def _opened(request: ExportRequest) -> Opened:
@@ -85,26 +106,20 @@ def _opened(request: ExportRequest) -> Opened:
     return open_source(request.source)
 
 
-def _export(
+def _make(
     request: ExportRequest, opened: Opened, digest: str, cache: Cache, progress: Progress, tell_given: TellGiven
 ) -> Exported:
-    """Export what is not there yet, or take it out of the cache."""
+    """Make the bundle, and keep it in the cache."""
     from mobilekit.jobs.fill_bundle import check_space, fill_bundle
-    from mobilekit.jobs.target_gates import check_named
 
-    _check_output(request, digest)
-    check_installed()
-    check_named(request.source.recipe)
     check_space(opened.model, request)
     cache = cache.anew() if request.force else cache
     with whole_folder(request.output, replace=request.force) as folder:
-        from_cache = cache.take(digest, folder)
-        if not from_cache:
-            failed = fill_bundle(folder, opened, digest, cache, progress, tell_given, request)
-            if not failed:  # what failed may well succeed another time
-                names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-                cache.put(digest, folder, names)
-    return Exported(open_bundle(request.output), from_cache=from_cache)
+        failed = fill_bundle(folder, opened, digest, cache, progress, tell_given, request)
+        if not failed:  # what failed may well succeed another time
+            names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+            cache.put(digest, folder, names)
+    return Exported(open_bundle(request.output))
 
 
 def _check_whole(bundle: Bundle) -> None:

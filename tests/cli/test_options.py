@@ -14,6 +14,7 @@ from typer.main import get_command
 from mobilekit.cli.app import application
 from mobilekit.cli.option_values import split_inputs, split_size
 from mobilekit.errors import OldWordWarning, UsageError
+from mobilekit.store.cache import Cache
 from tests.conftest import ROOT
 
 # An option that means something else from command to command.
@@ -122,12 +123,25 @@ def test_a_typo_is_answered_before_torch_is_imported() -> None:
         assert said.startswith(f"error: {words}"), arguments
 
 
-def test_that_a_reference_model_is_exported_already_is_known_without_torch(digits_bundle: Path) -> None:
-    again = ("export", "ghostnetv2_digits", "-o", str(digits_bundle))
-    other = (*again, "--precision", "float32")
-    (code, _), (other_code, said) = ends_without_torch(again, other)
-    assert code == 0
-    assert other_code != 0 and "torch" in said
+def test_that_a_reference_model_is_exported_already_is_known_without_torch(
+    digits_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOBILEKIT_CACHE", str(tmp_path / "cache"))
+    files = [path for path in digits_bundle.rglob("*") if path.is_file()]
+    request = json.loads((digits_bundle / "manifest.json").read_text())["request"]
+    Cache.default().put(request, digits_bundle, [str(path.relative_to(digits_bundle)) for path in files])
+    export = ("export", "ghostnetv2_digits", "-o")
+    ends = ends_without_torch(
+        (*export, str(digits_bundle)),
+        (*export, str(tmp_path / "copy")),
+        (*export, str(tmp_path / "other"), "--precision", "float32"),
+        (*export, str(tmp_path / "forced"), "--force"),
+    )
+    assert [code for code, _ in ends[:2]] == [0, 0]
+    for path in files:
+        assert (tmp_path / "copy" / path.relative_to(digits_bundle)).read_bytes() == path.read_bytes(), path
+    assert all(code != 0 and "torch" in said for code, said in ends[2:]), "these have to be made"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "copy"], "an export that failed left something"
 
 
 def test_inputs_are_pictures_and_an_integer_is_a_count_for_one_version(tmp_path: Path) -> None:
