@@ -31,6 +31,8 @@ from benchmarks.processes import ROOT, Cost
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 
 DOCS = ROOT / "docs" / "converters.md"
+_PLAIN = {"ranges": "min-max", "correct_bias": False, "io": "int8"}
+"""Of an int8 file, so that the ways differ in what quantizes and not in the ranges."""
 FORMATS = ("float32", "float16", "dynamic", "int8")
 SOURCES = (
     *(f"benchmarks/converters/{name}.py" for name in ("ways", "direct")),
@@ -82,8 +84,9 @@ def convert(way: Way, prepared: Path, folder: Path, preparing: str) -> tuple[lis
         "onnx": str(folder / "model.onnx"),
         "saved_model": str(folder / "saved_model"),
         "files": {name: path for name, path in files.items() if not (is_mixed and name == "int8")},
+        "begun": str(folder / "begun"),
         "calibration": str(prepared / "calibration.npz"),
-        "keep_float": settings["keep_float"],
+        "settings": {**settings, **_PLAIN},
         "reply": str(folder / "convert.json"),
     }
     costs, failed = _step("convert", request, way, folder)

@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks.converters import direct
 from mobilekit.artifacts.float_regions import tensors_to_keep
-from mobilekit.artifacts.tflite import TFLiteGraph, ordered
 from mobilekit.convert.direct.writer import float32
 from mobilekit.convert.int8.calibration import observe, with_ranges
 from mobilekit.convert.tasks import quantize as tensorflow_quantizer
@@ -42,7 +41,7 @@ def quantize(request: dict[str, Any]) -> dict[str, Any]:
         content = Path(request["float32"]).read_bytes()
         Path(request["int8"]).write_bytes(_int8(content, request))
         return {"failed": {}}
-    return tensorflow_quantizer.run(request)
+    return tensorflow_quantizer.run({**request, "file": request["int8"], "precision": "int8"})
 
 
 def _made(precision: str, content: bytes, request: dict[str, Any]) -> bytes:
@@ -57,12 +56,13 @@ def _made(precision: str, content: bytes, request: dict[str, Any]) -> bytes:
 
 
 def _int8(content: bytes, request: dict[str, Any]) -> bytes:
-    kept = tensors_to_keep(content, request["keep_float"]) | set(request.get("float_tensors", ()))
-    observed = observe(content, tensorflow_quantizer.load_calibration(request["calibration"]))
-    ranges = with_ranges(content, observed.whole_ranges())
+    calibration = tensorflow_quantizer.load_calibration(request["calibration"])
+    settings, float_tensors = request["settings"], request.get("float_tensors", ())
     if request["way"] == "direct-litert":
-        return direct.int8(content, ranges, kept)
-    return ordered(tensorflow_quantizer.quantize(ranges, kept), *TFLiteGraph(content).names())
+        kept = tensors_to_keep(content, settings["keep_float"]) | set(float_tensors)
+        return direct.int8(content, with_ranges(content, observe(content, calibration).whole_ranges()), kept)
+    made, _ranges = tensorflow_quantizer.Quantizer(content, calibration, float_tensors, (), settings).int8()
+    return made
 
 
 if __name__ == "__main__":
