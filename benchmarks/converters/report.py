@@ -52,7 +52,7 @@ def table(rows: Sequence[Row], ways: Mapping[str, tuple[str, str]], litert: str)
             "",
             "float32, float16 and dynamic are relative L2 to ONNX Runtime: float32 on two random inputs, the others on",
             "photos. int8 is made with the ranges of all calibration pictures in every way, and without what an export",
-            "does beside (ranges chosen by trial, biases); TensorFlow's quantizer gets sums of two convolutions as one.",
+            "does beside (ranges chosen by trial, biases); TensorFlow's quantizer gets sums of two layers as one.",
             "Partitions are XNNPACK's, of float32, float16, dynamic and int8; 1 is mostly all of a file. Ops and",
             "TRANSPOSEs are float32's. Seconds are of processor time, children included; memory is the largest sum of",
             "resident sizes.",
