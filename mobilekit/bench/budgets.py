@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mobilekit.bench.statistics import CONFIDENCE, Latency
 from mobilekit.bench.verdicts import BudgetVerdict
-from mobilekit.errors import UsageError, nearest
+from mobilekit.errors import UsageError
 from mobilekit.recipes import yaml_positions
-from mobilekit.recipes.faults import read_document
+from mobilekit.recipes.faults import faults_of, read_document
 
 LimitName = Literal["latency_ms", "memory_mb", "size_mb", "instructions"]
 LIMITS: tuple[LimitName, ...] = get_args(LimitName)
@@ -102,10 +102,14 @@ def load_budgets(path: Path) -> tuple[Budget, ...]:
 def parse_budgets(text: str, source: str) -> tuple[Budget, ...]:
     """Check the text of a file of budgets; errors name `source`, the line and the nearest key."""
     data, lines = read_document(text, source)
+
+    def where(place: yaml_positions.Path) -> str:
+        return f"{source}:{yaml_positions.line_of(lines, place)}"
+
     try:
         return Budgets.model_validate(data).budgets
     except ValidationError as error:
-        raise _explain(error, source, lines) from error
+        raise UsageError("\n".join(faults_of(error, where, Budgets, whole="the file")), _HINT) from error
 
 
 def check(budgets: Iterable[Budget], cost: FileCost, device: str) -> list[BudgetVerdict]:
@@ -200,18 +204,3 @@ def _check_latency(latency: Latency, limit: float) -> tuple[_Verdict, str]:
     if latency.high <= limit:
         return "pass", f"{interval} lies at or below the limit"
     return "inconclusive", f"{interval} holds the limit: run more rounds"
-
-
-def _explain(error: ValidationError, source: str, lines: dict[yaml_positions.Path, int]) -> UsageError:
-    messages = []
-    for problem in error.errors()[:3]:
-        path = problem["loc"]
-        place = f"{source}:{yaml_positions.line_of(lines, path)}"
-        if problem["type"] == "extra_forbidden":
-            known = (Budget if len(path) > 1 else Budgets).model_fields
-            text = f"{place}: unknown key {path[-1]}. {nearest(str(path[-1]), known)}"
-        else:
-            given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict | list) else ""
-            text = f"{place}: {'.'.join(map(str, path)) or 'the file'}: {problem['msg']}{given}."
-        messages.append(text)
-    return UsageError("\n".join(messages), _HINT)
