@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from mobilekit.recipes.modules import is_inside
 from mobilekit.recipes.schema import Int8
+from mobilekit.rewrites.fx import ops
 
 aten = torch.ops.aten
 _DENSE = (aten.conv2d.default, aten.conv_transpose2d.input, aten.linear.default)
@@ -18,10 +19,7 @@ _NEVER = ("LayerNorm", "GELU")
 _SEEDS = {
     "division": (aten.div.Tensor,),
     "attention": (aten.bmm.default, aten.softmax.int),
-    "exponential": (
-        *(aten.exp.default, aten.expm1.default, aten.log.default, aten.log1p.default, aten.logsumexp.default),
-        *(aten.softplus.default, aten.mish.default, aten.log_sigmoid.default, aten.cumsum.default),
-    ),
+    "exponential": ops.EXPONENTIALS.targets,
     "normalization": (aten.rsqrt.default,),
 }
 """Steps by the words of `keep_float`: they stay in float with all that leads to them from the dense ones before."""

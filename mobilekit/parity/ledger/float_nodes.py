@@ -40,19 +40,6 @@ _NORMS = Op(
     ),
     (nn.LayerNorm, nn.GroupNorm),
 )
-_EXPONENTIALS = Op(
-    (
-        aten.exp.default,
-        aten.log.default,
-        aten.log1p.default,
-        aten.expm1.default,
-        aten.softplus.default,
-        aten.mish.default,
-        aten.logsumexp.default,
-        aten.log_sigmoid.default,
-        aten.cumsum.default,
-    )
-)
 _COORDINATES = Op((aten.grid_sampler.default, aten.grid_sampler_2d.default))
 _SUMS = Op((*ops.SUM.targets, *ops.MEAN.targets))
 
@@ -212,7 +199,7 @@ def _makers_of(graph: GraphModule, grids: Iterable[Node]) -> set[Node]:
 
 
 def _is_exponential(graph: GraphModule, node: Node) -> bool:
-    return is_call(graph, node, _EXPONENTIALS)
+    return is_call(graph, node, ops.EXPONENTIALS)
 
 
 def _weighted_means(graph: GraphModule) -> list[Node]:

@@ -81,6 +81,20 @@ UNSQUEEZE = Op((aten.unsqueeze.default,))
 SQUEEZE = Op((aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims))
 EXPAND = Op((aten.expand.default, aten.expand_as.default))
 EXP = Op((aten.exp.default,))
+EXPONENTIALS = Op(
+    (
+        aten.exp.default,
+        aten.log.default,
+        aten.log1p.default,
+        aten.expm1.default,
+        aten.softplus.default,
+        aten.mish.default,
+        aten.logsumexp.default,
+        aten.log_sigmoid.default,
+        aten.cumsum.default,
+    )
+)
+"""Exponentials, logarithms and running sums: for what goes in, or comes out, 8 bits are too few."""
 SOFTPLUS = Op((aten.softplus.default,))
 SQUARE_ROOT = Op((aten.sqrt.default,))
 LAYER_NORM = Op((aten.layer_norm.default,), (nn.LayerNorm,))
