@@ -24,6 +24,7 @@ from mobilekit.models.build import (
     pretrained_file,
     probe_model,
 )
+from mobilekit.models.imported_files import imported_files
 from mobilekit.models.inputs import zeros
 from mobilekit.models.names import file_spec
 from mobilekit.models.normalization import normalize_inside, normalized
@@ -62,11 +63,13 @@ class Opened:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides what the model is beside its source: weights that code gave it, a library's files, a graph."""
-        is_given = file_spec(self.source.model) is not None and self.source.weights is None
+        """What decides what the model is beside its name: weights and settings that code gave it, files, a graph."""
+        code = file_spec(self.source.model)
+        imported = imported_files(code[0]) if code else ()
         return {
-            "weights": weights_digest(self.model) if is_given else None,
-            "files": [sha256_of(file) for file in self.files],
+            "weights": weights_digest(self.model) if code and self.source.weights is None else None,
+            "settings": _settings(self.model) if code else None,
+            "files": [sha256_of(file) for file in (*self.files, *imported)],
             "graph": self._digest_of_graph() if self.source.module is not None else None,
         }
 
@@ -120,6 +123,20 @@ class Built:
             UsageError: The rewrites cannot be used.
         """
         return rewrite(self.reference.model, recipe or self.source.recipe, self.tensors, prove, progress)
+
+
+def _settings(model: nn.Module) -> dict[str, dict[str, str]]:
+    """Return the numbers, texts and the like that code has put into a model's modules, from wherever it has them."""
+    return {
+        path: {name: repr(value) for name, value in sorted(vars(module).items()) if _is_plain(value)}
+        for path, module in model.named_modules()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def open_source(source: Source) -> Opened:
