@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,6 +92,7 @@ class _Run:
     def __init__(self, folder: SweepFolder, base: str, cluster: Cluster, progress: Progress, work: Work) -> None:
         self._folder, self._base, self._cluster, self._work = folder, base, cluster, work
         self._progress = progress
+        self._name = uuid.uuid4().hex
         self._tries: dict[str, int] = {}
         self._summary = Summary()
         self._told: set[str] = set()
@@ -156,9 +158,13 @@ class _Run:
         return replace(self._submit(chain.cell), told=chain.told)
 
     def _key(self, cell: Cell, step: str) -> str:
-        """Return the name of a step's task: the same for cells that share the step, and another at each try."""
+        """Return the name of a step's task: the same for cells that share the step, and another at each try.
+
+        It is of this run alone: a scheduler takes tasks of one name for one task, whoever submits them, and what
+        another run found lies in another folder.
+        """
         name = f"{step}-{cell.key_of(step)}"
-        return f"{name}-{self._tries.get(name, 0)}"
+        return f"{name}-{self._tries.get(name, 0)}-{self._name}"
 
     def _wait(self, chains: Sequence[_Chain]) -> bool:
         """Wait until any step has ended, or it is time to look after the cluster; return whether one has."""

@@ -96,6 +96,25 @@ def test_each_step_of_each_cell_runs_once_and_each_cell_has_a_row_a_file(cluster
     assert missing(asked, folder) == []
 
 
+def test_a_run_in_another_folder_takes_nothing_from_one_before(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of two people who sweep the same cells on one scheduler at a time: it still knows the first one's tasks."""
+    known, submit = [], cluster.client.submit
+
+    def kept(*args: object, **kwargs: object) -> object:
+        known.append(submit(*args, **kwargs))
+        return known[-1]
+
+    monkeypatch.setattr(cluster.client, "submit", kept)
+    for name in ("one", "other"):
+        folder = SweepFolder(tmp_path / name)
+        folder.begin({}, resume=False)
+        assert run(cluster, folder, cells("a", "b")).failed == []
+        assert ended(folder) == {(step, model): 1 for step in ("export", "bench") for model in "ab"}
+    assert len({future.key for future in known}) == 8
+
+
 def test_cells_of_one_export_share_it(cluster: Cluster, folder: SweepFolder) -> None:
     asked = [Cell("a", precisions=("float32",), device="adb:A", diff=False, threads=threads) for threads in (1, 2, 4)]
     assert len(run(cluster, folder, asked).done) == 3
