@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from mobilekit.artifacts.tflite import TFLiteGraph, add_buffer, constant, schema, type_of
 
 NO_INT16_KERNEL = frozenset(
-    {"HARD_SWISH", "LOG_SOFTMAX", "RELU_0_TO_1", "RELU_N1_TO_1", "SQUARED_DIFFERENCE", "L2_NORMALIZATION"}
+    {
+        *("ARG_MAX", "ARG_MIN", "HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_0_TO_1", "RELU_N1_TO_1"),
+        "SQUARED_DIFFERENCE",
+    }
 )
 """Ops that LiteRT 2.3.0 computes in int8 and not in int16 (found by running files of one op): they stay in float."""
 _WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "PRELU": 1}

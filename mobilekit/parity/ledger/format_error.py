@@ -22,7 +22,7 @@ from mobilekit.artifacts.runtime import Arrays, is_label
 from mobilekit.convert.int8.ranges import with_headroom
 from mobilekit.models.inputs import arguments
 from mobilekit.parity.ledger.float_nodes import float_nodes, float_results, fused_nodes, nodes_inside
-from mobilekit.parity.ledger.invariants import INT8_SOFTMAX_STEP
+from mobilekit.parity.ledger.invariants import INT8_LOG_SOFTMAX_LOW, INT8_LOG_SOFTMAX_STEP, INT8_SOFTMAX_STEP
 from mobilekit.parity.ledger.metrics import Floats, compare
 from mobilekit.parity.ledger.other_orders import FEWEST_ORDERS, run_in_other_orders
 from mobilekit.parity.ledger.result import FormatError, Metrics, StableShare
@@ -37,7 +37,7 @@ from mobilekit.parity.ledger.rounding import (
 from mobilekit.parity.ledger.task import Labels, k_for, stable_share
 from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.graph import trace
-from mobilekit.rewrites.fx.ops import SOFTMAX, is_call
+from mobilekit.rewrites.fx.ops import LOG_SOFTMAX, SOFTMAX, is_call
 from mobilekit.rewrites.fx.precision import compute_in
 from mobilekit.store.bundle import INPUT
 from mobilekit.store.stages import Precision
@@ -289,6 +289,8 @@ class _Stepper(Interpreter):
 
 SOFTMAX_RANGE = (0.0, 255 * INT8_SOFTMAX_STEP)
 """Of an int8 softmax's outputs, whatever they are."""
+LOG_SOFTMAX_RANGE = (INT8_LOG_SOFTMAX_LOW + INT8_LOG_SOFTMAX_STEP, 0.0)
+"""Of an int8 log-softmax's."""
 
 
 class FakeQuantInt8(EachStep):
@@ -319,7 +321,10 @@ class FakeQuantInt8(EachStep):
         self.in_float = parts | self.kept
         self.unrounded = parts | fused_nodes(graph)
         self.softmaxes = {node for node in graph.graph.nodes if is_call(graph, node, SOFTMAX)}
-        self.ranges = {**(ranges or {}), **dict.fromkeys((node.name for node in self.softmaxes), SOFTMAX_RANGE)}
+        logs = [node.name for node in graph.graph.nodes if is_call(graph, node, LOG_SOFTMAX)]
+        fixed = dict.fromkeys(logs, LOG_SOFTMAX_RANGE) if rounding is round_to_256_steps else {}
+        fixed |= dict.fromkeys((node.name for node in self.softmaxes), SOFTMAX_RANGE)
+        self.ranges = {**(ranges or {}), **fixed}
 
     def output_hook(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         """Round the tensor, unless int8 leaves it in float."""

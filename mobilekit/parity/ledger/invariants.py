@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.output_parts import FEWEST_LEVELS, OF_VALUES, different_values, sorted_parts
+from mobilekit.convert.int8.ranges import HEADROOM
 from mobilekit.parity.ledger.metrics import Floats
 from mobilekit.parity.ledger.result import BrokenInvariant
 from mobilekit.recipes.schema import BEYOND_8_BITS
@@ -147,6 +148,8 @@ def _farthest(values: Values, kind: Probabilities, axis: int, stage: Stage) -> t
         limit += classes * (INT8_SOFTMAX_STEP if stage.precision == "int8" else INT16_SOFTMAX_STEP) / 2
     elif stage.precision == "int8":
         limit += math.expm1(INT8_LOG_SOFTMAX_STEP / 2) + classes * math.exp(INT8_LOG_SOFTMAX_LOW)
+    elif stage.is_calibrated:  # rounded by half a step, in a range that calibration may have seen twice as large
+        limit += math.expm1(HEADROOM * float(np.abs(values).max()) / 2**15)
     return abs(total - 1), total, limit
 
 

@@ -145,6 +145,18 @@ def test_int8_probabilities_sum_to_one_to_half_a_step_each(seed: int, classes: i
     assert check(Stage("tflite-int8"), logs, coarse, 100.0, "log_softmax") == ()
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(2, 300), st.floats(0.1, 20))
+def test_int16_log_probabilities_sum_to_one_to_their_step(seed: int, classes: int, size: float) -> None:
+    """Their range is twice the largest value of the calibration, here that of these inputs."""
+    logits = np.random.default_rng(seed).normal(0, size, (5, classes)).astype(np.float32)
+    logs = np.log(np.maximum(_softmax(logits), np.float32(1e-30)))
+    step = 2 * np.abs(logs).max() / 2**15
+    coarse = (np.round(logs / step) * step).astype(np.float32)
+    assert check(Stage("tflite-int16x8"), logs, coarse, 100.0, "log_softmax") == ()
+    (found,) = check(Stage("tflite-int16x8"), logs, coarse - np.float32(4 * step), 100.0, "log_softmax")
+    assert found.invariant == "probabilities"
+
+
 def test_a_sum_of_23_is_found() -> None:
     truth = _softmax(_logits(4, 80))
     broken = np.full((4, 80), 23.4 / 80, np.float32)
