@@ -19,6 +19,8 @@ NO_INT16_KERNEL = frozenset(
     }
 )
 """Ops that LiteRT 2.3.0 computes in int8 and not in int16 (found by running files of one op): they stay in float."""
+WITHOUT_SCALES = frozenset({"GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"})
+"""Ops that LiteRT 2.3.0 computes in int16 by the steps alone, whatever the scales of the two are: so do these."""
 _WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "PRELU": 1}
 """Which operand stays int8. LiteRT 2.3.0 takes int16 slopes of a PRELU as well, and reads them as int8."""
 _BIASES = {"CONV_2D": (0, 2), "DEPTHWISE_CONV_2D": (0, 2), "FULLY_CONNECTED": (0, 2), "TRANSPOSE_CONV": (2, 3)}
@@ -43,12 +45,13 @@ op_version.cc); those that are not named do from their first on."""
 
 
 def without_int16(graph: TFLiteGraph) -> set[str]:
-    """Return the names of what ops make that have no int16 kernel.
+    """Return the names of what ops make that have no int16 kernel, or no right one.
 
     Args:
         graph: Of a float32 file.
     """
-    return {graph.name(made) for op in graph.ops_of(NO_INT16_KERNEL) for made in graph.results[op]}
+    left = graph.ops_of(NO_INT16_KERNEL | WITHOUT_SCALES)
+    return {graph.name(made) for op in left for made in graph.results[op]}
 
 
 def in_int16(content: bytes, floats: TFLiteGraph) -> bytes:

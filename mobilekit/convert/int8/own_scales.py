@@ -28,7 +28,7 @@ _BEYOND = 1 / 255
 """Of a range: a map that goes further than a step beyond it is cut."""
 
 
-def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
+def with_copies(content: bytes, ranges: Mapping[int, Range], kept: Collection[str] = ()) -> bytes:
     """Return a float32 file in which such ops take copies of what others read too.
 
     A copy is a product with 1: TensorFlow's quantizer leaves that out, and where it was, a QUANTIZE that changes the
@@ -37,9 +37,11 @@ def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
     Args:
         content: The file, with one graph; what it has keeps its number.
         ranges: Those that int8 is to have, by tensor.
+        kept: Names of tensors that stay in float: the ops that make them have no scales, and a copy for one would leave
+            its own to what else reads the map.
     """
     graph = TFLiteGraph(content)
-    shared = _shared(graph, ranges)
+    shared = _shared(graph, ranges, kept)
     if not shared:
         return content
     model = graph.model
@@ -56,12 +58,13 @@ def with_copies(content: bytes, ranges: Mapping[int, Range]) -> bytes:
     return graph.content()
 
 
-def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
+def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range], kept: Collection[str]) -> list[tuple[int, int]]:
     """Return each such op, and the place of an operand of another range whose scale something else needs."""
     outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
     return [
         (number, place)
         for number in graph.ops_of(_ONE_SCALE)
+        if graph.name(graph.results[number][0]) not in kept
         for place, taken in enumerate(graph.operands[number])
         if taken in ranges
         and graph.results[number][0] in ranges

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mobilekit.artifacts.analysis.precision import precision_of
 from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.tflite import TFLiteGraph, constant, pack, schema, type_of, unpack
-from mobilekit.convert.int8.int16 import NO_INT16_KERNEL
+from mobilekit.convert.int8.int16 import NO_INT16_KERNEL, WITHOUT_SCALES
 from mobilekit.convert.tflite import write_quantized
 from mobilekit.parity.ledger.rounding import round_weights_to_int8
 from mobilekit.recipes.schema import Int8
@@ -42,6 +42,19 @@ class Net(nn.Module):
         hidden = self.slopes(self.first(image))
         hidden = F.hardswish(self.depthwise(hidden)) * self.factor
         return self.dense((self.up(hidden) - 0.25).flatten(2).transpose(1, 2))
+
+
+class Choice(nn.Module):
+    """What is above .1, and the opposite of what is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.layer(x)
+        return torch.where(made > 0.1, made, -made)
 
 
 class Files:
@@ -156,6 +169,35 @@ def test_litert_has_no_int16_kernel(kind: str) -> None:
         code.version = 1
     with pytest.raises((RuntimeError, ValueError)):
         _run_on_zeros(pack(model))
+
+
+@pytest.mark.parametrize("kind", sorted(WITHOUT_SCALES))
+def test_litert_compares_int16_without_their_scales(kind: str) -> None:
+    """Why they stay in float: where one has half of the other's step, 1 is less than 1."""
+    one, half = Int8Tensor((1, 4), 1 / 64, 0), Int8Tensor((1, 4), 1 / 128, 0)
+    model = unpack(make_int8_op(kind, [one, half], Int8Tensor((1, 4), 1, 0)))
+    tensors = model.subgraphs[0].tensors
+    for tensor in tensors[:2]:
+        tensor.type = schema().TensorType.INT16
+    tensors[2].type, tensors[2].quantization = schema().TensorType.BOOL, None
+    interpreter = Interpreter(model_content=pack(model))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(0, np.array([[64, 64, 32, 100]], np.int16))
+    interpreter.set_tensor(1, np.array([[128, 64, 64, 150]], np.int16))  # 1 and 1, 1 and .5, .5 and .5, 1.56 and 1.17
+    interpreter.invoke()
+    compare = getattr(np, kind.lower())
+    steps = compare([64, 64, 32, 100], [128, 64, 64, 150])
+    assert interpreter.get_tensor(2).ravel().tolist() == steps.tolist()
+    assert steps.tolist() != compare([1, 1, 0.5, 100 / 64], [1, 0.5, 0.5, 150 / 128]).tolist()
+
+
+@pytest.mark.slow
+def test_a_choice_between_two_maps_is_right_in_int16(tmp_path: Path) -> None:
+    net = Converted(Choice(), SHAPE, tmp_path)
+    path = tmp_path / "model.int16x8.tflite"
+    inputs = {"input": normal(COUNT, *SHAPE)}
+    write_quantized(net.float32, path, inputs, tmp_path / "scratch", Int8(), precision="int16x8")
+    assert net.error(path) < 0.02
 
 
 def _run_on_zeros(content: bytes) -> None:

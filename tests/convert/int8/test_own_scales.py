@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from mobilekit.artifacts.litert import LiteRTRuntime
 from mobilekit.artifacts.tflite import TFLiteGraph
 from mobilekit.convert.int8.own_scales import with_copies
-from tests.converting import Converted
+from tests.converting import Converted, normal
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +88,28 @@ def test_ranges_that_are_alike_need_no_copy(tmp_path: Path) -> None:
     (joined,) = (graph.results[op][0] for op in graph.ops_of(("CONCATENATION",)))
     copied = TFLiteGraph(with_copies(content, {**alike, joined: (-9.0, 9.0)}))
     assert copied.kinds.count("MUL") == graph.kinds.count("MUL") + 1  # of `a`, and not of what nothing else reads
+
+
+class Detector(nn.Module):
+    """Boxes and scores as one output, and the label that has the largest score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.head = nn.Conv2d(3, 7, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        made = self.head(x)
+        boxes, scores = made[:, :4].sigmoid() * 640, (4 * made[:, 4:]).softmax(1)
+        return torch.cat([boxes, scores], 1), scores.argmax(1)
+
+
+def test_a_label_is_that_of_scores_and_not_of_their_share_of_boxes(tmp_path: Path) -> None:
+    """The join is in float, and gives its scale to no one: in steps of 2.5 all scores would be 0."""
+    net = Converted(Detector(), SHAPE, tmp_path)
+    inputs = normal(8, *SHAPE)
+    with torch.no_grad():
+        _, expected = net.model(torch.from_numpy(inputs))
+    _, labels = LiteRTRuntime(net.int8(), net.layouts).run({"input": inputs}).values()
+    assert len(np.unique(expected)) == 3
+    assert (labels == expected.numpy()).mean() > 0.95
