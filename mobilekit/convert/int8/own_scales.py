@@ -24,47 +24,54 @@ _HANDING_ON = (
     *("TRANSPOSE", "UNPACK"),
 )
 """What an op of these makes has the scale of what it takes."""
+_FIXED = ("LOGISTIC", "LOG_SOFTMAX", "L2_NORMALIZATION", "SOFTMAX", "TANH")
+"""What these ops make has one scale, whatever its range (TensorFlow Lite 8-bit quantization specification)."""
+ALONE = "_alone_"
+"""In the name of what such a sum makes."""
+_NEXT_TO_NOTHING = 1e-30  # a sum with 0 would be left out
 _BEYOND = 1 / 255
 """Of a range: a map that goes further than a step beyond it is cut."""
 
 
-def with_copies(content: bytes, ranges: Mapping[int, Range], kept: Collection[str] = ()) -> bytes:
-    """Return a float32 file in which such ops take copies of what others read too.
+def with_copies(content: bytes, ranges: Mapping[int, Range]) -> tuple[bytes, set[str]]:
+    """Return a float32 file in which such ops take copies of what others read too, and what has to stay in float.
 
     A copy is a product with 1: TensorFlow's quantizer leaves that out, and where it was, a QUANTIZE that changes the
-    scale.
+    scale. Where int8 fixes the scale of the map, as a sigmoid's, that QUANTIZE would be for all who read it. So there
+    the op stays in float, and a sum keeps its scale from the map; `roundings.without_roundings` takes it out again.
 
     Args:
         content: The file, with one graph; what it has keeps its number.
         ranges: Those that int8 is to have, by tensor.
-        kept: Names of tensors that stay in float: the ops that make them have no scales, and a copy for one would leave
-            its own to what else reads the map.
     """
     graph = TFLiteGraph(content)
-    shared = _shared(graph, ranges, kept)
+    shared, in_float = _shared(graph, ranges), set[str]()
     if not shared:
-        return content
+        return content, in_float
     model = graph.model
     operators = list(model.subgraphs[0].operators)
     for number, place in shared:
         source, result, op = graph.operands[number][place], graph.results[number][0], operators[number]
-        one = add_constant(model, np.array(1, np.float32), "one")
-        copy = add_tensor(model, f"{graph.name(source)}_apart_{one}", "FLOAT32", graph.shape(source))
+        is_fixed = source in graph.makers and graph.kinds[graph.makers[source]] in _FIXED
+        kind, value, word = ("ADD", _NEXT_TO_NOTHING, ALONE) if is_fixed else ("MUL", 1, "_apart_")
+        constant = add_constant(model, np.array(value, np.float32), "constant")
+        copy = add_tensor(model, f"{graph.name(source)}{word}{constant}", "FLOAT32", graph.shape(source))
         graph.set_range(copy, *ranges[result])
+        if is_fixed:
+            in_float |= {f"{graph.name(source)}{word}{constant}", graph.name(result)}
         taken = [int(each) for each in op.inputs]
         taken[place] = copy
         op.inputs = np.array(taken, np.int32)
-        model.subgraphs[0].operators.insert(_place(model, op), new_op(model, "MUL", [source, one], copy))
-    return graph.content()
+        model.subgraphs[0].operators.insert(_place(model, op), new_op(model, kind, [source, constant], copy))
+    return graph.content(), in_float
 
 
-def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range], kept: Collection[str]) -> list[tuple[int, int]]:
+def _shared(graph: TFLiteGraph, ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
     """Return each such op, and the place of an operand of another range whose scale something else needs."""
     outputs = set(graph.own_outputs().values())  # one that shows a value inside must not change the file
     return [
         (number, place)
         for number in graph.ops_of(_ONE_SCALE)
-        if graph.name(graph.results[number][0]) not in kept
         for place, taken in enumerate(graph.operands[number])
         if taken in ranges
         and graph.results[number][0] in ranges

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mobilekit.artifacts.tflite import kinds, pack, schema, type_of, unpack
+from mobilekit.convert.int8.own_scales import ALONE
 
 _SPLITS = {"SPLIT": 1, "SPLIT_V": 0, "UNPACK": 0}
 """Ops that give parts of what they take, which stands at this place among their operands."""
@@ -25,6 +26,7 @@ def without_roundings(content: bytes) -> bytes:
         content: The file, with one graph.
     """
     model = unpack(content)
+    _leave_sums_out(model)
     while _split_in_float(model) or _rescaled_in_float(model) or _read_before(model):
         drop_unread(model)
     return pack(model)
@@ -42,6 +44,15 @@ def drop_unread(model: Any) -> None:
     graph = model.subgraphs[0]
     read = {int(number) for op in graph.operators for number in op.inputs} | {int(number) for number in graph.outputs}
     graph.operators = [op for op in graph.operators if read & {int(made) for made in op.outputs}]
+
+
+def _leave_sums_out(model: Any) -> None:
+    """Let what reads a sum that kept a map's scale from a join read the map."""
+    graph, codes = model.subgraphs[0], kinds(model)
+    sums = [op for op in graph.operators if codes[op.opcodeIndex] == "ADD"]
+    own = {int(op.outputs[0]): int(op.inputs[0]) for op in sums if ALONE in graph.tensors[op.outputs[0]].name.decode()}
+    _read_instead(graph, own)
+    drop_unread(model)
 
 
 def _read_before(model: Any) -> bool:

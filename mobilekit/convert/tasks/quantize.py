@@ -122,7 +122,8 @@ class Quantizer:
 
     def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
         with named("the TensorFlow Lite converter"):
-            made = quantize(with_copies(with_ranges(network, ranges, self.pixels), ranges, kept), kept)
+            copied, in_float = with_copies(with_ranges(network, ranges, self.pixels), ranges)
+            made = quantize(copied, {*kept, *in_float})
         return ordered(without_roundings(made), *self.graph.names())
 
 
