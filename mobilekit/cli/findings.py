@@ -22,6 +22,8 @@ Level = Literal["error", "warning"]
 _ON_A_MAC = "`mobilekit diff BUNDLE` on a Mac measures it; until then nothing is known of its outputs."
 _REWRITES = "`mobilekit rewrites explain MODEL` proves or measures each rewrite by itself."
 _BISECT = "`mobilekit diff ... --bisect DIR` finds the module at fault, and cuts it out."
+_LAYERS = "`mobilekit diff BUNDLE --layers --precision {}` names the module at fault."
+_PACKAGE = "`mobilekit inspect BUNDLE/{}` says what is in it; export float32 as well."
 _UNJUDGED = (
     "Hold it to a limit of your own, such as `limits: {{{}: {{relative_l2: 0.3}}}}` in the recipe. Random weights are "
     "more sensitive than trained ones."
@@ -196,7 +198,13 @@ def _default_advice(stage: str) -> str:
     known = find_stage(stage)
     if known is Stage.REWRITTEN:
         return _REWRITES
-    return "" if known and known.is_on_device else _BISECT
+    if known is None:  # a file that was made elsewhere
+        return "" if stage.endswith(".pte") else _BISECT
+    if known.file_format == "pte":
+        return _LAYERS.format(known)
+    if known.file_format == "mlpackage":
+        return _PACKAGE.format(known.file)
+    return "" if known.is_on_device else _BISECT
 
 
 def _file(stage: str) -> str | None:

@@ -19,6 +19,7 @@ from mobilekit.cli.results import ExportResult
 from mobilekit.models.names import file_spec, is_registered
 from mobilekit.parity.ledger.accuracy import labels_in_words
 from mobilekit.store.manifest import Given
+from mobilekit.store.stages import find_stage
 
 _PLACES = 6
 """How many lines of what is wrong are shown; `--verbose` shows all."""
@@ -106,7 +107,23 @@ def next_command(result: ExportResult, manifest: Mapping[str, Any]) -> str:
     if errors[0].stage == "rewritten":
         return f"mobilekit rewrites explain {name}"
     code = f" --reference {name}" if file_spec(str(manifest["model"]["name"])) else ""
-    return f"mobilekit diff {bundle}{code} --bisect fault (which module is at fault)"
+    return _look_inside(f"mobilekit diff {bundle}{code}", [each.stage for each in errors if each.rule == "parity"])
+
+
+def _look_inside(diff: str, failed: list[str | None]) -> str:
+    """Return the command that finds the module at fault: a bisection, but of formats that show nothing inside.
+
+    Args:
+        diff: The command so far, which measures the bundle again.
+        failed: The stages that failed.
+    """
+    stages = [known for known in map(find_stage, filter(None, failed)) if known]
+    programs = [stage for stage in stages if stage.file_format == "pte"]
+    if any(stage.file_format not in ("pte", "mlpackage") for stage in stages):
+        return f"{diff} --bisect fault (which module is at fault)"
+    if programs:
+        return f"{diff} --layers --precision {programs[0]} (which module is at fault)"
+    return f"{diff} (each figure again)"
 
 
 def _timed(result: ExportResult) -> str:

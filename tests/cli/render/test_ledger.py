@@ -338,6 +338,21 @@ def test_the_advice_is_that_of_the_first_stage_that_failed() -> None:
     assert not any(each.advice for each in findings_of(ledger(onnx=0.5), is_bisected=True))
 
 
+@pytest.mark.parametrize(
+    ("failed", "command"),
+    [
+        ((Stage.PTE_INT8,), "--layers --precision pte-int8 (which module is at fault)"),
+        ((Stage.PTE_INT8, Stage.TFLITE_INT8), "--bisect fault (which module is at fault)"),
+        ((Stage.MLPACKAGE,), "(each figure again)"),
+    ],
+)
+def test_what_is_next_looks_where_the_format_shows_what_is_inside(failed: tuple[Stage, ...], command: str) -> None:
+    wrong = replace(ledger(), rows=tuple(row(stage, Stage.REWRITTEN, 0.5) for stage in failed))
+    result = replace(exported(CASES["random"]), findings=findings_of(wrong))
+    assert next_command(result, MANIFEST) == f"mobilekit diff artifacts/net {command}"
+    assert not any("--bisect" in each.advice for each in result.findings if each.stage in ("pte-int8", "mlpackage"))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_an_export_fits_a_screen(case: str) -> None:
     lines = RENDERINGS["export.txt"](CASES[case]).splitlines()
