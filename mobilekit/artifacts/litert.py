@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilekit.artifacts.runtime import Arrays, Runtime, TensorInfo, as_output, batches, is_label
-from mobilekit.artifacts.tflite_check import damage_in
+from mobilekit.artifacts.tflite_check import IDENTIFIER, damage_in
 from mobilekit.errors import ToolError, first_line
 from mobilekit.store.files import shown
 
 _LOOKED_INTO: dict[bytes, str | None] = {}
 _DAMAGED = "It was cut or changed since it was written: convert or export it again."
+_OTHER = "Its beginning is not that of a TFLite file: give the .tflite file, or this one the suffix of its own format."
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,16 @@ def check_whole(path: Path) -> None:
         ToolError: The file is not a whole TFLite file.
     """
     try:
-        damage = _damage(path.read_bytes())
+        content = path.read_bytes()
+        damage = _damage(content)
     except OSError as error:
         raise ToolError(
             f"LiteRT cannot open {shown(path)}: {error.strerror}.", "Convert or export it again."
         ) from error
     if damage:
-        raise ToolError(f"LiteRT cannot open {shown(path)}: {damage}.", _DAMAGED)
+        raise ToolError(
+            f"LiteRT cannot open {shown(path)}: {damage}.", _DAMAGED if content[4:8] == IDENTIFIER else _OTHER
+        )
 
 
 def _damage(content: bytes) -> str | None:

@@ -56,7 +56,7 @@ def count(
         UsageError: There is no such core, or no such file.
         ToolError: The emulated device is not set up, or cannot count.
     """
-    from mobilekit.bench.artifacts import failed_stages, find_artifacts
+    from mobilekit.bench.artifacts import PROGRAM, failed_stages, find_artifacts
     from mobilekit.bench.instructions.cores import core_named
     from mobilekit.bench.instructions.count import count_files
     from mobilekit.bench.instructions.gates import CountGates
@@ -69,6 +69,12 @@ def count(
     chosen = core_named(core)
     gates = CountGates.load(baseline, budgets, save_baseline)
     artifacts = find_artifacts(files)
+    for artifact in artifacts:
+        if artifact.path.suffix == PROGRAM:
+            raise UsageError(
+                f"{artifact.path} is for ExecuTorch, and only TFLite files are counted: the emulated core has LiteRT.",
+                "Give .tflite files or a bundle with such; without --device and --core, a .pte file is timed here.",
+            )
     for absent in failed_stages(files):
         err.print(f"warning: {absent}")
     with progress(f"counting on {chosen.model}") as tell:

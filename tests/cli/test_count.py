@@ -11,6 +11,7 @@ from mobilekit.bench.devices import emulator_setup
 from tests.bench.instructions.counts import make_file, make_model, make_result
 from tests.cli.test_schema import check_closely
 from tests.conftest import Cli
+from tests.programs import TWO_PARTS
 from tests.tflite_by_hand import make_tflite
 
 
@@ -59,6 +60,12 @@ def test_other_files_are_refused(name: str, content: bytes, said: str, tmp_path:
     done = cli("bench", tmp_path / name, "--device", "emulated", "--core", "a76")
     assert done.returncode == 2
     assert f"{name} {said}" in done.stderr
+
+
+def test_a_file_for_executorch_is_not_counted(cli: Cli) -> None:
+    done = cli("bench", TWO_PARTS, "--device", "emulated", "--core", "a55")
+    assert done.returncode == 2
+    assert f"{TWO_PARTS} is for ExecuTorch, and only TFLite files are counted" in done.stderr
 
 
 def test_without_the_set_up_it_says_what_to_run(file: Path, tmp_path: Path, cli: Cli) -> None:

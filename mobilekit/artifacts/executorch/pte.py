@@ -36,6 +36,7 @@ FACTS = "mobilekit"
 """The constant method in which a file of ours says what its inputs and outputs are called, as JSON."""
 METHOD = "forward"
 _DAMAGED = "If it was cut or changed since it was written, export it again."
+_OTHER = "Its beginning is not that of a .pte file: give the .pte file, or this one the suffix of its own format."
 _HEADER = b"eh00"  # behind the identifier: sizes of the tables and where the first segment begins
 XNNPACK = "XnnpackBackend"
 """ExecuTorch's name of the backend."""
@@ -128,7 +129,7 @@ def _check_version(path: Path, content: bytes) -> None:
             f"{PROGRAM.decode()}.",
             f"Lower the model again with ExecuTorch {READS}, or run the file with the version that made it.",
         )
-    raise ToolError(f"{shown(path)} is not a whole .pte file.", _DAMAGED)
+    raise ToolError(f"{shown(path)} is not a whole .pte file.", _OTHER if len(content) > 8 else _DAMAGED)
 
 
 def _tables(content: bytes) -> tuple[Program, memoryview]:
