@@ -155,6 +155,11 @@ def _check_output(request: ExportRequest, digest: str) -> None:
     blocked = next((parent for parent in output.absolute().parents if parent.exists() and not parent.is_dir()), None)
     if blocked:
         raise UsageError(f"{blocked} is a file, so {output} cannot be made.", "Choose another place with -o.")
+    if output.is_symlink() and not output.exists():
+        raise UsageError(
+            f"{output} is a link to {output.readlink()}, where nothing is.",
+            "Remove the link, make the folder that it names, or choose another place with -o.",
+        )
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not (output / bundles.MANIFEST).is_file():

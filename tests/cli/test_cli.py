@@ -151,6 +151,14 @@ def test_what_is_no_bundle_is_never_replaced(run: Run, tmp_path: Path, kind: str
     assert _tree(tmp_path) == before
 
 
+def test_a_link_that_leads_nowhere_is_refused_before_the_work(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("nowhere")
+    said = run("export", *SMALL, "-o", tmp_path / "out")
+    assert said.code == 2
+    assert f"{tmp_path / 'out'} is a link to nowhere, where nothing is." in said.err
+    assert (tmp_path / "out").is_symlink()
+
+
 def test_another_bundle_is_kept_without_force(run: Run, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / MANIFEST).write_text('{"request": "another"}')
@@ -264,6 +272,9 @@ def test_inspect_of_what_is_no_artifact(run: Run, place: Path, name: str, code: 
     said = run("inspect", place / name)
     assert (said.code, said.out) == (code, "")
     assert says in said.err and str(place / name) in said.err
+    if name in ("broken.tflite", "broken.pte"):
+        kind = {"broken.tflite": "TFLite", "broken.pte": ".pte"}[name]
+        assert f"Its beginning is not that of a {kind} file" in said.err and "cut or changed" not in said.err
     assert "Traceback" not in said.err
 
 
