@@ -23,6 +23,11 @@ from mobilekit.store.cache import Cache
 from mobilekit.store.files import sha256_of, sha256_of_json
 from mobilekit.store.stages import Precision, tflite_stage
 
+_MEND_BASE = (
+    "Forms are compared with it, so it has to pass. `mobilekit export` with the base recipe says what to do about it; "
+    "or tune another --precision, or a --recipe that passes."
+)
+
 
 @dataclass
 class Lab:
@@ -95,7 +100,12 @@ class Lab:
         exported = export(
             ExportRequest(source, output, strict=True), self.cache, lambda message: self.progress(f"{name}: {message}")
         )
-        check_ledger(ledger_of(exported.bundle))
+        try:
+            check_ledger(ledger_of(exported.bundle))
+        except GateError as error:
+            if name != BASE:
+                raise
+            raise GateError(f"The base recipe's export does not pass. {error.what}", _MEND_BASE) from error
         return output / tflite_stage(self.precision).file
 
     def _compare(self, files: dict[str, Path]) -> dict[str, Figure]:
@@ -112,7 +122,20 @@ def check_ledger(ledger: Ledger) -> None:
     Raises:
         GateError: Naming them.
     """
+    if ledger.verdict != "fail":
+        return
     stages = [str(row.stage) for row in ledger.rows if row.verdict == "fail"]
     files = [gate.artifact for gate in ledger.gates if gate.verdict != "pass"]
-    if ledger.verdict == "fail":
-        raise GateError(f"Its {', '.join(dict.fromkeys([*stages, *files]))} is outside its limit.")
+    raise GateError(f"Its {', '.join(dict.fromkeys([*stages, *files]))} is outside its limit{_by_how_much(ledger)}.")
+
+
+def _by_how_much(ledger: Ledger) -> str:
+    """Return the figure and limit of the first bound or gate that was missed, behind a colon."""
+    rows = [row for row in ledger.rows if row.verdict == "fail"]
+    for limit in (limit for row in rows for limit in (*row.limits, *row.random_limits)):
+        if not limit.holds:
+            return f": {limit.metric} is {limit.value:.3g}, and the limit {limit.limit:.3g}"
+    if rows:  # an invariant, or what is no number
+        return ""
+    gates = [gate for gate in ledger.gates if gate.verdict != "pass"]
+    return f": {gates[0].gate} is {gates[0].value:.3g}, and the limit {gates[0].limit:.3g}" if gates else ""

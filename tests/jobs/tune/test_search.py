@@ -231,7 +231,9 @@ def test_figures_come_from_the_benchs_comparisons() -> None:
 
 
 def test_a_ledger_that_fails_names_the_stage() -> None:
-    with pytest.raises(GateError, match="Its onnx, tflite-int8 is outside"):
+    with pytest.raises(
+        GateError, match=r"Its onnx, tflite-int8 is outside its limit: relative_l2 is 0\.5, and the limit "
+    ):
         check_ledger(make_ledger(onnx=0.5))
     with pytest.raises(GateError, match=r"Its model\.int8\.tflite is outside"):
         check_ledger(make_ledger(size=2.5))
