@@ -21,7 +21,7 @@ from mobilekit.parity.ledger.gates import check_gate
 from mobilekit.parity.ledger.ledger import Opener, check_evaluation, measure
 from mobilekit.parity.ledger.result import AppRow, ArtifactSummary, GateResult, Ledger, NotRun
 from mobilekit.parity.ledger.simulation import Simulation, simulate
-from mobilekit.parity.ledger.slower import slower_files
+from mobilekit.parity.ledger.slower import slower_files, without_int8
 from mobilekit.recipes.inputs.apps import APPS
 from mobilekit.recipes.inputs.builtin import Evaluation, evaluation_inputs
 from mobilekit.recipes.inputs.extra import random_inputs
@@ -134,6 +134,7 @@ def measure_folder(
         *ledger.notes,
         *gates_without_files(recipe),
         *slower_files(artifacts, recipe.int8.keep_float, folder),
+        *without_int8(artifacts, folder),
         *notes_of_target_files(folder, stages),
         *unmeasured(stages, device),
         *_of_frames(recipe, stages),

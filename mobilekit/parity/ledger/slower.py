@@ -39,6 +39,23 @@ def slower_files(
     return tuple(sentence for sentence in found if sentence)
 
 
+def without_int8(artifacts: Mapping[str, Inspection], folder: Path) -> tuple[str, ...]:
+    """Return a sentence where the dynamic-range file is the float32 one again.
+
+    Args:
+        artifacts: What is in the files, by their names.
+        folder: Where the files are.
+    """
+    if not {_FLOAT32, _DYNAMIC} <= artifacts.keys():
+        return ()
+    if (folder / _DYNAMIC).read_bytes() != (folder / _FLOAT32).read_bytes():
+        return ()
+    return (
+        f"{_DYNAMIC} holds no int8 weights, and is {_FLOAT32} byte for byte: each of its layers has too few weights to "
+        "gain by them, or is depthwise.",
+    )
+
+
 def _parts(
     artifacts: Mapping[str, Inspection], name: str, precision: Precision, kept: Sequence[FloatPart]
 ) -> str | None:

@@ -12,7 +12,7 @@ from mobilekit.artifacts.delegate import Delegation, UndelegatedOp
 from mobilekit.artifacts.inspect import Inspection
 from mobilekit.artifacts.tflite import pack, unpack
 from mobilekit.convert.weights import dynamic
-from mobilekit.parity.ledger.slower import slower_files
+from mobilekit.parity.ledger.slower import slower_files, without_int8
 from tests.tflite_by_hand import make_tflite
 
 WHOLE = Delegation("XNNPACK", partitions=1, delegated=9, total=9, undelegated=())
@@ -97,3 +97,19 @@ def test_a_dynamic_range_file_that_rounds_more_than_it_saves_is_told_of(
     told = slower_files({f"model.{name}.tflite": whole for name in ("float32", "dynamic")}, folder=tmp_path)
     assert bool(told) == is_told
     assert not told or "by an estimate, its quantized layers take 1.7" in told[0]
+
+
+@pytest.mark.parametrize(("other", "is_told"), [(b"same", True), (b"rounded", False)])
+def test_a_dynamic_range_file_that_is_the_float32_one_is_told_of(tmp_path: Path, other: bytes, is_told: bool) -> None:
+    (tmp_path / "model.float32.tflite").write_bytes(b"same")
+    (tmp_path / "model.dynamic.tflite").write_bytes(other)
+    whole = Inspection("tflite", {}, WHOLE, (), (), 1)
+    told = without_int8({f"model.{name}.tflite": whole for name in ("float32", "dynamic")}, tmp_path)
+    assert told == (
+        (
+            "model.dynamic.tflite holds no int8 weights, and is model.float32.tflite byte for byte: each of its layers "
+            "has too few weights to gain by them, or is depthwise.",
+        )
+        if is_told
+        else ()
+    )
