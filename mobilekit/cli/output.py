@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
@@ -24,14 +24,31 @@ from mobilekit.errors import UsageError
 
 _PIPE_WIDTH = 200
 _WIDEST = 1000
+_UNREAD = 141
+"""As a shell has it: 128 and SIGPIPE."""
 _COUNTER = re.compile(r"\d+ (?:of \d+|s\b)")
+
+
+class _Console(Console):
+    """A console whose reader may go early, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        """End as other tools do then, and not with 1, which says that a limit was missed."""
+        self.quiet = True
+        end_unread()
+
+
+def end_unread() -> NoReturn:
+    """End the process where nobody reads its output any more, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+    raise SystemExit(_UNREAD)
 
 
 def _console(*, stderr: bool, width: int | None = None) -> Console:
     # A table in a pipe or file must not be cut to the width of a terminal that is not there.
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = width or (None if is_terminal or stderr else _PIPE_WIDTH)
-    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
+    return _Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False, width=width)
 
 
 out, err = _console(stderr=False), _console(stderr=True)
@@ -46,7 +63,11 @@ def print_whole(table: RenderableType) -> None:
 
 def print_json(value: Any) -> None:
     """Print a JSON value, and nothing else, to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    try:
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        end_unread()
 
 
 @contextmanager

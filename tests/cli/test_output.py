@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,16 @@ def test_text_in_brackets_and_colons_is_no_markup(capsys: pytest.CaptureFixture[
     fail(OTHERS, OTHERS)
     err.print(OTHERS, style="bold")
     assert capsys.readouterr().err == f"error: {OTHERS}\n{OTHERS}\n{OTHERS}\n"
+
+
+def test_output_that_nobody_reads_ends_as_in_other_tools() -> None:
+    code = "from mobilekit.cli.output import out, print_json\n"
+    for line in ("out.print('x' * 200_000)", "print_json('x' * 200_000)"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([sys.executable, "-c", code + line], stdout=writer, stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_nor_is_it_in_the_line_that_says_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
