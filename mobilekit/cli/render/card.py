@@ -18,7 +18,13 @@ from mobilekit.cli.results import DiffResult
 
 TIMES, COUNTS = "## Bench on ", "## Instructions of "
 """How the sections begin that a card takes."""
-_TAGS = ("mobilekit", "tflite", "litert", "onnx")
+_FORMATS = {
+    "tflite": ("TFLite", ("tflite", "litert")),
+    "onnx": ("ONNX", ("onnx",)),
+    "pte": ("ExecuTorch", ("executorch",)),
+    "mlpackage": ("Core ML", ("coreml",)),
+}
+"""What each suffix of a bundle's files is called, and the Hub's tags of it."""
 _MB = 1e6
 _FOLDERS = re.compile(r"(?<![\w./])(?:/[^\s/|]+)+/(?=[^\s/|])")
 """Of absolute paths: a card is public, and whose disk it was is nobody's business."""
@@ -60,18 +66,27 @@ def card_markdown(
 
 def _front_matter(manifest: Mapping[str, Any], license_id: str) -> dict[str, Any]:
     task = {"pipeline_tag": "image-classification"} if manifest["recipe"]["content"].get("labels") else {}
-    return {**({"license": license_id} if license_id else {}), **task, "tags": list(_TAGS)}
+    tags = [tag for suffix in _suffixes(manifest) for tag in _FORMATS[suffix][1]]
+    return {**({"license": license_id} if license_id else {}), **task, "tags": ["mobilekit", *tags]}
 
 
 def _what(manifest: Mapping[str, Any], license_id: str) -> Iterator[str]:
     model = manifest["model"]
-    yield f"`{model['name']}` as TFLite and ONNX files, exported by mobilekit and measured against PyTorch."
+    *others, last = [_FORMATS[suffix][0] for suffix in _suffixes(manifest)]
+    formats = f"{', '.join(others)} and {last}" if others else last
+    yield f"`{model['name']}` as {formats} files, exported by mobilekit and measured against PyTorch."
     yield ""
     yield f"- weights: {plain(model['weights']['source'])} (SHA-256 `{model['weights']['sha256']}`)"
     yield f"- license: {plain(license_id) if license_id else 'nobody said it'}"
     labels = manifest["recipe"]["content"].get("labels") or ()
     if labels:
         yield f"- classes: {len(labels)}, {plain(labels[0])} to {plain(labels[-1])}"
+
+
+def _suffixes(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the suffixes of a bundle's files, in the order of the table; `model.onnx` is always there."""
+    found = {name.rpartition(".")[2] for name in manifest["artifacts"]}
+    return [suffix for suffix in _FORMATS if suffix in found]
 
 
 def _input(manifest: Mapping[str, Any]) -> list[str]:
