@@ -15,6 +15,7 @@ def forms() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return the functions that write each operator's ONNX form, as torch.onnx takes them."""
     return {
         torch.ops.aten.clamp.Tensor: _clamp,
+        torch.ops.aten.flip.default: _flip,
         torch.ops.aten.mean.dim: _mean,
         torch.ops.mobilekit.depth_to_space.default: _depth_to_space,
     }
@@ -67,6 +68,17 @@ def _depth_to_space(x: Any, factor: int) -> Any:
     from onnxscript import opset18 as op
 
     return op.DepthToSpace(x, blocksize=factor, mode="DCR")
+
+
+def _flip(x: Any, dims: Sequence[int]) -> Any:
+    """Return a Gather for each axis: onnx2tf makes another function of a Slice that goes backwards, or drops it."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its types are those of a file, and here it takes Python's
+    made = op.Identity(x)
+    for axis in (axis % len(x.shape) for axis in dims):
+        made = op.Gather(made, op.Constant(value_ints=[*reversed(range(x.shape[axis]))]), axis=axis)
+    return made
 
 
 def _mean(x: Any, dim: Sequence[int], keepdim: bool = False, dtype: int = -1) -> Any:

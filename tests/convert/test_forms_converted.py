@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,34 @@ def test_resizes_keep_their_coordinates_and_a_gelu_is_one_op(tmp_path: Path) -> 
     assert converted.error(converted.float32) < 1e-6
     kinds = inspect(converted.float32).ops
     assert (kinds["GELU"], kinds["RESIZE_NEAREST_NEIGHBOR"], kinds["RESIZE_BILINEAR"]) == (1, 2, 2)
+
+
+class Flipped(nn.Module):
+    """A step that flips, between two convolutions."""
+
+    def __init__(self, step: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.step, self.last = nn.Conv2d(3, 6, 3, 2, 1), step, nn.Conv2d(6, 4, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.last(self.step(self.first(x)))
+        return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(lambda x: x.flip(1), id="channels"),
+        pytest.param(lambda x: x.flip(2), id="height"),
+        pytest.param(lambda x: x.flip(-1), id="width"),
+        pytest.param(lambda x: x.flip((1, 3)), id="two-axes"),
+        pytest.param(lambda x: torch.where(x > x.flip(1), x, x * 2), id="where"),
+    ],
+)
+def test_a_flip_arrives(step: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path) -> None:
+    """1e-6 is what rounding makes of 80 products; int8 rounds a few values to a hundredth of their range."""
+    converted = Converted(Flipped(step), (3, 9, 8), tmp_path)
+    assert converted.error(converted.float32) < 1e-6
+    assert converted.error(converted.int8()) < 0.08

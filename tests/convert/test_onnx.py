@@ -98,6 +98,9 @@ FORMS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], list[str]]] = {
     "parts": (lambda x: F.relu(x.split([1, 3], 1)[1]), ["Split", "Relu"]),
     "equal parts": (lambda x: F.relu(x.chunk(2, 2)[0]), ["Split", "Relu"]),
     "hard sigmoid": (F.hardsigmoid, ["HardSigmoid"]),
+    "a flip": (lambda x: x.flip(1), ["Gather"]),
+    "a flip of two axes": (lambda x: x.flip((-1, 2)), ["Gather", "Gather"]),
+    "a quarter turn": (lambda x: torch.rot90(x, 1, (2, 3)), ["Gather", "Transpose"]),
 }
 
 
