@@ -21,6 +21,7 @@ from mobilekit.convert.int8.calibration import Observed, observe, with_corrected
 from mobilekit.convert.int8.float_outputs import kept_outputs, unlike_outputs, with_float_outputs
 from mobilekit.convert.int8.int16 import in_int16, without_int16
 from mobilekit.convert.int8.joined_sums import with_joined_sums
+from mobilekit.convert.int8.narrow import wide_enough
 from mobilekit.convert.int8.own_scales import with_copies
 from mobilekit.convert.int8.ranges import WHOLE, with_headroom
 from mobilekit.convert.int8.roundings import without_roundings
@@ -121,6 +122,7 @@ class Quantizer:
         return with_corrected_biases(content, observed, kept) if self.settings["correct_bias"] else content
 
     def _quantized(self, network: bytes, ranges: Ranges, kept: Collection[str]) -> bytes:
+        ranges = wide_enough(TFLiteGraph(network), ranges)
         with named("the TensorFlow Lite converter"):
             copied, in_float = with_copies(with_ranges(network, ranges, self.pixels), ranges)
             made = quantize(copied, {*kept, *in_float})
