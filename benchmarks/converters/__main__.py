@@ -26,14 +26,13 @@ from typing import Any
 
 from benchmarks import processes
 from benchmarks.converters.networks import MODELS
-from benchmarks.converters.report import table
+from benchmarks.converters.report import FORMATS, table
 from benchmarks.processes import ROOT, Cost
 from mobilekit.store.files import sha256_of, sha256_of_json, write_json
 
 DOCS = ROOT / "docs" / "converters.md"
 _PLAIN = {"ranges": "min-max", "correct_bias": False, "io": "int8"}
 """Of an int8 file, so that the ways differ in what quantizes and not in the ranges."""
-FORMATS = ("float32", "float16", "dynamic", "int8")
 SOURCES = (
     *(f"benchmarks/converters/{name}.py" for name in ("ways", "direct")),
     *(f"mobilekit/convert/{name}.py" for name in ("depthwise", "weights", "unread")),

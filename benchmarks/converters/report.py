@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.converters.networks import MODELS, TRAINED
 from benchmarks.export_cost import processor
 from benchmarks.processes import PYTHON, versions
-from mobilekit.store.stages import PRECISIONS
 
 Row = Mapping[str, Any]
 KINDS = {
@@ -22,6 +21,7 @@ KINDS = {
 _WRONG = 1e-4
 """Relative L2 of float32 above which a file is another function: rounding makes about 1e-6."""
 _TOOLS = (PYTHON, "onnx2tf", "tensorflow", "tensorflow-cpu", "litert-quantizer", "ai-edge-litert", "onnx", "numpy")
+FORMATS = ("float32", "float16", "dynamic", "int8")
 _HEAD = "| network | way | float32 | float16 | dynamic | int8 cosine, class | partitions | ops | TRANSPOSEs | s | MB |"
 
 
@@ -92,7 +92,7 @@ def _legend(ways: Mapping[str, tuple[str, str]]) -> list[str]:
 
 
 def _line(model: str, way: str, row: Row) -> str:
-    files = {name: row["files"].get(name, {}) for name in PRECISIONS}
+    files = {name: row["files"].get(name, {}) for name in FORMATS}
     partitions = " ".join(str(one.get("partitions", "-")) for one in files.values())
     float32, int8 = files["float32"], files["int8"]
     cells = [

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from benchmarks.converters.__main__ import FORMATS, Way, convert
+from benchmarks.converters.__main__ import Way, convert
+from benchmarks.converters.report import FORMATS
 from mobilekit.convert.installed import writes_directly
 from mobilekit.recipes.schema import Int8
 from mobilekit.store.files import write_json
