@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilekit.convert.installed import writes_directly
 from mobilekit.jobs.adjust import adjust
 from mobilekit.jobs.export import export
 from mobilekit.jobs.request import ExportRequest
@@ -47,13 +46,11 @@ class Case:
     Attributes:
         outputs: The names, in the order in which the module returns the tensors.
         tolerance: How far float32 may be off, in units of the largest output. Integers and booleans must be equal.
-        not_yet: What is known to be wrong in float32.
         int8: What is said of an int8 file that fails; nothing of one that passes.
     """
 
     outputs: tuple[str, ...]
     tolerance: float = FLOAT32
-    not_yet: str = ""
     int8: str = ""
 
 
@@ -79,9 +76,7 @@ CASES = {
     "flow_warp": Case(("output",), COORDINATES),
     "multihead_attention": Case(("logits",)),
     "attention_in_three_axes": Case(("output",)),
-    "recurrent_columns": Case(
-        ("output",), not_yet="" if writes_directly() else "onnx2tf 1 makes another function of a Slice"
-    ),
+    "recurrent_columns": Case(("output",)),
     "channels_of_unlike_ranges": Case(("logits",)),
     "one_wide_mean": Case(("logits",), LONG_SUMS),
     "parallel_branches": Case(("logits",)),

@@ -25,13 +25,7 @@ def test_all_cases_are_here() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=case.not_yet)] if case.not_yet else [])
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_a_case_comes_out_right(name: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", input=images(name, 4))
     exported(name, tmp_path / "out", ("float32",), tmp_path / "few.npz")

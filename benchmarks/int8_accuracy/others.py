@@ -53,6 +53,11 @@ OTHERS = (
     ),
     Other("ONNX Runtime, `quantize_static`, per channel", "onnxruntime.onnx"),
 )
+_OPEN = """
+import pathlib, sys
+from mobilekit.artifacts.litert import LiteRTRuntime
+LiteRTRuntime(pathlib.Path(sys.argv[1]))
+"""
 VERSIONS = ", ".join(each.packages[0] for each in OTHERS if each.packages)
 
 
@@ -64,7 +69,7 @@ def outputs(
     images: Arrays,
     wanted: Mapping[str, Arrays],
 ) -> Iterator[tuple[str, dict[str, Arrays] | None]]:
-    """Yield the words for each quantizer with what its file gives, float32 by name; None where it makes no file.
+    """Yield the words for each quantizer with what its file gives, float32 by name; None where none opens.
 
     Args:
         bundle: Of the network; files are kept beside it.
@@ -88,6 +93,9 @@ def outputs(
             except subprocess.CalledProcessError:
                 yield other.said, None
                 continue
+        if path.suffix == ".tflite" and not _opens(path):
+            yield other.said, None
+            continue
         run = _by_litert if path.suffix == ".tflite" else _by_onnxruntime
         yield other.said, _by_name(run(path, given), wanted)
 
@@ -134,6 +142,12 @@ def _normalized(pictures: Arrays, recipe: Recipe) -> Arrays:
     mean, std = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (recipe.input.mean, recipe.input.std))
     normalized: Arrays = (pictures.astype(np.float32) / 255 - mean) / std
     return normalized
+
+
+def _opens(path: Path) -> bool:
+    """Return whether LiteRT opens a file: there are some at which it ends its process."""
+    command = [sys.executable, "-c", _OPEN, str(path)]
+    return subprocess.run(command, env=variables(), check=False).returncode == 0
 
 
 def _by_litert(path: Path, given: Arrays) -> list[Arrays]:
