@@ -80,12 +80,13 @@ def convert(
     """
     check_installed()
     _write_onnx(folder, scratch, graph, recipe, cache, progress)
+    # While torch exports a model its weights are stand-ins, with which nothing else can run it.
     exported = export_programs(folder, graph, recipe, calibration, cache, progress)
+    failed = write_package(folder, scratch, graph, recipe, cache, progress)
     with meanwhile or nullcontext():
         converted = _write_tflite(folder, scratch, graph, recipe, calibration, cache, progress)
-        failed = _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)
+        failed |= _write_quantized_onnx(folder, scratch, recipe, calibration, cache, progress)
         failed |= lower_programs(folder, scratch, exported, cache, progress)
-        failed |= write_package(folder, scratch, graph, recipe, cache, progress)
     return replace(converted, failed={**converted.failed, **failed})
 
 

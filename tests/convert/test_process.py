@@ -252,6 +252,8 @@ def test_tasks_of_one_folder_share_a_process_and_their_errors_are_apart(tmp_path
         ]
 
     with process.one_process(tmp_path, ahead=("no_such_module",)):
+        while not children():  # one that has just been started has no command line for a moment
+            time.sleep(0.01)
         (first,) = children()
         for name in ("first.onnx", "second.onnx"):
             with pytest.raises(ToolError, match=name) as caught:
