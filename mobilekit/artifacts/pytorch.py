@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mobilekit.artifacts.runtime import Arrays, Runtime
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.depthwise import FastDepthwise
-from mobilekit.models.outputs import run_in_batches
 
 _VALUES_A_BATCH = 2**20
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mobilekit.errors import UsageError
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.inputs import Tensors
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.parity.ledger.invariants import probabilities_of
 from mobilekit.recipes.schema import Output
 

@@ -19,8 +19,8 @@ from mobilekit.jobs.manifest import calibrated_on, manifest_content
 from mobilekit.jobs.measure import file_stages, inspect_files, measure_folder
 from mobilekit.jobs.request import ExportRequest
 from mobilekit.jobs.target_files import write_target_files
+from mobilekit.models.batches import check_batch
 from mobilekit.models.build import save_state
-from mobilekit.models.outputs import check_batch
 from mobilekit.parity.ledger.float_nodes import nodes_inside
 from mobilekit.parity.ledger.format_error import Ranges
 from mobilekit.parity.ledger.ledger import check_evaluation

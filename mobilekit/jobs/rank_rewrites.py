@@ -14,8 +14,8 @@ from torch.fx import GraphModule
 
 from mobilekit.errors import UsageError
 from mobilekit.jobs.explain_rewrites import only
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.inputs import Tensors, zeros
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites.base import Rewrite, Site
 from mobilekit.rewrites.catalogue import find_rewrite, steps_of

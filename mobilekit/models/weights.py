@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekit.errors import UsageError, first_line
+from mobilekit.models.batches import takes_batches
 from mobilekit.models.inputs import Tensors, call
-from mobilekit.models.outputs import takes_batches
 
 State = dict[str, torch.Tensor]
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")

@@ -12,9 +12,9 @@ from torch import nn
 from torch.fx import GraphModule
 
 from mobilekit.errors import GateError, UsageError
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.depthwise import FastDepthwise
 from mobilekit.models.inputs import Tensors, zeros
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.models.shapes import describe_shapes
 from mobilekit.recipes.load import LoadedRecipe
 from mobilekit.rewrites import float32

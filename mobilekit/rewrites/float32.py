@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.inputs import Tensors, arguments
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.rewrites.drift import at_once
 from mobilekit.rewrites.fx.graph import InFloat32
 from mobilekit.rewrites.report import Float32Check

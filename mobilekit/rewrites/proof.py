@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule
 
+from mobilekit.models.batches import takes_batches
 from mobilekit.models.depthwise import FastDepthwise
 from mobilekit.models.inputs import Tensors, arguments
 from mobilekit.models.normalization import Pixels
-from mobilekit.models.outputs import named_outputs, takes_batches
+from mobilekit.models.outputs import named_outputs
 from mobilekit.models.shapes import resized
 from mobilekit.recipes.schema import Recipe
 from mobilekit.rewrites.pixels import NO_PIXELS, pixels_of

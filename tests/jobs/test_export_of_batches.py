@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mobilekit.errors import UsageError
-from mobilekit.models.outputs import check_batch
+from mobilekit.models.batches import check_batch
 from mobilekit.rewrites.fx.graph import trace
 from tests.conftest import Cli
 from tests.tflite_faults import with_larger_weights

@@ -7,7 +7,7 @@ from torch.fx import Node
 
 from mobilekit.convert.program.arithmetic_forms import float_number, gelu, reversed_difference
 from mobilekit.convert.program.forms import Forms
-from mobilekit.convert.program.graph import Writer, given
+from mobilekit.convert.program.graph import NUMBERS, Writer, given
 from mobilekit.convert.program.map_forms import average_pool, resized
 from mobilekit.convert.program.shape_forms import NOTHING, constant, filled, negative_pad, nothing
 
@@ -33,7 +33,7 @@ FORMS = Forms(
         **dict.fromkeys((aten.pad.default, aten.constant_pad_nd.default), negative_pad),
         **dict.fromkeys((aten.add.Tensor, aten.sub.Tensor), float_number),
         **dict.fromkeys((aten.rsub.Tensor, aten.rsub.Scalar), reversed_difference),
-        **dict.fromkeys((aten.full.default, aten.ones.default, aten.zeros.default, aten.arange.start_step), constant),
+        **dict.fromkeys(NUMBERS, constant),
         **dict.fromkeys((*_LIKE, aten.ones_like.default, aten.zeros_like.default, aten.full_like.default), filled),
         **dict.fromkeys(_RESIZES, resized),
     },

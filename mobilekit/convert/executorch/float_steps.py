@@ -14,7 +14,7 @@ from mobilekit.rewrites.fx import ops
 
 aten = torch.ops.aten
 _DENSE = (aten.conv2d.default, aten.conv_transpose2d.input, aten.linear.default)
-_NEVER = ("LayerNorm", "GELU")
+_NEVER = ("LayerNorm", "GroupNorm", "GELU")
 """Ends of the names of layers that are lowered as formulas, which lose all in 8 bits."""
 _SEEDS = {
     "division": (aten.div.Tensor,),
@@ -25,6 +25,8 @@ _SEEDS = {
 """Steps by the words of `keep_float`: they stay in float with all that leads to them from the dense ones before."""
 _BOTH_WAYS = ("exponential", "normalization")
 """Words under which what follows, up to the dense steps after, stays in float too."""
+_TENSORS = ("p_", "b_", "c_")
+"""What those inputs of a program begin with that are parameters, buffers and constants of the model."""
 _CONSTANT = "b_constant_"
 """What the inputs of a program begin with that our forms have added."""
 
@@ -54,15 +56,15 @@ def _is_kept(node: Node, int8: Int8) -> bool:
     return (
         (bool(path) and is_inside(path, int8.float_modules))
         or kind.endswith(_NEVER)
-        or (node.target is aten.linear.default and not _has_weights(node))
+        or (node.target in _DENSE and not _has_weights(node))
         or (sums and "residual-add" in int8.keep_float)
     )
 
 
 def _has_weights(node: Node) -> bool:
-    """Return whether a dense step multiplies by weights of the model, and not by numbers of a form."""
+    """Return whether a dense step multiplies by weights of the model: neither computed ones nor numbers of a form."""
     weight = node.args[1]
-    return isinstance(weight, Node) and not weight.name.startswith(_CONSTANT)
+    return isinstance(weight, Node) and weight.name.startswith(_TENSORS) and not weight.name.startswith(_CONSTANT)
 
 
 def _between_dense(seeds: Iterable[Node], neighbors: Callable[[Node], Iterable[Node]]) -> list[Node]:

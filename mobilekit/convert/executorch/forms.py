@@ -11,16 +11,16 @@ from mobilekit.convert.program.arithmetic_forms import (
     CLAMPS,
     float_number,
     gelu,
-    layer_norm,
-    matmul,
     mean,
     one_clamp,
-    softmax,
     sum_of,
 )
+from mobilekit.convert.program.attention_forms import attention, matmul, softmax
 from mobilekit.convert.program.forms import Forms
+from mobilekit.convert.program.graph import NUMBERS
 from mobilekit.convert.program.map_forms import adaptive_pool, average_pool, bilinear, nearest
 from mobilekit.convert.program.moved_forms import in_place
+from mobilekit.convert.program.norm_forms import group_norm, instance_norm, layer_norm
 from mobilekit.convert.program.shape_forms import (
     NOTHING,
     constant,
@@ -43,7 +43,10 @@ _FORMS = {
     aten.upsample_nearest2d.vec: nearest,
     aten.upsample_bilinear2d.vec: bilinear,
     aten.matmul.default: matmul,
+    aten.scaled_dot_product_attention.default: attention,
     aten.layer_norm.default: layer_norm,
+    aten.group_norm.default: group_norm,
+    aten.instance_norm.default: instance_norm,
     aten.softmax.int: softmax,
     aten.gelu.default: gelu,
     aten.expand.default: expanded,
@@ -57,6 +60,6 @@ _FORMS = {
     ),
     **dict.fromkeys(CLAMPS, one_clamp),
     **dict.fromkeys((aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor), float_number),
-    **dict.fromkeys((aten.full.default, aten.ones.default, aten.zeros.default, aten.arange.start_step), constant),
+    **dict.fromkeys(NUMBERS, constant),
 }
 FORMS = Forms("ExecuTorch", _FORMS, {aten.permute.default: in_place})

@@ -51,63 +51,14 @@ def _summed(writer: Writer, node: Node, weight: float) -> Node | None:
         source = writer.call(aten.permute.default, source, [*kept, *axes])
     count = math.prod(shape[axis] for axis in axes)
     rows = writer.view(source, math.prod(shape) // count, count)
-    return writer.view(_weighted(writer, rows, weight), *shape_of(node))
+    return writer.view(weighted_sum(writer, rows, weight), *shape_of(node))
 
 
-def _weighted(writer: Writer, rows: Node, weight: float) -> Node:
+def weighted_sum(writer: Writer, rows: Node, weight: float) -> Node:
     """Return the sum of each row, (rows, 1), times a weight."""
     ones = writer.constant(torch.ones(1, shape_of(rows)[1]))
     total = writer.call(aten.linear.default, rows, ones)
     return total if weight == 1 else writer.call(aten.mul.Tensor, total, weight)
-
-
-def matmul(writer: Writer, node: Node) -> Node | None:
-    """Return a product of two stacks of matrices without the broadcasts that PyTorch puts before it."""
-    left, right = node.args
-    assert isinstance(left, Node)
-    assert isinstance(right, Node)
-    one, other = shape_of(left), shape_of(right)
-    if len(one) < 4 or len(one) != len(other) or one[:-2] != other[:-2]:
-        return None
-    count = math.prod(one[:-2])
-    flat = writer.view(left, count, *one[-2:]), writer.view(right, count, *other[-2:])
-    return writer.view(writer.call(aten.bmm.default, *flat), *shape_of(node))
-
-
-def layer_norm(writer: Writer, node: Node) -> Node | None:
-    """Return a layer norm as its formula, with means as linear maps."""
-    arguments = given(node)
-    source, sizes = arguments["input"], arguments["normalized_shape"]
-    writer.as_formula_of("LayerNorm")
-    shape, count = shape_of(source), math.prod(sizes)
-    rows = writer.view(source, math.prod(shape) // count, count)
-    centered = writer.call(aten.sub.Tensor, rows, _weighted(writer, rows, 1 / count))
-    variance = _weighted(writer, writer.call(aten.mul.Tensor, centered, centered), 1 / count)
-    scale = writer.call(aten.rsqrt.default, writer.call(aten.add.Tensor, variance, arguments["eps"]))
-    made = writer.view(writer.call(aten.mul.Tensor, centered, scale), *shape)
-    if arguments["weight"] is not None:
-        made = writer.call(aten.mul.Tensor, made, arguments["weight"])
-    return made if arguments["bias"] is None else writer.call(aten.add.Tensor, made, arguments["bias"])
-
-
-def softmax(writer: Writer, node: Node) -> Node | None:
-    """Return a softmax as one over the rows of a matrix.
-
-    XNNPACK's is over the last axis, and ExecuTorch 1.5 gives it maps with the channels last: it sums over them then.
-    """
-    source, axis = node.args[:2]
-    assert isinstance(source, Node)
-    assert isinstance(axis, int)
-    shape = shape_of(source)
-    rank, axis = len(shape), axis % len(shape)
-    if (rank < 3 and axis == rank - 1) or given(node)["dtype"] is not None:
-        return None
-    order = [*range(rank)]
-    order[axis], order[-1] = order[-1], order[axis]
-    moved = source if axis == rank - 1 else writer.call(aten.permute.default, source, order)
-    rows = writer.view(moved, math.prod(shape) // shape[axis], shape[axis])
-    made = writer.view(writer.call(aten.softmax.int, rows, -1), *(shape[each] for each in order))
-    return made if axis == rank - 1 else writer.call(aten.permute.default, made, order)
 
 
 def float_number(writer: Writer, node: Node) -> Node | None:

@@ -14,6 +14,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from mobilekit.convert.program.folded import fold_constants
 from mobilekit.convert.program.graph import Writer
 from mobilekit.errors import ToolError
 from mobilekit.rewrites.fx.capture import quiet
@@ -38,7 +39,7 @@ class Forms:
 
 
 def in_forms(program: ExportedProgram, inputs: tuple[torch.Tensor, ...], forms: Forms) -> ExportedProgram:
-    """Return a program in which steps stand in other forms.
+    """Return a program in which steps stand in other forms, and tensors where steps take those of the model alone.
 
     Args:
         program: It.
@@ -53,10 +54,12 @@ def in_forms(program: ExportedProgram, inputs: tuple[torch.Tensor, ...], forms: 
         graph = copy.deepcopy(before)
         _rewrite(graph, forms.of_several)
         _rewrite(graph, forms.table)
+        if graph.code != before.code:
+            _prove(before, graph, inputs, forms.tool)
+        fold_constants(graph.float())
         if graph.code == before.code:
             return program
-        _prove(before, graph, inputs, forms.tool)
-        return torch.export.export(graph.float(), inputs, strict=False)
+        return torch.export.export(graph, inputs, strict=False)
 
 
 def _rewrite(graph: GraphModule, table: Mapping[Any, Form]) -> None:

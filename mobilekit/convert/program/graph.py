@@ -8,6 +8,12 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+aten = torch.ops.aten
+NUMBERS = (
+    *(aten.full.default, aten.ones.default, aten.zeros.default, aten.eye.default, aten.linspace.default),
+    *(aten.arange.default, aten.arange.start, aten.arange.start_step),
+)
+"""What makes tensors of nothing but numbers."""
 _CONSTANT = "constant_{}"
 _SOURCES = ("source_fn_stack", "torch_fn")
 """Of a step's meta: the function of PyTorch's that it comes from."""

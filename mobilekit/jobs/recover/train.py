@@ -14,8 +14,8 @@ from torch import nn
 
 from mobilekit.errors import GateError, UsageError
 from mobilekit.jobs.recover.result import Training
+from mobilekit.models.batches import run_in_batches
 from mobilekit.models.inputs import Tensors
-from mobilekit.models.outputs import run_in_batches
 from mobilekit.store.files import write_atomic
 
 CHECKPOINT_EVERY = 50

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mobilekit.artifacts.pytorch import as_array, batch_size
 from mobilekit.artifacts.runtime import Arrays
-from mobilekit.models.outputs import run_in_batches
+from mobilekit.models.batches import run_in_batches
 
 ORDERS = 8
 """Evaluations, where sums are long enough to matter. The error of a net with one output is one value, and several are

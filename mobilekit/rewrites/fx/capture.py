@@ -19,8 +19,8 @@ from torch.fx.graph import CodeGen
 from torch.fx.node import map_aggregate
 from torch.utils import _pytree as pytree
 
+from mobilekit.models.batches import mixes_rows, rows_given
 from mobilekit.models.inputs import by_parameter
-from mobilekit.models.outputs import rows_given
 from mobilekit.rewrites.fx.functional import make_functional
 from mobilekit.rewrites.fx.functional_layers import raise_layers
 from mobilekit.rewrites.fx.layers import keep_layers, name_calls
@@ -68,7 +68,8 @@ def capture(model: nn.Module, examples: Mapping[str, torch.Tensor]) -> GraphModu
         name_calls(model)
     inputs = by_parameter(model, examples)
     one = {name: tensor[:1] for name, tensor in examples.items()}
-    program = _with_free_batch(model, inputs) if rows_given(model, one) else None
+    is_free = rows_given(model, one) and not mixes_rows(model, one)
+    program = _with_free_batch(model, inputs) if is_free else None
     is_fixed = program is None
     if program is None:
         program = _export(model, inputs, None)

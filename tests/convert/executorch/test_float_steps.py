@@ -73,3 +73,21 @@ def test_exponentials_stay_with_all_between_the_layers_before_and_after() -> Non
     targets = {node.name: str(node.target) for node in program.graph.nodes}
     steps = float_steps(program, Int8(keep_float=("exponential",)))
     assert [targets[name] for name in steps] == ["aten.mul.Tensor", "aten.softplus.default", "aten.add.Tensor"]
+
+
+class Mixed(nn.Module):
+    """A convolution by weights that it mixes from the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.weights = nn.Conv2d(3, 3, 1), nn.Parameter(torch.ones(2, 3, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return nn.functional.conv2d(x, self.weights[0] * x.mean() + self.weights[1])
+
+
+def test_a_layer_by_computed_weights_stays() -> None:
+    program, _names = program_in_forms(Mixed(), (1, 3, 4, 4))
+    convolutions = [node.name for node in program.graph.nodes if node.target is torch.ops.aten.conv2d.default]
+    assert [name in float_steps(program, Int8()) for name in convolutions] == [False, True]

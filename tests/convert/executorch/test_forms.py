@@ -67,7 +67,21 @@ class Norm(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class GroupNorm(nn.GroupNorm):
+    """A norm of groups of channels, with weights that tell one channel from another."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__(groups, 4)
+        nn.init.normal_(self.weight)
+        nn.init.normal_(self.bias)
+
+
+def fewer_queries(x: torch.Tensor, **settings: float) -> torch.Tensor:
+    return F.scaled_dot_product_attention(x[:, :, :3], x, x.relu(), **settings)
+
+
 GELU = aten.gelu.default
+ATTENTION, INSTANCE_NORM = aten.scaled_dot_product_attention.default, aten.instance_norm.default
 STEPS: dict[str, tuple[Step, set[object], int]] = {
     "a tensor joined with itself": (lambda x: torch.cat([x, x, x], 2), {aten.cat.default}, 4),
     "nearest upsampling": (lambda x: F.interpolate(x, scale_factor=(2, 3)), {aten.upsample_nearest2d.vec}, 4),
@@ -108,6 +122,11 @@ STEPS: dict[str, tuple[Step, set[object], int]] = {
     "numbers": (lambda x: x * torch.ones(1, 4, 1, 1) + torch.full((1, 4, 6, 1), 0.5), {aten.full.default}, 4),
     "linear attention": (Attention(), {aten.matmul.default, aten.sum.dim_IntList, aten.chunk.default}, 4),
     "a layer norm": (Norm(), {aten.layer_norm.default}, 4),
+    "a group norm": (GroupNorm(2), {aten.group_norm.default}, 4),
+    "a group norm of each place": (lambda x: F.group_norm(x.mean((2, 3)), 2), {aten.group_norm.default}, 4),
+    "an instance norm": (nn.InstanceNorm2d(4, affine=True), {INSTANCE_NORM}, 4),
+    "attention": (fewer_queries, {ATTENTION}, 4),
+    "attention with a scale of its own": (lambda x: fewer_queries(x, scale=0.9), {ATTENTION}, 4),
 }
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "a pool to one value": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Upsample((6, 8))),
@@ -118,6 +137,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "a dropout": lambda: nn.Dropout(0.5),
     "two clamps": lambda: nn.Sequential(nn.ReLU(), nn.Hardtanh(-1, 2)),
     "a padding": lambda: nn.ZeroPad2d((-1, 2, 1, -2)),
+    "a group norm": lambda: GroupNorm(2),
     "an axis dropped": lambda: nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (6, 8))),
 }
 """Steps as layers, which XNNPACKQuantizer finds by their classes too."""
@@ -210,6 +230,12 @@ def test_a_pool_whose_windows_reach_past_the_padding_stays() -> None:
     net = Between(lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True))
     pools = [node for node in program_in_forms(net, MAP)[0].graph.nodes if node.target is aten.avg_pool2d.default]
     assert [node.args[1:5] for node in pools] == [([3, 3], [2, 2], [1, 1], True)]
+
+
+@pytest.mark.parametrize("settings", [{"is_causal": True}, {"attn_mask": torch.ones(6, 6).tril() > 0}])
+def test_attention_under_a_mask_stays(settings: dict[str, object]) -> None:
+    net = Between(lambda x: F.scaled_dot_product_attention(x, x, x, **settings))
+    assert ATTENTION in {node.target for node in program_in_forms(net, MAP)[0].graph.nodes}
 
 
 def test_an_upsampling_by_parts_of_a_pixel_stays() -> None:

@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from mobilekit.artifacts.executorch.pte import read_pte
 from mobilekit.convert.executorch import lower as lowering
+from mobilekit.convert.executorch.float_steps import float_steps
 from mobilekit.convert.executorch.forms import FORMS
 from mobilekit.convert.executorch.lower import Quantization, lower
 from mobilekit.convert.program.program import program_of
 from mobilekit.errors import ToolError
+from mobilekit.recipes.schema import Int8
 from mobilekit.rewrites.fx.graph import trace
 from mobilekit.store.files import sha256_of
 from mobilekit.store.worker import Worker, python_path
@@ -149,3 +152,31 @@ def test_what_stays_in_float_is_not_rounded_where_it_is_joined(tmp_path: Path) -
         wanted = made.model(torch.from_numpy(inputs)).numpy()
     scores = (made.run(inputs) - wanted)[..., 2:]
     assert np.linalg.norm(scores) < 0.05 * np.linalg.norm(wanted[..., 2:])
+
+
+class CrossAttention(nn.Module):
+    """Queries of the model's own look at a picture: their projections are slices of one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.head = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 4)
+        self.queries = nn.Parameter(torch.randn(1, 5, 16))
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        found, _weights = self.attention(self.queries.expand(len(x), -1, -1), tokens, tokens, need_weights=False)
+        return self.head(found.mean(1))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("executorch")
+def test_multi_head_attention_is_one_part_and_quantized(tmp_path: Path) -> None:
+    net, images = CrossAttention(), normal(16, *SHAPE[1:])
+    exact = Lowered(net, SHAPE, tmp_path)
+    assert (exact.outside, len(read_pte(exact.path).parts)) == ([], 1)
+    assert exact.distance(images) < 2e-6
+    program, _names = program_in_forms(net, SHAPE)
+    wanted = Quantization([images], float_steps(program, Int8()), correct_bias=True, choose_ranges=True)
+    assert 1e-4 < Lowered(net, SHAPE, tmp_path, quantization=wanted).distance(images) < 0.05

@@ -114,7 +114,9 @@ def test_layers_stay_layers_and_buffers_keep_their_kinds() -> None:
     wide = compute_in(graph, torch.float64)
     assert (wide.get_buffer("index").dtype, wide.get_buffer("kept").dtype) == (torch.int64, torch.bool)
     assert wide(x.double()).dtype == torch.float64
-    torch.testing.assert_close(wide(x.double()).float(), model(x), rtol=0, atol=1e-6)
+    # float32 rounds sums of some tens of products, in an order that is the processor's.
+    rounding = 8 * torch.finfo(torch.float32).eps * float(model(x).abs().max())
+    torch.testing.assert_close(wide(x.double()).float(), model(x), rtol=0, atol=rounding)
     assert compute_in(wide, torch.float32)(x).dtype == torch.float32
 
 
