@@ -53,6 +53,6 @@ class Converted:
         """Return the relative L2 error of a file on the first of the calibration's inputs."""
         inputs = normal(8, *self.shape)
         with torch.no_grad():
-            expected = self.model(torch.from_numpy(inputs)).numpy()
+            expected = torch.cat([self.model(image[None]) for image in torch.from_numpy(inputs)]).numpy()
         (given,) = LiteRTRuntime(path, self.layouts).run({"input": inputs}).values()
         return float(np.linalg.norm(given - expected) / np.linalg.norm(expected))

@@ -17,6 +17,7 @@ def forms() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.aten.clamp.Tensor: _clamp,
         torch.ops.aten.flip.default: _flip,
         torch.ops.aten.mean.dim: _mean,
+        torch.ops.aten.select.int: _select,
         torch.ops.mobilekit.depth_to_space.default: _depth_to_space,
     }
 
@@ -95,3 +96,14 @@ def _mean(x: Any, dim: Sequence[int], keepdim: bool = False, dtype: int = -1) ->
     else:
         made = op.ReduceMean(x, op.Constant(value_ints=axes), keepdims=int(keepdim))
     return made if dtype in (-1, None) else op.Cast(made, to=dtype)
+
+
+def _select(x: Any, dim: int, index: int) -> Any:
+    """Return a Slice without its axis: XNNPACK has a kernel for it, and none for the Gather of torch's exporter."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its types are those of a file, and here it takes Python's
+    axis = dim % len(x.shape)
+    place = index % x.shape[axis]
+    cut = op.Slice(x, *(op.Constant(value_ints=[number]) for number in (place, place + 1, axis)))
+    return op.Squeeze(cut, op.Constant(value_ints=[axis]))

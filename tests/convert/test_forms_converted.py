@@ -121,3 +121,29 @@ def test_a_flip_arrives(step: Callable[[torch.Tensor], torch.Tensor], tmp_path: 
     converted = Converted(Flipped(step), (3, 9, 8), tmp_path)
     assert converted.error(converted.float32) < 1e-6
     assert converted.error(converted.int8()) < 0.08
+
+
+class Places(nn.Module):
+    """Queries, keys and values by their numbers along an axis, and the first and the last of the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.qkv = nn.Conv2d(3, 8, 2, 2), nn.Linear(8, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        qkv = self.qkv(tokens).reshape(len(x), 16, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).flatten(2)
+        return torch.cat([seen[:, 0], seen[:, -1]], 1)
+
+
+@pytest.mark.slow
+def test_one_place_of_an_axis_is_a_slice(tmp_path: Path) -> None:
+    """XNNPACK has no kernel for a GATHER, so that each would cut the graph."""
+    converted = Converted(Places(), (3, 8, 8), tmp_path)
+    assert converted.error(converted.float32) < 1e-6
+    assert TFLiteGraph(converted.float32.read_bytes()).ops_of(["GATHER", "GATHER_ND"]) == []
+    delegate = inspect(converted.float32).delegate
+    assert delegate
+    assert delegate.partitions == 1
