@@ -76,7 +76,7 @@ def test_exponentials_stay_with_all_between_the_layers_before_and_after() -> Non
 
 
 class Mixed(nn.Module):
-    """A convolution by weights that it mixes from the picture."""
+    """A transposed convolution by weights that it mixes from the picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,10 +84,11 @@ class Mixed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
-        return nn.functional.conv2d(x, self.weights[0] * x.mean() + self.weights[1])
+        return nn.functional.conv_transpose2d(x, self.weights[0] * x.mean() + self.weights[1])
 
 
 def test_a_layer_by_computed_weights_stays() -> None:
     program, _names = program_in_forms(Mixed(), (1, 3, 4, 4))
-    convolutions = [node.name for node in program.graph.nodes if node.target is torch.ops.aten.conv2d.default]
+    targets = (torch.ops.aten.conv2d.default, torch.ops.aten.conv_transpose2d.input)
+    convolutions = [node.name for node in program.graph.nodes if node.target in targets]
     assert [name in float_steps(program, Int8()) for name in convolutions] == [False, True]
